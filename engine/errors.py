@@ -1,0 +1,54 @@
+"""Errors that a user can cause or has to know about: what was wrong, where, and what to do next.
+
+Everything that is raised towards a person derives from `RedraftError`; `assert` and the built-in exceptions are for
+ourselves.
+"""
+
+from __future__ import annotations
+
+
+class RedraftError(Exception):
+    """Something a person can mend. `str()` is the whole message, ready to be shown on one screen.
+
+    Args:
+        what: one sentence on what is wrong.
+        where: the file, line, field, option or address that it is wrong at; empty where there is no such place.
+        next_step: what to do about it, as an imperative sentence; empty where there is nothing to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.next_step = next_step
+        message = f"{where}: {what}" if where else what
+        super().__init__(f"{message} {next_step}" if next_step else message)
+
+
+class InputError(RedraftError):
+    """A text, file, option or value that a person gave cannot be used."""
+
+    exit_code = 2
+
+
+class ModelError(RedraftError):
+    """A model is unknown, cannot be loaded, or does not fit this machine."""
+
+    exit_code = 3
+
+
+class StorageError(RedraftError):
+    """A file could not be read or written: no permission, no space, damaged."""
+
+    exit_code = 4
+
+
+class EndpointError(RedraftError):
+    """A server that a judge or a generator is reached at did not answer as it should."""
+
+    exit_code = 5
+
+
+class Stopped(Exception):
+    """Raised inside the engine where a stop was asked for. Not an error: work done so far is in the journal."""

@@ -1,0 +1,206 @@
+"""The one writer of a journal: appends whole records, flushes each, syncs at every stage, holds the run's lock.
+
+Any thread may read the files while it writes; only one thread may call it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from engine.errors import StorageError
+from engine.journal.codec import DamagedLine, decode, encode
+from engine.journal.event import Event
+from engine.journal.reader import JOURNAL
+
+LOCK = "lock"
+"""Name of the lock file in a run's folder; the kernel frees the lock of a dead process."""
+
+
+class JournalWriter:
+    """Appends events to the journal of a run's folder.
+
+    Args:
+        folder: the run's; made, readable by its owner only, where it does not exist.
+        texts: False keeps every prompt, answer and other text out of the file; labels stay, so a reader sees that
+            there was one.
+
+    Raises:
+        StorageError: the folder cannot be made or written, or another living process writes this journal.
+    """
+
+    def __init__(self, folder: Path, *, texts: bool = True) -> None:
+        self.folder = folder
+        self.path = folder / JOURNAL
+        self._texts = texts
+        self._lock = -1
+        self._file = -1
+        self._seq = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StorageError(
+                    f"another process{owner_of(folder)} is writing this run.",
+                    where=str(folder),
+                    next_step="Watch it, or stop it first.",
+                ) from error
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._mend_tail()
+        except StorageError:
+            self.close()
+            raise
+        except OSError as error:
+            self.close()
+            raise StorageError(
+                f"the run's folder cannot be written ({error.strerror}).",
+                where=str(folder),
+                next_step="Choose another folder with REDRAFT_HOME, or free some space.",
+            ) from error
+
+    @property
+    def next_seq(self) -> int:
+        """The position that the next event will have."""
+        return self._seq
+
+    def append(
+        self,
+        stage: str,
+        level: int,
+        summary: str,
+        *,
+        item: str = "",
+        texts: Mapping[str, str] | None = None,
+        raw: Mapping[str, str] | None = None,
+        data: Mapping[str, Any] | None = None,
+        sync: bool = False,
+    ) -> Event:
+        """Write one event; it is in the file, whole, when this returns. `sync` also waits for the disk.
+
+        Raises:
+            StorageError: the record could not be written; the file then ends with the record before it.
+        """
+        kept = dict(texts or {}), dict(raw or {})
+        if not self._texts:
+            kept = {label: "" for label in kept[0]}, {}
+        event = Event(self._seq, time.time(), stage, level, summary, item, kept[0], kept[1], dict(data or {}))
+        line = encode(event)
+        end = os.fstat(self._file).st_size
+        try:
+            _write_all(self._file, line)
+            if sync:
+                os.fsync(self._file)
+        except OSError as error:
+            try:
+                os.ftruncate(self._file, end)
+            except OSError:  # the torn tail is then set aside by the next writer
+                pass
+            raise StorageError(
+                f"the journal could not be written ({error.strerror}).",
+                where=str(self.path),
+                next_step="Free some space, then resume the run: everything up to here is kept.",
+            ) from error
+        self._seq += 1
+        return event
+
+    def sync(self) -> None:
+        """Wait until all that was appended is on the disk."""
+        if self._file >= 0:
+            os.fsync(self._file)
+
+    def close(self) -> None:
+        """Let go of the files and the lock. Twice is no error."""
+        for name in ("_file", "_lock"):
+            descriptor = getattr(self, name)
+            if descriptor >= 0:
+                setattr(self, name, -1)
+                os.close(descriptor)
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _mend_tail(self) -> None:
+        """Set the bytes after the last whole line aside and go on counting after the last whole record."""
+        size = os.fstat(self._file).st_size
+        end, tail = size, b""
+        while end > 0 and b"\n" not in tail:
+            start = max(0, end - (1 << 20))
+            tail = os.pread(self._file, end - start, start) + tail
+            end = start
+        whole = tail.rfind(b"\n") + 1
+        torn = tail[whole:]
+        if torn:
+            aside = self.folder / f"journal.torn-{size - len(torn)}"
+            aside.write_bytes(torn)
+            os.chmod(aside, 0o600)
+            os.ftruncate(self._file, size - len(torn))
+        self._seq = _last_seq(self.path) + 1
+        if torn:
+            self.append(
+                "NOTICE",
+                1,
+                f"{len(torn)} bytes of a record that was cut off were set aside in {aside.name}.",
+                data={"bytes": len(torn)},
+            )
+
+
+def owner_of(folder: Path) -> str:
+    """ " (process 123)" for the process that last took the run's lock, "" where unknown."""
+    try:
+        return f" (process {int((folder / LOCK).read_text().strip())})"
+    except (OSError, ValueError):
+        return ""
+
+
+def is_written(folder: Path) -> bool:
+    """Whether a living process (this one included) writes the run now."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _last_seq(path: Path) -> int:
+    """Position of the last whole record; read from the end, since a journal may hold gigabytes."""
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        rest = b""
+        while end > 0:
+            start = max(0, end - (1 << 20))
+            file.seek(start)
+            lines = (file.read(end - start) + rest).split(b"\n")
+            # The first piece may be the end of a longer line, unless it begins the file.
+            rest = lines.pop(0) if start else b""
+            for line in reversed(lines):
+                try:
+                    return decode(line).seq
+                except DamagedLine:
+                    continue
+            end = start
+    return -1
