@@ -1,0 +1,38 @@
+"""LoRA adapters as plain tensors under the names that peft gives them; knows nothing of how they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class LoraPair:
+    """The low-rank change of one matrix: `scale * b @ a` is added to its weight (Hu et al., 2021).
+
+    Args:
+        a: [rank, in], peft's `lora_A.weight`.
+        b: [out, rank], peft's `lora_B.weight`.
+        scale: peft's `lora_alpha / r` (or `lora_alpha / sqrt(r)` with rslora).
+
+    `a` and `b` may have another dtype than the decoder (fp32 masters over bf16 weights): they are cast where they are
+    used, and their gradients come back in their own dtype.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    scale: float
+
+    def delta(self) -> torch.Tensor:
+        """The change itself, fp32 [out, in]."""
+        return self.scale * (self.b.float() @ self.a.float())
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """The pairs of one adapter by the original module's full name, such as `model.layers.3.self_attn.q_proj`
+    (what `Decoder.adaptable()` lists, and what peft writes between `base_model.model.` and `.lora_A.weight`)."""
+
+    pairs: Mapping[str, LoraPair]

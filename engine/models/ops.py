@@ -1,0 +1,135 @@
+"""The elementwise steps of a decoder with few passes over memory, forward and backward: normalisation, rotation by
+position, gated activation. Each works on packed tokens [N, ...] and is differentiable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.models.architecture import Activation
+from engine.models.linear import activate
+
+
+@dataclass(frozen=True)
+class Norm:
+    """RMS norm (Zhang and Sennrich, 2019) where `bias` is None, else layer norm.
+
+    Args:
+        weight: [width]; in fp32 with a bf16 stream, the whole norm is computed in fp32 (gemma does so).
+        bias: [width], or None for the RMS norm.
+        eps: added to the mean square, or the variance.
+        rms: the mean is not taken off.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    eps: float
+    rms: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[..., width] -> the same shape and dtype."""
+        if not self.rms:
+            return functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+        if self.weight.dtype != x.dtype:
+            whole: Tensor = functional.rms_norm(x.float(), x.shape[-1:], self.weight.float(), self.eps)
+            return whole.to(x.dtype)
+        if torch.is_grad_enabled() and x.requires_grad and not self.weight.requires_grad:
+            normed: Tensor = _RmsNorm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
+            return normed
+        plain: Tensor = functional.rms_norm(x, x.shape[-1:], self.weight, self.eps)
+        return plain
+
+
+class _RmsNorm(torch.autograd.Function):
+    """With a frozen weight: only the input is kept, the reciprocal root is one number a token."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
+        root = square.mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, root)
+        return (x * root.to(x.dtype)).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        x, weight, root = ctx.saved_tensors
+        grad = grad * weight
+        inner = torch.bmm(grad.view(-1, 1, x.shape[-1]), x.reshape(-1, x.shape[-1], 1)).view(*x.shape[:-1], 1)
+        factor = (inner.float() * root.pow(3)).mul_(-1 / x.shape[-1])
+        return torch.addcmul(grad.mul_(root.to(x.dtype)), x, factor.to(x.dtype)), None, None
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Cosines and sines of the tokens of one forward pass, [N, 1, rotary_dims / 2] each.
+
+    `rotate_half` convention of transformers: dimension i is paired with i + rotary_dims / 2 (Su et al., 2021).
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Heads [N, heads, head_dim] (any strides) rotated, as a new contiguous tensor."""
+        if torch.is_grad_enabled() and x.requires_grad:
+            rotated: Tensor = _Rotate.apply(x, self.cos, self.sin)  # type: ignore[no-untyped-call]
+            return rotated
+        return _rotate(x, self.cos, self.sin, 1)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
+    half = cos.shape[-1]
+    first, second = x[..., :half], x[..., half : 2 * half]
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    left, right = out[..., :half], out[..., half : 2 * half]
+    torch.mul(first, cos, out=left)
+    torch.mul(second, cos, out=right)
+    left.addcmul_(second, sin, value=-sign)
+    right.addcmul_(first, sin, value=sign)
+    if 2 * half < x.shape[-1]:
+        out[..., 2 * half :] = x[..., 2 * half :]
+    return out
+
+
+class _Rotate(torch.autograd.Function):
+    """The gradient of a rotation is the rotation back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _rotate(x, cos, sin, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        cos, sin = ctx.saved_tensors
+        return _rotate(grads[0], cos, sin, -1), None, None
+
+
+def gated(gate: Tensor, up: Tensor, activation: Activation) -> Tensor:
+    """`activation(gate) * up`; under autograd with SiLU one node that keeps only its two inputs."""
+    if activation == "silu" and torch.is_grad_enabled() and (gate.requires_grad or up.requires_grad):
+        product: Tensor = _SwiGlu.apply(gate, up)  # type: ignore[no-untyped-call]
+        return product
+    if torch.is_grad_enabled():
+        return activate(gate, activation) * up
+    return activate(gate, activation).mul_(up)
+
+
+class _SwiGlu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        gate, up = ctx.saved_tensors
+        d_up = functional.silu(gate).mul_(grad)
+        d_gate = torch.ops.aten.silu_backward(grad * up, gate)
+        return d_gate, d_up
