@@ -222,7 +222,13 @@ def _prompt(record: Record, fallback_id: str) -> Prompt:
     column = next((name for name in ("prompt", "messages", *PROMPT_COLUMNS[1:]) if fields.get(name) is not None), None)
     if column is None:
         raise _missing(record, ("prompt",))
-    if isinstance(fields[column], list) and column in {"prompt", "messages"}:
+    if column == "messages" and not isinstance(fields[column], list):
+        raise InputError(
+            f"this must be a list of turns, but it is {kind(fields[column])}.",
+            where=f"{record.place}, field 'messages'",
+            next_step='Write [{"role": "user", "content": "..."}].',
+        )
+    if column in {"prompt", "messages"} and isinstance(fields[column], list):
         text, messages = _last_user_turn(fields[column], record, column)
     else:
         text, messages = _text(record, column), ()
