@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from engine.journal.event import Event
 
 VERSION = 1
+MAX_TIME = 253_402_300_799.0
+"""Seconds since the epoch at the end of the year 9999: later times have no ISO 8601 form."""
+
 _TAIL = b',"crc":"00000000"}'
 
 
@@ -37,11 +41,7 @@ def encode(event: Event) -> bytes:
         members = getattr(event, name)
         if members:
             record[name] = dict(members)
-    try:
-        body = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        body = json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    head = body.encode("utf-8", "replace")[:-1]
+    head = dumps(record).encode("utf-8", "replace")[:-1]
     return head + b',"crc":"%08x"}\n' % zlib.crc32(head)
 
 
@@ -58,32 +58,71 @@ def decode(line: bytes) -> Event:
     if tail[8:16] != b"%08x" % zlib.crc32(head):
         raise DamagedLine("checksum does not fit")
     try:
-        record = json.loads(head + b"}")
+        # The checksum only tells damage from wholeness: anyone can write a line that fits it.
+        record = json.loads(head + b"}", parse_constant=_nothing)
     except (ValueError, RecursionError) as error:
         raise DamagedLine(str(error)) from error
     if record.get("v") != VERSION:
         raise DamagedLine(f"version {record.get('v')!r} is not known; this program reads version {VERSION}")
+    return Event(
+        seq=_member(record, "seq", int),
+        time=_time(record),
+        stage=_member(record, "stage", str),
+        level=_member(record, "level", int),
+        summary=_member(record, "summary", str),
+        item=_member(record, "item", str, ""),
+        texts=_texts(record, "texts"),
+        raw=_texts(record, "raw"),
+        data=_member(record, "data", dict, {}),
+    )
+
+
+def dumps(value: Any) -> str:
+    """The value as JSON without spaces; non-finite numbers become null, numbers of other libraries plain ones."""
     try:
-        return Event(
-            seq=int(record["seq"]),
-            time=float(record["time"]),
-            stage=str(record["stage"]),
-            level=int(record["level"]),
-            summary=str(record["summary"]),
-            item=str(record.get("item", "")),
-            texts=record.get("texts", {}),
-            raw=record.get("raw", {}),
-            data=record.get("data", {}),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedLine(f"member {error} is missing or of another type") from error
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError):
+        return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value in JSON's own types: a stray path or array element in an event's data must not end a run."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _finite(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(member) for member in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(member) for key, member in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(member) for member in value]
+    if hasattr(value, "tolist"):  # numpy's and torch's scalars and arrays
+        return plain(value.tolist())
+    return str(value)
+
+
+def _nothing(_name: str) -> None:
+    """What NaN and Infinity become: they are not JSON, though Python reads them."""
+
+
+_Member = TypeVar("_Member")
+
+
+def _member(record: dict[str, Any], name: str, kind: type[_Member], default: _Member | None = None) -> _Member:
+    value = record.get(name, default)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise DamagedLine(f"member {name!r} is missing or of another type")
     return value
+
+
+def _time(record: dict[str, Any]) -> float:
+    value = record.get("time")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
+        raise DamagedLine("member 'time' is no time")
+    return float(value)
+
+
+def _texts(record: dict[str, Any], name: str) -> dict[str, str]:
+    texts = _member(record, name, dict, {})
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise DamagedLine(f"member {name!r} holds something that is no text")
+    return texts

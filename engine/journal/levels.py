@@ -43,8 +43,13 @@ def entry(event: Event, verbosity: int) -> Entry | None:
     if verbosity >= KEY:
         for label, text in event.texts.items():
             text = clean(str(text))
-            parts.append(Part(label, text if verbosity >= ALL else cut(text, CUT)))
+            parts.append(Part(_line(label), text if verbosity >= ALL else cut(text, CUT)))
     if verbosity >= ALL:
-        parts += [Part(label, clean(str(text)), "raw") for label, text in event.raw.items()]
+        parts += [Part(_line(label), clean(str(text)), "raw") for label, text in event.raw.items()]
     stamp = clock.strftime("%H:%M:%S", clock.localtime(max(0.0, min(event.time, 4e9))))
-    return Entry(stamp, clean(event.stage), clean(event.summary), tuple(parts))
+    return Entry(stamp, _line(event.stage), _line(event.summary), tuple(parts))
+
+
+def _line(text: str) -> str:
+    """A name or a headline: a journal from elsewhere may hold line breaks in it."""
+    return clean(str(text)).replace("\n", " ").replace("\t", " ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ from engine.journal.event import Event
 JOURNAL = "journal.jsonl"
 """Name of the journal in a run's folder."""
 
-_CHUNK = 4 << 20
+MAX_LINE = 1 << 28
+"""Bytes of a line beyond which it is taken for damage: nothing that this program writes comes near it."""
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Damage:
 
     Args:
         offset: of its first byte in the file.
-        length: bytes.
+        length: bytes; 0 where whole records are missing between two lines.
         reason: what is wrong with it.
     """
 
@@ -35,19 +39,23 @@ class JournalReader:
     """Gives the events that were appended since the last call.
 
     A last line without its newline is not damage: the writer may be in the middle of it. `pending` says how many
-    such bytes there are.
+    such bytes there are. They are read again by the next call, because a writer that ran out of space takes them back.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path / JOURNAL if path.is_dir() else path
-        self._offset = 0
-        self._rest = b""
+        # The folder may not be there yet, so its absence says nothing.
+        self.path = path if path.suffix == ".jsonl" or path.is_file() else path / JOURNAL
         self.damage: list[Damage] = []
+        self._offset = 0  # always the beginning of a line
+        self._pending = 0
+        self._at_end = (-1, -1)  # size and time of change of a file that was read to its end
+        self._next_seq = 0
+        self._damaged_since = 0
 
     @property
     def pending(self) -> int:
         """Bytes after the last newline that was seen."""
-        return len(self._rest)
+        return self._pending
 
     def poll(self, limit: int | None = None) -> list[Event]:
         """New events, oldest first; at most about `limit` where given (the rest comes with the next call).
@@ -60,42 +68,77 @@ class JournalReader:
         events: list[Event] = []
         try:
             with open(self.path, "rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                if self._at_end == (status.st_size, status.st_mtime_ns):
+                    return events
+                self._at_end = (-1, -1)
+                if status.st_size < self._offset:
+                    self._shortened(status.st_size)
                 file.seek(self._offset)
+                rest: list[bytes] = []
+                self._pending = 0
                 while limit is None or len(events) < limit:
                     chunk = file.read(_CHUNK)
                     if not chunk:
+                        self._at_end = (status.st_size, status.st_mtime_ns)
                         break
-                    self._take(chunk, events)
+                    self._take(chunk, rest, events)
         except FileNotFoundError:
             return events
         except OSError as error:
             raise StorageError(
                 f"the journal cannot be read ({error.strerror}).",
                 where=str(self.path),
-                next_step="Check the folder's permissions.",
+                next_step="Check that it is a file that you may read.",
             ) from error
         return events
 
-    def _take(self, chunk: bytes, events: list[Event]) -> None:
-        start = self._offset - len(self._rest)
-        self._offset += len(chunk)
-        # Only the new bytes are searched: a line of many megabytes would be searched again at every chunk otherwise.
-        if b"\n" not in chunk:
-            self._rest += chunk
+    def _take(self, chunk: bytes, rest: list[bytes], events: list[Event]) -> None:
+        """Decode the lines that end in `chunk`; `rest` holds the pieces of the line that it begins in."""
+        end = chunk.rfind(b"\n") + 1
+        # Pieces are joined only where their line ends: a line of many megabytes would be copied at every chunk.
+        if not end:
+            rest.append(chunk)
+            self._pending += len(chunk)
+            if self._pending > MAX_LINE:
+                self._note(self._pending, "no line ends here")
+                rest.clear()
             return
-        lines = (self._rest + chunk).split(b"\n")
-        self._rest = lines.pop()
+        lines = b"".join([*rest, chunk[:end]]).split(b"\n")
+        lines.pop()
         for line in lines:
-            if line:
-                try:
-                    events.append(decode(line))
-                except DamagedLine as error:
-                    self.damage.append(Damage(start, len(line) + 1, str(error)))
-            start += len(line) + 1
+            self._line(line, events)
+        rest[:] = [chunk[end:]]
+        self._pending = len(chunk) - end
+
+    def _line(self, line: bytes, events: list[Event]) -> None:
+        length = len(line) + 1
+        try:
+            event = decode(line)
+        except DamagedLine as error:
+            self._note(length, str(error))
+            return
+        missing = event.seq - self._next_seq - self._damaged_since
+        if missing > 0:
+            self.damage.append(Damage(self._offset, 0, f"{missing} records before record {event.seq} are missing"))
+        self._next_seq, self._damaged_since = max(self._next_seq, event.seq + 1), 0
+        self._offset += length
+        events.append(event)
+
+    def _note(self, length: int, reason: str) -> None:
+        self.damage.append(Damage(self._offset, length, reason))
+        self._damaged_since += 1
+        self._offset += length
+        self._pending = 0
+
+    def _shortened(self, size: int) -> None:
+        """Go on at the end of a file that lost lines which were read before: they are not given twice."""
+        self.damage.append(Damage(size, 0, f"{self._offset - size} bytes that were here before are gone"))
+        self._offset = size
 
 
 def read(path: Path) -> Iterator[Event]:
-    """All whole events of a journal (a file, or the folder that holds it), oldest first.
+    """All whole events of a journal (a file, or the folder that holds it), oldest first; damage is passed over.
 
     Raises:
         StorageError: there is none, or it cannot be read.

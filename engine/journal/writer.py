@@ -5,6 +5,8 @@ Any thread may read the files while it writes; only one thread may call it.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import fcntl
 import os
 import time
@@ -44,14 +46,12 @@ class JournalWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not _take_lock(self._lock):
                 raise StorageError(
                     f"another process{owner_of(folder)} is writing this run.",
                     where=str(folder),
                     next_step="Watch it, or stop it first.",
-                ) from error
+                )
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -86,24 +86,24 @@ class JournalWriter:
     ) -> Event:
         """Write one event; it is in the file, whole, when this returns. `sync` also waits for the disk.
 
+        Returns:
+            The event with its texts, also where the file gets none of them.
+
         Raises:
             StorageError: the record could not be written; the file then ends with the record before it.
         """
-        kept = dict(texts or {}), dict(raw or {})
-        if not self._texts:
-            kept = {label: "" for label in kept[0]}, {}
-        event = Event(self._seq, time.time(), stage, level, summary, item, kept[0], kept[1], dict(data or {}))
-        line = encode(event)
+        event = Event(
+            self._seq, time.time(), stage, level, summary, item, dict(texts or {}), dict(raw or {}), dict(data or {})
+        )
+        line = encode(event if self._texts else _without_texts(event))
         end = os.fstat(self._file).st_size
         try:
             _write_all(self._file, line)
             if sync:
                 os.fsync(self._file)
         except OSError as error:
-            try:
+            with contextlib.suppress(OSError):  # a torn tail that stays is set aside by the next writer
                 os.ftruncate(self._file, end)
-            except OSError:  # the torn tail is then set aside by the next writer
-                pass
             raise StorageError(
                 f"the journal could not be written ({error.strerror}).",
                 where=str(self.path),
@@ -136,17 +136,20 @@ class JournalWriter:
     def _mend_tail(self) -> None:
         """Set the bytes after the last whole line aside and go on counting after the last whole record."""
         size = os.fstat(self._file).st_size
-        end, tail = size, b""
-        while end > 0 and b"\n" not in tail:
+        end, pieces = size, [b""]
+        while end > 0 and b"\n" not in pieces[-1]:
             start = max(0, end - (1 << 20))
-            tail = os.pread(self._file, end - start, start) + tail
+            pieces.append(os.pread(self._file, end - start, start))
             end = start
-        whole = tail.rfind(b"\n") + 1
-        torn = tail[whole:]
+        pieces[-1] = pieces[-1][pieces[-1].rfind(b"\n") + 1 :]
+        torn = b"".join(reversed(pieces))
         if torn:
             aside = self.folder / f"journal.torn-{size - len(torn)}"
-            aside.write_bytes(torn)
-            os.chmod(aside, 0o600)
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                _write_all(descriptor, torn)
+            finally:
+                os.close(descriptor)
             os.ftruncate(self._file, size - len(torn))
         self._seq = _last_seq(self.path) + 1
         if torn:
@@ -169,15 +172,32 @@ def owner_of(folder: Path) -> str:
 def is_written(folder: Path) -> bool:
     """Whether a living process (this one included) writes the run now."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
         os.close(descriptor)
+    return False
+
+
+def _without_texts(event: Event) -> Event:
+    return dataclasses.replace(event, texts=dict.fromkeys(event.texts, ""), raw={})
+
+
+def _take_lock(descriptor: int) -> bool:
+    """Whether this process has the lock now; a reader that asks `is_written` holds it for some microseconds."""
+    for patience in (0.01, 0.05, 0.2, None):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if patience is not None:
+                time.sleep(patience)
+        else:
+            return True
     return False
 
 
