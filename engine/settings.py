@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +50,7 @@ class RunConfig:
     critique: Sampling = Sampling(max_tokens=96, temperature=0.7, top_p=0.95, top_k=50)
     revision: Sampling = Sampling(max_tokens=160, temperature=0.8, top_p=0.95, top_k=50)
     answer: Sampling = Sampling(max_tokens=160)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = field(default_factory=TrainConfig.sft)
     seed: int = 0
     keep_texts: bool = True
     device: str = ""
@@ -86,10 +87,39 @@ def preset(name: str) -> RunConfig:
         return PRESETS[name][1]
     except KeyError:
         known = ", ".join(PRESETS)
-        raise InputError(f"there is no preset {name!r}.", where="--preset", next_step=f"Choose one of: {known}.") from None
+        raise InputError(
+            f"there is no preset {name!r}.", where="--preset", next_step=f"Choose one of: {known}."
+        ) from None
 
 
 def to_json(config: RunConfig) -> dict[str, Any]:
     """The settings as plain JSON types."""
-    plain = dataclasses.asdict(config)
-    return dict(json.loads(json.dumps(plain)))
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    plain["train"] = config.train.as_dict()
+    return plain
+
+
+def from_json(values: Mapping[str, Any]) -> RunConfig:
+    """The settings that `to_json` wrote; what an older version did not know keeps its default.
+
+    Raises:
+        InputError: a name or a value is none that this version knows.
+    """
+    known = {f.name for f in dataclasses.fields(RunConfig)}
+    members = dict(values)
+    unknown = sorted(set(members) - known)
+    if unknown:
+        raise InputError(
+            f"{unknown[0]!r} is not a setting of a run.",
+            where="run.json, config",
+            next_step="The run is of a newer version of Redraft: update it.",
+        )
+    for name in ("draft", "critique", "revision", "answer"):
+        if name in members:
+            try:
+                members[name] = Sampling(**{**members[name], "stop": tuple(members[name].get("stop", ()))})
+            except (TypeError, AttributeError) as error:
+                raise InputError(f"the sampling is damaged ({error}).", where=f"run.json, config.{name}") from error
+    if "train" in members:
+        members["train"] = TrainConfig.from_dict(members["train"])
+    return RunConfig(**members)

@@ -9,10 +9,21 @@ from __future__ import annotations
 import enum
 import queue
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from engine.control import Control
+from engine.errors import RedraftError, Stopped
+from engine.paths import runs_dir
 from engine.settings import RunConfig
+
+if TYPE_CHECKING:
+    from engine.run.models import Models
+    from engine.run.perform import Run
+    from engine.run.record import Recorder
 
 
 class Doing(enum.Enum):
@@ -61,3 +72,168 @@ class State:
     doing: Doing = Doing.IDLE
     folder: Path | None = None
     error: str = ""
+
+
+Command = Evaluate | StartRun | ResumeRun
+
+
+class Worker:
+    """Owns the one thread on which models run.
+
+    Args:
+        runs: the folder that gets a folder a run; the user's by default.
+        settings: which generator, judge and constitution evaluations outside a run use.
+    """
+
+    def __init__(self, runs: Path | None = None, settings: RunConfig | None = None) -> None:
+        self._runs = runs or runs_dir()
+        self._settings = settings or RunConfig()
+        self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
+        self._asides: queue.SimpleQueue[Evaluate] = queue.SimpleQueue()
+        self._state = State()
+        self._control: Control | None = None
+        self._lock = threading.Lock()
+        self._ending = False
+        self._thread = threading.Thread(target=self._work, name="redraft-worker", daemon=True)
+        self._models: Models | None = None
+        self._session: Recorder | None = None
+        self._evaluations = 0
+
+    @property
+    def state(self) -> State:
+        """What the thread is at; a snapshot."""
+        state = self._state
+        control = self._control
+        if control is not None and state.doing in (Doing.RUNNING, Doing.PAUSED, Doing.STOPPING):
+            doing = Doing.STOPPING if control.stopping else Doing.PAUSED if control.paused else Doing.RUNNING
+            return replace(state, doing=doing)
+        return state
+
+    def start(self) -> None:
+        """Begin to take commands."""
+        self._thread.start()
+
+    def send(self, command: Command) -> None:
+        """Queue a command and return. A run that goes on serves evaluations in between; other commands wait for it."""
+        if isinstance(command, Evaluate) and self._control is not None:
+            self._asides.put(command)
+        else:
+            self._commands.put(command)
+
+    def pause(self) -> None:
+        """Hold the running stage at its next token step or micro-batch."""
+        control = self._control
+        if control is not None:
+            control.pause()
+
+    def resume(self) -> None:
+        """Let a paused stage go on."""
+        control = self._control
+        if control is not None:
+            control.resume()
+
+    def stop(self) -> None:
+        """End the run at its next token step or micro-batch; what is finished stays."""
+        control = self._control
+        if control is not None:
+            control.stop()
+
+    def shutdown(self, timeout: float = 10.0) -> bool:
+        """Stop whatever goes on and end the thread; False where it did not end in `timeout` seconds."""
+        self._ending = True
+        self.stop()
+        self._commands.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while not self._ending:
+            command = self._commands.get()
+            if command is None:
+                break
+            try:
+                self._perform(command)
+                self._set(doing=Doing.IDLE)
+            except Stopped:
+                self._set(doing=Doing.IDLE)
+            except RedraftError as error:
+                self._set(doing=Doing.IDLE, error=str(error))
+            except MemoryError:
+                self._set(doing=Doing.IDLE, error="There is not enough memory. Use a smaller model, or free some.")
+            except Exception as error:  # noqa: BLE001 - the thread must outlive any failure; the journal has the trace
+                self._set(doing=Doing.IDLE, error=f"Redraft failed with {type(error).__name__}: {error}")
+            finally:
+                self._control = None
+                self._leftovers()
+        if self._session is not None:
+            self._session.journal.close()
+        self._set(doing=Doing.ENDED)
+
+    def _leftovers(self) -> None:
+        """Evaluations that came in while a run ended are served next."""
+        while not self._asides.empty():
+            self._commands.put(self._asides.get())
+
+    def _perform(self, command: Command) -> None:
+        self._set(doing=Doing.LOADING, error="")
+        from engine.models.threads import prepare_environment
+
+        prepare_environment()
+        if self._models is None:
+            from engine.run.models import Models
+
+            self._models = Models()
+        if isinstance(command, Evaluate):
+            self._evaluate(command)
+        elif isinstance(command, StartRun):
+            from engine.run.folder import new_folder
+
+            self._run(command.config, new_folder(self._runs, command.config))
+        else:
+            from engine.run.folder import read_config
+
+            self._run(read_config(command.folder), command.folder)
+
+    def _run(self, config: RunConfig, folder: Path) -> None:
+        from engine.run.perform import Run
+
+        control = Control(lambda: self._serve_asides(run))
+        run = Run(config, folder, control, self._require_models())
+        self._control = control
+        self._set(doing=Doing.RUNNING, folder=folder)
+        if self._ending:
+            control.stop()
+        run.perform()
+
+    def _serve_asides(self, run: Run) -> None:
+        """Judge the texts that came in while the run goes on; called by the run between its steps."""
+        while run.ready and not self._asides.empty():
+            command = self._asides.get()
+            self._numbered(partial(run.evaluate, command.text, command.prompt), run.notice)
+
+    def _evaluate(self, command: Evaluate) -> None:
+        from engine.run.session import evaluate, open_session
+
+        if self._session is None:
+            self._session = open_session(self._runs, self._settings)
+        session, models = self._session, self._require_models()
+        self._set(folder=session.journal.folder)
+        judged = partial(evaluate, self._settings, models, session, command.text, command.prompt)
+        self._numbered(judged, session.notice)
+
+    def _require_models(self) -> Models:
+        assert self._models is not None
+        return self._models
+
+    def _numbered(self, evaluate: Callable[[str], object], notice: Callable[[str], None]) -> None:
+        """Give the evaluation its id, and tell of a text that cannot be judged in the journal, not by an error."""
+        self._evaluations += 1
+        try:
+            evaluate(f"text-{self._evaluations}")
+        except RedraftError as error:
+            notice(str(error))
+
+    def _set(self, **changes: object) -> None:
+        with self._lock:
+            self._state = replace(self._state, **changes)  # type: ignore[arg-type]

@@ -53,6 +53,7 @@ STAGES: tuple[Stage, ...] = (
         },
     ),
     Stage("RUN-RESUMED", "A run went on after it was interrupted.", data={"reused": "items taken from the journal"}),
+    Stage("MODEL-LOADING", "A model is being read, converted or fetched.", data={"model": "name"}),
     Stage(
         "MODEL-LOADED",
         "A model is ready.",
@@ -87,7 +88,11 @@ STAGES: tuple[Stage, ...] = (
         data={"tokens": "generated", "seconds": "until it ended", "finish": "stop or length"},
     ),
     Stage(
-        "INITIAL-EVALUATION", "The verdict on the draft.", texts=("reasoning",), raw=("response", "note"), data=_VERDICT
+        "INITIAL-EVALUATION",
+        "The verdict on the draft.",
+        texts=("reasoning",),
+        raw=("model response", "judge request", "note"),
+        data=_VERDICT,
     ),
     Stage(
         "CRITIQUE-GENERATION",
@@ -97,10 +102,24 @@ STAGES: tuple[Stage, ...] = (
         data={"principle": "id", "tokens": "generated", "seconds": "until it ended"},
     ),
     Stage(
+        "REVISION-CANDIDATE",
+        "One of the rewritten answers to choose from.",
+        texts=("revision",),
+        raw=("request", "raw"),
+        data={"candidate": "number from 1", "tokens": "generated", "seconds": "until it ended"},
+    ),
+    Stage(
+        "CANDIDATE-EVALUATION",
+        "The verdict on a candidate.",
+        texts=("reasoning",),
+        raw=("model response", "judge request", "note"),
+        data={"candidate": "number from 1", **_VERDICT},
+    ),
+    Stage(
         "REVISION-GENERATION",
         "The rewritten answer that was chosen among the candidates.",
         texts=("revision",),
-        raw=("request", "candidate 1", "candidate 2", "..."),
+        raw=("candidate *",),
         data={"candidates": "count", "taken": "which, from 1; 0 is the draft itself", "scores": "of each candidate"},
     ),
     Stage(
@@ -153,6 +172,25 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "EPOCH-*-COMPLETE", "An epoch ended.", data={"loss": "mean", "valid": "loss on rows kept out, where measured"}
+    ),
+    Stage(
+        "TRAIN-COMPLETE",
+        "Fine-tuning ended; the adapter is in the run's folder.",
+        data={"adapter": "folder", "steps": "optimizer steps", "loss": "of the last epoch", "seconds": "wall time"},
+    ),
+    Stage(
+        "COMPARISON-ANSWER",
+        "An answer of the base or the trained model to a prompt that was never trained on.",
+        texts=("prompt", "answer"),
+        raw=("request", "raw"),
+        data={"set": "heldout or benign", "arm": "base or trained", "tokens": "generated", "seconds": "until it ended"},
+    ),
+    Stage(
+        "COMPARISON-EVALUATION",
+        "The verdict on such an answer.",
+        texts=("reasoning",),
+        raw=("model response", "judge request", "note"),
+        data={"set": "heldout or benign", "arm": "base or trained", **_VERDICT},
     ),
     Stage(
         "COMPARISON-TEST",

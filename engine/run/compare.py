@@ -1,0 +1,147 @@
+"""Base against trained on prompts that were never trained on: both answer, both are judged, what changed is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.compare.changes import changes_between
+from engine.compare.textdiff import AlignedDiff, Span, diff_texts
+from engine.journal.event import ALL, KEY
+from engine.judge import record
+from engine.judge.verdict import Judged, Verdict
+from engine.loop import messages
+from engine.models.requests import LanguageModel
+from engine.prompts.load import Prompt
+from engine.run.context import Context, ask, judge_all
+from engine.run.state import ANSWER, ANSWER_VERDICT, COMPARED, DIFFED
+
+ARMS = ("base", "trained")
+
+
+def answer(context: Context, arm: str, model: LanguageModel) -> None:
+    """One arm's answers to all compared prompts, greedy, so that the arms differ by their weights alone."""
+    wanted = list(context.prompts.compared())
+    waiting = [(name, p) for name, p in wanted if (name, p.id, arm) not in context.state.answers]
+    context.record.stage_start(f"{arm} answers", len(wanted), done=len(wanted) - len(waiting))
+    sent = {f"{name}#{p.id}": model.render(messages.draft(p.text, p.messages)) for name, p in waiting}
+    prompts = {f"{name}#{p.id}": (name, p) for name, p in waiting}
+    for completion, share in ask(context, model, list(sent.items()), context.config.answer, "answer"):
+        name, prompt = prompts[completion.key]
+        context.record.event(
+            ANSWER,
+            ALL,
+            completion.error or f"{arm} · {completion.tokens} tokens · {completion.finish}",
+            item=prompt.id,
+            texts={"prompt": prompt.text, "answer": completion.text},
+            raw={"request": sent[completion.key], "raw": completion.raw},
+            data={
+                "set": name,
+                "arm": arm,
+                "weights": arm,
+                "tokens": completion.tokens,
+                "seconds": round(completion.seconds, 4),
+                "share": round(share, 4),
+                "finish": completion.finish,
+                "error": completion.error,
+            },
+        )
+        if arm == ARMS[1]:
+            _compare(context, [(name, prompt)])
+        context.record.step(tokens=completion.tokens)
+    context.record.stage_end()
+
+
+def finish(context: Context) -> None:
+    """Compare whatever has two answers and was not compared yet (after a resume)."""
+    _compare(
+        context, [pair for pair in context.prompts.compared() if (pair[0], pair[1].id) not in context.state.compared]
+    )
+
+
+def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
+    """Judge both answers to each prompt, blind to the arm, then write the comparison and its diff."""
+    state = context.state
+    texts: list[Judged] = []
+    for name, prompt in prompts:
+        for arm in ARMS:
+            key = name, prompt.id, arm
+            if key not in state.answer_verdicts and state.answers.get(key):
+                texts.append(Judged(f"{name}#{arm}#{prompt.id}", state.answers[key], prompt.text))
+    for verdict in judge_all(context.judges.comparison, texts, context.control):
+        name, arm, item = verdict.key.split("#", 2)
+        context.record.event(
+            ANSWER_VERDICT,
+            ALL,
+            f"{arm} · {record.summary(verdict, context.constitution.most)}",
+            item=item,
+            texts=record.texts(verdict),
+            raw=record.raw(verdict),
+            data={**record.to_data(verdict), "set": name, "arm": arm},
+        )
+    for name, prompt in prompts:
+        if all((name, prompt.id, arm) in state.answers for arm in ARMS):
+            _write(context, name, prompt)
+
+
+def _write(context: Context, name: str, prompt: Prompt) -> None:
+    state = context.state
+    base, trained = (state.answers[name, prompt.id, arm] for arm in ARMS)
+    verdicts = [
+        state.answer_verdicts.get((name, prompt.id, arm), Verdict(prompt.id, None, note="There is no answer to judge."))
+        for arm in ARMS
+    ]
+    total = len(context.prompts.heldout) + len(context.prompts.benign)
+    context.record.event(
+        f"{COMPARED} {len(state.compared) + 1}/{total}",
+        KEY,
+        f"{name} · base {_score(verdicts[0])} → trained {_score(verdicts[1])}",
+        item=prompt.id,
+        texts={"prompt": prompt.text, "base": base, "trained": trained},
+        data={
+            "set": name,
+            "topic": prompt.topic,
+            "principle": prompt.principle,
+            "base": record.to_data(verdicts[0]),
+            "trained": record.to_data(verdicts[1]),
+        },
+    )
+    diff = diff_texts(base, trained)
+    changes = changes_between(base, verdicts[0].findings, trained, verdicts[1].findings)
+    named = "; ".join(f"{'+' if change.better else '-'} {change.label}" for change in changes)
+    context.record.event(
+        DIFFED,
+        KEY,
+        named or "no kind of change that the rules can name",
+        item=prompt.id,
+        texts={"diff": marked(diff)},
+        data={
+            "set": name,
+            "changes": [{"id": c.id, "label": c.label, "better": c.better} for c in changes],
+            "words_removed": diff.changed_words_left,
+            "words_added": diff.changed_words_right,
+            "truncated": diff.truncated,
+        },
+    )
+
+
+def marked(diff: AlignedDiff) -> str:
+    """The diff as lines for readers without colours or columns: "- " base, "+ " trained, "  " both the same."""
+    lines: list[str] = []
+    for row in diff.rows:
+        if row.kind == "same":
+            lines.append("  " + _joined(row.right))
+            continue
+        if row.left:
+            lines.append("- " + _joined(row.left))
+        if row.right:
+            lines.append("+ " + _joined(row.right))
+    return "\n".join(lines)
+
+
+def _joined(spans: Sequence[Span]) -> str:
+    marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
+    return " ".join("".join(marks[span.kind].format(span.text) for span in spans).split())
+
+
+def _score(verdict: Verdict) -> str:
+    return "no verdict" if verdict.score is None else f"{verdict.score:.1f}"

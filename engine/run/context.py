@@ -1,0 +1,101 @@
+"""What all stages of a run share: its settings, models, judges, prompts, records and state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.constitution.model import Constitution
+from engine.control import Control
+from engine.judge.verdict import Judge, Judged, Verdict
+from engine.models.requests import Completion, LanguageModel, Request, Sampling
+from engine.prompts.load import Prompt
+from engine.run.record import Recorder
+from engine.run.state import RunState
+from engine.settings import RunConfig
+
+if TYPE_CHECKING:
+    from engine.models.local import LocalModel
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of a run: what is trained on, what is compared on, and what no good answer refuses."""
+
+    train: tuple[Prompt, ...]
+    heldout: tuple[Prompt, ...]
+    benign: tuple[Prompt, ...]
+
+    def compared(self) -> Iterator[tuple[str, Prompt]]:
+        """(set, prompt) for every prompt of the comparison."""
+        for prompt in self.heldout:
+            yield "heldout", prompt
+        for prompt in self.benign:
+            yield "benign", prompt
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Who judges what.
+
+    Args:
+        shown: asked about the texts that a person reads one by one; may ask a model for its words.
+        quick: the same decision at less cost, for candidates.
+        comparison: judges base and trained answers; never the one that chose the training pairs where there is a
+            second one.
+    """
+
+    shown: Judge
+    quick: Judge
+    comparison: Judge
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that a stage needs."""
+
+    config: RunConfig
+    folder: Path
+    constitution: Constitution
+    prompts: Prompts
+    generator: LocalModel
+    critic: LanguageModel
+    judges: Judges
+    record: Recorder
+    state: RunState
+    control: Control
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {p.id: p.weight for p in self.constitution.principles}
+
+    def seed_for(self, *parts: str | int) -> int:
+        """A seed that depends on the run's seed and on what it is for, never on order: 63 bits."""
+        text = "\x1f".join(str(part) for part in (self.config.seed, *parts))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def ask(
+    context: Context, model: LanguageModel, prompts: Sequence[tuple[str, str]], sampling: Sampling, purpose: str
+) -> Iterator[tuple[Completion, float]]:
+    """Completions for (key, prompt as sent), each as it ends, with the share of wall time that it took.
+
+    The share divides the time since the last completion among those that end together, so the shares of a batch sum
+    to the batch's wall time.
+    """
+    requests = [Request(key, text, sampling, context.seed_for(purpose, key)) for key, text in prompts]
+    before = 0.0
+    for completion in model.generate(requests, context.control):
+        share = max(0.0, completion.seconds - before)
+        before = max(before, completion.seconds)
+        yield completion, share
+
+
+def judge_all(judge: Judge, texts: Iterable[Judged], control: Control) -> Iterator[Verdict]:
+    """Verdicts on all the texts; nothing where there are none."""
+    texts = list(texts)
+    if texts:
+        yield from judge.judge(texts, control)

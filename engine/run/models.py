@@ -1,0 +1,50 @@
+"""The models that are loaded now: a run and an evaluation share them, and the least recently used one makes room."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.models.local import LocalModel
+
+Progress = Callable[[float, str], None]
+
+
+def _silent(_fraction: float, _sentence: str) -> None:
+    return None
+
+
+class Models:
+    """Loads models by name and keeps the last few. Used by one thread only.
+
+    Args:
+        keep: how many stay loaded; two serve a generator and a critic.
+    """
+
+    def __init__(self, keep: int = 2) -> None:
+        self._keep = keep
+        self._loaded: OrderedDict[tuple[str, str, str], LocalModel] = OrderedDict()
+
+    def holds(self, name: str, device: str = "", dtype: str = "") -> bool:
+        """Whether the model is loaded already."""
+        return (name, device, dtype) in self._loaded
+
+    def get(self, name: str, device: str = "", dtype: str = "", progress: Progress = _silent) -> LocalModel:
+        """The model of this name; "" for device or dtype lets this machine's measurement choose.
+
+        Raises:
+            ModelError: it is unknown, cannot be loaded, or does not fit.
+        """
+        key = name, device, dtype
+        if key in self._loaded:
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+        from engine.models.local import load_model
+
+        while len(self._loaded) >= self._keep:
+            self._loaded.popitem(last=False)
+        model = load_model(name, device=device, dtype=dtype, progress=progress)
+        self._loaded[key] = model
+        return model

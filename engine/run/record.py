@@ -1,0 +1,127 @@
+"""Writes a run's events: the one place that knows what each stage's event carries.
+
+Knows nothing of models; what it writes is defined in `engine.journal.stages`.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.errors import RedraftError
+from engine.journal.event import ALL, SUMMARY, Event
+from engine.journal.writer import JournalWriter
+
+_PROGRESS_EVERY = 1.0
+"""Seconds between two PROGRESS events."""
+
+
+class Recorder:
+    """Appends events to a journal and hands each to `applied`, which keeps the run's state.
+
+    Args:
+        journal: where events go.
+        applied: called with every event, its texts included.
+    """
+
+    def __init__(self, journal: JournalWriter, applied: Callable[[Event], None]) -> None:
+        self.journal = journal
+        self._applied = applied
+        self._stage = ""
+        self._total = 0
+        self._done = 0
+        self._tokens = 0
+        self._began = 0.0
+        self._told = 0.0
+
+    def event(
+        self,
+        stage: str,
+        level: int,
+        summary: str,
+        *,
+        item: str = "",
+        texts: Mapping[str, str] | None = None,
+        raw: Mapping[str, str] | None = None,
+        data: Mapping[str, Any] | None = None,
+        sync: bool = False,
+    ) -> Event:
+        """Write one event (see `JournalWriter.append`)."""
+        event = self.journal.append(stage, level, summary, item=item, texts=texts, raw=raw, data=data, sync=sync)
+        self._applied(event)
+        return event
+
+    def stage_start(self, name: str, total: int, *, done: int = 0) -> None:
+        """A stage begins; `done` of its `total` items are known from before an interruption."""
+        self._stage, self._total, self._done, self._tokens = name, total, done, 0
+        self._began = self._told = time.monotonic()
+        again = f", {done} known already" if done else ""
+        self.event(
+            "STAGE-START", SUMMARY, f"{name}: {total} to do{again}", data={"name": name, "total": total, "done": done}
+        )
+
+    def step(self, items: int = 1, tokens: int = 0) -> None:
+        """`items` more of the running stage are done; tells readers at most once a second."""
+        self._done += items
+        self._tokens += tokens
+        now = time.monotonic()
+        if now - self._told < _PROGRESS_EVERY:
+            return
+        self._told = now
+        seconds = now - self._began
+        rate = self._tokens / seconds if self._tokens else None
+        speed = f" · {rate:.0f} tokens/s" if rate else ""
+        self.event(
+            "PROGRESS",
+            ALL,
+            f"{self._stage} {self._done}/{self._total}{speed}",
+            data={
+                "name": self._stage,
+                "done": self._done,
+                "total": self._total,
+                "tokens": self._tokens,
+                "rate": None if rate is None else round(rate, 1),
+                "seconds": round(seconds, 3),
+            },
+        )
+
+    def stage_end(self) -> None:
+        """The running stage is complete; its records are on the disk when this returns."""
+        seconds = time.monotonic() - self._began
+        rate = self._tokens / seconds if self._tokens and seconds > 0 else None
+        speed = f" · {rate:.0f} tokens/s" if rate else ""
+        self.event(
+            "STAGE-END",
+            SUMMARY,
+            f"{self._stage}: {self._done} in {seconds:.1f} s{speed}",
+            data={
+                "name": self._stage,
+                "done": self._done,
+                "total": self._total,
+                "seconds": round(seconds, 3),
+                "tokens": self._tokens,
+                "rate": None if rate is None else round(rate, 1),
+            },
+            sync=True,
+        )
+
+    def notice(self, sentence: str, **data: Any) -> None:
+        """Something that a person has to know, without a word of any text."""
+        self.event("NOTICE", SUMMARY, sentence, data=data)
+
+    def error(self, error: BaseException) -> None:
+        """A failure: its message for a person, its traceback for the journal only."""
+        if isinstance(error, RedraftError):
+            sentence = str(error)
+        else:
+            sentence = f"Redraft failed with {type(error).__name__}; the traceback is in the journal."
+        self.event(
+            "ERROR",
+            SUMMARY,
+            sentence,
+            raw={"traceback": "".join(traceback.format_exception(error))},
+            data={"type": type(error).__name__},
+            sync=True,
+        )
