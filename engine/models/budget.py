@@ -1,0 +1,228 @@
+"""Devices, number formats, and how much memory a piece of work will take, told from a model's config alone.
+
+The formulas count what is kept at the same time at the worst moment of a piece of work. They are checked against
+measured peaks in `tests/engine/models/test_budget.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.errors import ModelError
+from engine.models import memory
+from engine.models.shape import Shape
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+PROCESS = 420_000_000
+"""Bytes that Python, torch and transformers hold before any model (measured: 380 to 450 MB)."""
+
+_SPARE = 0.03
+"""Part of the free memory that is left alone, for what other processes do meanwhile."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory of one piece of work, in bytes, beyond what the bare process holds.
+
+    Args:
+        weights: of the model, as the decoder keeps them.
+        cache: keys and values while texts are written.
+        work: what the largest step holds for a moment: activations, logits.
+        training: adapter, gradients, optimizer and what the backward pass keeps.
+    """
+
+    weights: int
+    cache: int = 0
+    work: int = 0
+    training: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.cache + self.work + self.training
+
+    @property
+    def peak_rss(self) -> int:
+        """What the process as a whole will have held at most."""
+        return PROCESS + self.total
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether a piece of work goes into memory: `need` and `free` in bytes."""
+
+    need: int
+    free: int
+
+    @property
+    def fits(self) -> bool:
+        return self.need <= self.free * (1 - _SPARE)
+
+    def __str__(self) -> str:
+        return f"needs {_amount(self.need)} of {_amount(self.free)} free"
+
+
+def weights(shape: Shape, dtype: str, device: str = "cpu") -> int:
+    """Bytes of the weights as the decoder keeps them: on a CPU a tied output matrix is stored apart, since it is
+    packed for the matrix product and the embedding is not."""
+    packed = device == "cpu" and dtype in ("float32", "bfloat16") and shape.tied
+    return (shape.parameters + (shape.vocab * shape.hidden if packed else 0)) * BYTES[dtype]
+
+
+def load(shape: Shape, dtype: str, device: str = "cpu") -> Need:
+    """Loading: the weights, and the largest part twice for the moment in which it is rearranged."""
+    largest = max(shape.vocab * shape.hidden, 2 * shape.hidden * shape.inner)
+    return Need(weights(shape, dtype, device), work=largest * BYTES[dtype])
+
+
+def generate(shape: Shape, dtype: str, rows: int, tokens: int, device: str = "cpu") -> Need:
+    """Writing `rows` texts at a time of at most `tokens` tokens each, prompt included."""
+    size = BYTES[dtype]
+    cache = rows * tokens * shape.cache_per_token * size
+    # Logits in the model's format, in float32, and a copy for the choice of a token.
+    logits = rows * shape.vocab * (size + 8)
+    prefill = min(rows * tokens, PREFILL_TOKENS) * _per_token(shape) * size
+    return Need(weights(shape, dtype, device), cache=cache, work=logits + prefill)
+
+
+PREFILL_TOKENS = 4_096
+"""Most tokens of prompts that go through the model in one pass."""
+
+LOGIT_ROWS = 1_024
+"""Most rows of logits that scoring and training hold at a time."""
+
+
+def score(shape: Shape, dtype: str, tokens: int, device: str = "cpu") -> Need:
+    """Scoring completions, or reading hidden states, in batches of `tokens` tokens."""
+    size = BYTES[dtype]
+    work = tokens * _per_token(shape) * size + min(tokens, LOGIT_ROWS) * shape.vocab * (size + 4)
+    return Need(weights(shape, dtype, device), work=work)
+
+
+def train_lora(shape: Shape, dtype: str, tokens: int, rank: int = 16, device: str = "cpu") -> Need:
+    """LoRA on all linear layers, with `tokens` tokens a micro-batch."""
+    size = BYTES[dtype]
+    adapter = lora_parameters(shape, rank)
+    # fp32: values, gradients, two moments; and the transposed copy of the weights that the backward product reads.
+    kept = 16 * adapter + (shape.parameters - shape.vocab * shape.hidden) * size
+    activations = tokens * shape.layers * _kept_per_token(shape) * size
+    logits = min(tokens, LOGIT_ROWS) * shape.vocab * (size + 8)
+    return Need(weights(shape, dtype, device), training=kept + activations, work=logits)
+
+
+def lora_parameters(shape: Shape, rank: int) -> int:
+    """Numbers of an adapter on all linear layers."""
+    h, q, kv, i = shape.hidden, shape.heads * shape.head_size, shape.kv_heads * shape.head_size, shape.inner
+    attention = (h + 3 * h) + 2 * h if shape.family == "gpt2" else (h + q) + 2 * (h + kv) + (q + h)
+    feed_forward = (2 if shape.family in ("gpt2", "phi") else 3) * (h + i)
+    return shape.layers * rank * (attention + feed_forward)
+
+
+def _per_token(shape: Shape) -> int:
+    """Numbers that one token holds at once in a forward pass that keeps nothing."""
+    return 3 * shape.hidden + (shape.heads + 2 * shape.kv_heads) * shape.head_size + 3 * shape.inner
+
+
+def _kept_per_token(shape: Shape) -> int:
+    """Numbers of one token and layer that the backward pass comes back to."""
+    return 5 * shape.hidden + 3 * shape.heads * shape.head_size + 2 * shape.kv_heads * shape.head_size + 4 * shape.inner
+
+
+def fits(need: Need | int, device: str = "cpu") -> Fit:
+    """How a need compares with what is free on the device now."""
+    wanted = need.total if isinstance(need, Need) else need
+    return Fit(wanted, free(device))
+
+
+def check(need: Need | int, what: str, device: str = "cpu") -> None:
+    """Refuse work that cannot fit, before it begins.
+
+    Raises:
+        ModelError: with the numbers, as in "needs 8.9 GB of 22.1 GB free".
+    """
+    found = fits(need, device)
+    if not found.fits:
+        raise ModelError(
+            f"{what} does not fit into memory: it {found}.",
+            next_step="Choose a smaller model or a smaller batch, or end other programs.",
+        )
+
+
+def check_load(name: str, shape: Shape, dtype: str, device: str) -> None:
+    """As `check`, for loading one model."""
+    check(load(shape, dtype, device), name, device)
+
+
+def together(shapes: Sequence[Shape], dtype: str, device: str = "cpu") -> int:
+    """Bytes of several models in memory at once, with the work of the largest: what a profile needs."""
+    each = [generate(shape, dtype, rows=16, tokens=512, device=device) for shape in shapes]
+    return sum(need.weights for need in each) + max((need.cache + need.work for need in each), default=0)
+
+
+def free(device: str = "cpu") -> int:
+    """Bytes that are free on a device: memory of the machine (or container), or of the graphics card."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    # Apple's graphics processor shares the machine's memory.
+    return memory.available()
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something that can compute: its name as torch knows it, what it is, free bytes, and the number format that suits
+    it when none is asked for."""
+
+    name: str
+    title: str
+    free: int
+    dtype: str
+
+
+def devices() -> list[Device]:
+    """What this machine can compute on, the best first."""
+    import torch
+
+    found = []
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            name = f"cuda:{number}"
+            found.append(Device(name, torch.cuda.get_device_name(number), free(name), default_dtype(name)))
+    if torch.backends.mps.is_available():
+        found.append(Device("mps", "Apple graphics processor", free("mps"), default_dtype("mps")))
+    return [*found, Device("cpu", f"{torch.get_num_threads()} threads", free(), default_dtype("cpu"))]
+
+
+def device(name: str = "") -> str:
+    """The device of that name, or the best there is for "".
+
+    Raises:
+        ModelError: if this machine has no such device; names those that it has.
+    """
+    known = [found.name for found in devices()]
+    if not name:
+        return known[0]
+    # "cuda" is the first of several cards.
+    for candidate in known:
+        if name in (candidate, candidate.partition(":")[0]):
+            return candidate
+    raise ModelError(f"This machine has no device {name[:40]!r}.", next_step=f"Choose one of {', '.join(known)}.")
+
+
+def default_dtype(device: str) -> str:
+    """The number format for a device when none is asked for.
+
+    On a CPU this is float32: bfloat16 is faster where the processor has instructions for it, and an order slower
+    where it has none, which `engine.models.threads` finds out by measuring.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "float32"
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,231 @@
+"""A model on this machine: asked for texts, scores and hidden states, by judges, the loop and training alike.
+
+`load_model` is the one way in. The arithmetic is in `engine.models.decoder`, the writing of texts in
+`engine.models.generate`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.control import Control
+from engine.errors import ModelError
+from engine.models import catalogue, chat, embedded, families, identity, load
+from engine.models.embedded import Progress, silent
+from engine.models.requests import Completion, Message, Request
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from engine.models.adapter import Adapter
+    from engine.models.decoder import Decoder
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A loaded model; satisfies `engine.models.requests.LanguageModel`.
+
+    Args:
+        name: what is shown for it.
+        decoder: weights and arithmetic.
+        tokenizer: the model's own.
+        chat: how its chats are written.
+        ends: ids of the tokens that end an answer.
+        context: most tokens of prompt and completion together.
+        parameters: weights, counted before anything is shared or packed.
+        folder: where config and tokenizer can be read again; None for a GGUF file.
+        files: what `sha256` is computed over.
+        seconds: time that loading took.
+        adapter: what was merged into the decoder, or None.
+    """
+
+    name: str
+    decoder: Decoder
+    tokenizer: PreTrainedTokenizerBase
+    chat: chat.Chat
+    ends: tuple[int, ...]
+    context: int
+    parameters: int
+    folder: Path | None
+    files: Callable[[], str]
+    seconds: float = 0.0
+    adapter: Adapter | None = None
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the weights, such as "float32"."""
+        return str(self.decoder.dtype).removeprefix("torch.")
+
+    @property
+    def device(self) -> str:
+        return str(self.decoder.device)
+
+    @property
+    def sha256(self) -> str:
+        """Which weights answer: over the model's files, and the adapter's tensors where one is merged. The first call
+        for a large model reads its files (1 to 2 GB/s); after that it is remembered.
+
+        Raises:
+            StorageError: if a file is gone.
+        """
+        base = self.files()
+        return base if self.adapter is None else _with_adapter(base, self.adapter)
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Texts that end an answer, beside its end tokens: none but for models without a chat template."""
+        return self.chat.stop
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The chat as the one string that the model is sent (`engine.models.chat`)."""
+        return self.chat.render(messages)
+
+    def encode_text(self, prompt: str) -> list[int]:
+        """The tokens of a rendered prompt. Nothing is added to it: `render` has written what belongs there."""
+        return self.encode_texts([prompt])[0]
+
+    def encode_texts(self, prompts: Sequence[str]) -> list[list[int]]:
+        """As `encode_text`, for many at once."""
+        if not prompts:
+            return []
+        backend = self.tokenizer.backend_tokenizer
+        return [encoding.ids for encoding in backend.encode_batch(list(prompts), add_special_tokens=False)]
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of the rendered chat."""
+        return self.encode_text(self.render(messages))
+
+    def encode_pair(self, messages: Sequence[Message], answer: str) -> tuple[list[int], list[int]]:
+        """Tokens of the prompt, and of the answer with the end of its turn: what training and scoring compare.
+
+        They are tokenized apart, as in generation, where the answer's tokens follow the prompt's.
+        """
+        prompt = self.render(messages)
+        return self.encode_text(prompt), self.encode_text(self.chat.render(messages, answer=answer)[len(prompt) :])
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a plain text has."""
+        return len(self.encode_text(text))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without special ones."""
+        text = self.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
+
+    def generate(self, requests: Sequence[Request], control: Control) -> Iterator[Completion]:
+        """Each completion as it ends (`engine.models.generate`).
+
+        Raises:
+            Stopped: within one token step after `control.stop()`.
+        """
+        from engine.models.generate import generate
+
+        return generate(self, requests, control)
+
+    def with_adapter(self, adapter: Adapter, name: str = "") -> LocalModel:
+        """The same model with an adapter merged into its weights; what the adapter leaves alone is shared.
+
+        Raises:
+            ModelError: if an adapter is merged already, or this one is not for this model.
+        """
+        if self.adapter is not None:
+            raise ModelError("An adapter is already merged into this model.", where=self.name)
+        try:
+            merged = self.decoder.merged(adapter)
+        except ValueError as error:
+            raise ModelError(f"The adapter is not for this model: {error}.", where=self.name) from None
+        return dataclasses.replace(self, decoder=merged, adapter=adapter, name=name or self.name)
+
+
+def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progress = silent) -> LocalModel:
+    """Load a model by a name of the catalogue, a hub id, a folder or a GGUF file.
+
+    Args:
+        name: see `engine.models.catalogue.resolve`.
+        device: "cpu", "cuda", "cuda:1", "mps"; "" takes the best there is.
+        dtype: "float32", "bfloat16", "float16"; "" takes what suits the device.
+        progress: called with the fraction done and a sentence.
+
+    Raises:
+        ModelError: if there is no such model, it cannot be fetched or loaded, or does not fit into memory.
+        StorageError: if a file is damaged, or the cache cannot be written.
+    """
+    from engine.models import budget
+
+    source = catalogue.resolve(name)
+    chosen = budget.device(device)
+    kind = dtype or budget.default_dtype(chosen)
+    load.torch_dtype(kind)
+    began = time.monotonic()
+    match source.kind:
+        case "embedded":
+            place = embedded.prepare(progress)
+        case "hub":
+            from engine.models import hub
+
+            if source.entry is not None:
+                # Before gigabytes are fetched, not after.
+                budget.check_load(source.name, source.entry.shape, kind, chosen)
+            place = hub.fetch(source, progress)
+        case _:
+            assert source.path is not None
+            place = source.path
+    progress(1.0, f"Loading {source.name}.")
+    return _loaded(source, place, kind, chosen, began)
+
+
+def _loaded(source: catalogue.Source, place: Path, dtype: str, device: str, began: float) -> LocalModel:
+    from engine.models import budget
+
+    if source.kind == "gguf":
+        budget.check_load(source.name, load.gguf_shape(place), dtype, device)
+        model, tokenizer = load.read_gguf(place, dtype), load.gguf_tokenizer(place)
+        folder = None
+
+        def files() -> str:
+            return identity.of_files([place])
+    else:
+        budget.check_load(source.name, load.folder_shape(place), dtype, device)
+        model, tokenizer = load.read_folder(place, dtype), load.folder_tokenizer(place)
+        folder = place
+
+        def files() -> str:
+            return identity.of_folder(place)
+
+    load.check_tokenizer(tokenizer, model.config.vocab_size, place)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    ends = load.end_tokens(model, tokenizer)
+    if device != "cpu":
+        model.to(device)
+    decoder = families.from_transformers(model)
+    return LocalModel(
+        name=source.name,
+        decoder=decoder,
+        tokenizer=tokenizer,
+        chat=chat.for_tokenizer(tokenizer),
+        ends=ends,
+        context=decoder.architecture.context,
+        parameters=parameters,
+        folder=folder,
+        files=files,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _with_adapter(base: str, adapter: Adapter) -> str:
+    import torch
+
+    whole = hashlib.sha256(bytes.fromhex(base))
+    for name in sorted(adapter.pairs):
+        pair = adapter.pairs[name]
+        whole.update(f"{name}|{pair.scale!r}".encode())
+        for tensor in (pair.a, pair.b):
+            whole.update(tensor.detach().cpu().to(torch.float32).contiguous().numpy().tobytes())
+    return whole.hexdigest()

@@ -1,0 +1,128 @@
+"""How much memory this process may still take: what the machine has free, within the limits that a container sets.
+
+Reads /proc and the control groups itself, so that it needs no package.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+_PROC = Path("/proc")
+_GROUPS = Path("/sys/fs/cgroup")
+_NO_LIMIT = 1 << 60
+"""Control groups say "no limit" with a number near 2^63."""
+
+
+def available(proc: Path = _PROC, groups: Path = _GROUPS) -> int:
+    """Bytes that can be taken before the system or the container's limit pushes back.
+
+    Args:
+        proc, groups: where the kernel shows itself; other folders in tests.
+    """
+    free = _machine(proc)
+    for limit, used in _limits(proc, groups):
+        free = min(free, max(0, limit - used))
+    return free
+
+
+def total(proc: Path = _PROC, groups: Path = _GROUPS) -> int:
+    """Bytes that the machine has, or the container's limit where that is less."""
+    found = _meminfo(proc).get("MemTotal") or _by_sysconf("SC_PHYS_PAGES")
+    return min([found, *(limit for limit, _ in _limits(proc, groups))])
+
+
+def peak_rss() -> int:
+    """Most bytes that this process has held so far."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _machine(proc: Path) -> int:
+    info = _meminfo(proc)
+    if "MemAvailable" in info:
+        return info["MemAvailable"]
+    if sys.platform == "darwin":
+        return _mac() or _by_sysconf("SC_PHYS_PAGES") // 2
+    return _by_sysconf("SC_AVPHYS_PAGES")
+
+
+def _meminfo(proc: Path) -> dict[str, int]:
+    try:
+        text = (proc / "meminfo").read_text()
+    except OSError:
+        return {}
+    return {name: int(count) * 1024 for name, count in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
+
+
+def _by_sysconf(name: str) -> int:
+    try:
+        return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return 0
+
+
+def _mac() -> int:
+    """Free, inactive, purgeable and speculative pages, as macOS counts them."""
+    try:
+        done = subprocess.run(["/usr/bin/vm_stat"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    pages = dict(re.findall(r"^Pages (\w+):\s+(\d+)\.", done.stdout, re.MULTILINE))
+    size = re.search(r"page size of (\d+) bytes", done.stdout)
+    counted = sum(int(pages.get(kind, 0)) for kind in ("free", "inactive", "purgeable", "speculative"))
+    return counted * (int(size.group(1)) if size else 16_384)
+
+
+def _limits(proc: Path, groups: Path) -> list[tuple[int, int]]:
+    """(limit, used) in bytes of every control group that this process is in, own and parents', of both versions."""
+    try:
+        lines = (proc / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        kinds, _, path = rest.partition(":")
+        if not kinds:
+            for root in (groups, groups / "unified"):
+                found += _walk(root, path, "memory.max", "memory.current", "inactive_file")
+        elif "memory" in kinds.split(","):
+            root = groups / "memory"
+            found += _walk(root, path, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    return found
+
+
+def _walk(root: Path, path: str, limit_name: str, used_name: str, reclaimable: str) -> list[tuple[int, int]]:
+    # Inside a container the path may be the host's and not exist here; the root is then the container's own group.
+    parts = [part for part in path.split("/") if part and part != ".."]
+    found = []
+    for depth in range(len(parts), -1, -1):
+        place = root.joinpath(*parts[:depth])
+        limit, used = _number(place / limit_name), _number(place / used_name)
+        if limit is None or used is None or limit >= _NO_LIMIT:
+            continue
+        # Pages of files that nobody looked at lately are given back before anything is refused.
+        found.append((limit, max(0, used - _statistic(place / "memory.stat", reclaimable))))
+    return found
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+def _statistic(path: Path, name: str) -> int:
+    try:
+        match = re.search(rf"^{name} (\d+)$", path.read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(match.group(1)) if match else 0

@@ -1,0 +1,270 @@
+"""Safetensors files: checked before anything is read from them, and written with a hash on the way.
+
+Only this format is read: it holds numbers and names, nothing that could be executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import ModelError, StorageError
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+    import torch
+    from torch import Tensor
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_NAMES = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
+_LARGEST_HEADER = 100_000_000
+_LARGEST_JSON = 50_000_000
+_AGAIN = "Fetch or copy the model again."
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a file: its number format ("F32"), its shape, where it begins in the file, and its bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+
+def regular(path: Path) -> int:
+    """The size of a file in bytes, following links, once it is sure that it is a plain file that can be read.
+
+    Raises:
+        StorageError: if it is missing, a folder, a pipe or a device, or may not be read.
+    """
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise StorageError("This is not a plain file.", where=str(path), next_step=_AGAIN)
+        if not os.access(path, os.R_OK):
+            raise StorageError("There is no permission to read this file.", where=str(path))
+    except FileNotFoundError:
+        raise StorageError("This file is missing.", where=str(path), next_step=_AGAIN) from None
+    except OSError as error:
+        raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
+    return state.st_size
+
+
+def read_json(path: Path, largest: int = _LARGEST_JSON) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        StorageError: if it cannot be read.
+        ModelError: if it is larger than `largest` bytes, no JSON, or no object.
+    """
+    if regular(path) > largest:
+        raise ModelError(f"This file is larger than {largest:,} bytes.", where=str(path), next_step=_AGAIN)
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        problem = f"This is no JSON: {error.msg}."
+        raise ModelError(problem, where=f"{path}, line {error.lineno}", next_step=_AGAIN) from None
+    except (UnicodeDecodeError, RecursionError, ValueError):
+        raise ModelError("This is no JSON in UTF-8.", where=str(path), next_step=_AGAIN) from None
+    except OSError as error:
+        raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
+    if not isinstance(value, dict):
+        raise ModelError("This must hold a JSON object.", where=str(path), next_step=_AGAIN)
+    return value
+
+
+def header(path: Path) -> dict[str, TensorInfo]:
+    """Names and shapes of the tensors in a safetensors file, after checking that the file holds all of them.
+
+    Raises:
+        StorageError: if the file is missing, cannot be read, or was cut short.
+        ModelError: if it is not in the safetensors format.
+    """
+    size = regular(path)
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, _LARGEST_HEADER):
+                raise StorageError("This file is cut short or no safetensors file.", where=str(path), next_step=_AGAIN)
+            raw = json.loads(file.read(length))
+    except OSError as error:
+        raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
+    except (ValueError, RecursionError):
+        raise ModelError("The header of this file is damaged.", where=str(path), next_step=_AGAIN) from None
+    if not isinstance(raw, dict):
+        raise ModelError("The header of this file is damaged.", where=str(path), next_step=_AGAIN)
+    tensors = {name: _tensor(path, name, entry, 8 + length) for name, entry in raw.items() if name != "__metadata__"}
+    expected = 8 + length + sum(info.size for info in tensors.values())
+    if size != expected:
+        problem = f"This file has {size:,} bytes where its tensors need {expected:,}."
+        raise StorageError(problem, where=str(path), next_step=_AGAIN)
+    return tensors
+
+
+def _tensor(path: Path, name: str, entry: Any, base: int) -> TensorInfo:
+    try:
+        dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if not all(type(n) is int and n >= 0 for n in (*shape, start, end)) or len(shape) > 8:
+            raise ValueError
+        size = math.prod(shape) * _BYTES[dtype]
+        if end - start != size or base + end > path.stat().st_size:
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        problem = f"The entry of tensor {name[:80]!r} is damaged, or in a number format that Redraft does not read."
+        raise ModelError(problem, where=str(path), next_step=_AGAIN) from None
+    return TensorInfo(dtype, tuple(shape), base + start, size)
+
+
+def files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder, one or several shards.
+
+    Raises:
+        ModelError: if there are none, with a word on pickles, which are never read; if the index names files outside
+            the folder.
+        StorageError: if a shard is missing.
+    """
+    if (folder / INDEX).exists():
+        weight_map = read_json(folder / INDEX).get("weight_map")
+        names = set(weight_map.values()) if isinstance(weight_map, dict) and _all_text(weight_map) else set()
+        if not names or any(Path(n).name != n or not n.endswith(".safetensors") for n in names):
+            problem = "`weight_map` must give a .safetensors file of this folder for each tensor."
+            raise ModelError(problem, where=str(folder / INDEX), next_step=_AGAIN)
+        shards = [folder / n for n in sorted(names)]
+        for shard in shards:
+            regular(shard)
+        return shards
+    if (folder / SINGLE).exists():
+        return [folder / SINGLE]
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
+        raise ModelError(
+            "This folder holds its weights as pickles (.bin, .pt), which can run code when they are read.",
+            where=str(folder),
+            next_step="Use the model's safetensors files, or convert it on a machine that you can throw away.",
+        )
+    raise ModelError(f"There is no {SINGLE} in this folder.", where=str(folder), next_step=_AGAIN)
+
+
+def _all_text(mapping: Mapping[Any, Any]) -> bool:
+    return all(isinstance(value, str) for value in mapping.values())
+
+
+def read(folder: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """All tensors of a folder, in the files' number formats or with floating-point numbers in `dtype`.
+
+    They are read into memory of their own, one after another, not mapped from the file: a mapping stays whole as long
+    as one tensor of it lives, so a model whose weights are rearranged or cast would count twice; and a file that is
+    cut short later cannot hurt.
+
+    Raises:
+        ModelError, StorageError: as `files` and `header`.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in files(folder):
+        entries = sorted(header(path).items(), key=lambda entry: entry[1].start)
+        try:
+            with path.open("rb", buffering=0) as file:
+                for name, info in entries:
+                    tensors[name] = _read(file, info, dtype)
+        except (OSError, EOFError) as error:
+            reason = getattr(error, "strerror", None) or "it became shorter"
+            raise StorageError(f"This file cannot be read ({reason}).", where=str(path), next_step=_AGAIN) from None
+    return tensors
+
+
+def _read(file: FileIO, info: TensorInfo, dtype: torch.dtype | None) -> Tensor:
+    import torch
+
+    raw = torch.empty(info.size, dtype=torch.uint8)
+    view: Any = raw.numpy()
+    file.seek(info.start)
+    while len(view):
+        count = file.readinto(view)
+        if not count:
+            raise EOFError
+        view = view[count:]
+    tensor = raw.view(_torch_types()[info.dtype]).reshape(info.shape)
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+
+def _torch_types() -> dict[str, torch.dtype]:
+    import torch
+
+    return {
+        "F64": torch.float64,
+        "F32": torch.float32,
+        "F16": torch.float16,
+        "BF16": torch.bfloat16,
+        "I64": torch.int64,
+        "I32": torch.int32,
+        "I16": torch.int16,
+        "I8": torch.int8,
+        "U8": torch.uint8,
+        "BOOL": torch.bool,
+    }
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hex.
+
+    Raises:
+        StorageError: if it cannot be read.
+    """
+    regular(path)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], tick: Callable[[float], None] = lambda _: None) -> str:
+    """Write tensors as one safetensors file and give its SHA-256 in hex; synced to the disk when this returns.
+
+    Done here and not by the safetensors library because that one gives no progress, no hash, and its own error type
+    for a full disk. `tick` is called with the fraction that is written.
+
+    Raises:
+        OSError: as the disk gives it; the file is then incomplete.
+    """
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        entries[name] = {
+            "dtype": _NAMES[str(tensor.dtype)],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    head = json.dumps(entries, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    hasher = hashlib.sha256()
+    with path.open("wb") as file:
+        for part in (len(head).to_bytes(8, "little"), head):
+            file.write(part)
+            hasher.update(part)
+        for name, tensor in tensors.items():
+            data = memoryview(_bytes(tensor))
+            file.write(data)
+            hasher.update(data)
+            tick(entries[name]["data_offsets"][1] / max(end, 1))
+        file.flush()
+        os.fsync(file.fileno())
+    return hasher.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> Any:
+    import torch
+
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -1,0 +1,136 @@
+"""Fixtures for the whole suite: a home of its own for each test, the embedded model, and tiny models of each family."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+import pytest
+
+if TYPE_CHECKING:
+    from engine.models.local import LocalModel
+
+TINY: dict[str, dict[str, Any]] = {
+    "llama": {"num_key_value_heads": 2},
+    "qwen2": {"num_key_value_heads": 2},
+    "gemma": {"num_key_value_heads": 1, "head_dim": 16},
+    "phi": {"partial_rotary_factor": 0.5},
+    "gpt2": {},
+}
+"""Family -> settings beside the common ones."""
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Where the embedded model's conversion is kept from one test run to the next."""
+    place = Path(platformdirs.user_cache_dir("redraft", appauthor=False)) / "models"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        (place / ".test").touch()
+    except OSError:
+        place = Path(tempfile.mkdtemp(prefix="redraft-models-"))
+    return place
+
+
+@pytest.fixture
+def redraft_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_models: Path) -> Path:
+    """A REDRAFT_HOME that only this test uses; converted models alone are shared with other tests."""
+    home = tmp_path / "home"
+    (home / "cache").mkdir(parents=True)
+    (home / "cache" / "models").symlink_to(shared_models)
+    monkeypatch.setenv("REDRAFT_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def embedded(shared_models: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
+    """The embedded model on the CPU in float32, converted on a machine's first test run (about 15 s)."""
+    from engine.models.catalogue import EMBEDDED
+    from engine.models.local import load_model
+
+    home = tmp_path_factory.mktemp("embedded")
+    (home / "cache").mkdir()
+    (home / "cache" / "models").symlink_to(shared_models)
+    before = os.environ.get("REDRAFT_HOME")
+    os.environ["REDRAFT_HOME"] = str(home)
+    try:
+        model = load_model(EMBEDDED, device="cpu", dtype="float32")
+    finally:
+        os.environ.pop("REDRAFT_HOME")
+        if before is not None:
+            os.environ["REDRAFT_HOME"] = before
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function family -> folder of a tiny random model of that family with a tokenizer; keyword arguments change its
+    config. llama, qwen2 and gemma have a chat template, phi and gpt2 have none."""
+    made: dict[str, Path] = {}
+
+    def make(family: str, **changes: Any) -> Path:
+        key = family + json.dumps(changes, sort_keys=True)
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp(f"tiny-{family}")
+            _write_tiny(made[key], family, changes)
+        return made[key]
+
+    return make
+
+
+def _write_tiny(folder: Path, family: str, changes: dict[str, Any]) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer = _tiny_tokenizer(family in ("llama", "qwen2", "gemma"))
+    ids = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id}
+    ids["pad_token_id"] = tokenizer.eos_token_id
+    if family == "gpt2":
+        sizes = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}
+    else:
+        sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+        sizes["max_position_embeddings"] = 256
+    settings = {"vocab_size": len(tokenizer), **sizes, **TINY[family], **ids, **changes}
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **settings))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # transformers starts with weights so small that all tokens are nearly equally likely.
+            parameter.normal_(0.0, 0.2) if parameter.dim() > 1 else parameter.add_(0.1 * torch.randn_like(parameter))
+    torch.random.set_rng_state(state)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _tiny_tokenizer(chat: bool) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] if chat else ["<|endoftext|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator(["the question is what the answer should be, and why", "Question: Answer:"] * 8, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token=special[0], eos_token=special[-1], pad_token=special[-1]
+    )
+    if chat:
+        tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
