@@ -50,5 +50,11 @@ class EndpointError(RedraftError):
     exit_code = 5
 
 
+class TrainingError(RedraftError):
+    """Training cannot go on: its numbers are no longer finite."""
+
+    exit_code = 6
+
+
 class Stopped(Exception):
     """Raised inside the engine where a stop was asked for. Not an error: work done so far is in the journal."""

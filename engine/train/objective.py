@@ -1,0 +1,204 @@
+"""What is learned: an objective turns rows into a loss and into the sums that its metrics are made of.
+
+Metrics carry TRL's names, so that curves can be compared with those of its trainers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.control import Control
+from engine.errors import InputError, StorageError
+from engine.train.config import TrainConfig
+from engine.train.files import read_tensors, write_tensors
+from engine.train.losses import dpo_loss, segment_sums, sft_loss
+from engine.train.policy import Completions, Policy
+from engine.train.rows import PairRow, Row, SftRow, fingerprint, split
+
+
+@dataclass(frozen=True)
+class Micro:
+    """What one micro-batch gives.
+
+    Args:
+        loss: [] its share of the step's loss; the shares of all micro-batches and processes add up to the loss.
+        sums: name -> [] a sum over the micro-batch that becomes a metric when divided by the step's total.
+    """
+
+    loss: Tensor
+    sums: Mapping[str, Tensor]
+
+
+class Objective(Protocol):
+    """An objective that the loop can follow."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names in `Micro.sums`, in the order in which processes exchange them."""
+        ...
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Raise `InputError` if these rows are not of the objective's kind."""
+        ...
+
+    def prepare(self, policy: Policy, rows: Sequence[Row], control: Control) -> None:
+        """What must be known of the rows before the first step, under the policy as training finds it."""
+        ...
+
+    def total(self, rows: Sequence[Row]) -> int:
+        """What the loss of these rows is divided by: tokens or pairs."""
+        ...
+
+    def micro(self, policy: Policy, rows: Sequence[Row], total: int) -> Micro:
+        """The loss of some of a step's rows; `total` is that of the whole step."""
+        ...
+
+
+class Sft:
+    """Learn the completions: the mean negative log-likelihood of their tokens."""
+
+    name = "sft"
+    metrics: tuple[str, ...] = ("mean_token_accuracy",)
+
+    def check(self, rows: Sequence[Row]) -> None:
+        if not all(isinstance(row, SftRow) for row in rows):
+            raise InputError("SFT learns completions, and was given preference pairs.", where="training, objective")
+
+    def prepare(self, policy: Policy, rows: Sequence[Row], control: Control) -> None:
+        """Nothing is needed."""
+
+    def total(self, rows: Sequence[Row]) -> int:
+        return sum(row.targets for row in rows)
+
+    def micro(self, policy: Policy, rows: Sequence[Row], total: int) -> Micro:
+        found = policy.score([Completions(row.prompt, (row.completion,)) for row in rows if isinstance(row, SftRow)])
+        return Micro(sft_loss(found.logps, total), {"mean_token_accuracy": found.hits.sum()})
+
+
+@dataclass
+class Dpo:
+    """Learn to prefer: direct preference optimisation (Rafailov et al., 2023) with the sigmoid loss.
+
+    Args:
+        beta: how strongly the policy is held to the reference.
+        store: folder for the reference's log-probabilities, named by a hash of model and rows; None keeps them in
+            memory only.
+        micro_tokens: most tokens of one pass of the reference.
+        model: names the reference model in that hash.
+    """
+
+    beta: float
+    store: Path | None = None
+    micro_tokens: int = 2048
+    model: str = ""
+    name: str = "dpo"
+    metrics: tuple[str, ...] = (
+        "rewards/chosen",
+        "rewards/rejected",
+        "rewards/accuracies",
+        "rewards/margins",
+        "logps/chosen",
+        "logps/rejected",
+        "mean_token_accuracy",
+    )
+    _reference: dict[PairRow, tuple[float, float]] = field(default_factory=dict)
+
+    def check(self, rows: Sequence[Row]) -> None:
+        if not all(isinstance(row, PairRow) for row in rows):
+            raise InputError("DPO learns from pairs, and was given completions.", where="training, objective")
+
+    def prepare(self, policy: Policy, rows: Sequence[Row], control: Control) -> None:
+        """The reference's log-probabilities of all pairs: read where they are stored, else computed once."""
+        new = [row for row in dict.fromkeys(rows) if isinstance(row, PairRow) and row not in self._reference]
+        if not new:
+            return
+        path = None if self.store is None else self.store / f"{self._key(new)}.safetensors"
+        values = None if path is None else _stored(path, len(new))
+        if values is None:
+            values = reference_logps(policy, new, self.micro_tokens, control)
+            if path is not None:
+                write_tensors(path, {"chosen": values[0], "rejected": values[1]})
+        pairs = zip(values[0].tolist(), values[1].tolist(), strict=True)
+        self._reference.update(zip(new, pairs, strict=True))
+
+    def _key(self, rows: Sequence[PairRow]) -> str:
+        return hashlib.sha256(f"{self.model} {fingerprint(rows)}".encode()).hexdigest()
+
+    def total(self, rows: Sequence[Row]) -> int:
+        return len(rows)
+
+    def micro(self, policy: Policy, rows: Sequence[Row], total: int) -> Micro:
+        pairs = [row for row in rows if isinstance(row, PairRow)]
+        chosen, rejected, hits = pair_logps(policy, pairs)
+        reference = torch.tensor([self._reference[row] for row in pairs], dtype=torch.float32, device=chosen.device)
+        loss, rewards = dpo_loss(chosen, rejected, reference[:, 0], reference[:, 1], self.beta, total)
+        margins = rewards.chosen - rewards.rejected
+        sums = {
+            "rewards/chosen": rewards.chosen.sum(),
+            "rewards/rejected": rewards.rejected.sum(),
+            "rewards/accuracies": (margins > 0).sum(),
+            "rewards/margins": margins.sum(),
+            "logps/chosen": chosen.detach().sum(),
+            "logps/rejected": rejected.detach().sum(),
+            "mean_token_accuracy": hits,
+        }
+        return Micro(loss, sums)
+
+
+def pair_logps(policy: Policy, pairs: Sequence[PairRow]) -> tuple[Tensor, Tensor, Tensor]:
+    """Summed log-probabilities of the chosen and of the rejected completions, [P] each, and the mean over completions
+    of the share of tokens that were the likeliest, summed over pairs, []."""
+    found = policy.score([Completions(row.prompt, (row.chosen, row.rejected)) for row in pairs])
+    sums = segment_sums(found.logps, found.lengths)
+    shares = segment_sums(found.hits.float(), found.lengths) / found.lengths
+    return sums[0::2], sums[1::2], shares.sum() / 2
+
+
+def reference_logps(
+    policy: Policy, pairs: Sequence[PairRow], micro_tokens: int, control: Control
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of all pairs under a policy that does not learn, [P] each, on the CPU.
+
+    Raises:
+        Stopped: if a stop was asked for; nothing is stored then.
+    """
+    found: dict[PairRow, tuple[float, float]] = {}
+    with torch.no_grad():
+        for rows in split(pairs, micro_tokens):
+            control.check()
+            part = [row for row in rows if isinstance(row, PairRow)]
+            chosen, rejected, _ = pair_logps(policy, part)
+            found.update(zip(part, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
+    values = torch.tensor([found[row] for row in pairs], dtype=torch.float32)
+    return values[:, 0].contiguous(), values[:, 1].contiguous()
+
+
+def _stored(path: Path, count: int) -> tuple[Tensor, Tensor] | None:
+    if not path.exists():
+        return None
+    try:
+        values = read_tensors(path)
+    except StorageError:
+        # It can be computed again, and will be written over.
+        return None
+    chosen, rejected = values.get("chosen"), values.get("rejected")
+    if chosen is None or rejected is None or chosen.shape != (count,) or rejected.shape != (count,):
+        return None
+    return chosen, rejected
+
+
+def objective_for(config: TrainConfig, *, store: Path | None = None, model: str = "") -> Sft | Dpo:
+    """The objective that a configuration names."""
+    if config.objective == "sft":
+        return Sft()
+    return Dpo(config.beta, store=store, micro_tokens=2 * config.micro_tokens, model=model)

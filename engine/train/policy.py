@@ -1,0 +1,129 @@
+"""A decoder with the adapter under training, asked for the log-probabilities of completions.
+
+Completions that share a prompt are one packed sequence: the prompt goes through the model once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from engine.models.adapter import Adapter
+from engine.models.attention import Attention
+from engine.models.decoder import Decoder
+from engine.train.losses import token_logps
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Log-probabilities of the tokens of several completions, one completion after another.
+
+    Args:
+        logps: [N] float32, differentiable towards the adapter where there is one that learns.
+        hits: [N] bool, whether the token was the likeliest.
+        lengths: [completions] long, with sum N.
+    """
+
+    logps: Tensor
+    hits: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True)
+class Completions:
+    """A prompt and the completions that follow it, none empty."""
+
+    prompt: tuple[int, ...]
+    completions: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The model as training sees it.
+
+    Args:
+        decoder: frozen weights.
+        adapter: added to them, or None for the bare model.
+    """
+
+    decoder: Decoder
+    adapter: Adapter | None = None
+
+    def without_adapter(self) -> Policy:
+        """The bare model."""
+        return replace(self, adapter=None)
+
+    def score(self, rows: Sequence[Completions]) -> Scored:
+        """One forward pass over all rows at once."""
+        packed = _pack(rows)
+        device = self.decoder.device
+        hidden = self.decoder.forward(
+            packed.tokens.to(device), packed.positions.to(device), self._attention(packed), adapter=self.adapter
+        ).last
+        logps, hits = token_logps(
+            hidden.index_select(0, packed.before.to(device)), self.decoder.head, packed.targets.to(device)
+        )
+        return Scored(logps, hits, packed.lengths.to(device))
+
+    def _attention(self, packed: _Packed) -> Attention:
+        return self.decoder.causal(packed.sequences)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """Input of one pass: `before` [N] names the packed place whose state predicts each of the `targets` [N]."""
+
+    tokens: Tensor
+    positions: Tensor
+    before: Tensor
+    targets: Tensor
+    lengths: Tensor
+    sequences: tuple[int, ...]
+
+
+def _pack(rows: Sequence[Completions]) -> _Packed:
+    tokens: list[int] = []
+    positions: list[int] = []
+    before: list[int] = []
+    targets: list[int] = []
+    lengths: list[int] = []
+    sequences: list[int] = []
+    for row in rows:
+        for completion in row.completions:
+            # The last token of a completion predicts nothing that is learned, so it does not go in.
+            sequence = (*row.prompt, *completion[:-1])
+            first = len(tokens) + len(row.prompt) - 1
+            tokens += sequence
+            positions += range(len(sequence))
+            before += range(first, first + len(completion))
+            targets += completion
+            lengths.append(len(completion))
+            sequences.append(len(sequence))
+    return _Packed(
+        _long(tokens), _long(positions), _long(before), _long(targets), _long(lengths), sequences=tuple(sequences)
+    )
+
+
+def _long(values: Sequence[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.long)
+
+
+def fingerprint(decoder: Decoder, adapter: Adapter | None = None) -> str:
+    """SHA-256 over sizes, number format and two sums of every matrix: names a model in checkpoints and in stored
+    reference values, without reading a file. Any change that training makes to any matrix changes it."""
+    digest = hashlib.sha256(repr((decoder.architecture, decoder.dtype)).encode())
+    matrices = [decoder.embedding, decoder.head.weight]
+    matrices += [linear.weight for block in decoder.blocks for linear in block.linears()]
+    for _, pair in sorted(adapter.pairs.items()) if adapter is not None else ():
+        matrices += [pair.a * pair.scale, pair.b]
+    with torch.no_grad():
+        for matrix in matrices:
+            # One probe vector that is the same everywhere: position counts, not only the total.
+            wide = matrix.detach().reshape(-1, matrix.shape[-1])
+            probe = torch.linspace(0.5, 1.5, wide.shape[-1], dtype=wide.dtype, device=wide.device)
+            digest.update((wide @ probe).float().cpu().numpy().tobytes())
+    return digest.hexdigest()
