@@ -50,7 +50,7 @@ class RunConfig:
     critique: Sampling = Sampling(max_tokens=96, temperature=0.7, top_p=0.95, top_k=50)
     revision: Sampling = Sampling(max_tokens=160, temperature=0.8, top_p=0.95, top_k=50)
     answer: Sampling = Sampling(max_tokens=160)
-    train: TrainConfig = field(default_factory=TrainConfig.sft)
+    train: TrainConfig = field(default_factory=lambda: TrainConfig.sft(sample_every=5))
     seed: int = 0
     keep_texts: bool = True
     device: str = ""

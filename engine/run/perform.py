@@ -6,8 +6,9 @@ A `Run` belongs to the thread that performs it. It writes events and files; nobo
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.control import Control
 from engine.errors import Stopped
@@ -200,7 +201,7 @@ class Run:
         return model
 
 
-def _changed(before: dict[str, object], now: dict[str, object]) -> list[str]:
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Names of what is not the same as when the run began: inputs, package versions."""
     names: list[str] = []
     for group in ("hashes", "versions"):

@@ -72,15 +72,27 @@ class Recorder:
         self._told = now
         seconds = now - self._began
         rate = self._tokens / seconds if self._tokens else None
+        self._progress_event(self._stage, self._done, self._total, rate, seconds)
+
+    def progress(self, name: str, done: int, total: int, rate: float | None) -> None:
+        """How far a stage is whose steps have events of their own; at most once a second, and at its end."""
+        self._done, self._total = done, total
+        now = time.monotonic()
+        if now - self._told < _PROGRESS_EVERY and done < total:
+            return
+        self._told = now
+        self._progress_event(name, done, total, rate, now - self._began)
+
+    def _progress_event(self, name: str, done: int, total: int, rate: float | None, seconds: float) -> None:
         speed = f" · {rate:.0f} tokens/s" if rate else ""
         self.event(
             "PROGRESS",
             ALL,
-            f"{self._stage} {self._done}/{self._total}{speed}",
+            f"{name} {done}/{total}{speed}",
             data={
-                "name": self._stage,
-                "done": self._done,
-                "total": self._total,
+                "name": name,
+                "done": done,
+                "total": total,
                 "tokens": self._tokens,
                 "rate": None if rate is None else round(rate, 1),
                 "seconds": round(seconds, 3),
