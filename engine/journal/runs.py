@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,32 +138,6 @@ def find_run(name: str, runs: Path | None = None) -> Path:
     )
 
 
-def new_folder(preset: str, runs: Path | None = None) -> Path:
-    """Make the folder of a new run, named preset, month and day, time of day; two at once get different ones.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
-    runs = paths.runs_dir() if runs is None else runs
-    stem = f"{re.sub(r'[^A-Za-z0-9]+', '-', preset).strip('-') or 'run'}-{time.strftime('%m%d-%H%M%S')}"
-    try:
-        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for number in range(1, 1000):
-            folder = runs / (stem if number == 1 else f"{stem}-{number}")
-            try:
-                folder.mkdir(mode=0o700)
-            except FileExistsError:
-                continue
-            return folder
-        raise FileExistsError(17, "too many runs in one second")
-    except OSError as error:
-        raise StorageError(
-            f"no folder can be made for the run ({error.strerror}).",
-            where=str(runs),
-            next_step="Choose another place with --output or REDRAFT_HOME.",
-        ) from error
-
-
 def read_report(folder: Path) -> dict[str, Any]:
     """The report of a finished run.
 
@@ -207,11 +179,14 @@ def _folders(runs: Path) -> Iterator[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    """A folder of single evaluations has a journal, too, but no settings."""
-    if (folder / CONFIG).exists():
-        return True
-    first = _first(folder / JOURNAL)
-    return first is not None and first.stage in _TURNS
+    """A folder of single evaluations has the same files, but says that it is no run."""
+    try:
+        return bool(_json(folder / CONFIG).get("kind", "run") == "run")
+    except FileNotFoundError:
+        first = _first(folder / JOURNAL)
+        return first is not None and first.stage in _TURNS
+    except (OSError, ValueError, RecursionError):
+        return True  # damaged, and shown as such
 
 
 def _from_path(name: str) -> Path | None:

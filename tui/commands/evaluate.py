@@ -1,0 +1,165 @@
+"""`redraft eval`: a verdict on a text, a file, stdin, or every row of a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tui import output
+from tui.commands import options
+
+if TYPE_CHECKING:
+    from engine.judge.verdict import Verdict
+    from engine.models.local import LocalModel
+    from engine.prompts.load import Row
+
+_ROWS = {".jsonl", ".ndjson", ".json", ".csv", ".tsv"}
+_PATHLIKE = {*_ROWS, ".txt", ".md"}
+_MAX_STDIN = 256 << 20
+
+
+def evaluate(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="TEXT|FILE|-", help="A text; a text file; rows (.jsonl, .csv); '-' reads stdin."),
+    ],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text answers.")] = "",
+    judge: Annotated[str, typer.Option(metavar="NAME", help="rules, model or rules+model.")] = "rules+model",
+    generator: Annotated[
+        str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Model that judges, where one is asked.")
+    ] = None,
+    constitution: Annotated[str, typer.Option(metavar="FILE", help="TOML file of principles.")] = "",
+    rows: Annotated[bool, typer.Option("--rows", help="stdin holds rows: JSON lines with id, text, prompt.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Judge a text, or every row of a file; nothing is written to disk.
+
+    A file .jsonl, .json, .csv or .tsv holds rows with id, text and, optionally, prompt; each gets a verdict. With
+    --json a verdict is one object a line, in the order of the rows.
+    """
+    from engine.control import Control
+    from engine.run.evaluate import check_text, evaluate_rows
+    from engine.run.judging import needs_model
+    from engine.run.prepare import constitution_of
+    from engine.settings import RunConfig
+
+    config = RunConfig(judge=judge, constitution=constitution)
+    asks = needs_model(judge)
+    principles = constitution_of(config)
+    texts, is_one = _texts(source, prompt, rows)
+    if is_one:
+        check_text(texts[0].text, where=texts[0].id)
+    model = _load(generator or config.generator) if asks else None
+    verdicts = evaluate_rows(texts, judge, principles, model, Control())
+    for row, verdict in in_order(texts, verdicts):
+        if as_json:
+            output.emit(verdict.to_row())
+        else:
+            for line in lines(row, verdict, alone=is_one):
+                output.result(line)
+            sys.stdout.flush()
+
+
+def in_order(rows: Sequence[Row], verdicts: Iterable[Verdict]) -> Iterator[tuple[Row, Verdict]]:
+    """Rows with their verdicts in the rows' order, each as soon as those before it are known."""
+    waiting: dict[str, Verdict] = {}
+    position = 0
+    for verdict in verdicts:
+        waiting[verdict.key] = verdict
+        while position < len(rows) and rows[position].id in waiting:
+            yield rows[position], waiting.pop(rows[position].id)
+            position += 1
+
+
+def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
+    """A verdict for a person."""
+    from engine.text import clean, cut
+    from tui.words import mark_of, score_words, short_name
+
+    mark = mark_of(verdict.flagged)
+    name = "" if alone else f"{clean(row.id)}: "
+    probability = "" if verdict.probability is None else f", probability {verdict.probability:.2f}"
+    yield f"{name}{mark.sign} {mark.word}, score {score_words(verdict.score)}{probability} ({verdict.judge})"
+    for principle, value in verdict.principles.items():
+        sign = mark_of(principle in verdict.broken).sign
+        yield f"  {sign} {short_name(clean(principle)):<14} {value:.2f}"
+    for finding in verdict.findings:
+        words = " ".join(clean(row.text)[finding.start : finding.end].split())
+        yield f'    {finding.category}: "{cut(words, 120)}"'
+    for note in (verdict.reasoning, verdict.note):
+        if note:
+            yield "  " + clean(note).replace("\n", "\n  ")
+
+
+def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
+    """The texts to judge, and whether it is a single one that a person gave as such."""
+    from engine.errors import InputError
+    from engine.prompts.files import decode, read_bytes
+    from engine.prompts.load import Row, load_rows
+
+    if source == "-":
+        data = _stdin()
+        return (_piped_rows(data), False) if rows else ((Row("stdin", decode(data, "stdin"), prompt),), True)
+    if rows:
+        raise InputError("only stdin needs to be told that it holds rows.", where="--rows", next_step="Leave it out.")
+    if _is_file(source):
+        if Path(source).suffix.lower() in _ROWS:
+            return load_rows(source), False
+        name = Path(source).name
+        return (Row(name, decode(read_bytes(source), source), prompt),), True
+    if len(source.split()) == 1 and Path(source).suffix.lower() in _PATHLIKE:
+        raise InputError(
+            "there is no such file.",
+            where=source,
+            next_step="Check the path; to judge these very words, pipe them in: `echo ... | redraft eval -`.",
+        )
+    return (Row("text", source, prompt),), True
+
+
+def _is_file(source: str) -> bool:
+    try:
+        path = Path(source)
+        return path.exists() and not (path.is_dir() and " " in source)
+    except (OSError, ValueError):
+        return False  # too long for a name, or a NUL in it: a text
+
+
+def _stdin() -> bytes:
+    from engine.errors import InputError
+
+    if sys.stdin is None:
+        raise InputError("stdin is closed.", where="-", next_step="Pipe a text in, or name a file.")
+    if output.is_terminal(sys.stdin):
+        output.notice("Type or paste the text, then Ctrl-D.")
+    data = sys.stdin.buffer.read(_MAX_STDIN + 1)
+    if len(data) > _MAX_STDIN:
+        raise InputError(f"there is more than {_MAX_STDIN >> 20} MB.", where="stdin", next_step="Split it.")
+    return data
+
+
+def _piped_rows(data: bytes) -> Sequence[Row]:
+    """Rows are read from a file, by the one reader for them; a pipe's go through one that nobody else may read."""
+    import tempfile
+
+    from engine.errors import InputError
+    from engine.prompts.load import load_rows
+
+    with tempfile.NamedTemporaryFile(suffix=".jsonl", prefix="stdin-") as file:
+        file.write(data)
+        file.flush()
+        try:
+            return load_rows(file.name)
+        except InputError as error:
+            where = error.where.replace(file.name, "stdin")
+            raise InputError(error.what.replace(file.name, "stdin"), where=where, next_step=error.next_step) from None
+
+
+def _load(name: str) -> LocalModel:
+    from engine.run.models import Models
+
+    output.notice(f"loading {name} …")
+    return Models().get(name)

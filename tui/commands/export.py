@@ -1,0 +1,72 @@
+"""`redraft export`: a run's journal for other programs and for people."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tui import output
+from tui.commands import options
+
+if TYPE_CHECKING:
+    from engine.journal.reader import Damage
+
+
+def export(
+    run: options.Run,
+    file_format: Annotated[
+        str | None,
+        typer.Option("--format", "-f", metavar="NAME", help="json, jsonl or md; by the file's ending if not given."),
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="'-' for stdout; the run's own folder if not given."),
+    ] = None,
+    verbosity: options.Verbosity = 3,
+    as_json: options.Json = False,
+) -> None:
+    """Write a run's entries into one file: every stage, its texts, its figures, when it happened."""
+    from engine.errors import InputError
+    from engine.journal.export import FORMATS, default_path, write
+    from engine.journal.export import export as export_run
+    from engine.journal.runs import find_run
+
+    folder = find_run(run)
+    ending = path.suffix.lstrip(".").lower() if path is not None else ""
+    chosen = file_format or (ending if ending in FORMATS else "json")
+    if path is not None and str(path) == "-":
+        if as_json:
+            raise InputError(
+                "stdout cannot hold both.", where="--json", next_step="Leave one of --json, --output - out."
+            )
+        sys.stdout.flush()
+        _, damage = write(folder, chosen, sys.stdout.buffer, verbosity)
+        sys.stdout.buffer.flush()
+        _tell_damage(damage)
+        return
+    done = export_run(folder, chosen, path or default_path(folder, chosen, verbosity), verbosity)
+    _tell_damage(done.damage)
+    if as_json:
+        damaged = [{"offset": d.offset, "length": d.length, "reason": d.reason} for d in done.damage]
+        output.emit({"path": str(done.path), "format": chosen, "entries": done.entries, "damage": damaged})
+    else:
+        output.result(f"{done.entries:,} entries in {done.path}")
+
+
+def journal_reference() -> None:
+    """Print docs/journal.md, which is made from the stages that the engine knows."""
+    from engine.journal.reference import reference
+
+    output.result(reference().rstrip("\n"))
+
+
+def _tell_damage(damage: tuple[Damage, ...]) -> None:
+    if damage:
+        first = damage[0]
+        output.notice(
+            f"redraft: the journal is damaged in {len(damage)} place{'s' if len(damage) > 1 else ''}, "
+            f"first at byte {first.offset} ({first.reason}); every whole record is in the export."
+        )

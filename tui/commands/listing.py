@@ -1,0 +1,67 @@
+"""`redraft runs`: the runs on this machine."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from tui import output
+from tui.commands import options
+
+if TYPE_CHECKING:
+    from engine.journal.runs import RunInfo
+
+
+def runs(as_json: options.Json = False) -> None:
+    """List the runs, newest first."""
+    from engine import paths
+    from engine.journal.runs import list_runs
+
+    found = list_runs()
+    if as_json:
+        output.emit([_object(run) for run in found])
+    elif not found:
+        output.notice(f"There is no run yet in {paths.runs_dir()}. `redraft run --preset demo` makes one.")
+    else:
+        for line in output.table([_row(run) for run in found]):
+            output.result(line)
+
+
+def _object(run: RunInfo) -> dict[str, Any]:
+    from engine.journal.export import timestamp
+
+    return {
+        "id": run.id,
+        "state": run.state,
+        "started": timestamp(run.started),
+        "preset": run.preset,
+        "generator": run.generator,
+        "folder": str(run.folder),
+        "figures": run.figures,
+        "note": run.note,
+    }
+
+
+def _row(run: RunInfo) -> dict[str, str]:
+    started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
+    return {
+        "id": run.id,
+        "started": started,
+        "preset": run.preset,
+        "generator": run.generator,
+        "state": run.state,
+        "figures": _figures(run),
+    }
+
+
+def _figures(run: RunInfo) -> str:
+    from tui.words import duration
+
+    figures = run.figures
+    if run.state == "finished":
+        seconds, pairs = figures.get("seconds"), figures.get("pairs")
+        parts = [f"{pairs} pairs"] if isinstance(pairs, int) else []
+        parts += [duration(seconds)] if isinstance(seconds, int | float) else []
+        return ", ".join(parts)
+    stage = f"{figures['stage']} {figures.get('done', 0)}/{figures.get('total', '?')}" if "stage" in figures else ""
+    return "; ".join(part for part in (stage, run.note) if part)

@@ -1,0 +1,41 @@
+"""`redraft models`: the models that are known by name, and what they need."""
+
+from __future__ import annotations
+
+from tui import output
+from tui.commands import options
+
+
+def models(as_json: options.Json = False) -> None:
+    """List the models known by name; a folder, a .gguf file or a hub id works everywhere a name does."""
+    from engine.models.catalogue import CATALOGUE
+
+    if as_json:
+        output.emit(
+            [
+                {
+                    "name": entry.name,
+                    "repo": entry.repo,
+                    "licence": entry.licence,
+                    "parameters": entry.parameters,
+                    "context": entry.context,
+                    "chat": entry.chat,
+                    "embedded": entry.embedded,
+                    "summary": entry.summary,
+                }
+                for entry in CATALOGUE
+            ]
+        )
+        return
+    rows = [
+        {
+            "name": entry.name,
+            "parameters": f"{entry.parameters / 1e6:,.0f} M",
+            "context": f"{entry.context:,}",
+            "licence": entry.licence,
+            "": entry.summary,
+        }
+        for entry in CATALOGUE
+    ]
+    for line in output.table(rows, right=frozenset({"parameters", "context"})):
+        output.result(line)

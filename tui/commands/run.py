@@ -1,0 +1,220 @@
+"""`redraft run` and `redraft resume`: the whole loop without a screen."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tui import output
+from tui.commands import options
+
+if TYPE_CHECKING:
+    from engine.settings import RunConfig
+
+
+def run(
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Settings to begin from: demo or standard.")] = "standard",
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            "--generator", "-g", metavar="MODEL", help="Model that drafts and learns: name, hub id, folder, GGUF."
+        ),
+    ] = None,
+    critic: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Model that criticises and revises; the generator itself if not given."),
+    ] = None,
+    judge: Annotated[str | None, typer.Option(metavar="NAME", help="rules, model or rules+model.")] = None,
+    constitution: Annotated[str | None, typer.Option(metavar="FILE", help="TOML file of principles.")] = None,
+    train_prompts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Prompts to train on: text, CSV or JSONL.")
+    ] = None,
+    heldout_prompts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Prompts to compare on; never trained.")
+    ] = None,
+    benign_prompts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Prompts that no good answer refuses.")
+    ] = None,
+    n_train: Annotated[str | None, typer.Option(metavar="N", help="Training prompts to use.")] = None,
+    n_heldout: Annotated[str | None, typer.Option(metavar="N", help="Held-out prompts to use.")] = None,
+    n_benign: Annotated[str | None, typer.Option(metavar="N", help="Benign prompts to use; 0 for none.")] = None,
+    candidates: Annotated[str | None, typer.Option(metavar="N", help="Revisions written for each draft.")] = None,
+    max_tokens: Annotated[str | None, typer.Option(metavar="N", help="Longest draft, revision, answer.")] = None,
+    temperature: Annotated[str | None, typer.Option(metavar="X", help="Of drafts and revisions; 0 is greedy.")] = None,
+    objective: Annotated[
+        str, typer.Option(metavar="sft|dpo", help="sft (learn revisions) or dpo (prefer them to drafts).")
+    ] = "",
+    epochs: Annotated[str | None, typer.Option(metavar="N", help="How often every row is trained on.")] = None,
+    learning_rate: Annotated[str | None, typer.Option(metavar="X", help="At its highest.")] = None,
+    batch_size: Annotated[str | None, typer.Option(metavar="N", help="Rows of one optimizer step.")] = None,
+    rank: Annotated[str | None, typer.Option(metavar="N", help="Of the LoRA matrices.")] = None,
+    beta: Annotated[str | None, typer.Option(metavar="X", help="DPO: how strongly the base model holds.")] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="Makes a run repeatable.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cpu, cuda, mps ...; measured if not given.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="NAME", help="float32 or bfloat16; measured if not given.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
+    ] = None,
+    no_texts: Annotated[bool, typer.Option("--no-texts", help="Keep prompts and answers out of the journal.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run; new or empty.")
+    ] = None,
+    verbosity: options.Shown = None,
+    as_json: options.Json = False,
+) -> None:
+    """Perform the whole loop without a screen: draft, judge, revise, train, compare.
+
+    The journal always holds everything; --verbosity chooses what is printed (2; with --json 1, on stderr).
+    """
+    start(
+        preset=preset,
+        objective=objective,
+        changes=set_ or [],
+        folder=folder,
+        verbosity=verbosity,
+        as_json=as_json,
+        generator=generator,
+        critic=critic,
+        judge=judge,
+        constitution=constitution,
+        train_prompts=train_prompts,
+        heldout_prompts=heldout_prompts,
+        benign_prompts=benign_prompts,
+        n_train=n_train,
+        n_heldout=n_heldout,
+        n_benign=n_benign,
+        candidates=candidates,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        rank=rank,
+        beta=beta,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        keep_texts=False if no_texts else None,
+    )
+
+
+def start(
+    preset: str,
+    objective: str = "",
+    changes: list[str] | None = None,
+    folder: Path | None = None,
+    verbosity: int | None = None,
+    as_json: bool = False,
+    **chosen: Any,
+) -> None:
+    """Begin a run; everything that can be refused is refused before its folder is made."""
+    from engine import paths
+    from engine.models.catalogue import resolve
+    from engine.run.folder import new_folder
+    from tui.commands.settings import build
+
+    config = build(preset, objective, chosen, changes or [])
+    resolve(config.generator)
+    if config.critic:
+        resolve(config.critic)
+    target = new_folder(paths.runs_dir(), config) if folder is None else _own(folder)
+    _perform(config, target, verbosity, as_json)
+
+
+def resume(
+    run: options.Run,
+    verbosity: options.Shown = None,
+    as_json: options.Json = False,
+) -> None:
+    """Go on with a run that was stopped or interrupted; what is finished is not done again."""
+    from engine.errors import InputError
+    from engine.journal.runs import find_run, inspect
+    from engine.run.folder import read_config
+
+    folder = find_run(run)
+    state = inspect(folder).state
+    if state == "running":
+        raise InputError(
+            "the run is running.", where=folder.name, next_step=f"Follow it: `redraft watch {folder.name}`."
+        )
+    if state == "finished":
+        output.notice(f"{folder.name} is finished; there is nothing left to do.")
+        _tell_result(folder, as_json)
+        return
+    _perform(read_config(folder), folder, verbosity, as_json)
+
+
+def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bool) -> None:
+    from engine.control import Control
+    from engine.errors import Stopped
+    from engine.journal.reader import JOURNAL
+    from tui.headless import perform
+    from tui.plain import PlainDisplay
+
+    def work(control: Control) -> None:
+        # Imported on the run's own thread: Ctrl-C is answered while it takes its seconds.
+        from engine.run.perform import perform as perform_run
+
+        perform_run(config, folder, control)
+
+    shown = verbosity if verbosity is not None else (1 if as_json else 2)
+    display = PlainDisplay(sys.stderr if as_json else sys.stdout, sys.stderr, shown)
+    output.notice(f"run {folder.name} in {folder}")
+    try:
+        perform(work, folder, display)
+    except Stopped:
+        if (folder / JOURNAL).exists():
+            output.notice(f"stopped; go on with `redraft resume {_name(folder)}`.")
+        raise
+    _tell_result(folder, as_json)
+
+
+def _tell_result(folder: Path, as_json: bool) -> None:
+    from engine.journal.runs import REPORT, inspect
+
+    run = inspect(folder)
+    report = folder / REPORT
+    if as_json:
+        output.emit(
+            {
+                "run": run.id,
+                "folder": str(folder),
+                "state": run.state,
+                "report": str(report) if report.exists() else None,
+                "figures": run.figures,
+            }
+        )
+    else:
+        output.notice(f"{run.state}: `redraft show {_name(folder)}` shows the report, `redraft export` writes it all.")
+
+
+def _name(folder: Path) -> str:
+    """What to type for this run: its id where it is among the others, else its path."""
+    from engine import paths
+
+    return folder.name if folder.parent == paths.runs_dir() else str(folder)
+
+
+def _own(folder: Path) -> Path:
+    from engine.errors import InputError, StorageError
+
+    folder = folder.expanduser().absolute()
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(
+                "this is a file." if not folder.is_dir() else "the folder is not empty.",
+                where=f"--output {folder}",
+                next_step="Name a new folder, or go on with the run in it: `redraft resume DIR`.",
+            )
+    except OSError as error:
+        raise StorageError(
+            f"the folder cannot be used ({error.strerror}).", where=f"--output {folder}", next_step="Name another."
+        ) from error
+    return folder

@@ -1,0 +1,115 @@
+"""Runs the engine's long work on a thread and shows its journal on this one, until it ends or is stopped.
+
+The one place that knows what Ctrl-C, a closed terminal and a closed pipe mean for a run without a screen.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from engine.control import Control
+from engine.journal.reader import JournalReader
+from tui.plain import PlainDisplay
+
+STOPPED = 130
+"""Exit code of what was stopped by a person."""
+
+_EVERY = 0.1
+"""Seconds between two looks at the journal."""
+
+
+class PipeClosed(Exception):
+    """Whoever read stdout has gone; the run was stopped for it, and can be resumed."""
+
+
+def perform(work: Callable[[Control], object], folder: Path, display: PlainDisplay) -> None:
+    """Do `work` on a thread of its own and show the journal of `folder` until it has ended.
+
+    Ctrl-C and SIGTERM stop it cleanly, a second one ends the process at once. SIGHUP (the terminal is gone) only
+    silences the display: the work goes on. A closed stdout stops it, as it stops every filter.
+
+    Raises:
+        Stopped: a person stopped it; what was done is in the journal.
+        PipeClosed: stdout was closed.
+        Exception: what `work` raised.
+    """
+    control = Control()
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            work(control)
+        except BaseException as error:  # noqa: BLE001 -- handed to the thread that waits
+            failure.append(error)
+
+    thread = threading.Thread(target=target, name="redraft-run", daemon=True)
+    reader = JournalReader(folder)
+    closed = False
+    with _signals(control, display):
+        thread.start()
+        while True:
+            alive = thread.is_alive()
+            closed = not _show(reader, display, control) or closed
+            if not alive:
+                break
+            thread.join(_EVERY)
+    display.close()
+    if closed:
+        raise PipeClosed
+    if failure:
+        raise failure[0]
+
+
+def follow(folder: Path, show: Callable[[JournalReader], None], alive: Callable[[], bool]) -> None:
+    """Call `show` with the journal's reader until nobody writes the run any more and all of it was shown."""
+    reader = JournalReader(folder)
+    waiting = threading.Event()
+    while True:
+        last = not alive()
+        show(reader)
+        if last:
+            return
+        waiting.wait(_EVERY)
+
+
+def _show(reader: JournalReader, display: PlainDisplay, control: Control) -> bool:
+    """Show what is new; False where stdout was closed just now."""
+    try:
+        while events := reader.poll(limit=200):
+            display.show(events)
+    except BrokenPipeError:
+        display.notice("stdout was closed; stopping …")
+        display.muted = True
+        control.stop()
+        return False
+    except OSError as error:
+        # The terminal is gone, or the disk that stdout goes to is full: no reason to lose hours of work.
+        display.notice(f"stdout cannot be written ({error.strerror}); the run goes on without it.")
+        display.muted = True
+    return True
+
+
+@contextmanager
+def _signals(control: Control, display: PlainDisplay) -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        if control.stopping:
+            os._exit(STOPPED)  # records are written whole, so nothing is lost but the item in the air
+        control.stop()
+        display.notice("stopping … (again to end at once)")
+
+    def silence(_number: int, _frame: FrameType | None) -> None:
+        display.muted = True
+
+    wanted = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: silence}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
