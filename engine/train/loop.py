@@ -31,6 +31,8 @@ from engine.train.processes import Processes
 from engine.train.report import Epoch, Hooks, Step, Trained
 from engine.train.rows import Row, Sampler
 
+__all__ = ["Epoch", "Hooks", "Step", "Trained", "train"]
+
 
 def train(
     decoder: Decoder,

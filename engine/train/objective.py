@@ -109,7 +109,6 @@ class Dpo:
         "rewards/margins",
         "logps/chosen",
         "logps/rejected",
-        "mean_token_accuracy",
     )
     _reference: dict[PairRow, tuple[float, float]] = field(default_factory=dict)
 
@@ -139,7 +138,7 @@ class Dpo:
 
     def micro(self, policy: Policy, rows: Sequence[Row], total: int) -> Micro:
         pairs = [row for row in rows if isinstance(row, PairRow)]
-        chosen, rejected, hits = pair_logps(policy, pairs)
+        chosen, rejected = pair_logps(policy, pairs)
         reference = torch.tensor([self._reference[row] for row in pairs], dtype=torch.float32, device=chosen.device)
         loss, rewards = dpo_loss(chosen, rejected, reference[:, 0], reference[:, 1], self.beta, total)
         margins = rewards.chosen - rewards.rejected
@@ -150,18 +149,15 @@ class Dpo:
             "rewards/margins": margins.sum(),
             "logps/chosen": chosen.detach().sum(),
             "logps/rejected": rejected.detach().sum(),
-            "mean_token_accuracy": hits,
         }
         return Micro(loss, sums)
 
 
-def pair_logps(policy: Policy, pairs: Sequence[PairRow]) -> tuple[Tensor, Tensor, Tensor]:
-    """Summed log-probabilities of the chosen and of the rejected completions, [P] each, and the mean over completions
-    of the share of tokens that were the likeliest, summed over pairs, []."""
+def pair_logps(policy: Policy, pairs: Sequence[PairRow]) -> tuple[Tensor, Tensor]:
+    """Summed log-probabilities of the chosen and of the rejected completions, [P] each."""
     found = policy.score([Completions(row.prompt, (row.chosen, row.rejected)) for row in pairs])
     sums = segment_sums(found.logps, found.lengths)
-    shares = segment_sums(found.hits.float(), found.lengths) / found.lengths
-    return sums[0::2], sums[1::2], shares.sum() / 2
+    return sums[0::2], sums[1::2]
 
 
 def reference_logps(
@@ -177,7 +173,7 @@ def reference_logps(
         for rows in split(pairs, micro_tokens):
             control.check()
             part = [row for row in rows if isinstance(row, PairRow)]
-            chosen, rejected, _ = pair_logps(policy, part)
+            chosen, rejected = pair_logps(policy, part)
             found.update(zip(part, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
     values = torch.tensor([found[row] for row in pairs], dtype=torch.float32)
     return values[:, 0].contiguous(), values[:, 1].contiguous()

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from engine.models.adapter import Adapter
-from engine.models.attention import Attention
 from engine.models.decoder import Decoder
 from engine.train.losses import token_logps
 
@@ -35,7 +34,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Completions:
-    """A prompt and the completions that follow it, none empty."""
+    """A prompt and one or two completions that follow it, none empty."""
 
     prompt: tuple[int, ...]
     completions: tuple[tuple[int, ...], ...]
@@ -61,21 +60,20 @@ class Policy:
         """One forward pass over all rows at once."""
         packed = _pack(rows)
         device = self.decoder.device
+        attention = self.decoder.causal(packed.sequences, packed.branches)
         hidden = self.decoder.forward(
-            packed.tokens.to(device), packed.positions.to(device), self._attention(packed), adapter=self.adapter
+            packed.tokens.to(device), packed.positions.to(device), attention, adapter=self.adapter
         ).last
         logps, hits = token_logps(
             hidden.index_select(0, packed.before.to(device)), self.decoder.head, packed.targets.to(device)
         )
         return Scored(logps, hits, packed.lengths.to(device))
 
-    def _attention(self, packed: _Packed) -> Attention:
-        return self.decoder.causal(packed.sequences)
-
 
 @dataclass(frozen=True)
 class _Packed:
-    """Input of one pass: `before` [N] names the packed place whose state predicts each of the `targets` [N]."""
+    """Input of one pass: `before` [N] names the packed place whose state predicts each of the `targets` [N];
+    `lengths` are those of the completions, `sequences` and `branches` what attention needs to know."""
 
     tokens: Tensor
     positions: Tensor
@@ -83,6 +81,7 @@ class _Packed:
     targets: Tensor
     lengths: Tensor
     sequences: tuple[int, ...]
+    branches: tuple[tuple[int, int], ...]
 
 
 def _pack(rows: Sequence[Completions]) -> _Packed:
@@ -90,21 +89,30 @@ def _pack(rows: Sequence[Completions]) -> _Packed:
     positions: list[int] = []
     before: list[int] = []
     targets: list[int] = []
-    lengths: list[int] = []
     sequences: list[int] = []
+    branches: list[tuple[int, int]] = []
     for row in rows:
+        begin, trunk = len(tokens), len(row.prompt)
+        tokens += row.prompt
+        positions += range(trunk)
         for completion in row.completions:
-            # The last token of a completion predicts nothing that is learned, so it does not go in.
-            sequence = (*row.prompt, *completion[:-1])
-            first = len(tokens) + len(row.prompt) - 1
-            tokens += sequence
-            positions += range(len(sequence))
-            before += range(first, first + len(completion))
+            # The prompt's last token predicts the first of a completion; a completion's own last predicts nothing
+            # that is learned, so it does not go in.
+            before += [begin + trunk - 1, *range(len(tokens), len(tokens) + len(completion) - 1)]
             targets += completion
-            lengths.append(len(completion))
-            sequences.append(len(sequence))
+            tokens += completion[:-1]
+            positions += range(trunk, trunk + len(completion) - 1)
+        sequences.append(len(tokens) - begin)
+        branches.append((trunk, len(row.completions[0]) - 1))
+    forked = any(len(row.completions) > 1 for row in rows)
     return _Packed(
-        _long(tokens), _long(positions), _long(before), _long(targets), _long(lengths), sequences=tuple(sequences)
+        tokens=_long(tokens),
+        positions=_long(positions),
+        before=_long(before),
+        targets=_long(targets),
+        lengths=_long([len(completion) for row in rows for completion in row.completions]),
+        sequences=tuple(sequences),
+        branches=tuple(branches) if forked else (),
     )
 
 

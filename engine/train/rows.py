@@ -1,6 +1,7 @@
 """Training rows as token ids, the rules by which long ones are cut, and the order in which they are learned.
 
-Works on any tokenizer through two callables; knows nothing of torch.
+Ids come from `LocalModel.encode_pair`: the prompt as it is sent, and the answer with the end of its turn, which is
+learned with it. Knows nothing of torch or tokenizers.
 """
 
 from __future__ import annotations
@@ -8,14 +9,11 @@ from __future__ import annotations
 import hashlib
 import random
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from engine.errors import InputError
-
-Encode = Callable[[str], Sequence[int]]
-"""Text to token ids, special tokens written in the text recognised, none added."""
 
 LEAST_COMPLETION = 2
 """Tokens of a completion that must fit beside the prompt; a row with room for fewer is left out."""
@@ -89,53 +87,6 @@ class Cut:
     key: str
     what: str
     tokens: int
-
-
-def end_of_turn(encode: Encode, render: Callable[[Sequence[tuple[str, str]]], str] | None, eos: int) -> tuple[int, ...]:
-    """The tokens that end an assistant's turn, up to and including the first one that stops generation.
-
-    Args:
-        encode: the tokenizer.
-        render: (role, content) turns to the chat's text without a generation prompt; None where the model has no chat
-            template.
-        eos: the id that ends a text.
-    """
-    if render is None:
-        return (eos,)
-    mark = "redraftanswer"
-    text = render((("user", "hello"), ("assistant", mark)))
-    _, found, tail = text.rpartition(mark)
-    ids = tuple(encode(tail)) if found else ()
-    if eos in ids:
-        return ids[: ids.index(eos) + 1]
-    # A template may end turns with a token of its own (gemma's <end_of_turn>); whatever follows it is layout.
-    return ids[:1] or (eos,)
-
-
-def encode_completion(encode: Encode, prompt: str, completion: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Prompt and completion as ids, split where generation would split them.
-
-    The prompt's ids are those that generation sends. The completion's come from the joint text where the prompt's ids
-    are a prefix of it (some tokenizers put a space before a text that stands alone), else from the completion alone.
-    """
-    head = tuple(encode(prompt))
-    joint = tuple(encode(prompt + completion))
-    if joint[: len(head)] == head:
-        return head, joint[len(head) :]
-    return head, tuple(encode(completion))
-
-
-def sft_row(encode: Encode, end: Sequence[int], prompt: str, completion: str, key: str = "") -> SftRow:
-    """One row from a rendered prompt (it ends where the answer begins) and the answer's text."""
-    head, tail = encode_completion(encode, prompt, completion)
-    return SftRow(head, (*tail, *end), key)
-
-
-def pair_row(encode: Encode, end: Sequence[int], prompt: str, chosen: str, rejected: str, key: str = "") -> PairRow:
-    """One row from a rendered prompt (it ends where the answer begins) and the two answers' texts."""
-    head, good = encode_completion(encode, prompt, chosen)
-    _, bad = encode_completion(encode, prompt, rejected)
-    return PairRow(head, (*good, *end), (*bad, *end), key)
 
 
 def fit(rows: Sequence[R], max_length: int) -> tuple[tuple[R, ...], tuple[Cut, ...]]:
