@@ -129,6 +129,11 @@ def _kept_per_token(shape: Shape) -> int:
     return 5 * shape.hidden + 3 * shape.heads * shape.head_size + 2 * shape.kv_heads * shape.head_size + 4 * shape.inner
 
 
+def cache_bytes(device: str = "cpu") -> int:
+    """Bytes that the keys and values of one generation may take now: a quarter of what is free, at most 4 GB."""
+    return min(4_000_000_000, max(64_000_000, free(device) // 4))
+
+
 def fits(need: Need | int, device: str = "cpu") -> Fit:
     """How a need compares with what is free on the device now."""
     wanted = need.total if isinstance(need, Need) else need

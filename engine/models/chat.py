@@ -92,7 +92,7 @@ class Chat:
 
     def _bos(self) -> str:
         """What the tokenizer would put before a text by itself: prompts are tokenized without such additions."""
-        ids = self.tokenizer.build_inputs_with_special_tokens([])
+        ids = self.tokenizer.backend_tokenizer.encode("", add_special_tokens=True).ids
         bos = self.tokenizer.bos_token
         return bos if isinstance(bos, str) and ids[:1] == [self.tokenizer.bos_token_id] else ""
 

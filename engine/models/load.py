@@ -216,6 +216,8 @@ def _tokenizer(where: Path, make: Callable[[], Any]) -> PreTrainedTokenizerBase:
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not tokenizer.is_fast:
         problem = "The tokenizer has no fast form (tokenizer.json), which Redraft needs."
         raise ModelError(problem, where=str(where), next_step="Save it with `save_pretrained` of a fast tokenizer.")
+    # It would write an error to the terminal whenever it is asked for a special token that it has not.
+    tokenizer.verbose = False
     return tokenizer
 
 
@@ -373,10 +375,10 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab: int, where: Path)
         )
 
 
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Ids of the tokens that end an answer, by the model's and the tokenizer's own word."""
     found: list[int] = []
     for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
         found += value if isinstance(value, list) else [] if value is None else [value]
     vocab = int(model.config.vocab_size)
-    return tuple(sorted({token for token in found if type(token) is int and 0 <= token < vocab}))
+    return frozenset(token for token in found if type(token) is int and 0 <= token < vocab)

@@ -10,13 +10,16 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.control import Control
 from engine.errors import ModelError
-from engine.models import catalogue, chat, embedded, families, identity, load
+from engine.models import budget, catalogue, chat, embedded, families, identity, load
+from engine.models.codec import Codec
 from engine.models.embedded import Progress, silent
 from engine.models.requests import Completion, Message, Request
 
@@ -35,8 +38,8 @@ class LocalModel:
         name: what is shown for it.
         decoder: weights and arithmetic.
         tokenizer: the model's own.
+        codec: text to tokens and back, by that tokenizer; knows the tokens that end an answer.
         chat: how its chats are written.
-        ends: ids of the tokens that end an answer.
         context: most tokens of prompt and completion together.
         parameters: weights, counted before anything is shared or packed.
         folder: where config and tokenizer can be read again; None for a GGUF file.
@@ -48,8 +51,8 @@ class LocalModel:
     name: str
     decoder: Decoder
     tokenizer: PreTrainedTokenizerBase
+    codec: Codec
     chat: chat.Chat
-    ends: tuple[int, ...]
     context: int
     parameters: int
     folder: Path | None
@@ -88,14 +91,11 @@ class LocalModel:
 
     def encode_text(self, prompt: str) -> list[int]:
         """The tokens of a rendered prompt. Nothing is added to it: `render` has written what belongs there."""
-        return self.encode_texts([prompt])[0]
+        return self.codec.encode(prompt)
 
     def encode_texts(self, prompts: Sequence[str]) -> list[list[int]]:
         """As `encode_text`, for many at once."""
-        if not prompts:
-            return []
-        backend = self.tokenizer.backend_tokenizer
-        return [encoding.ids for encoding in backend.encode_batch(list(prompts), add_special_tokens=False)]
+        return self.codec.encode_all(prompts)
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of the rendered chat."""
@@ -115,19 +115,28 @@ class LocalModel:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without special ones."""
-        text = self.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)
-        return text
+        return self.codec.decode(tokens)
 
     def generate(self, requests: Sequence[Request], control: Control) -> Iterator[Completion]:
-        """Each completion as it ends (`engine.models.generate`).
+        """Each completion as it ends (`engine.models.generate`). The plain template's own stop text is added to those
+        that a request brings.
 
         Raises:
             Stopped: within one token step after `control.stop()`.
         """
         from engine.models.generate import generate
 
-        return generate(self, requests, control)
+        asked = [self._stopping(request) for request in requests]
+        return generate(
+            self.decoder, self.codec, asked, control, context=self.context, memory=budget.cache_bytes(self.device)
+        )
+
+    def _stopping(self, request: Request) -> Request:
+        missing = tuple(text for text in self.stop if text not in request.sampling.stop)
+        if not missing:
+            return request
+        sampling = dataclasses.replace(request.sampling, stop=(*request.sampling.stop, *missing))
+        return dataclasses.replace(request, sampling=sampling)
 
     def with_adapter(self, adapter: Adapter, name: str = "") -> LocalModel:
         """The same model with an adapter merged into its weights; what the adapter leaves alone is shared.
@@ -157,8 +166,6 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
         ModelError: if there is no such model, it cannot be fetched or loaded, or does not fit into memory.
         StorageError: if a file is damaged, or the cache cannot be written.
     """
-    from engine.models import budget
-
     source = catalogue.resolve(name)
     chosen = budget.device(device)
     kind = dtype or budget.default_dtype(chosen)
@@ -182,26 +189,17 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
 
 
 def _loaded(source: catalogue.Source, place: Path, dtype: str, device: str, began: float) -> LocalModel:
-    from engine.models import budget
-
-    if source.kind == "gguf":
-        budget.check_load(source.name, load.gguf_shape(place), dtype, device)
-        model, tokenizer = load.read_gguf(place, dtype), load.gguf_tokenizer(place)
-        folder = None
-
-        def files() -> str:
-            return identity.of_files([place])
-    else:
-        budget.check_load(source.name, load.folder_shape(place), dtype, device)
-        model, tokenizer = load.read_folder(place, dtype), load.folder_tokenizer(place)
-        folder = place
-
-        def files() -> str:
-            return identity.of_folder(place)
-
+    gguf = source.kind == "gguf"
+    found = load.gguf_shape(place) if gguf else load.folder_shape(place)
+    budget.check_load(source.name, found, dtype, device)
+    with ThreadPoolExecutor(1) as pool:
+        # The tokenizer is parsed while the weights are read from the disk: each takes about .3 s.
+        parsed = pool.submit(load.gguf_tokenizer if gguf else load.folder_tokenizer, place)
+        model = load.read_gguf(place, dtype) if gguf else load.read_folder(place, dtype)
+        tokenizer = parsed.result()
     load.check_tokenizer(tokenizer, model.config.vocab_size, place)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    ends = load.end_tokens(model, tokenizer)
+    codec = Codec(tokenizer, load.end_tokens(model, tokenizer))
     if device != "cpu":
         model.to(device)
     decoder = families.from_transformers(model)
@@ -209,12 +207,12 @@ def _loaded(source: catalogue.Source, place: Path, dtype: str, device: str, bega
         name=source.name,
         decoder=decoder,
         tokenizer=tokenizer,
+        codec=codec,
         chat=chat.for_tokenizer(tokenizer),
-        ends=ends,
         context=decoder.architecture.context,
         parameters=parameters,
-        folder=folder,
-        files=files,
+        folder=None if gguf else place,
+        files=partial(identity.of_files, [place]) if gguf else partial(identity.of_folder, place),
         seconds=time.monotonic() - began,
     )
 

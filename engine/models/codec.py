@@ -1,0 +1,41 @@
+"""Text to tokens and back by a model's tokenizer: nothing is added on the way in, special tokens go on the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Codec:
+    """What generation and scoring need of a tokenizer.
+
+    Args:
+        tokenizer: with its Rust backend, which is used directly: transformers' own calls around it cost more than it.
+        ends: ids of the tokens that end an answer.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    ends: frozenset[int]
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text as it stands: a rendered prompt holds its own special tokens."""
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """As `encode`, for many texts at once."""
+        if not texts:
+            return []
+        # A lone surrogate cannot be tokenized; it becomes a question mark as it does wherever text is stored.
+        sound = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        return [found.ids for found in self.tokenizer.backend_tokenizer.encode_batch(sound, add_special_tokens=False)]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without those that are special."""
+        text = self.tokenizer.backend_tokenizer.decode(list(tokens), skip_special_tokens=True)
+        assert isinstance(text, str)
+        return text
