@@ -1,0 +1,382 @@
+"""The full-screen app: owns the session, the worker and what is remembered; the run screen shows them.
+
+Importing this imports no torch, transformers or numpy; the worker's thread does, when it has something to run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from engine import paths
+from engine.errors import RedraftError, StorageError
+from engine.journal.export import default_path, export
+from engine.journal.runs import read_report
+from engine.journal.writer import is_written
+from engine.settings import RunConfig, preset
+from engine.text import clean, cut
+from engine.worker import Doing, Evaluate, StartRun, Worker
+from tui import clipboard, keymap, prefs, themes
+from tui.ending import Ending, finish, listen
+from tui.host import BUSY, Host
+from tui.screens.dialogs import LEAST, Choice, ThemeChoice, TooSmall
+from tui.screens.run import RunScreen
+from tui.session import Session
+from tui.terminal import ScreenDriver, own_terminal
+
+LONGEST = 4 << 20
+"""Characters of a text to judge; a longer one is a mistake, and would hold up the run."""
+
+
+class RedraftApp(App[None]):
+    """The app.
+
+    Args:
+        folder: of a run to open.
+        config: settings of the run that the run key starts.
+        host: performs runs; a worker of this process by default.
+        runs: the folder of runs; the user's by default.
+    """
+
+    TITLE = "redraft"
+    CSS = files("themes").joinpath("app.tcss").read_text(encoding="utf-8")
+    BINDINGS: ClassVar[list[BindingType]] = keymap.bindings(keymap.APP)
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    PAUSE_GC_ON_SCROLL = True
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        config: RunConfig | None = None,
+        host: Host | None = None,
+        runs: Path | None = None,
+    ) -> None:
+        # Textual asks for colours before it is made.
+        self._palettes, self._theme_problems = themes.load_all(paths.config_dir() / "themes")
+        super().__init__(driver_class=ScreenDriver)
+        self.config = config or preset("demo")
+        self.runs = runs
+        self.host: Host = host if host is not None else Worker(runs, self.config)
+        self.session = Session()
+        self.ending = Ending.QUIT
+        self.keymap = keymap.load(paths.config_dir() / "keys.toml")
+        self.opened_before: Path | None = None
+        """The worker's folder when an earlier run was opened: its news must not take the screen back."""
+        self._prefs_file = paths.data_dir() / "app.json"
+        self.prefs = prefs.load(self._prefs_file)
+        self._alive: tuple[float, Path | None, bool] = (0.0, None, False)
+        if folder is not None:
+            self.session.open(folder)
+        if "SSH_CONNECTION" in os.environ:
+            self.animation_level = "none"
+
+    # Start and end
+
+    def get_default_screen(self) -> Screen[Any]:
+        self._use_themes()
+        self.run_screen = RunScreen(self.session, self.config, self.prefs.verbosity)
+        return self.run_screen
+
+    def _use_themes(self) -> None:
+        for palette in self._palettes.values():
+            self.register_theme(palette.theme())
+        wanted = self.prefs.theme if self.prefs.theme in self._palettes else themes.DEFAULT
+        self.theme = wanted
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        # Textual's own themes know nothing of the names that the style sheet uses.
+        default = self._palettes[themes.DEFAULT].colors
+        return {f"rd-{name}": color for name, color in default.items()}
+
+    def on_mount(self) -> None:
+        self.set_keymap(keymap.overrides(self.keymap))
+        self.host.start()
+        listen(self.leave)
+        self.set_class(self.colorless, "-no-color")
+        for problem in [*self.keymap.problems, *self._theme_problems]:
+            self.notify(problem, severity="warning", timeout=10, markup=False)
+        # What is alive now lives as long as the app: the collector need not look at it again.
+        self.call_after_refresh(gc.freeze)
+
+    @property
+    def colorless(self) -> bool:
+        """Whether colours cannot carry any meaning here."""
+        return "NO_COLOR" in os.environ or self.console.color_system in (None, "standard")
+
+    def leave(self, ending: Ending) -> None:
+        """Leave the screen; what becomes of the run is decided after it (`tui.ending.finish`)."""
+        self.ending = ending
+        self.exit()
+
+    def terminal_lost(self) -> None:
+        """The terminal is gone."""
+        self.leave(Ending.HUNG_UP)
+
+    def on_unmount(self) -> None:
+        self.session.close()
+
+    def on_resize(self, event: events.Resize) -> None:
+        small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
+        if small and not isinstance(self.screen, TooSmall):
+            self.push_screen(TooSmall("the run goes on" if self.busy else ""))
+        elif not small and isinstance(self.screen, TooSmall):
+            self.pop_screen()
+
+    async def action_quit(self) -> None:
+        if not self.busy:
+            self.exit()
+            return
+        if isinstance(self.screen, Choice):
+            return
+        answers = [
+            (False, "Stay"),
+            (True, "Stop the run and quit; what is finished is kept, and the run can be resumed"),
+        ]
+        self.push_screen(Choice("Quit", "A run goes on.", answers), self._quit_if)
+
+    def _quit_if(self, answer: bool | None) -> None:
+        if answer:
+            self.exit()
+
+    # What is remembered
+
+    def remember(self, **changes: Any) -> None:
+        """Keep a choice for the next start."""
+        self.prefs = dataclasses.replace(self.prefs, **changes)
+        prefs.save(self._prefs_file, self.prefs)
+
+    # Runs
+
+    @property
+    def busy(self) -> bool:
+        """Whether the worker does anything."""
+        return self.host.state.doing in BUSY
+
+    def is_alive(self, folder: Path | None) -> bool:
+        """Whether a living process writes this run; asked of the system once a second at most."""
+        now = asyncio.get_running_loop().time()
+        checked, known, alive = self._alive
+        if known != folder or now - checked > 1.0:
+            alive = folder is not None and is_written(folder)
+            self._alive = (now, folder, alive)
+        return alive
+
+    def start_run(self) -> None:
+        """Begin a run with the chosen settings."""
+        if self.busy:
+            self.notify("A run goes on already; s stops it.", markup=False)
+            return
+        self.opened_before = self.host.state.folder
+        self.host.send(StartRun(self.config))
+        self.run_screen.present()
+
+    def pause_run(self) -> None:
+        """Pause the run, or let it go on."""
+        doing = self.host.state.doing
+        if doing is Doing.PAUSED:
+            self.host.resume()
+        elif doing is Doing.RUNNING:
+            self.host.pause()
+        else:
+            self.notify("No run goes on in this app.", markup=False)
+        self.run_screen.present()
+
+    def ask_to_stop(self) -> None:
+        """Stop the run, after a question."""
+        if not self.busy:
+            self.notify("No run goes on in this app.", markup=False)
+            return
+        answers = [(True, "Stop; what is finished is kept, and the run can be resumed"), (False, "Let it go on")]
+        self.push_screen(Choice("Stop the run?", "", answers), self._stop_if)
+
+    def _stop_if(self, answer: bool | None) -> None:
+        if answer:
+            self.host.stop()
+
+    def evaluate(self, text: str) -> bool:
+        """Judge a text; False where it cannot be judged, and a person was told why."""
+        text = clean(text)
+        if not text.strip():
+            self.notify("There is no text to judge. Type or paste one first.", severity="warning", markup=False)
+            return False
+        if len(text) > LONGEST:
+            message = f"The text has {len(text):,} characters; at most {LONGEST:,} can be judged."
+            self.notify(message, severity="warning", markup=False)
+            return False
+        if self.host.state.folder == self.opened_before:
+            self.opened_before = None
+        self.host.send(Evaluate(text))
+        return True
+
+    def ask_setup(self) -> None:
+        """Choose what the next run does."""
+        from tui.screens.setup import Setup
+
+        self.push_screen(Setup(self.config), self._set_up)
+
+    def _set_up(self, config: RunConfig | None) -> None:
+        if config is not None:
+            self.config = config
+            self.run_screen.prompts.configure(config)
+            self.run_screen.present()
+
+    def ask_runs(self) -> None:
+        """Choose an earlier run."""
+        from tui.screens.runs import Runs
+
+        self.push_screen(Runs(self.runs), self._open_run)
+
+    def _open_run(self, folder: Path | None) -> None:
+        if folder is None:
+            return
+        state = self.host.state
+        self.opened_before = state.folder if state.folder != folder else None
+        self.run_screen.open(folder)
+
+    def show_report(self) -> None:
+        """The figures of the run that is shown."""
+        from tui.screens.report import Report
+
+        folder, result = self.session.folder, self.session.state.result
+        note = ""
+        try:
+            report: Any = read_report(folder) if folder is not None else {}
+        except RedraftError as error:
+            report, note = dict(result), str(error)
+        if not report:
+            self.notify("There are no figures before base and trained were compared.", markup=False)
+            return
+        self.push_screen(Report(folder.name if folder else "", report, note))
+
+    # Out of the app
+
+    def action_export(self) -> None:
+        self.export_run(("md", "json"), max(1, self.run_screen.verbosity))
+
+    def export_run(self, formats: Sequence[str], verbosity: int) -> None:
+        """Write what the log shows into the run's folder."""
+        folder = self.session.folder
+        if folder is None:
+            self.notify("There is nothing to export before a run or an evaluation.", markup=False)
+            return
+        self.run_worker(self._export(folder, formats, verbosity), group="export")
+
+    async def _export(self, folder: Path, formats: Sequence[str], verbosity: int) -> None:
+        try:
+            names: list[str] = []
+            for file_format in formats:
+                path = default_path(folder, file_format, verbosity)
+                await asyncio.to_thread(export, folder, file_format, path, verbosity)
+                names.append(path.name)
+        except RedraftError as error:
+            self.notify(str(error), title="Not exported", severity="error", timeout=12, markup=False)
+            return
+        where = f"{' and '.join(names)}\nin {default_path(folder, 'md', verbosity).parent}"
+        self.notify(where, title="Exported", timeout=10, markup=False)
+
+    def copy_text(self, text: str) -> None:
+        """Put a text on the clipboard through the terminal, or into a file where it is too long for that."""
+        if not text:
+            self.notify("There is nothing to copy.", markup=False)
+            return
+        sequence = clipboard.sequence(clean(text))
+        if sequence is not None and self._driver is not None:
+            self._clipboard = text
+            self._driver.write(sequence)
+            self.notify(f"{len(text):,} characters copied, if the terminal allows it.", title="Copied", markup=False)
+            return
+        try:
+            path = clipboard.write(clean(text), (self.session.folder or paths.data_dir()) / "exports")
+        except StorageError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        self.notify(str(path), title="Too long for the clipboard; written to", timeout=10, markup=False)
+
+    # Colours, help, commands
+
+    def action_theme(self) -> None:
+        if isinstance(self.screen, RunScreen):
+            known = [(palette.name, palette.title) for palette in self._palettes.values()]
+            self.push_screen(ThemeChoice(known, self.theme), self._take_theme)
+
+    def _take_theme(self, name: str | None) -> None:
+        if name is not None:
+            self.remember(theme=name)
+
+    def action_help(self) -> None:
+        from tui.screens.help import Help
+
+        if isinstance(self.screen, RunScreen):
+            self.push_screen(Help(self.keymap, keymap.RUN))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002 - Textual's
+        for key in self.keymap.of(keymap.RUN, keymap.APP):
+            if key.action in ("command_palette", "suspend_process"):
+                continue
+            name = keymap.shown_key(key.keys[0]) if key.keys else ""
+            owner = self if key.place == keymap.APP else self.run_screen
+            action = key.action if "(" in key.action else f"{key.action}()"
+            yield SystemCommand(
+                f"{key.label}  {name}", key.help, lambda a=action, o=owner: self.run_action(a, default_namespace=o)
+            )
+        for file_format in ("json", "jsonl", "md"):
+            yield SystemCommand(
+                f"Export as {file_format}",
+                "Writes everything, uncut, into the run's folder.",
+                lambda f=file_format: self.export_run((f,), 3),
+            )
+
+
+def run(*, preset: str = "demo", config: RunConfig | None = None, folder: Path | None = None) -> int:
+    """Open the app on this terminal and wait until it ends; gives the exit code.
+
+    Args:
+        preset: which settings the run key starts with, where no `config` is given.
+        folder: of a run to open.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    from engine.settings import preset as settings_of
+
+    app = RedraftApp(folder, config or settings_of(preset))
+    log = paths.cache_dir() / "app.log"
+    # A thread that runs models holds the interpreter's lock for this long at a time while a key waits; ten times
+    # shorter than Python's default brought the slowest keys from 50 to 34 ms.
+    sys.setswitchinterval(0.0005)
+    with own_terminal(log):
+        app.run()
+        failed = app.return_code not in (0, None)
+        if app.busy and app.ending is Ending.QUIT:
+            _say("Stopping the run …")
+        code = finish(app.ending, app.host)
+    if failed:
+        print(f"The app failed; the details are at the end of {log}.", file=sys.stderr)  # noqa: T201
+        return 1
+    return code
+
+
+def _say(text: str) -> None:
+    from tui.terminal import say
+
+    say(cut(text) + "\n")
+
+
+def main() -> None:
+    """The console script's way in; `tui.cli` calls it where a terminal is there."""
+    code = run()
+    if code:
+        raise SystemExit(code)

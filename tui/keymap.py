@@ -1,0 +1,340 @@
+"""The one table of keys: bindings, footer, help and docs/keys.md are all made from it.
+
+A person's own keys come from `keys.toml` in the settings folder (`action = "key"` or `action = ["key", "key"]`);
+what cannot be used there is reported and left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.binding import Binding, BindingType
+
+from engine.text import clean, cut
+
+APP, RUN, LOG, DIFF, PROMPTS, INPUT, REPORT, RUNS, LIST = (
+    "app",
+    "run",
+    "log",
+    "diff",
+    "prompts",
+    "input",
+    "report",
+    "runs",
+    "list",
+)
+"""Where a key works: everywhere, on the run screen, in one of its panes, on other screens."""
+
+PLACES = {
+    APP: "Everywhere",
+    RUN: "Run screen",
+    LOG: "Log",
+    DIFF: "Comparison",
+    PROMPTS: "Prompts",
+    INPUT: "Evaluate a text",
+    REPORT: "Report",
+    RUNS: "List of runs",
+    LIST: "Lists and forms",
+}
+"""Place -> heading in the help."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One thing that a key does.
+
+    Args:
+        action: id of the action; Textual calls `action_<id>` of the widget, screen or app that binds it. Arguments
+            may follow in parentheses.
+        keys: Textual's names, such as "ctrl+r"; the first is the one that is shown.
+        label: a word or two for the footer.
+        help: one sentence.
+        place: one of `PLACES`.
+        footer: place in the footer, 1 first; 0 is not in the footer.
+        always: works while a text field has the focus.
+    """
+
+    action: str
+    keys: tuple[str, ...]
+    label: str
+    help: str
+    place: str = RUN
+    footer: int = 0
+    always: bool = False
+
+    @property
+    def id(self) -> str:
+        """What the keys file calls it: the action's name, with its argument where it has one."""
+        return self.action.replace("('", "-").replace("')", "").replace("(", "-").replace(")", "").replace("_", "-")
+
+
+KEYS: tuple[Key, ...] = (
+    Key("run", ("ctrl+r",), "Run", "Starts a run with the chosen preset.", RUN, 1, always=True),
+    Key("pause", ("p",), "Pause", "Pauses the run, or lets it go on.", RUN, 2),
+    Key("stop", ("s",), "Stop", "Stops the run; asks first. What is finished is kept.", RUN, 9),
+    Key(
+        "verbosity_up",
+        ("v",),
+        "Verbosity",
+        "Shows more, of earlier records too: off, summary, key stages, all.",
+        RUN,
+        3,
+    ),
+    Key("verbosity_down", ("V",), "Less", "Shows less.", RUN),
+    Key("verbosity(0)", ("0",), "Off", "Shows nothing in the log.", RUN),
+    Key("verbosity(1)", ("1",), "Summary", "Shows one line a stage.", RUN),
+    Key("verbosity(2)", ("2",), "Key stages", "Shows key stages, texts cut to 500 characters.", RUN),
+    Key("verbosity(3)", ("3",), "Everything", "Shows everything, uncut.", RUN),
+    Key("search", ("slash",), "Search", "Searches the log; an empty search ends it.", RUN, 4),
+    Key("next_hit", ("n",), "Next hit", "Goes to the next record that holds the words searched for.", RUN),
+    Key("previous_hit", ("N",), "Previous hit", "Goes to the one before.", RUN),
+    Key("only_hits", ("h",), "Only hits", "Shows only records that hold the words, or all again.", RUN),
+    Key("follow", ("f",), "Follow", "Follows the end of the log, or stays where it is.", RUN, 5),
+    Key("compare_next", ("right_square_bracket",), "Compare", "Shows the next comparison of base and trained.", RUN, 6),
+    Key("compare_previous", ("left_square_bracket",), "Previous", "Shows the comparison before.", RUN),
+    Key("compare_order", ("o",), "Order", "Sorts comparisons by change, or as they came.", RUN),
+    Key("export", ("e",), "Export", "Writes the records that the log shows into the run's folder.", RUN, 7),
+    Key("copy", ("y",), "Copy", "Copies the marked record, comparison or report to the clipboard.", RUN, 13),
+    Key("setup", ("c",), "Set up", "Chooses preset, prompts, model and seed of the next run.", RUN, 10),
+    Key("evaluate_text", ("i",), "Evaluate", "Goes to the field where a text is typed or pasted to be judged.", RUN, 8),
+    Key("report", ("r",), "Report", "Shows the figures of the run.", RUN, 11),
+    Key("runs", ("l",), "Runs", "Lists the runs on this machine and opens one.", RUN, 12),
+    Key("zoom", ("z",), "Zoom", "Gives one pane the whole screen, or gives it back.", RUN, 14),
+    Key("widen(2)", ("greater_than_sign",), "Wider", "Makes the side panes wider.", RUN),
+    Key("widen(-2)", ("less_than_sign",), "Narrower", "Makes the side panes narrower.", RUN),
+    Key("heighten(1)", ("plus", "equals_sign"), "Taller", "Makes the comparison taller.", RUN),
+    Key("heighten(-1)", ("minus",), "Lower", "Makes the comparison lower.", RUN),
+    Key("pane(1)", ("tab",), "Next pane", "Goes to the next pane.", RUN, always=True),
+    Key("pane(-1)", ("shift+tab",), "Previous pane", "Goes to the pane before.", RUN, always=True),
+    Key("pane_log", ("4",), "Log", "Goes to the log.", RUN),
+    Key("pane_input", ("5",), "Prompts", "Goes to the prompts.", RUN),
+    Key("pane_loss", ("6",), "Loss", "Goes to the loss curve and the sample.", RUN),
+    Key("pane_diff", ("7",), "Diff", "Goes to the comparison.", RUN),
+    Key("line(-1)", ("up",), "Up", "Moves up a line.", LOG),
+    Key("line(1)", ("down",), "Down", "Moves down a line.", LOG),
+    Key("page(-1)", ("pageup", "ctrl+b"), "Page up", "Moves up a page.", LOG),
+    Key("page(1)", ("pagedown",), "Page down", "Moves down a page.", LOG),
+    Key("first", ("home", "g"), "First", "Goes to the first record.", LOG),
+    Key("last", ("end", "G"), "Last", "Goes to the last record and follows.", LOG),
+    Key("mark(1)", ("j",), "Next record", "Marks the next record.", LOG),
+    Key("mark(-1)", ("k",), "Previous record", "Marks the record before.", LOG),
+    Key("fold", ("space", "enter"), "Fold", "Folds or unfolds the marked record.", LOG),
+    Key("fold_all", ("x",), "Fold all", "Folds or unfolds all records.", LOG),
+    Key("line(-1)", ("up", "k"), "Up", "Moves up a line.", DIFF),
+    Key("line(1)", ("down", "j"), "Down", "Moves down a line.", DIFF),
+    Key("page(-1)", ("pageup",), "Page up", "Moves up a page.", DIFF),
+    Key("page(1)", ("pagedown", "space"), "Page down", "Moves down a page.", DIFF),
+    Key("row(-1)", ("up", "k"), "Up", "Goes to the prompt above.", PROMPTS),
+    Key("row(1)", ("down", "j"), "Down", "Goes to the prompt below.", PROMPTS),
+    Key("rows(-1)", ("pageup",), "Page up", "Goes up a page.", PROMPTS),
+    Key("rows(1)", ("pagedown",), "Page down", "Goes down a page.", PROMPTS),
+    Key("first", ("home", "g"), "First", "Goes to the first prompt.", PROMPTS),
+    Key("last", ("end", "G"), "Last", "Goes to the last prompt.", PROMPTS),
+    Key("choose", ("enter",), "Show in log", "Shows the prompt's records in the log.", PROMPTS),
+    Key("evaluate", ("enter",), "Evaluate", "Judges the text.", INPUT, 1, always=True),
+    Key("newline", ("ctrl+j", "shift+enter"), "New line", "Begins a new line.", INPUT, 2, always=True),
+    Key("leave", ("escape",), "Leave the field", "Leaves the field; what was typed stays.", INPUT, 3, always=True),
+    Key("close", ("escape", "q", "r"), "Back", "Goes back to the run.", REPORT, 1),
+    Key("export", ("e",), "Export", "Writes the run's records into its folder.", REPORT, 2),
+    Key("copy", ("y",), "Copy", "Copies the report to the clipboard.", REPORT, 3),
+    Key("close", ("escape", "q"), "Back", "Goes back.", RUNS, 2),
+    Key("open", ("enter",), "Open", "Opens the marked run.", RUNS, 1),
+    Key("close", ("escape",), "Back", "Closes the list or form; nothing is changed.", LIST, 2),
+    Key("theme", ("t",), "Theme", "Chooses the colours.", APP, 15),
+    Key("help", ("question_mark", "f1"), "Help", "Shows the keys.", APP, 16),
+    Key("command_palette", ("ctrl+p",), "Commands", "Finds a command by its name.", APP, 0, always=True),
+    Key("suspend_process", ("ctrl+z",), "Suspend", "Puts the app to sleep; `fg` brings it back.", APP, 0),
+    Key("quit", ("ctrl+q",), "Quit", "Ends the app; asks while a run goes on.", APP, 17, always=True),
+)
+
+_NAMES = {
+    "slash": "/",
+    "question_mark": "?",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "plus": "+",
+    "equals_sign": "=",
+    "minus": "-",
+    "escape": "Esc",
+    "enter": "Enter",
+    "space": "Space",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
+    "up": "↑",
+    "down": "↓",
+    "tab": "Tab",
+    "shift+tab": "S-Tab",
+    "shift+enter": "S-Enter",
+    "f1": "F1",
+}
+_TO_NAME = {shown: name for name, shown in _NAMES.items()}
+
+
+def shown_key(key: str) -> str:
+    """How a key is written on the screen: "^r", "?", "PgUp"."""
+    if key in _NAMES:
+        return _NAMES[key]
+    return "^" + key.removeprefix("ctrl+") if key.startswith("ctrl+") else key
+
+
+class Keymap:
+    """The table with a person's own keys in it."""
+
+    def __init__(self, keys: tuple[Key, ...] = KEYS, problems: tuple[str, ...] = ()) -> None:
+        self.keys = keys
+        self.problems = problems
+        """What could not be used of the keys file, one sentence each."""
+
+    def of(self, *places: str) -> list[Key]:
+        """The keys of these places, in the table's order."""
+        return [key for key in self.keys if key.place in places]
+
+    def footer(self, *places: str) -> list[Key]:
+        """The keys of these places that belong into the footer, most important first."""
+        return sorted((key for key in self.of(*places) if key.footer), key=lambda key: key.footer)
+
+    def shown(self, action: str, place: str = RUN) -> str:
+        """The key of an action, as it is written; "" where it has none."""
+        for key in self.keys:
+            if key.action == action and key.place == place and key.keys:
+                return shown_key(key.keys[0])
+        return ""
+
+
+def bindings(*places: str) -> list[BindingType]:
+    """Textual's bindings for a class that owns these places. A person's own keys replace them by id when the app
+    starts (`overrides`)."""
+    return [
+        Binding(
+            ",".join(key.keys),
+            key.action,
+            key.label,
+            show=False,
+            priority=key.always,
+            tooltip=key.help,
+            id=binding_id(key),
+        )
+        for key in KEYS
+        if key.place in places
+    ]
+
+
+def binding_id(key: Key) -> str:
+    """The id under which Textual knows the binding."""
+    return f"{key.place}.{key.id}"
+
+
+def overrides(keymap: Keymap) -> dict[str, str]:
+    """What `App.set_keymap` takes: id of a binding -> keys, for those that differ from the table."""
+    return {
+        binding_id(mine): ",".join(mine.keys)
+        for mine, default in zip(keymap.keys, KEYS, strict=True)
+        if mine.keys != default.keys
+    }
+
+
+def load(path: Path) -> Keymap:
+    """The table with the keys of a person's file; without the file the table as it is. Never raises."""
+    try:
+        wanted = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Keymap()
+    except (OSError, ValueError) as error:
+        return Keymap(problems=(f"{path}: the keys file cannot be read ({cut(clean(str(error)), 200)}).",))
+    return with_keys(wanted, str(path))
+
+
+def with_keys(wanted: Mapping[str, object], where: str) -> Keymap:
+    """The table with these keys: `place.action` or `action` -> key or list of keys.
+
+    An entry is left out, with a sentence in `problems`, where the action is unknown, the value is no key, or the key
+    already does something else in the same place.
+    """
+    flat: dict[str, object] = {}
+    for name, value in wanted.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{name}.{inner}": member for inner, member in value.items()})
+        else:
+            flat[name] = value
+    keys, problems = list(KEYS), []
+    for name, value in flat.items():
+        found = [number for number, key in enumerate(keys) if name in (key.id, binding_id(key))]
+        texts = [value] if isinstance(value, str) else value
+        if not found:
+            problems.append(f"{where}: there is no action {cut(clean(name), 60)!r}; docs/keys.md lists them.")
+        elif not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
+            problems.append(f'{where}: {cut(clean(name), 60)} is no key; write "ctrl+r" or ["p", "space"].')
+        else:
+            for number in found:
+                keys[number] = dataclasses.replace(keys[number], keys=tuple(_named(text) for text in texts))
+    checked = _without_clashes(keys, problems, where)
+    return Keymap(tuple(checked), tuple(problems))
+
+
+def _named(text: str) -> str:
+    text = text.strip()
+    if text.startswith("^") and len(text) == 2:
+        return f"ctrl+{text[1].lower()}"
+    return _TO_NAME.get(text, text)
+
+
+def _without_clashes(keys: list[Key], problems: list[str], where: str) -> list[Key]:
+    """Give changed actions their own keys back where the new ones do something else in the same place."""
+    for number, key in enumerate(keys):
+        if key.keys == KEYS[number].keys:
+            continue
+        for other in keys:
+            clash = set(key.keys) & set(other.keys)
+            if other is not key and clash and _meet(key.place, other.place):
+                problems.append(
+                    f"{where}: {shown_key(clash.pop())} for {key.id} already means {other.id}; its own key stays."
+                )
+                keys[number] = KEYS[number]
+                break
+    return keys
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether keys of these places can be meant at the same moment."""
+    on_run = {APP, RUN}
+    return (
+        one == other or APP in (one, other) or (RUN in (one, other) and {one, other} - on_run <= {LOG, DIFF, PROMPTS})
+    )
+
+
+def as_markdown() -> str:
+    """docs/keys.md."""
+    lines = [
+        "# Keys",
+        "",
+        "Made from `tui/keymap.py` by `python -m tui.keymap`; a test compares them.",
+        "",
+        "While a text field has the focus, letters are typed; Esc leaves the field. Nothing needs a mouse.",
+        "Your own keys go into `keys.toml` in the settings folder (`redraft doctor` names it), by the ids below:",
+        "",
+        "```toml",
+        'pause = "space"',
+        'run = ["ctrl+r", "f5"]',
+        "[log]",
+        'fold = "o"',
+        "```",
+    ]
+    for place, heading in PLACES.items():
+        lines += ["", f"## {heading}", "", "| key | id | what it does |", "|---|---|---|"]
+        for key in KEYS:
+            if key.place == place:
+                shown = " ".join(f"`{shown_key(name)}`" for name in key.keys)
+                lines.append(f"| {shown} | `{key.id}` | {key.help} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent.parent / "docs" / "keys.md").write_text(as_markdown(), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The core of the log pane: store, wrapping, layout, viewport and search. Knows nothing of Textual."""

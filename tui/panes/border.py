@@ -1,0 +1,15 @@
+"""A pane's border tells what it holds, how much, and whether it follows."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widget import Widget
+
+
+def label(pane: Widget, title: str, subtitle: str = "") -> None:
+    """Set both texts of the border, never read as markup; draws only where one of them changed."""
+    if getattr(pane, "_labels", None) == (title, subtitle):
+        return
+    pane._labels = (title, subtitle)  # type: ignore[attr-defined]
+    pane.border_title = Content(title)
+    pane.border_subtitle = Content(subtitle)

@@ -1,0 +1,89 @@
+"""The prompts of the next or the shown run, with what became of each."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from engine.errors import RedraftError
+from engine.prompts import PromptSet, load_builtin, load_prompts
+from engine.settings import RunConfig
+from tui.keymap import PROMPTS, bindings
+from tui.panes.border import label
+from tui.panes.lines import Pieces, clip
+from tui.panes.rows import Rows
+from tui.state import RunState
+
+
+class PromptRows(Rows):
+    """The training prompts."""
+
+    BINDINGS = bindings(PROMPTS)
+
+
+class PromptList(Vertical):
+    """The training prompts, one a line, with a sign for what became of the pair."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(id="prompts", classes="pane")
+        self._config = config
+        self._state = RunState()
+        self._prompts: list[tuple[str, str]] = []
+        self.rows = PromptRows(self._row, id="prompt-rows")
+        self.problem = ""
+
+    def compose(self) -> ComposeResult:
+        yield self.rows
+
+    def on_mount(self) -> None:
+        self.configure(self._config)
+
+    def configure(self, config: RunConfig) -> None:
+        """Show the prompts of these settings."""
+        self._config = config
+        try:
+            training = prompts_of(config)
+            self.problem = ""
+            self._prompts = [(prompt.id, prompt.text.replace("\n", " ")) for prompt in training]
+        except RedraftError as error:
+            self.problem = str(error)
+            self._prompts = []
+        self.rows.show(len(self._prompts))
+        self._label()
+
+    def show(self, state: RunState) -> None:
+        """Mark what became of the prompts in this run."""
+        self._state = state
+        self._label()
+        self.rows.refresh()
+
+    def item(self, index: int) -> str:
+        """The id of a row's prompt."""
+        return self._prompts[index][0]
+
+    def _label(self) -> None:
+        if self.problem:
+            label(self, "Prompts · cannot be read", "c chooses others")
+            return
+        config, state = self._config, self._state
+        title = f"Prompts · train {len(self._prompts)} · held out {config.n_heldout}"
+        made = state.pairs_kept + state.pairs_dropped
+        label(self, title, f"{state.pairs_kept} pairs · {state.pairs_dropped} dropped" if made else "")
+
+    def _row(self, index: int, width: int) -> Pieces:
+        name, text = self._prompts[index]
+        item = self._state.items.get(name)
+        sign: tuple[str, str] = ("  ", "text")
+        if item is not None:
+            sign = ("· ", "dim") if item.kept is None else ("✓ ", "good") if item.kept else ("– ", "dim")
+        return [sign, (clip(text, max(4, width - 2)), "text")]
+
+
+def prompts_of(config: RunConfig) -> PromptSet:
+    """The training prompts of these settings.
+
+    Raises:
+        RedraftError: their file cannot be used.
+    """
+    source = load_prompts(config.train_prompts) if config.train_prompts else load_builtin("train")
+    return source.first(config.n_train)

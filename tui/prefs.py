@@ -1,0 +1,48 @@
+"""What the app remembers between starts: theme, verbosity and the sizes of panes.
+
+Losing this file costs nothing, so nothing here raises.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Prefs:
+    """Choices; sizes in cells, 0 for the app's own."""
+
+    theme: str = ""
+    verbosity: int = 2
+    left: int = 0
+    right: int = 0
+    diff: int = 0
+
+
+def load(path: Path) -> Prefs:
+    """What was remembered; the defaults for everything that is missing or of another kind."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return Prefs()
+    if not isinstance(record, dict):
+        return Prefs()
+    known = dataclasses.asdict(Prefs())
+    good = {name: value for name, value in record.items() if name in known and type(value) is type(known[name])}
+    prefs = dataclasses.replace(Prefs(), **good)
+    return dataclasses.replace(prefs, verbosity=min(3, max(0, prefs.verbosity)))
+
+
+def save(path: Path, prefs: Prefs) -> None:
+    """Remember; where the file cannot be written, the next start begins with what it held before."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside.write_text(json.dumps(dataclasses.asdict(prefs)), encoding="utf-8")
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""Small windows that ask one thing: really quit, really stop, which theme; and the notice of a window too small."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen, Screen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from tui.keymap import LIST, bindings
+from tui.panes.border import label
+
+LEAST = (40, 10)
+"""Columns and lines below which the panes have no room."""
+
+Answer = TypeVar("Answer")
+
+
+class Choice(ModalScreen[Answer | None], Generic[Answer]):
+    """One question with a few answers; Esc gives None.
+
+    Args:
+        title: of the border.
+        text: what the person has to know.
+        answers: what is given back, and how it reads; the first is marked.
+        marked: place of the answer that is marked at first.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(LIST)
+
+    def __init__(self, title: str, text: str, answers: list[tuple[Answer, str]], marked: int = 0) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._answers = answers
+        self._marked = marked
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box") as box:
+            label(box, self._title, "↑ ↓ Enter · Esc")
+            if self._text:
+                yield Static(Content(self._text + "\n"))
+            options = OptionList(*(Option(Content(text)) for _, text in self._answers), id="answers")
+            options.highlighted = self._marked
+            yield options
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).focus()
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        self.looked_at(self._answers[event.option_index][0])
+
+    def looked_at(self, answer: Answer) -> None:
+        """An answer was marked, not yet chosen."""
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.dismiss(self._answers[event.option_index][0])
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+class ThemeChoice(Choice[str]):
+    """Which theme; the one that is marked is tried at once, Esc brings the old one back."""
+
+    def __init__(self, themes: list[tuple[str, str]], current: str) -> None:
+        names = [name for name, _ in themes]
+        super().__init__("Theme", "", themes, names.index(current) if current in names else 0)
+        self._before = current
+
+    def looked_at(self, answer: str) -> None:
+        self.app.theme = answer
+
+    def action_close(self) -> None:
+        self.app.theme = self._before
+        super().action_close()
+
+
+class TooSmall(Screen[None]):
+    """Stands in front of everything while the window has no room for it."""
+
+    def __init__(self, going_on: str) -> None:
+        super().__init__(id="small")
+        self._going_on = going_on
+        self._text = Static("")
+
+    def compose(self) -> ComposeResult:
+        yield self._text
+
+    def on_mount(self) -> None:
+        self._write()
+
+    def on_resize(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        width, height = self.size
+        lines = [
+            f"{width}x{height} is too small",
+            f"enlarge to {LEAST[0]}x{LEAST[1]}",
+            self._going_on,
+            "^q quits",
+        ]
+        self._text.update(Content("\n".join(line for line in lines if line)))

@@ -1,0 +1,71 @@
+"""The figures of a run: whether the model improved, by how much, with what certainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui import reporting
+from tui.keymap import REPORT, bindings
+from tui.panes.border import label
+
+_STYLES = {
+    "strong": "bold",
+    "text": "",
+    "dim": "$rd-dim",
+    "accent": "bold $rd-accent",
+    "good": "$rd-good",
+    "bad": "$rd-bad",
+    "warn": "$rd-warn",
+}
+
+
+class Report(ModalScreen[None]):
+    """The report of the run that is shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(REPORT)
+
+    def __init__(self, name: str, report: Mapping[str, Any], note: str) -> None:
+        super().__init__()
+        self._run_name = name
+        self._lines = reporting.lines(report)
+        self._note = note
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box -wide") as box:
+            label(box, f"Report · {self._run_name}", "e exports · y copies · Esc")
+            with VerticalScroll(id="report-text"):
+                yield Static(self._text())
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()
+
+    @property
+    def text(self) -> str:
+        """The report as plain text."""
+        return reporting.plain(self._lines)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    async def action_export(self) -> None:
+        await self.app.run_action("export", default_namespace=self.app)
+
+    def action_copy(self) -> None:
+        self.app.copy_text(self.text)  # type: ignore[attr-defined]
+
+    def _text(self) -> Content:
+        rows = [
+            Content.assemble(*((text, _STYLES.get(role, "")) for text, role in line)) if line else Content("")
+            for line in self._lines
+        ]
+        if self._note:
+            rows.append(Content.styled(self._note, "$rd-dim"))
+        return Content("\n").join(rows)

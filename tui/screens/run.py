@@ -1,0 +1,411 @@
+"""The run screen: prompts and evaluation, log, loss and sample, comparison; the lines above and below them.
+
+Asks the session for news on a timer and applies them as one batch; nothing in the engine calls this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal, Vertical
+from textual.screen import Screen
+from textual.widget import Widget
+
+from engine.settings import RunConfig
+from engine.worker import Doing
+from tui.keymap import APP, INPUT, RUN, bindings
+from tui.panes.diff import DiffPane
+from tui.panes.evaluate import EvaluateBox, EvaluateField
+from tui.panes.log import LogBox
+from tui.panes.loss import LossPane, SamplePane
+from tui.panes.prompts import PromptList
+from tui.panes.rows import Rows
+from tui.panes.status import KeyLine, Shown, StageLines, StatusLine, TabLine
+from tui.session import Session
+from tui.state import RunState
+
+if TYPE_CHECKING:
+    from tui.app import RedraftApp
+
+PANES = ("log", "input", "loss", "diff")
+_LABELS = {"log": "Log", "input": "Prompts", "loss": "Loss", "diff": "Diff"}
+
+WIDE, HIGH = 100, 28
+"""Columns and lines from which on all panes are in sight."""
+
+_TICK = 0.1
+_WORK = 0.008
+"""Seconds of work on news at a time: about half a frame."""
+
+
+class RunScreen(Screen[None]):
+    """Everything about one run."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(RUN)
+    AUTO_FOCUS = "#log-view"
+    app: RedraftApp
+
+    def __init__(self, session: Session, config: RunConfig, verbosity: int) -> None:
+        super().__init__(id="run-screen")
+        self.session = session
+        self.verbosity = verbosity
+        self.status = StatusLine()
+        self.tabs = TabLine()
+        self.prompts = PromptList(config)
+        self.evaluate = EvaluateBox()
+        self.log_box = LogBox(session.store, verbosity)
+        self.loss = LossPane()
+        self.sample = SamplePane()
+        self.diff = DiffPane()
+        self.stage_lines = StageLines()
+        self.keys = KeyLine()
+        self._generation = session.generation
+        self._at = "log"
+        self._zoomed = False
+        self._waiting_for: int | None = None
+        self._told = ""
+        self._error = ""
+
+    def compose(self) -> ComposeResult:
+        yield self.status
+        yield self.tabs
+        with Container(id="body"):
+            with Horizontal(id="upper"):
+                with Vertical(id="input"):
+                    yield self.prompts
+                    yield self.evaluate
+                yield self.log_box
+                with Vertical(id="loss"):
+                    yield self.loss
+                    yield self.sample
+            yield self.diff
+        yield self.stage_lines
+        yield self.keys
+
+    def on_mount(self) -> None:
+        self._set_at("log")
+        self.resize_panes()
+        self.tick()
+        self.set_interval(_TICK, self.tick)
+
+    # News
+
+    def tick(self) -> None:
+        """Take in what happened since the last call, for half a frame at most; the rest comes right after."""
+        self._attend()
+        came = self.session.poll(_WORK)
+        with self.app.batch_update():
+            if self.session.generation != self._generation:
+                self._generation = self.session.generation
+                self.log_box.view.show_store(self.session.store)
+            elif came:
+                self.log_box.view.grown()
+            self.present()
+        if self.session.behind:
+            self.set_timer(0.001, self.tick)
+
+    def _attend(self) -> None:
+        state = self.app.host.state
+        if state.folder is not None and state.folder != self.app.opened_before:
+            self.session.attend(state.folder)
+        if state.error != self._error:
+            self._error = state.error
+            if state.error:
+                self.app.notify(state.error, title="Failed", severity="error", timeout=12, markup=False)
+        problem = self.session.problem
+        if problem != self._told:
+            self._told = problem
+            if problem:
+                self.app.notify(problem, severity="warning", timeout=8, markup=False)
+
+    def present(self) -> None:
+        """Bring what the panes tell up to date; each draws only what changed."""
+        state = self.session.state
+        shown = Shown(self._run_name(), self.doing(), state, self.verbosity)
+        self.status.show(shown)
+        self.stage_lines.show(state)
+        self.log_box.view.hint = self._log_hint()
+        self.loss.show(state, f"The loss comes here while the model learns. {self._key('run')} starts a run.")
+        self._show_sample(state)
+        self.diff.show(state, self.session.store)
+        if state.comparisons and not self.has_class("-compares"):
+            self.add_class("-compares")
+        self._show_prompts(state)
+        self._show_verdict(state)
+        self._show_tabs()
+        self._show_keys()
+
+    def doing(self) -> str:
+        """What the run that is shown is at, from the worker where it is ours, else from its journal."""
+        state = self.app.host.state
+        if state.doing is Doing.LOADING:
+            return "loading"
+        ours = state.folder is not None and state.folder == self.session.folder
+        if ours and state.doing in (Doing.RUNNING, Doing.PAUSED, Doing.STOPPING):
+            return str(state.doing.value)
+        status = self.session.state.status
+        if status in ("running", "paused") and not self.app.is_alive(self.session.folder):
+            return "stopped"
+        return status
+
+    def _run_name(self) -> str:
+        folder = self.session.folder
+        return folder.name if folder is not None and self.session.state.status else ""
+
+    def _log_hint(self) -> tuple[str, ...]:
+        if self.doing() == "loading":
+            return ("The model is being loaded.", "What happens then comes here.")
+        return (
+            "What happens in a run comes here: drafts, verdicts, critiques, revisions, pairs.",
+            f"{self._key('run')} starts the {self.app.config.preset} run.",
+            f"{self._key('evaluate_text')} judges a text.  {self._key('runs')} opens an earlier run.",
+            f"{self._key('help', APP)} shows all keys.",
+        )
+
+    def _key(self, action: str, place: str = RUN) -> str:
+        return self.app.keymap.shown(action, place)
+
+    def _show_sample(self, state: RunState) -> None:
+        key = (self._generation, state.sample)
+        texts: dict[str, str] = {}
+        verdict: Any = None
+        if state.sample >= 0 and not self.sample.has(key):
+            event = self.session.store.event(state.sample)
+            texts = {name: str(text) for name, text in event.texts.items()}
+            verdict = event.data.get("sample")
+        hint = "An answer of the model in training comes here."
+        self.sample.show(key, state.sample_step, texts, verdict, hint)
+
+    def _show_prompts(self, state: RunState) -> None:
+        key = (self._generation, len(state.items), state.pairs_kept, state.pairs_dropped)
+        if key != getattr(self, "_prompts_key", None):
+            self._prompts_key = key
+            self.prompts.show(state)
+
+    def _show_verdict(self, state: RunState) -> None:
+        if self._waiting_for is not None and state.decision > self._waiting_for:
+            self._waiting_for = None
+        verdict: Mapping[str, Any] | None = state.decision_data if state.decision >= 0 else None
+        if self._waiting_for is not None:
+            verdict = None
+        key = (self._generation, state.decision, self._waiting_for)
+        if key != getattr(self, "_verdict_key", None):
+            self._verdict_key = key
+            self.evaluate.verdict.show(verdict, "Judging …" if self._waiting_for is not None else "")
+
+    def _show_tabs(self) -> None:
+        tabs = [(name, self._key(f"pane_{name}"), _LABELS[name]) for name in PANES]
+        if not self.session.state.comparisons:
+            tabs.pop()
+        self.tabs.show(tabs, self._at)
+
+    def _show_keys(self) -> None:
+        paused = self.doing() == "paused"
+        labels = {"pause": "Continue" if paused else "Pause"}
+        labels["follow"] = "Stay" if self.log_box.view.followed else "Follow"
+        if isinstance(self.focused, EvaluateField):
+            keys = [*self.app.keymap.footer(INPUT), *self.app.keymap.footer(APP)[-2:]]
+            keys = [key for key in keys if key.always or key.action == "quit"]
+        else:
+            busy = self.app.busy
+            skipped = set() if busy else {"pause", "stop"}
+            if busy:
+                skipped.add("run")
+            if not self.session.state.comparisons:
+                skipped |= {"compare_next"}
+            keys = [key for key in self.app.keymap.footer(RUN, APP) if key.action not in skipped]
+        self.keys.show(keys, labels)
+
+    # Layout
+
+    def on_resize(self, event: events.Resize) -> None:
+        small = event.size.width < WIDE or event.size.height < HIGH
+        self.set_class(small, "-small")
+        self.set_class(small or self._zoomed, "-single")
+        self.resize_panes()
+
+    def resize_panes(self) -> None:
+        """Give the panes the sizes that a person chose, as far as the window has room."""
+        prefs = self.app.prefs
+        width, height = self.size
+        if not width or self.has_class("-single"):
+            for name in ("input", "loss", "diff"):
+                self.query_one(f"#{name}").styles.clear_rule("width")
+                self.query_one(f"#{name}").styles.clear_rule("height")
+            return
+        left = prefs.left or max(26, min(44, width * 22 // 100))
+        right = prefs.right or max(30, min(60, width * 30 // 100))
+        self.query_one("#input").styles.width = min(left, width // 3)
+        self.query_one("#loss").styles.width = min(right, width // 2)
+        self.query_one("#diff").styles.height = min(prefs.diff or max(9, height // 3), height - 14)
+
+    def _set_at(self, name: str) -> None:
+        self.remove_class(*(f"-at-{pane}" for pane in PANES))
+        self.add_class(f"-at-{name}")
+        self._at = name
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        pane = self._pane_of(event.widget)
+        if pane is not None and pane != self._at:
+            self._set_at(pane)
+        self.present()
+
+    def _pane_of(self, widget: Widget) -> str | None:
+        for node in widget.ancestors_with_self:
+            if node.id in PANES:
+                return str(node.id)
+        return None
+
+    def _stops(self) -> list[Widget]:
+        """What Tab goes to, in order."""
+        stops: list[Widget] = [self.log_box.view, self.prompts.rows, self.evaluate.field, self.loss, self.sample]
+        return [*stops, self.diff] if self.session.state.comparisons else stops
+
+    def go_to(self, widget: Widget) -> None:
+        """Put the focus here, and its pane into sight."""
+        pane = self._pane_of(widget)
+        if pane is not None:
+            self._set_at(pane)
+        # In a small window the pane appears with the next layout; only then it can take the focus.
+        self.call_after_refresh(widget.focus, False)
+
+    def action_pane(self, step: int) -> None:
+        stops = self._stops()
+        at = stops.index(self.focused) if self.focused in stops else -1 if step > 0 else 0
+        self.go_to(stops[(at + step) % len(stops)])
+
+    def action_pane_log(self) -> None:
+        self.go_to(self.log_box.view)
+
+    def action_pane_input(self) -> None:
+        self.go_to(self.prompts.rows)
+
+    def action_pane_loss(self) -> None:
+        self.go_to(self.loss)
+
+    def action_pane_diff(self) -> None:
+        if self.session.state.comparisons:
+            self.go_to(self.diff)
+
+    def action_evaluate_text(self) -> None:
+        self.go_to(self.evaluate.field)
+
+    def action_zoom(self) -> None:
+        self._zoomed = not self._zoomed
+        self.set_class(self._zoomed or self.has_class("-small"), "-single")
+        self.resize_panes()
+
+    def action_widen(self, cells: int) -> None:
+        left, right = (self.query_one(f"#{name}").size.width for name in ("input", "loss"))
+        if not self.has_class("-single"):
+            self.app.remember(left=max(20, left + cells), right=max(24, right + cells))
+            self.resize_panes()
+
+    def action_heighten(self, lines: int) -> None:
+        if not self.has_class("-single"):
+            self.app.remember(diff=max(6, self.diff.size.height + lines))
+            self.resize_panes()
+
+    # Keys
+
+    def action_verbosity(self, verbosity: int) -> None:
+        self.verbosity = max(0, min(3, verbosity))
+        self.log_box.view.set_verbosity(self.verbosity)
+        self.app.remember(verbosity=self.verbosity)
+        self.present()
+
+    def action_verbosity_up(self) -> None:
+        self.action_verbosity(self.verbosity + 1)
+
+    def action_verbosity_down(self) -> None:
+        self.action_verbosity(self.verbosity - 1)
+
+    def action_search(self) -> None:
+        self._set_at("log")
+        self.call_after_refresh(self.log_box.open_search)
+
+    def action_next_hit(self) -> None:
+        self.log_box.view.next_hit(1)
+
+    def action_previous_hit(self) -> None:
+        self.log_box.view.next_hit(-1)
+
+    def action_only_hits(self) -> None:
+        self.log_box.view.toggle_filter()
+
+    def action_follow(self) -> None:
+        self.log_box.view.toggle_follow()
+        self._show_keys()
+
+    def action_compare_next(self) -> None:
+        self._compare(1)
+
+    def action_compare_previous(self) -> None:
+        self._compare(-1)
+
+    def _compare(self, step: int) -> None:
+        if not self.session.state.comparisons:
+            self.app.notify("There is nothing to compare yet.", markup=False)
+            return
+        if self.has_class("-single") and self._at != "diff":
+            self.go_to(self.diff)
+            return
+        self.diff.step(step)
+
+    def action_compare_order(self) -> None:
+        self.diff.toggle_order()
+
+    def action_run(self) -> None:
+        self.app.start_run()
+
+    def action_pause(self) -> None:
+        self.app.pause_run()
+
+    def action_stop(self) -> None:
+        self.app.ask_to_stop()
+
+    def action_export(self) -> None:
+        self.app.export_run(("md", "json"), max(1, self.verbosity))
+
+    def action_copy(self) -> None:
+        self.app.copy_text(self._copied())
+
+    def _copied(self) -> str:
+        if self._at == "diff" and self.diff.current is not None:
+            texts = self.session.store.event(self.diff.current.event).texts
+            return "\n\n".join(f"{name}:\n{text}" for name, text in texts.items())
+        return self.log_box.view.copied()
+
+    def action_setup(self) -> None:
+        self.app.ask_setup()
+
+    def action_report(self) -> None:
+        self.app.show_report()
+
+    def action_runs(self) -> None:
+        self.app.ask_runs()
+
+    def on_rows_chosen(self, event: Rows.Chosen) -> None:
+        item = self.session.state.items.get(self.prompts.item(event.index))
+        if item is None:
+            self.app.notify("This prompt has not had its turn in this run.", markup=False)
+        elif self.log_box.view.go_to(item.event):
+            self.go_to(self.log_box.view)
+
+    def on_evaluate_field_entered(self, event: EvaluateField.Entered) -> None:
+        if self.app.evaluate(event.text):
+            self._waiting_for = self.session.state.decision
+            self.evaluate.field.clear_text()
+            self.present()
+
+    def open(self, folder: Path) -> None:
+        """Show this run."""
+        self.session.open(folder)
+        self.remove_class("-compares")
+        self.go_to(self.log_box.view)
+        self.tick()

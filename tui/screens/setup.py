@@ -1,0 +1,124 @@
+"""What the next run is to do: preset, prompts, constitution, model, counts and seed; checked before it is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label, OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.errors import InputError, RedraftError
+from engine.prompts import load_prompts
+from engine.settings import PRESETS, RunConfig, preset
+from tui.keymap import LIST, bindings
+from tui.panes.border import label
+
+_FILES = {
+    "train_prompts": ("Training prompts", "a file, or empty for the built-in ones"),
+    "heldout_prompts": ("Held-out prompts", "a file, or empty for the built-in ones"),
+    "constitution": ("Constitution", "a TOML file, or empty for the built-in one"),
+}
+_NUMBERS = {
+    "n_train": ("Train on", "prompts, from the first"),
+    "n_heldout": ("Held out", "prompts, from the first"),
+    "seed": ("Seed", "makes a run repeatable"),
+}
+
+
+class Setup(ModalScreen[RunConfig | None]):
+    """A form of one line a field. Enter in a field, or on a preset, goes on; the last line takes all."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(LIST), ("ctrl+s", "accept", "Take")]
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self._config = config
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box") as box:
+            label(box, "Set up the next run", "Tab goes on · Enter takes · Esc leaves")
+            names = list(PRESETS)
+            presets = OptionList(*(Option(Content(f"{name}: {PRESETS[name][0]}")) for name in names), id="presets")
+            presets.highlighted = names.index(self._config.preset) if self._config.preset in names else 0
+            yield presets
+            yield Static("")
+            yield from self._field("generator", "Model", "a catalogue name, hub id, folder or GGUF file")
+            for name, (title, hint) in {**_FILES, **_NUMBERS}.items():
+                yield from self._field(name, title, hint)
+            yield Static("", classes="problem")
+
+    def _field(self, name: str, title: str, hint: str) -> ComposeResult:
+        with Horizontal(classes="row"):
+            yield Label(title)
+            field = Input(str(getattr(self._config, name)), placeholder=hint, id=f"set-{name}", compact=True)
+            field.cursor_blink = False
+            yield field
+
+    def on_mount(self) -> None:
+        self.query_one("#presets").focus()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        chosen = preset(list(PRESETS)[event.option_index])
+        for name in _NUMBERS:
+            self.query_one(f"#set-{name}", Input).value = str(getattr(chosen, name))
+        self._config = dataclasses.replace(chosen, **self._files())  # type: ignore[arg-type]
+        self.action_accept()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_accept()
+
+    def action_accept(self) -> None:
+        """Take the settings, or say which field cannot be used."""
+        field = ""
+        try:
+            values: dict[str, str | int] = {"generator": self._value("generator") or self._config.generator}
+            for field in _NUMBERS:
+                values[field] = _number(self._value(field), field)
+            for field in _FILES:
+                values[field] = self._checked_file(field)
+        except RedraftError as error:
+            self.query_one(".problem", Static).update(Content(str(error)))
+            self.query_one(f"#set-{field}").focus()
+            return
+        self.dismiss(dataclasses.replace(self._config, **values))  # type: ignore[arg-type]
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    def _value(self, name: str) -> str:
+        return self.query_one(f"#set-{name}", Input).value.strip()
+
+    def _files(self) -> dict[str, str]:
+        return {name: self._value(name) for name in _FILES}
+
+    def _checked_file(self, name: str) -> str:
+        path = self._value(name)
+        if not path:
+            return ""
+        full = str(Path(path).expanduser())
+        if name == "constitution":
+            from engine.constitution.load import load
+
+            load(full)
+        else:
+            load_prompts(full)
+        return full
+
+
+def _number(text: str, name: str) -> int:
+    try:
+        number = int(text.replace(",", "").replace("_", ""))
+    except ValueError:
+        number = -1
+    if not 0 <= number < 2**31:
+        raise InputError("this is no whole number from 0 on.", where=_NUMBERS[name][0], next_step="Write one.")
+    return number

@@ -1,0 +1,104 @@
+"""A curve of any length in bounded memory: stretches of steps with their least, greatest and last value.
+
+A peak is never lost: merging stretches keeps both extremes.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+
+_MOST = 4096  # even, so that stretches merge in pairs
+
+
+class Series:
+    """Values at steps 1, 2, 3 ... or at any rising steps."""
+
+    def __init__(self) -> None:
+        self._first = array("d")
+        self._last = array("d")
+        self._low = array("d")
+        self._high = array("d")
+        self._span = 1  # steps' values in a stretch
+        self._in_last = 0
+        self.latest: float | None = None
+        """The newest value."""
+        self.latest_step = 0.0
+        self.count = 0
+        """Values that were added."""
+
+    def add(self, step: float, value: float) -> None:
+        """Add a value. One that is not finite is left out: there is nothing to draw."""
+        if not (math.isfinite(value) and math.isfinite(step)):
+            return
+        self.latest, self.latest_step = value, step
+        self.count += 1
+        if self._in_last and self._in_last < self._span:
+            self._last[-1] = step
+            self._low[-1] = min(self._low[-1], value)
+            self._high[-1] = max(self._high[-1], value)
+            self._in_last += 1
+            return
+        if len(self._first) >= _MOST:
+            self._halve()
+            self.count -= 1
+            self.add(step, value)
+            return
+        for column, number in ((self._first, step), (self._last, step), (self._low, value), (self._high, value)):
+            column.append(number)
+        self._in_last = 1
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """First and last step; (0, 0) where there is none."""
+        return (self._first[0], self._last[-1]) if self._first else (0.0, 0.0)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and greatest value of all; (0, 0) where there is none."""
+        return (min(self._low), max(self._high)) if self._low else (0.0, 0.0)
+
+    def columns(self, width: int, first: float, last: float) -> tuple[list[float], list[float]]:
+        """Steps and values of at most two points (least and greatest, in the order in which the curve is drawn) for
+        each of `width` columns that divide the steps `first` to `last`.
+        """
+        xs: list[float] = []
+        ys: list[float] = []
+        low = high = 0.0
+        column = -1
+        position = 0.0
+        scale = width / max(1e-9, last - first)
+        for begin, end, least, greatest in zip(self._first, self._last, self._low, self._high, strict=True):
+            middle = (begin + end) / 2
+            at = min(width - 1, int((middle - first) * scale))
+            if at != column:
+                _close(xs, ys, position, low, high, column)
+                column, position, low, high = at, middle, least, greatest
+            else:
+                low, high = min(low, least), max(high, greatest)
+        _close(xs, ys, position, low, high, column)
+        return xs, ys
+
+    def recent(self, count: int) -> list[float]:
+        """The newest values, one a stretch, oldest first."""
+        return [(low + high) / 2 for low, high in zip(self._low[-count:], self._high[-count:], strict=True)]
+
+    def _halve(self) -> None:
+        self._first = self._first[::2]
+        self._last = self._last[1::2]
+        self._low = array("d", map(min, self._low[::2], self._low[1::2]))
+        self._high = array("d", map(max, self._high[::2], self._high[1::2]))
+        self._span *= 2
+        self._in_last = self._span
+
+
+def _close(xs: list[float], ys: list[float], position: float, low: float, high: float, column: int) -> None:
+    if column < 0:
+        return
+    falling = bool(ys) and ys[-1] > (low + high) / 2
+    values = [low] if low == high else [high, low] if falling else [low, high]
+    xs += [position] * len(values)
+    ys += values

@@ -1,0 +1,130 @@
+"""The terminal belongs to the screen alone while the app runs.
+
+C libraries, tqdm and stray prints write to file descriptors 1 and 2, which would tear the picture apart. For the life
+of the app both point at a log file, and the screen is drawn through a descriptor of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from textual.drivers.linux_driver import LinuxDriver
+
+
+class Screen:
+    """What the picture is written to. A terminal that is gone swallows it: Textual's writer must not die of it, or its
+    queue would fill and hold up the app."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._pending: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Keep the text until the next flush."""
+        self._pending.append(text)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        data = "".join(self._pending).encode("utf-8", "replace")
+        self._pending.clear()
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+    def fileno(self) -> int:
+        """The terminal's descriptor."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Send the rest and let go of the terminal."""
+        self.flush()
+        os.close(self._descriptor)
+
+
+_screen: Screen | None = None
+
+
+@contextlib.contextmanager
+def own_terminal(log: Path) -> Iterator[None]:
+    """Keep the terminal for the screen; whatever else is written to stdout and stderr goes to the end of `log`.
+
+    Where no log can be written, it goes nowhere. The descriptors are put back at the end.
+    """
+    global _screen
+    sys.stdout.flush()
+    sys.stderr.flush()
+    drawn_to = 1 if os.isatty(1) else 2
+    saved = os.dup(1), os.dup(2)
+    private = os.dup(drawn_to)
+    try:
+        sink = _open_log(log)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        os.close(sink)
+        _screen = Screen(private)
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        os.close(saved[0])
+        os.close(saved[1])
+        screen, _screen = _screen, None
+        if screen is not None:
+            screen.close()
+
+
+def _open_log(log: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(log, flags, 0o600)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+
+class ScreenDriver(LinuxDriver):
+    """Textual's driver, drawing through the private descriptor."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if _screen is not None:
+            self._file = _screen  # type: ignore[assignment]
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        try:
+            width, height = os.get_terminal_size(self._file.fileno() if self._file is not None else 1)
+        except (OSError, ValueError):
+            return super()._get_terminal_size()
+        # A terminal that does not know its size says 0.
+        return width or 80, height or 24
+
+    def run_input_thread(self) -> None:
+        """Read keys until the app ends; also ends where the terminal is gone, instead of spinning on it."""
+        watch = threading.Thread(target=self._watch_terminal, name="redraft-terminal", daemon=True)
+        watch.start()
+        super().run_input_thread()
+
+    def _watch_terminal(self) -> None:
+        while not self.exit_event.wait(1.0):
+            if not os.isatty(self.fileno):
+                self.exit_event.set()
+                leave = getattr(self._app, "terminal_lost", None)
+                if leave is not None:
+                    self._loop.call_soon_threadsafe(leave)
+                return
+
+
+def say(text: str) -> None:
+    """Write to the terminal while it is kept for the screen, after the screen has left it."""
+    if _screen is not None:
+        _screen.write(text.replace("\n", "\r\n"))
+        _screen.flush()
