@@ -27,7 +27,6 @@ FORMATS = ("json", "jsonl", "md")
 """JSON (a list of objects), JSON lines (the same objects, one a line), Markdown."""
 
 _OWN_FILES = (JOURNAL, "run.json", "report.json", "pairs.jsonl", "lock")
-_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def write(folder: Path, file_format: str, file: BinaryIO, verbosity: int = ALL) 
     """
     _check(file_format, verbosity)
     reader = _reader(folder)
-    events = _events(reader)
+    events = reader.so_far()
     pieces = _markdown(folder, events, verbosity) if file_format == "md" else _json(events, file_format, verbosity)
     count = 0
     for piece, entries in pieces:
@@ -133,11 +132,6 @@ def _reader(folder: Path) -> JournalReader:
             "there is no journal here.", where=str(reader.path), next_step="`redraft runs` lists the runs there are."
         )
     return reader
-
-
-def _events(reader: JournalReader) -> Iterator[Event]:
-    while events := reader.poll(limit=_BATCH):
-        yield from events
 
 
 def _json(events: Iterator[Event], file_format: str, verbosity: int) -> Iterator[tuple[str, int]]:

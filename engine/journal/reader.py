@@ -18,6 +18,7 @@ MAX_LINE = 1 << 28
 """Bytes of a line beyond which it is taken for damage: nothing that this program writes comes near it."""
 
 _CHUNK = 1 << 20
+_PORTION = 500
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,22 @@ class JournalReader:
             ) from error
         return events
 
+    def so_far(self) -> Iterator[Event]:
+        """The events that are in the file now, in portions; those that a writer appends meanwhile are not waited for,
+        since it may be faster than whatever is done with them.
+
+        Raises:
+            StorageError: as `poll` does.
+        """
+        try:
+            size = self.path.stat().st_size
+        except OSError:
+            size = 0
+        while events := self.poll(limit=_PORTION):
+            yield from events
+            if self._offset >= size:
+                return
+
     def _take(self, chunk: bytes, rest: list[bytes], events: list[Event]) -> None:
         """Decode the lines that end in `chunk`; `rest` holds the pieces of the line that it begins in."""
         end = chunk.rfind(b"\n") + 1
@@ -148,5 +165,4 @@ def read(path: Path) -> Iterator[Event]:
         raise StorageError(
             "there is no journal here.", where=str(reader.path), next_step="`redraft runs` lists the runs there are."
         )
-    while events := reader.poll(limit=1000):
-        yield from events
+    yield from reader.so_far()
