@@ -35,6 +35,7 @@ app.command("resume")(run.resume)
 app.command("watch")(follow.watch)
 app.command("eval")(evaluate.evaluate)
 app.command("runs")(listing.runs)
+app.command("open")(listing.open_run)
 app.command("show")(show.show)
 app.command("export")(export.export)
 app.command("models")(models.models)
@@ -54,10 +55,8 @@ def redraft(
     if version:
         _version(as_json)
     elif context.invoked_subcommand is None:
-        if output.is_terminal(sys.stdout) and sys.stdin is not None and output.is_terminal(sys.stdin):
-            from tui.app import main as open_app
-
-            open_app()
+        if listing.has_terminal():
+            listing.open_app()
         else:
             run.start(preset="demo", as_json=as_json)
 

@@ -169,7 +169,8 @@ def read_report(folder: Path) -> dict[str, Any]:
 def _folders(runs: Path) -> Iterator[Path]:
     try:
         with os.scandir(runs) as entries:
-            yield from sorted(Path(entry.path) for entry in entries if entry.is_dir())
+            # Not entry.is_dir(): it raises for a link that leads to itself.
+            yield from sorted(Path(entry.path) for entry in entries if os.path.isdir(entry.path))
     except FileNotFoundError:
         return
     except OSError as error:

@@ -1,9 +1,13 @@
-"""`redraft runs`: the runs on this machine."""
+"""`redraft runs` and `redraft open`: the runs on this machine, and one of them in the app."""
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from tui import output
 from tui.commands import options
@@ -25,6 +29,33 @@ def runs(as_json: options.Json = False) -> None:
     else:
         for line in output.table([_row(run) for run in found]):
             output.result(line)
+
+
+def open_run(run: options.Run = "last") -> None:
+    """Open the app on a run, finished or not."""
+    from engine.errors import InputError
+    from engine.journal.runs import find_run
+
+    folder = find_run(run)
+    if not has_terminal():
+        raise InputError(
+            "the app needs a terminal.", where="redraft open", next_step="`redraft watch` shows a run without one."
+        )
+    open_app(folder)
+
+
+def has_terminal() -> bool:
+    """Whether the app can be opened: it needs stdin and stdout to be a terminal."""
+    return sys.stdin is not None and output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)
+
+
+def open_app(folder: Path | None = None) -> None:
+    """Open the app and wait until it ends."""
+    from tui.app import run as run_app
+
+    code = run_app(folder=folder)
+    if code:
+        raise typer.Exit(code)
 
 
 def _object(run: RunInfo) -> dict[str, Any]:
