@@ -49,8 +49,8 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
-        root = square.mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
+        square: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
+        root: Tensor = square.mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, root)
         return (x * root.to(x.dtype)).mul_(weight)
 
@@ -59,8 +59,8 @@ class _RmsNorm(torch.autograd.Function):
         (grad,) = grads
         x, weight, root = ctx.saved_tensors
         grad = grad * weight
-        inner = torch.bmm(grad.view(-1, 1, x.shape[-1]), x.reshape(-1, x.shape[-1], 1)).view(*x.shape[:-1], 1)
-        factor = (inner.float() * root.pow(3)).mul_(-1 / x.shape[-1])
+        inner = (grad * x).sum(-1, keepdim=True, dtype=torch.float32)
+        factor = inner.mul_(root.pow(3)).mul_(-1 / x.shape[-1])
         return torch.addcmul(grad.mul_(root.to(x.dtype)), x, factor.to(x.dtype)), None, None
 
 
