@@ -249,7 +249,9 @@ def _split_digits(tokenizer: Any) -> None:
 
 
 def _move_into_place(work: Path, place: Path) -> None:
-    if place.exists():
+    if place.is_symlink() or place.is_file():
+        place.unlink()
+    elif place.exists():
         if _state(place) == "good":
             return
         # mkdtemp makes the name ours alone; a folder can be renamed onto an empty one.

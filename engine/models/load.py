@@ -45,6 +45,15 @@ _NOT_TAKEN = {
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
+def import_transformers() -> None:
+    """Import what reading a model needs (about 2 s, once). transformers' lazy imports are not safe from two threads at
+    once, so this comes before any are started."""
+    from transformers import AutoConfig, AutoTokenizer  # noqa: F401
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    len(MODEL_FOR_CAUSAL_LM_MAPPING)
+
+
 def torch_dtype(name: str) -> torch.dtype:
     """The torch type of one of `DTYPES`.
 

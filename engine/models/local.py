@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.control import Control
-from engine.errors import ModelError
+from engine.errors import ModelError, RedraftError
 from engine.models import budget, catalogue, chat, embedded, families, identity, load
 from engine.models.codec import Codec
 from engine.models.embedded import Progress, silent
 from engine.models.requests import Completion, Message, Request
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from engine.models.adapter import Adapter
     from engine.models.decoder import Decoder
@@ -192,6 +192,7 @@ def _loaded(source: catalogue.Source, place: Path, dtype: str, device: str, bega
     gguf = source.kind == "gguf"
     found = load.gguf_shape(place) if gguf else load.folder_shape(place)
     budget.check_load(source.name, found, dtype, device)
+    load.import_transformers()
     with ThreadPoolExecutor(1) as pool:
         # The tokenizer is parsed while the weights are read from the disk: each takes about .3 s.
         parsed = pool.submit(load.gguf_tokenizer if gguf else load.folder_tokenizer, place)
@@ -202,7 +203,7 @@ def _loaded(source: catalogue.Source, place: Path, dtype: str, device: str, bega
     codec = Codec(tokenizer, load.end_tokens(model, tokenizer))
     if device != "cpu":
         model.to(device)
-    decoder = families.from_transformers(model)
+    decoder = _decoder(model, place)
     return LocalModel(
         name=source.name,
         decoder=decoder,
@@ -215,6 +216,17 @@ def _loaded(source: catalogue.Source, place: Path, dtype: str, device: str, bega
         files=partial(identity.of_files, [place]) if gguf else partial(identity.of_folder, place),
         seconds=time.monotonic() - began,
     )
+
+
+def _decoder(model: PreTrainedModel, place: Path) -> Decoder:
+    try:
+        return families.from_transformers(model)
+    except RedraftError as error:
+        raise ModelError(error.what, where=str(place), next_step=error.next_step) from None
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError) as error:
+        # A config can hold values of any type that transformers lets pass.
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"This model cannot be computed with: {reason}.", where=str(place)) from None
 
 
 def _with_adapter(base: str, adapter: Adapter) -> str:
