@@ -46,11 +46,15 @@ class Judges:
         quick: the same decision at less cost, for candidates.
         comparison: judges base and trained answers; never the one that chose the training pairs where there is a
             second one.
+        apart: the judge of the comparison is neither the trained model nor the one that chose the training pairs.
+        accuracy: how well that judge was measured to do, as a sentence; "" where it never was.
     """
 
     shown: Judge
     quick: Judge
     comparison: Judge
+    apart: bool = False
+    accuracy: str = ""
 
 
 @dataclass(frozen=True)
