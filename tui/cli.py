@@ -14,7 +14,7 @@ import typer
 
 from tui import output
 from tui.commands import evaluate, export, follow, listing, models, run, show
-from tui.failure import PIPE_CLOSED, STOPPED, tell, usage
+from tui.failure import PIPE_CLOSED, STOPPED, PipeClosed, tell, usage
 
 # typer brings its own copy of click, older ones use the real one; both derive BadParameter from the parser's error.
 _PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
@@ -73,15 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str], as_json: bool) -> int:
     from engine.errors import Stopped
-    from tui.headless import PipeClosed
 
     try:
         code = app(list(arguments), standalone_mode=False, prog_name="redraft")
     except (KeyboardInterrupt, Stopped, typer.Abort):
-        output.notice("stopped.")
         return STOPPED
-    except (BrokenPipeError, PipeClosed):
+    except PipeClosed:
         return PIPE_CLOSED
+    except SystemExit as end:  # how typer ends where stdout was closed, whatever it is told
+        return PIPE_CLOSED if isinstance(end.__context__, BrokenPipeError) else 1
     except _PARSER_ERROR as error:
         context = getattr(error, "ctx", None)
         return tell(usage(error.format_message(), context.command_path if context else "redraft"), as_json)

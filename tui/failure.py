@@ -22,6 +22,10 @@ PIPE_CLOSED = 141
 """Exit code where nobody reads stdout any more: 128 + SIGPIPE."""
 
 
+class PipeClosed(Exception):
+    """Whoever read stdout has gone; the run was stopped for it, and can be resumed."""
+
+
 def tell(error: BaseException, as_json: bool) -> int:
     """Tell a person, and with --json a program, what failed; gives the exit code."""
     known = known_error(error)

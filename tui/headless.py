@@ -15,17 +15,11 @@ from types import FrameType
 
 from engine.control import Control
 from engine.journal.reader import JournalReader
+from tui.failure import STOPPED, PipeClosed
 from tui.plain import PlainDisplay
-
-STOPPED = 130
-"""Exit code of what was stopped by a person."""
 
 _EVERY = 0.1
 """Seconds between two looks at the journal."""
-
-
-class PipeClosed(Exception):
-    """Whoever read stdout has gone; the run was stopped for it, and can be resumed."""
 
 
 def perform(work: Callable[[Control], object], folder: Path, display: PlainDisplay) -> None:

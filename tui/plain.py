@@ -5,7 +5,6 @@ Reads events and writes to two streams; knows nothing of how a run is performed.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import time
@@ -198,5 +197,6 @@ def _wrapped(text: str, width: int, indent: int) -> Iterator[str]:
 
 def _number(value: object) -> int:
     """A count from an event's data; 0 for what cannot be one (a journal may come from elsewhere)."""
-    countable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return min(max(0, round(value)), 10**15) if countable else 0  # type: ignore[call-overload]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return 0
+    return round(min(value, 10**15))

@@ -49,10 +49,10 @@ def evaluate(
 
     config = RunConfig(judge=judge, constitution=constitution)
     asks = needs_model(judge)
-    principles = constitution_of(config)
     texts, is_one = _texts(source, prompt, rows)
     if is_one:
         check_text(texts[0].text, where=texts[0].id)
+    principles = constitution_of(config)
     model = _load(generator or config.generator) if asks else None
     verdicts = evaluate_rows(texts, judge, principles, model, Control())
     for row, verdict in in_order(texts, verdicts):
@@ -123,7 +123,7 @@ def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
 def _is_file(source: str) -> bool:
     try:
         path = Path(source)
-        return path.exists() and not (path.is_dir() and " " in source)
+        return bool(source.strip()) and path.exists() and not (path.is_dir() and " " in source)
     except (OSError, ValueError):
         return False  # too long for a name, or a NUL in it: a text
 

@@ -172,6 +172,8 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
     except Stopped:
         if (folder / JOURNAL).exists():
             output.notice(f"stopped; go on with `redraft resume {_name(folder)}`.")
+        if as_json:
+            _tell_result(folder, as_json)
         raise
     _tell_result(folder, as_json)
 
