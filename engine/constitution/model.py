@@ -16,6 +16,7 @@ class Rule:
         weight: 0 to 1, how sure a match is of being a violation.
         match: texts that it must match; checked on load.
         spare: texts that it must not match (quoting, negation, reporting, refusal); checked on load.
+        unless: pattern, in RE2 syntax too; a match does not count where this matches in the same sentence ("" never).
     """
 
     id: str
@@ -24,6 +25,7 @@ class Rule:
     weight: float = 1.0
     match: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
+    unless: str = ""
 
 
 @dataclass(frozen=True)

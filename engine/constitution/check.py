@@ -1,0 +1,315 @@
+"""Turns the plain values of a constitution file into checked data; every error names file, line and field."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, NoReturn
+
+from engine.constitution.lines import Lines, Place
+from engine.constitution.model import Constitution, Principle, Rule
+from engine.errors import InputError
+from engine.text import clean
+
+MOST_PRINCIPLES = 64
+MOST_RULES = 2_000
+MOST_TEXTS = 200
+MOST_CHARACTERS = 4_000
+MOST_PATTERN = 60_000
+
+_ID = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_WORD = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+_TOP = ("name", "words", "principles")
+_PRINCIPLE = ("id", "title", "short", "description", "weight", "critiques", "revisions", "rules")
+_RULE = ("id", "category", "pattern", "weight", "match", "spare", "unless")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Takes values of the expected kind out of tables, and knows where they stand in the file."""
+
+    source: str
+    lines: Lines
+
+    def fail(self, what: str, place: Place, next_step: str = "") -> NoReturn:
+        """Raises an `InputError` with the file, line and field of a place."""
+        where = self.source
+        line = self.lines.of(place)
+        if line is not None:
+            where += f", line {line}"
+        if place:
+            where += f", {dotted(place)}"
+        raise InputError(clean(what), where=clean(where), next_step=clean(next_step))
+
+    def table(self, value: object, place: Place) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            self.fail(f"Expected a table, found {_kind(value)}.", place)
+        return value
+
+    def known_keys(self, table: Mapping[str, Any], allowed: tuple[str, ...], place: Place) -> None:
+        for key in table:
+            if key not in allowed:
+                near = difflib.get_close_matches(key[:64], allowed, 1)
+                hint = f' Did you mean "{near[0]}"?' if near else ""
+                self.fail(f'Unknown key "{key[:64]}".{hint}', (*place, key), f"Allowed here: {', '.join(allowed)}.")
+
+    def text(self, table: Mapping[str, Any], key: str, place: Place, most: int = MOST_CHARACTERS) -> str:
+        """A text that is there and not blank."""
+        if key not in table:
+            self.fail(f'The key "{key}" is missing.', place, f'Add {key} = "...".')
+        return self._text(table[key], (*place, key), most)
+
+    def _text(self, value: object, place: Place, most: int = MOST_CHARACTERS) -> str:
+        if not isinstance(value, str):
+            self.fail(f"Expected a text in quotes, found {_kind(value)}.", place)
+        if not value.strip():
+            self.fail("The text is empty.", place, "Write something, or remove the key.")
+        if len(value) > most:
+            self.fail(f"The text has {len(value):,} characters; at most {most:,} are allowed.", place)
+        return value
+
+    def texts(self, table: Mapping[str, Any], key: str, place: Place, *, least: int) -> tuple[str, ...]:
+        """A list of texts."""
+        value = table.get(key, [])
+        here = (*place, key)
+        if isinstance(value, str) or not isinstance(value, list):
+            self.fail(f"Expected a list of texts, found {_kind(value)}.", here, f'Write {key} = ["..."].')
+        if len(value) < least:
+            where = here if key in table else place
+            self.fail(f'"{key}" needs at least {least} text{"s"[: least != 1]}.', where, f'Write {key} = ["..."].')
+        if len(value) > MOST_TEXTS:
+            self.fail(f"The list has {len(value):,} texts; at most {MOST_TEXTS} are allowed.", here)
+        return tuple(self._text(item, (*here, number)) for number, item in enumerate(value))
+
+    def identifier(self, table: Mapping[str, Any], place: Place, taken: Mapping[str, Place]) -> str:
+        """An id that no other has."""
+        value = self.text(table, "id", place)
+        here = (*place, "id")
+        if not _ID.fullmatch(value):
+            self.fail(
+                f'"{value[:64]}" cannot be an id.',
+                here,
+                "An id starts with a small letter and has up to 64 of: small letters, digits, _ . -",
+            )
+        if value in taken:
+            line = self.lines.of((*taken[value], "id"))
+            self.fail(f'The id "{value}" is already taken' + (f" in line {line}." if line else "."), here)
+        return value
+
+    def number(self, table: Mapping[str, Any], key: str, place: Place, default: float, most: float) -> float:
+        """A number above 0 and at most `most`."""
+        value = table.get(key, default)
+        here = (*place, key)
+        allowed = "a number above 0" + (f" and at most {most:g}" if math.isfinite(most) else "")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.fail(f"Expected a number, found {_kind(value)}.", here, f"Allowed is {allowed}.")
+        try:
+            result = float(value)
+        except OverflowError:
+            result = math.inf
+        if not math.isfinite(result) or result <= 0 or result > most:
+            self.fail(f"{str(value)[:40]} is not possible here.", here, f"Allowed is {allowed}.")
+        return result
+
+    def tables(self, table: Mapping[str, Any], key: str, place: Place, most: int) -> list[Mapping[str, Any]]:
+        """An array of tables."""
+        value = table.get(key, [])
+        here = (*place, key)
+        if not isinstance(value, list):
+            self.fail(f"Expected [[{key}]] tables, found {_kind(value)}.", here)
+        if len(value) > most:
+            self.fail(f"There are {len(value):,} entries; at most {most:,} are allowed.", here)
+        return [self.table(item, (*here, number)) for number, item in enumerate(value)]
+
+
+def read_constitution(table: Mapping[str, Any], read: Reader, digest: str, *, examples: bool) -> Constitution:
+    """The constitution in a parsed file.
+
+    Args:
+        table: the file's values.
+        read: knows file and lines.
+        digest: SHA-256 of the file's bytes.
+        examples: try every rule's `match` and `spare` texts.
+
+    Raises:
+        InputError: something is missing, unknown or not allowed.
+    """
+    read.known_keys(table, _TOP, ())
+    name = read.text(table, "name", (), 200) if "name" in table else PurePath(read.source).stem
+    words = _words(table, read)
+    entries = read.tables(table, "principles", (), MOST_PRINCIPLES)
+    if not entries:
+        read.fail("There are no principles.", ("principles",), "Add at least one [[principles]] table.")
+    principles: list[Principle] = []
+    taken: dict[str, Place] = {}
+    rule_ids: dict[str, Place] = {}
+    for number, entry in enumerate(entries):
+        place: Place = ("principles", number)
+        principle = _principle(entry, place, read, taken, rule_ids, words)
+        taken[principle.id] = place
+        principles.append(principle)
+    if examples:
+        for number, principle in enumerate(principles):
+            _try_examples(principle, ("principles", number), read)
+    return Constitution(name, tuple(principles), read.source, digest)
+
+
+def _principle(
+    table: Mapping[str, Any],
+    place: Place,
+    read: Reader,
+    taken: Mapping[str, Place],
+    rule_ids: dict[str, Place],
+    words: Mapping[str, str],
+) -> Principle:
+    read.known_keys(table, _PRINCIPLE, place)
+    identifier = read.identifier(table, place, taken)
+    title = read.text(table, "title", place, 120) if "title" in table else identifier.replace("_", " ").capitalize()
+    short = read.text(table, "short", place, 24) if "short" in table else identifier.split("_")[0]
+    entries = read.tables(table, "rules", place, MOST_RULES)
+    rules: list[Rule] = []
+    for number, entry in enumerate(entries):
+        here: Place = (*place, "rules", number)
+        rule = _rule(entry, here, read, rule_ids, words)
+        rule_ids[rule.id] = here
+        rules.append(rule)
+    if len(rule_ids) > MOST_RULES:
+        read.fail(f"There are more than {MOST_RULES:,} rules.", (*place, "rules"))
+    return Principle(
+        id=identifier,
+        title=title,
+        short=short,
+        description=read.text(table, "description", place),
+        weight=read.number(table, "weight", place, 1.0, math.inf),
+        critiques=read.texts(table, "critiques", place, least=1),
+        revisions=read.texts(table, "revisions", place, least=1),
+        rules=tuple(rules),
+    )
+
+
+def _rule(
+    table: Mapping[str, Any], place: Place, read: Reader, taken: Mapping[str, Place], words: Mapping[str, str]
+) -> Rule:
+    read.known_keys(table, _RULE, place)
+    identifier = read.identifier(table, place, taken)
+    return Rule(
+        id=identifier,
+        category=read.text(table, "category", place, 64),
+        pattern=_pattern(table, "pattern", place, read, words),
+        weight=read.number(table, "weight", place, 1.0, 1.0),
+        match=read.texts(table, "match", place, least=0),
+        spare=read.texts(table, "spare", place, least=0),
+        unless=_pattern(table, "unless", place, read, words) if "unless" in table else "",
+    )
+
+
+def _pattern(table: Mapping[str, Any], key: str, place: Place, read: Reader, words: Mapping[str, str]) -> str:
+    """A pattern with its word lists filled in; valid, and not one that matches everywhere."""
+    from engine.judge.matching import PatternError, check_pattern
+
+    here = (*place, key)
+    pattern = _expand(read.text(table, key, place, MOST_PATTERN), words, here, read)
+    try:
+        matches_nothing = check_pattern(pattern)
+    except PatternError as error:
+        read.fail(
+            f"The pattern is not valid: {str(error)[:160]}.",
+            here,
+            "Write it in RE2 syntax: no lookaround, no backreferences.",
+        )
+    if matches_nothing:
+        read.fail("The pattern matches the empty text.", here, "Make one part of it required.")
+    return pattern
+
+
+def _words(table: Mapping[str, Any], read: Reader) -> dict[str, str]:
+    """The word lists: name -> an alternation in brackets. A list may use the ones above it."""
+    words: dict[str, str] = {}
+    for key, value in read.table(table.get("words", {}), ("words",)).items():
+        place: Place = ("words", key)
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+            read.fail(f'"{key[:64]}" cannot name a word list.', place, "Use letters, digits and _.")
+        if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
+            read.fail("Expected a list of words or patterns.", place, f'Write {key} = ["...", "..."].')
+        words[key] = _expand("(?:" + "|".join(value) + ")", words, place, read)
+    return words
+
+
+def _expand(pattern: str, words: Mapping[str, str], place: Place, read: Reader) -> str:
+    """The pattern with each {{name}} replaced by its word list; bounded, whatever the lists hold."""
+    pieces: list[str] = []
+    done = length = 0
+    for match in _WORD.finditer(pattern):
+        if match[1] not in words:
+            near = difflib.get_close_matches(match[1], list(words), 1)
+            hint = f' Did you mean "{near[0]}"?' if near else ""
+            read.fail(f'There is no word list "{match[1]}".{hint}', place, "Define it above its use under [words].")
+        pieces += [pattern[done : match.start()], words[match[1]]]
+        length += len(pieces[-1])
+        done = match.end()
+        if length > MOST_PATTERN:
+            break
+    result = "".join([*pieces, pattern[done:]])
+    if len(result) > MOST_PATTERN:
+        read.fail(f"With its word lists this is longer than {MOST_PATTERN:,} characters.", place, "Make it shorter.")
+    return result
+
+
+def _try_examples(principle: Principle, place: Place, read: Reader) -> None:
+    for number, rule in enumerate(principle.rules):
+        for key, index, text in failed_examples(principle.id, rule):
+            shown = text if len(text) <= 80 else text[:79] + "…"
+            here = (*place, "rules", number, key)
+            if key == "match":
+                read.fail(
+                    f'Rule "{rule.id}" does not find its text {index + 1}: "{shown}".',
+                    here,
+                    "Widen the pattern, or take the text out; negated, quoted and reported words do not count.",
+                )
+            read.fail(
+                f'Rule "{rule.id}" finds a text that it should spare, number {index + 1}: "{shown}".',
+                here,
+                "Narrow the pattern, or take the text out.",
+            )
+
+
+def failed_examples(principle_id: str, rule: Rule) -> Iterable[tuple[str, int, str]]:
+    """The example texts that a rule gets wrong: ("match" or "spare", number from 0, text)."""
+    from engine.judge.matching import Matcher
+
+    matcher = Matcher([(principle_id, rule)])
+    for number, text in enumerate(rule.match):
+        if not matcher.find(text):
+            yield "match", number, text
+    for number, text in enumerate(rule.spare):
+        if matcher.find(text):
+            yield "spare", number, text
+
+
+def dotted(place: Place) -> str:
+    """A place as people write it: principles[1].rules[3].pattern, counted from 1."""
+    result = ""
+    for part in place:
+        if isinstance(part, int):
+            result += f"[{part + 1}]"
+        else:
+            result += f".{part[:64]}" if result else part[:64]
+    return result
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, int | float):
+        return f"the number {str(value)[:40]}"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "a table"
+    return "a date or time"

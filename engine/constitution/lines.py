@@ -1,0 +1,97 @@
+"""Where in a TOML file a key stands, so that an error can name its line.
+
+`tomllib` gives values without places; this scans the text once for table headers and keys and knows nothing of values.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_HEADER = re.compile(r"\[\[?\s*([^\[\]]+?)\s*\]\]?")
+_KEY = re.compile(
+    r"""\s*((?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*'))*)\s*="""
+)
+# What can open or close something; a string is skipped as a whole.
+_TOKEN = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}' + r"|'''(?:[^']|'(?!''))*'{3,5}" + r'|"(?:[^"\\\n]|\\.)*"' + r"|'[^'\n]*'"
+    r"|#[^\n]*|[\[\]{}\n]",
+    re.DOTALL,
+)
+
+Place = tuple[str | int, ...]
+
+
+@dataclass
+class Lines:
+    """Line numbers, from 1, of tables and keys; a place is a path such as ("principles", 0, "rules", 2, "pattern")."""
+
+    known: dict[Place, int] = field(default_factory=dict)
+
+    def of(self, place: Place) -> int | None:
+        """The line of a place, else of the nearest thing around it that has one, else None."""
+        for length in range(len(place), 0, -1):
+            line = self.known.get(place[:length])
+            if line is not None:
+                return line
+        return None
+
+
+def find_lines(text: str) -> Lines:
+    """The lines of all tables and of the keys directly in them. Never raises: what it cannot read it passes over."""
+    lines = Lines()
+    counts: dict[Place, int] = {}
+    table: Place = ()
+    number = 1
+    position = 0
+    while position < len(text):
+        line_end = text.find("\n", position)
+        line_end = len(text) if line_end < 0 else line_end
+        line = text[position:line_end]
+        stripped = line.lstrip()
+        header = _HEADER.match(stripped) if stripped.startswith("[") else None
+        if header is not None:
+            table = _table(header.group(1), stripped.startswith("[["), counts)
+            lines.known.setdefault(table, number)
+        else:
+            key = _KEY.match(line)
+            if key is not None:
+                lines.known.setdefault(table + tuple(_names(key.group(1))), number)
+                end = _value_end(text, position + key.end())
+                number += text.count("\n", position, end)
+                position = end
+                continue
+        position = line_end + 1
+        number += 1
+    return lines
+
+
+def _names(dotted: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in dotted.split(".")]
+
+
+def _table(dotted: str, is_array: bool, counts: dict[Place, int]) -> Place:
+    """The path of a header, with the number of each array's element."""
+    place: Place = ()
+    names = _names(dotted)
+    for depth, name in enumerate(names):
+        place = (*place, name)
+        if is_array and depth == len(names) - 1:
+            counts[place] = counts.get(place, -1) + 1
+        if place in counts:
+            place = (*place, counts[place])
+    return place
+
+
+def _value_end(text: str, start: int) -> int:
+    """The place behind the line break that ends the value which starts at `start`."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        found = token.group()
+        if found in "[{":
+            depth += 1
+        elif found in "]}":
+            depth -= 1
+        elif found == "\n" and depth <= 0:
+            return token.end()
+    return len(text)

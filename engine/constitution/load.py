@@ -1,0 +1,111 @@
+"""Reads a constitution from a file (TOML, or the JSON of the Constitutional AI paper) and checks all of it.
+
+Every error names the file, the line, the field and what is allowed there.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.resources
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from engine.constitution.check import Reader, read_constitution
+from engine.constitution.importer import import_json
+from engine.constitution.lines import find_lines
+from engine.constitution.model import Constitution
+from engine.errors import InputError, StorageError
+
+MOST_BYTES = 2_000_000
+"""A larger file is no constitution; the default one has about a tenth of this."""
+
+BUILT_IN = "built in"
+
+
+def default_text() -> str:
+    """The default constitution's file, with its comments and word lists: what to copy and change."""
+    return importlib.resources.files("engine.constitution").joinpath("default.toml").read_text(encoding="utf-8")
+
+
+@functools.cache
+def load_default() -> Constitution:
+    """The constitution that ships with Redraft.
+
+    Its examples are not run here but by the project's tests: the file cannot change between the two.
+    """
+    text = default_text()
+    return _parse(text, BUILT_IN, hashlib.sha256(text.encode()).hexdigest(), examples=False)
+
+
+def load(path: str | Path) -> Constitution:
+    """The constitution in a file: TOML, or a JSON object of name -> {prompt, edit_request}.
+
+    Every rule's `match` and `spare` texts are tried.
+
+    Raises:
+        InputError: the file is not a valid constitution; names file, line and field.
+        StorageError: the file cannot be read.
+    """
+    path = Path(path)
+    data = _read(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"The file is not UTF-8: byte {error.start} is {data[error.start]:#04x}.",
+            where=f"{path}, line {line}",
+            next_step="Save it with the encoding UTF-8.",
+        ) from None
+    digest = hashlib.sha256(data).hexdigest()
+    if path.suffix.lower() == ".json" or text.lstrip()[:1] == "{":
+        return import_json(text, str(path), digest)
+    return _parse(text, str(path), digest, examples=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError("There is no such file.", where=str(path), next_step="Check the path.") from None
+    except IsADirectoryError:
+        raise InputError("This is a folder, not a file.", where=str(path), next_step="Name the TOML file.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StorageError(f"The file cannot be read: {reason}.", where=str(path)) from error
+    if len(data) > MOST_BYTES:
+        raise InputError(
+            f"The file is larger than {MOST_BYTES // 1_000_000} MB, too large for a constitution.",
+            where=str(path),
+            next_step="Check that it is the right file.",
+        )
+    return data
+
+
+def _parse(text: str, source: str, digest: str, *, examples: bool) -> Constitution:
+    try:
+        table: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        place = re.search(r" \(at (?:line (\d+), column (\d+)|(end of document))\)$", message)
+        where = source
+        if place is not None:
+            message = message[: place.start()]
+            where += f", line {place[1]}, column {place[2]}" if place[1] else ", at the end"
+        raise InputError(
+            f"This is not valid TOML: {message[:200]}.", where=where, next_step="Mend the syntax at this place."
+        ) from None
+    except RecursionError:
+        raise InputError(
+            "Arrays or tables are nested too deeply.",
+            where=source,
+            next_step="A constitution needs [[principles]] and [[principles.rules]] only.",
+        ) from None
+    except ValueError as error:
+        # Numbers and dates that TOML's grammar allows and Python cannot hold.
+        raise InputError(f"A value cannot be read: {str(error)[:200]}.", where=source) from None
+    return read_constitution(table, Reader(source, find_lines(text)), digest, examples=examples)

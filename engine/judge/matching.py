@@ -1,0 +1,211 @@
+"""Finds the places of a text that rules match: compiles the patterns, keeps the cost linear, drops what is not meant.
+
+Knows rules and text; knows nothing of probabilities or verdicts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import re2
+
+from engine.constitution.model import Rule
+from engine.judge.context import Excuse, excuse, sentence
+from engine.judge.folding import fold
+from engine.judge.verdict import Finding
+
+_BLOCK = 2000
+_OVERLAP = 256
+_SET_SIZE = 50
+_MEMORY = 32 << 20
+MOST_FINDINGS = 50
+"""Findings of one rule in one text; more of them say nothing new."""
+MOST_LOOKED_AT = 1000
+"""Matches of one rule in one text that are looked at, excused ones included."""
+
+_NAMES_NEGATION = re.compile(r"\b(?:not|never|no longer|cannot|n't?)\b|n't|n'\?t|\bnot?\b", re.IGNORECASE)
+_AROUND = b" \n\t.!?:;,\"'()-"
+_SENTENCE_END = re.compile(r"[.!?]\s|\n")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A match: the finding, and why it does not count in full ("" where it does). Weight 0 is not counted at all."""
+
+    finding: Finding
+    excuse: str = ""
+
+
+class PatternError(ValueError):
+    """A pattern is not valid in RE2 syntax; the message is RE2's own."""
+
+
+def compile_pattern(pattern: str) -> re2._Regexp:
+    """The pattern, matched without regard to case, on UTF-8 bytes.
+
+    Raises:
+        PatternError: it is not valid in RE2 syntax, or too large.
+    """
+    try:
+        return re2.compile(pattern.encode(), _options())
+    except (re2.error, UnicodeEncodeError) as error:
+        message = error.args[0] if error.args else error
+        text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
+        # RE2 repeats the pattern behind the reason; what is wrong with it stands before.
+        raise PatternError(text.split(": ")[0]) from None
+
+
+def check_pattern(pattern: str) -> bool:
+    """Whether the pattern matches the empty text, and so every place of every text.
+
+    Raises:
+        PatternError: it is not valid in RE2 syntax, or too large.
+    """
+    return compile_pattern(pattern).search(b"") is not None
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.never_capture = True
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    return options
+
+
+class Matcher:
+    """All rules of a constitution, ready to be looked for.
+
+    Patterns are compiled at the first text: first into sets that say in one pass which rules match a block at all,
+    then each matching rule alone to get its places.
+
+    Args:
+        rules: (id of the principle, rule) pairs.
+    """
+
+    def __init__(self, rules: Iterable[tuple[str, Rule]]) -> None:
+        self._rules: Sequence[tuple[str, Rule]] = tuple(rules)
+        self._sets: list[tuple[int, re2.Set]] | None = None
+        self._patterns: dict[int, re2._Regexp] = {}
+        self._exceptions: dict[int, re2._Regexp] = {}
+        self._negatable = [not _NAMES_NEGATION.search(rule.pattern) for _, rule in self._rules]
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def compile(self) -> None:
+        """Build the sets now rather than at the first text.
+
+        Raises:
+            PatternError: a pattern is not valid (constitutions that were loaded from a file are already checked).
+        """
+        if self._sets is not None:
+            return
+        sets: list[tuple[int, re2.Set]] = []
+        for first in range(0, len(self._rules), _SET_SIZE):
+            group = re2.Set.SearchSet(_options())
+            for _, rule in self._rules[first : first + _SET_SIZE]:
+                try:
+                    group.Add(rule.pattern.encode())
+                except (re2.error, UnicodeEncodeError) as error:
+                    raise PatternError(f"{rule.id}: {error}") from error
+            group.Compile()
+            sets.append((first, group))
+        self._sets = sets
+
+    def hits(self, text: str) -> list[Hit]:
+        """Every match in order of place, excused ones included. Linear in the text; never raises for what it holds."""
+        self.compile()
+        folded = fold(text)
+        found: dict[tuple[int, int, int], Hit] = {}
+        kept = [0] * len(self._rules)
+        seen = [0] * len(self._rules)
+        for offset, block in _blocks(folded.text):
+            data = block.encode("utf-8", "replace")
+            ascii_only = len(data) == len(block)
+            for index in self._matching(data):
+                if kept[index] >= MOST_FINDINGS or seen[index] >= MOST_LOOKED_AT:
+                    continue
+                for match in self._pattern(index).finditer(data):
+                    if kept[index] >= MOST_FINDINGS or seen[index] >= MOST_LOOKED_AT:
+                        break
+                    begin, end = _trimmed(data, *match.span())
+                    if end <= begin:
+                        continue
+                    if not ascii_only:
+                        begin, end = len(data[:begin].decode()), len(data[:end].decode())
+                    place = (index, offset + begin, offset + end)
+                    if place in found:
+                        continue
+                    seen[index] += 1
+                    hit = self._hit(folded.text, *place, folded.span(place[1], place[2]))
+                    kept[index] += hit.finding.weight > 0
+                    found[place] = hit
+        return sorted(found.values(), key=lambda hit: (hit.finding.start, hit.finding.end, hit.finding.rule))
+
+    def find(self, text: str) -> tuple[Finding, ...]:
+        """The findings that count, in order of place."""
+        return tuple(hit.finding for hit in self.hits(text) if hit.finding.weight > 0)
+
+    def _hit(self, text: str, index: int, start: int, end: int, span: tuple[int, int]) -> Hit:
+        principle, rule = self._rules[index]
+        reason = excuse(text, start, end, self._negatable[index])
+        if (
+            reason is None
+            and rule.unless
+            and self._unless(index).search(sentence(text, start, end).encode("utf-8", "replace"))
+        ):
+            reason = Excuse("ordinary here", 0.0)
+        weight = rule.weight if reason is None else rule.weight * reason.keep
+        finding = Finding(principle, rule.category, span[0], span[1], rule.id, weight)
+        return Hit(finding, "" if reason is None else reason.reason)
+
+    def _matching(self, data: bytes) -> Iterator[int]:
+        assert self._sets is not None
+        for first, group in self._sets:
+            for index in group.Match(data) or ():
+                yield first + index
+
+    def _pattern(self, index: int) -> re2._Regexp:
+        pattern = self._patterns.get(index)
+        if pattern is None:
+            pattern = self._patterns[index] = compile_pattern(self._rules[index][1].pattern)
+        return pattern
+
+    def _unless(self, index: int) -> re2._Regexp:
+        pattern = self._exceptions.get(index)
+        if pattern is None:
+            pattern = self._exceptions[index] = compile_pattern(self._rules[index][1].unless)
+        return pattern
+
+
+def _trimmed(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """The match without the punctuation and space that a pattern takes along to see where a sentence begins."""
+    found = data[start:end]
+    return start + len(found) - len(found.lstrip(_AROUND)), start + len(found.rstrip(_AROUND))
+
+
+def _blocks(text: str) -> Iterator[tuple[int, str]]:
+    """The text in blocks that end with a sentence; where a sentence is longer than a block, blocks overlap."""
+    start = 0
+    while len(text) - start > _BLOCK:
+        end = start + _BLOCK
+        cut = 0
+        for match in _SENTENCE_END.finditer(text, start + _BLOCK // 2, end):
+            cut = match.end()
+        if cut:
+            yield start, text[start:cut]
+            start = cut
+            continue
+        space = text.rfind(" ", start + _BLOCK // 2, end)
+        end = space if space > 0 else end
+        yield start, text[start:end]
+        # Back to a word's begin, so that `\b` does not see one where there is none.
+        back = text.rfind(" ", end - _OVERLAP, end)
+        start = max(back if back > end - _OVERLAP else end - _OVERLAP, start + 1)
+        first_space = text.find(" ", end - _OVERLAP, end)
+        start = first_space if first_space > 0 else end - _OVERLAP
+    if start < len(text):
+        yield start, text[start:]
