@@ -107,7 +107,7 @@ class PlainDisplay:
         width = max(20, columns(self._out))
         head = f"{shown.time} {shown.stage}"
         summary = f" {shown.summary}" if shown.summary else ""
-        first, *more = _wrapped(head + summary, width, len(shown.time) + 1)
+        first, *more = wrapped(head + summary, width, len(shown.time) + 1)
         if self._colour and len(first) >= len(head):
             alarm = {"ERROR": "red", "NOTICE": "yellow"}.get(shown.stage, "cyan")
             stage = output.paint(shown.stage, "bold", alarm)
@@ -181,7 +181,7 @@ def columns(stream: TextIO) -> int:
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
-def _wrapped(text: str, width: int, indent: int) -> Iterator[str]:
+def wrapped(text: str, width: int, indent: int) -> Iterator[str]:
     """Lines of the text; those after the first begin under its words."""
     text = untab(text)
     if cells(text) <= width:

@@ -44,8 +44,11 @@ def make_run(home: Path, name: str = "demo-0412", *, finished: bool = True) -> P
         journal.append("RUN-START", 1, "demo", data={"config": config})
         journal.append("INITIAL-GENERATION", 2, "4 tokens", item="a", texts={"draft": "Never go out."})
         if finished:
-            journal.append("RUN-COMPLETE", 1, "done", data={"pairs": 3, "seconds": 61.0})
-            report = {"summary": {"base": 0.84, "trained": 0.49, "n": 40}, "comparisons": [{"id": "a"}, {"id": "b"}]}
+            journal.append(
+                "RUN-COMPLETE", 1, "done", data={"pairs": {"kept": 3}, "outcome": "confirmed", "seconds": 61.0}
+            )
+            score = {"base": 0.84, "trained": 0.49, "n": 40, "relative": -0.42, "interval": [-0.5, -0.2]}
+            report = {"summary": {"outcome": "confirmed", "most": 4.0, "score": score}, "prompts": [{"id": "a"}]}
             (folder / "report.json").write_text(json.dumps(report))
     return folder
 
@@ -162,18 +165,36 @@ def test_runs_are_listed_for_people_and_for_programs(redraft_home: Path) -> None
     first, second = json.loads(redraft("runs", "--json").stdout)
     assert (first["id"], first["state"], first["note"]) == ("other", "stopped", "interrupted")
     assert (second["id"], second["state"], second["preset"]) == ("demo-0412", "finished", "demo")
-    assert second["figures"] == {"pairs": 3, "seconds": 61.0}
+    assert second["figures"] == {"pairs": {"kept": 3}, "outcome": "confirmed", "seconds": 61.0}
     header, *lines = redraft("runs").stdout.splitlines()
     assert header.split() == ["id", "started", "preset", "generator", "state", "figures"]
-    assert "3 pairs, 1:01" in lines[1]
+    assert "confirmed, 3 pairs, 1:01" in lines[1]
 
 
 def test_a_report_is_shown_for_people_and_for_programs(redraft_home: Path) -> None:
     folder = make_run(redraft_home)
     assert json.loads(redraft("show", "--json").stdout) == json.loads((folder / "report.json").read_text())
     shown = redraft("show", "demo").stdout
-    assert "0.84" in shown
-    assert "0.49" in shown
+    assert shown.startswith("Improvement confirmed\n")
+    assert "base 0.84 → trained 0.49 of 4.0 (-42 %)" in shown
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {},
+        {"summary": None, "pairs": [], "models": 5},
+        {"summary": {"outcome": 5, "score": {"base": "x", "interval": [1], "n": None}, "conditions": [1, {}]}},
+        {"summary": {"violations": {"p": 1e300}, "health": {"alarms": ["\x1b[31m\n"]}, "principles": [{"result": 1}]}},
+        {"seconds": 10**400, "pairs": {"reasons": {"a\nb": {}}}, "judge": {"name": "\u202e"}},
+    ],
+)
+def test_a_report_that_makes_no_sense_is_shown_as_far_as_it_does(redraft_home: Path, report: dict[str, Any]) -> None:
+    folder = make_run(redraft_home)
+    (folder / "report.json").write_text(json.dumps(report))
+    done = redraft("show")
+    assert done.returncode == 0
+    assert all(char.isprintable() or char == "\n" for char in done.stdout)
 
 
 def test_an_unfinished_run_has_no_report_and_says_how_to_get_one(redraft_home: Path) -> None:

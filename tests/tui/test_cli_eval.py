@@ -31,7 +31,7 @@ MEMBERS = {
 
 def judge(*arguments: object, stdin: bytes = b"", check: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "tui.cli", "eval", *map(str, arguments), "--judge", "rules"],
+        [sys.executable, "-m", "tui.cli", "eval", "--judge", "rules", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         check=False,
@@ -43,7 +43,7 @@ def judge(*arguments: object, stdin: bytes = b"", check: int = 0) -> subprocess.
 
 
 def verdicts(*arguments: object, stdin: bytes = b"") -> list[dict[str, Any]]:
-    lines = judge(*arguments, "--json", stdin=stdin).stdout.splitlines()
+    lines = judge("--json", *arguments, stdin=stdin).stdout.splitlines()
     return [json.loads(line) for line in lines]
 
 

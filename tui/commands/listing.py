@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +92,10 @@ def _figures(run: RunInfo) -> str:
     figures = run.figures
     if run.state == "finished":
         seconds, pairs = figures.get("seconds"), figures.get("pairs")
-        parts = [f"{pairs} pairs"] if isinstance(pairs, int) else []
-        parts += [duration(seconds)] if isinstance(seconds, int | float) else []
+        kept = pairs.get("kept") if isinstance(pairs, Mapping) else pairs
+        parts = [str(figures["outcome"])] if "outcome" in figures else []
+        parts += [f"{kept} pairs"] if isinstance(kept, int) else []
+        parts += [duration(seconds)] if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else []
         return ", ".join(parts)
     stage = f"{figures['stage']} {figures.get('done', 0)}/{figures.get('total', '?')}" if "stage" in figures else ""
     return "; ".join(part for part in (stage, run.note) if part)
