@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from engine.control import Control
+from engine.models.adapter import Adapter
 from engine.models.attention import CausalPacked, Prefix
 from engine.models.decoder import Decoder, pack
 
@@ -75,21 +76,24 @@ def _common(a: Sequence[int], b: Sequence[int]) -> int:
     return low
 
 
-def compute_prefix(decoder: Decoder, tokens: Sequence[int], control: Control, before: Prefix | None = None) -> Prefix:
-    """Keys and values of `tokens`, after those of `before`, in pieces of 512 tokens with a `control.check` each.
+def compute_prefix(
+    decoder: Decoder, tokens: Sequence[int], control: Control, *, adapter: Adapter | None = None
+) -> Prefix:
+    """Keys and values of `tokens`, computed in pieces of 512 tokens with a `control.check` each.
 
     Raises:
         Stopped: if asked to.
     """
-    whole = before
-    start = before.length if before is not None else 0
+    whole: Prefix | None = None
     for at in range(0, len(tokens), _CHUNK):
         control.check()
-        whole = _extend(decoder, tokens[at : at + _CHUNK], start + at, whole)
+        whole = _extend(decoder, tokens[at : at + _CHUNK], at, whole, adapter)
     return whole if whole is not None else Prefix((), ())
 
 
-def _extend(decoder: Decoder, tokens: Sequence[int], start: int, before: Prefix | None) -> Prefix:
+def _extend(
+    decoder: Decoder, tokens: Sequence[int], start: int, before: Prefix | None, adapter: Adapter | None
+) -> Prefix:
     keys: list[torch.Tensor] = []
     values: list[torch.Tensor] = []
 
@@ -108,5 +112,5 @@ def _extend(decoder: Decoder, tokens: Sequence[int], start: int, before: Prefix 
             device=decoder.device,
             dtype=decoder.dtype,
         )
-        decoder.forward(packed, positions, attention)
+        decoder.forward(packed, positions, attention, adapter=adapter)
     return Prefix(tuple(keys), tuple(values))
