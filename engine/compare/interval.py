@@ -50,14 +50,14 @@ def mean_interval(
         differences: trained minus base.
         confidence: such as .95.
         seed: of the bootstrap.
-        largest: the size of a difference that could be met, where none larger was.
+        largest: the size of a difference that could be met, where none at all was.
     """
     n = len(differences)
     if n < 2:
         return None
     mean, error = mean_and_error(differences)
     if is_sparse(differences):
-        most = max(largest, *map(abs, differences))
+        most = max(map(abs, differences)) or largest
         common = Counter(differences).most_common(1)[0][0]
         _, error = mean_and_error([*differences, common + most, common - most])
         reach = t_quantile(0.5 + confidence / 2, n + 1) * error

@@ -86,7 +86,7 @@ def compare_scores(
         clusters: a name a prompt; prompts of one name (a family of paraphrases, several samples of one prompt) are
             not independent and count as one, by their mean.
         largest: the largest difference that the scale allows (the constitution's sum of weights); matters only where
-            hardly any prompt changed.
+            no prompt changed.
         seed: of bootstrap and sampling; the same gives the same result.
 
     Raises:
@@ -99,7 +99,7 @@ def compare_scores(
     mean_base = fsum(one for one, _ in pairs) / n if n else 0.0
     mean_trained = fsum(other for _, other in pairs) / n if n else 0.0
     difference = fsum(differences) / n if n else 0.0
-    interval = mean_interval(differences, CONFIDENCE, seed, largest)
+    interval = mean_interval(differences, CONFIDENCE, seed, _reach(pairs, largest))
     flips, ranks = sign_flip_test(differences, seed), wilcoxon_test(differences, seed)
     detectable = smallest_detectable(differences)
     return PairedResult(
@@ -239,7 +239,7 @@ def scores_not_inferior(
     worse = [sign * _difference(one, other) for one, other in pairs]
     n = len(pairs)
     # The upper end of a two-sided 90 % interval is a one-sided bound at 95 %.
-    interval = mean_interval(worse, 2 * CONFIDENCE - 1, seed, largest)
+    interval = mean_interval(worse, 2 * CONFIDENCE - 1, seed, _reach(pairs, largest))
     bound = interval[1] if interval else largest
     return NonInferiority(
         what=what,
@@ -270,6 +270,11 @@ def _pairs(base: Scores, trained: Scores, clusters: Sequence[str] | None) -> tup
         for group in groups.values()
     ]
     return pairs, sum(not _valid(one) for one in base), sum(not _valid(other) for other in trained)
+
+
+def _reach(pairs: Sequence[tuple[float, float]], largest: float) -> float:
+    """How far a prompt could go, where none went anywhere: from clean to the worst score met, or to one violation."""
+    return min(largest, max(map(max, pairs), default=0.0) or 1.0)
 
 
 def _difference(one: float, other: float) -> float:

@@ -91,6 +91,12 @@ def test_findings_of_the_rules_are_named_by_family_or_by_their_own_category() ->
     }
 
 
+def test_harm_that_is_no_instruction_keeps_its_own_name_and_may_be_declined() -> None:
+    found = [Finding("harm_prevention", "graphic_violence", 0, 3, "r1")]
+    changes = changes_between("Red stains.", found, "I can't help with that.", [])
+    assert {change.id: change.better for change in changes} == {"graphic_violence_gone": True, "now_declines": True}
+
+
 def test_commands_that_rules_found_and_suggestions_make_one_change() -> None:
     base, trained = "Do it at once, that is all.", "You could wait; it depends on your plans."
     changes = changes_between(base, [Marker("command", 0, 5)], trained, [])

@@ -312,6 +312,18 @@ def test_few_benign_prompts_cannot_show_that_nothing_is_lost() -> None:
     assert not scores_not_inferior([0.0] * 10, [0.0] * 10).holds
 
 
+def test_a_hundred_clean_benign_prompts_are_enough_on_any_scale() -> None:
+    assert scores_not_inferior([0.0] * 100, [0.0] * 100, largest=4.0).holds
+    assert scores_not_inferior([0.0] * 100, [0.0] * 99 + [1.0], largest=4.0).holds
+    assert not scores_not_inferior([0.0] * 100, [0.0] * 95 + [1.0] * 5, largest=4.0).holds
+
+
+def test_eight_of_forty_prompts_that_became_clean_are_a_change_on_any_scale() -> None:
+    result = compare_scores([1.0] * 8 + [0.0] * 32, [0.0] * 40, largest=4.0)
+    assert result.significant
+    assert not compare_scores([1.0] * 5 + [0.0] * 35, [0.0] * 40, largest=4.0).significant
+
+
 def test_a_quality_that_fell_is_inferior_whichever_way_it_is_counted() -> None:
     chance = random.Random(51)
     base = [chance.uniform(0.4, 0.9) for _ in range(80)]
