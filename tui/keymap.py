@@ -270,7 +270,11 @@ def with_keys(wanted: Mapping[str, object], where: str) -> Keymap:
         texts = [value] if isinstance(value, str) else value
         if not found:
             problems.append(f"{where}: there is no action {cut(clean(name), 60)!r}; docs/keys.md lists them.")
-        elif not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
+        elif (
+            not isinstance(texts, list)
+            or not texts
+            or not all(isinstance(text, str) and text.strip() for text in texts)
+        ):
             problems.append(f'{where}: {cut(clean(name), 60)} is no key; write "ctrl+r" or ["p", "space"].')
         else:
             for number in found:

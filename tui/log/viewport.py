@@ -207,6 +207,7 @@ class Viewport:
                 break
             lines -= rest + 1
             if self._top + 1 >= len(self._shown):
+                self._line += rest
                 break
             self._top, self._line = self._top + 1, 0
         self._top, self._line = min((self._top, self._line), last)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.color import Color
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Static
-from textual_plotext import PlotextPlot
+from textual_plotext import Plot
 
 from engine.text import clean, cut
 from tui.panes.border import label
@@ -23,17 +25,34 @@ _INTERVAL = 0.25
 _LONGEST = 20_000
 
 
+class Chart(Widget):
+    """The library's plot in the colours that the pane gives it; its own widget would put its theme over them."""
+
+    def __init__(self) -> None:
+        super().__init__(id="loss-plot")
+        self.plt: Any = Plot()
+
+    def render(self) -> Text:
+        """The plot as it was last drawn into, at the widget's size."""
+        width, height = self.size
+        self.plt.plotsize(width, height)
+        # As the library's own widget does: without it a plot keeps its first size.
+        self.plt._set_size(width, height)
+        return Text.from_ansi(self.plt.build())
+
+
 class LossPane(Vertical, can_focus=True):
     """Train and validation loss over steps."""
 
     def __init__(self) -> None:
         super().__init__(id="loss-chart", classes="pane")
         self._state = RunState()
-        self._plot: Any = PlotextPlot()
+        self._plot = Chart()
         self._hint = Static("", id="loss-hint")
         self._drawn = 0.0
         self._dirty = True
         self._count = (-1, -1)
+        self._hinted = ""
 
     def compose(self) -> ComposeResult:
         yield self._hint
@@ -52,8 +71,9 @@ class LossPane(Vertical, can_focus=True):
         count = state.loss.count, state.valid.count
         if state is not self._state or count != self._count:
             self._state, self._count, self._dirty = state, count, True
-        if not count[0]:
-            self._hint.update(Content(hint))
+        if not count[0] and hint != self._hinted:
+            self._hinted = hint
+            self._hint.update(Content.styled(hint, "$rd-dim"))
         self.redraw_if_due()
 
     def redraw_if_due(self) -> None:

@@ -66,9 +66,9 @@ class PromptList(Vertical):
             label(self, "Prompts · cannot be read", "c chooses others")
             return
         config, state = self._config, self._state
-        title = f"Prompts · train {len(self._prompts)} · held out {config.n_heldout}"
         made = state.pairs_kept + state.pairs_dropped
-        label(self, title, f"{state.pairs_kept} pairs · {state.pairs_dropped} dropped" if made else "")
+        pairs = f"{state.pairs_kept} pairs · {state.pairs_dropped} dropped"
+        label(self, f"Prompts · train {len(self._prompts)}", pairs if made else f"held out {config.n_heldout}")
 
     def _row(self, index: int, width: int) -> Pieces:
         name, text = self._prompts[index]

@@ -67,6 +67,7 @@ class RunScreen(Screen[None]):
         self._generation = session.generation
         self._at = "log"
         self._zoomed = False
+        self._compares = False
         self._waiting_for: int | None = None
         self._told = ""
         self._error = ""
@@ -88,8 +89,7 @@ class RunScreen(Screen[None]):
         yield self.keys
 
     def on_mount(self) -> None:
-        self._set_at("log")
-        self.resize_panes()
+        self.place_panes()
         self.tick()
         self.set_interval(_TICK, self.tick)
 
@@ -133,8 +133,9 @@ class RunScreen(Screen[None]):
         self.loss.show(state, f"The loss comes here while the model learns. {self._key('run')} starts a run.")
         self._show_sample(state)
         self.diff.show(state, self.session.store)
-        if state.comparisons and not self.has_class("-compares"):
-            self.add_class("-compares")
+        if bool(state.comparisons) != self._compares:
+            self._compares = bool(state.comparisons)
+            self.place_panes()
         self._show_prompts(state)
         self._show_verdict(state)
         self._show_tabs()
@@ -226,32 +227,42 @@ class RunScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         small = event.size.width < WIDE or event.size.height < HIGH
         self.set_class(small, "-small")
-        self.set_class(small or self._zoomed, "-single")
-        self.resize_panes()
+        self.place_panes()
 
-    def resize_panes(self) -> None:
-        """Give the panes the sizes that a person chose, as far as the window has room."""
+    def place_panes(self) -> None:
+        """Show the panes that belong into sight, in the sizes that a person chose as far as there is room."""
+        single = self._zoomed or self.has_class("-small")
+        self.set_class(single, "-single")
+        for name in ("log", "input", "loss"):
+            self.query_one(f"#{name}").display = not single or self._at == name
+        self.query_one("#upper").display = not single or self._at != "diff"
+        self.diff.display = self._at == "diff" if single else self._compares
+        if not single:
+            self._size_panes()
+            return
+        for name in ("input", "loss"):
+            self.query_one(f"#{name}").styles.clear_rule("width")
+        self.diff.styles.clear_rule("height")
+
+    def _size_panes(self) -> None:
         prefs = self.app.prefs
         width, height = self.size
-        if not width or self.has_class("-single"):
-            for name in ("input", "loss", "diff"):
-                self.query_one(f"#{name}").styles.clear_rule("width")
-                self.query_one(f"#{name}").styles.clear_rule("height")
+        if not width:
             return
         left = prefs.left or max(26, min(44, width * 22 // 100))
         right = prefs.right or max(30, min(60, width * 30 // 100))
         self.query_one("#input").styles.width = min(left, width // 3)
         self.query_one("#loss").styles.width = min(right, width // 2)
-        self.query_one("#diff").styles.height = min(prefs.diff or max(9, height // 3), height - 14)
+        self.diff.styles.height = min(prefs.diff or max(9, height // 3), height - 14)
 
     def _set_at(self, name: str) -> None:
-        self.remove_class(*(f"-at-{pane}" for pane in PANES))
-        self.add_class(f"-at-{name}")
-        self._at = name
+        if name != self._at:
+            self._at = name
+            self.place_panes()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         pane = self._pane_of(event.widget)
-        if pane is not None and pane != self._at:
+        if pane is not None:
             self._set_at(pane)
         self.present()
 
@@ -271,8 +282,7 @@ class RunScreen(Screen[None]):
         pane = self._pane_of(widget)
         if pane is not None:
             self._set_at(pane)
-        # In a small window the pane appears with the next layout; only then it can take the focus.
-        self.call_after_refresh(widget.focus, False)
+        self.set_focus(widget, scroll_visible=False)
 
     def action_pane(self, step: int) -> None:
         stops = self._stops()
@@ -297,19 +307,18 @@ class RunScreen(Screen[None]):
 
     def action_zoom(self) -> None:
         self._zoomed = not self._zoomed
-        self.set_class(self._zoomed or self.has_class("-small"), "-single")
-        self.resize_panes()
+        self.place_panes()
 
     def action_widen(self, cells: int) -> None:
         left, right = (self.query_one(f"#{name}").size.width for name in ("input", "loss"))
         if not self.has_class("-single"):
             self.app.remember(left=max(20, left + cells), right=max(24, right + cells))
-            self.resize_panes()
+            self.place_panes()
 
     def action_heighten(self, lines: int) -> None:
         if not self.has_class("-single"):
             self.app.remember(diff=max(6, self.diff.size.height + lines))
-            self.resize_panes()
+            self.place_panes()
 
     # Keys
 
@@ -327,7 +336,7 @@ class RunScreen(Screen[None]):
 
     def action_search(self) -> None:
         self._set_at("log")
-        self.call_after_refresh(self.log_box.open_search)
+        self.log_box.open_search()
 
     def action_next_hit(self) -> None:
         self.log_box.view.next_hit(1)
@@ -406,6 +415,5 @@ class RunScreen(Screen[None]):
     def open(self, folder: Path) -> None:
         """Show this run."""
         self.session.open(folder)
-        self.remove_class("-compares")
         self.go_to(self.log_box.view)
         self.tick()

@@ -1,0 +1,202 @@
+"""The app in a real pseudo-terminal: what it sends, and how it leaves the terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from terminals import Terminal
+
+pytestmark = pytest.mark.usefixtures("own_home")
+
+OPEN = "import sys; from tui.app import run; sys.exit(run())"
+
+
+def opening(folder: Path) -> str:
+    return f"import sys, pathlib; from tui.app import run; sys.exit(run(folder=pathlib.Path({str(folder)!r})))"
+
+
+BUSY = """
+import sys, threading, time, dataclasses, pathlib
+from engine.worker import Doing, State
+import tui.app
+class Busy:
+    '''A run that goes on for a second after it was seen, without a model.'''
+    def __init__(self, *_):
+        self.state = State(Doing.RUNNING)
+    def start(self): threading.Timer(float({seconds}), self.end).start()
+    def end(self):
+        pathlib.Path({mark!r}).write_text("ended by itself")
+        self.state = State(Doing.IDLE)
+    def shutdown(self, timeout=10.0):
+        return True
+tui.app.Worker = Busy
+code = tui.app.run()
+pathlib.Path({code!r}).write_text(str(code))
+import os; os._exit(code)
+"""
+
+
+def test_starts_draws_and_leaves_the_terminal_as_it_was() -> None:
+    with Terminal(OPEN) as terminal:
+        terminal.until("^q Quit")
+        assert "^r starts the demo run." in terminal.picture
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+        assert terminal.restored
+
+
+def test_draws_a_finished_run_and_answers_keys(finished: Path) -> None:
+    with Terminal(opening(finished)) as terminal:
+        terminal.until("RUN-COMPLETE")
+        terminal.until("1 of 40")
+        terminal.type("1")
+        terminal.until("v1")
+        terminal.type("]")
+        terminal.until(" 2 of 40")
+        terminal.type("?")
+        terminal.until("Run screen", 5)
+        terminal.type("\x1b")
+        terminal.until("following")
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+
+
+def test_a_tiny_window_gets_a_message_and_grows_into_the_app(finished: Path) -> None:
+    with Terminal(opening(finished), 20, 5) as terminal:
+        terminal.until("20x5 is too small")
+        terminal.until("^q quits")
+        terminal.resize(120, 40)
+        terminal.until("RUN-COMPLETE")
+        terminal.resize(1, 1)
+        terminal.read(0.5)
+        terminal.resize(80, 24)
+        terminal.until("4 Log")
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+        assert terminal.restored
+
+
+def test_sends_nothing_while_nothing_happens() -> None:
+    with Terminal(OPEN) as terminal:
+        terminal.until("^q Quit")
+        terminal.type("i")
+        terminal.until("Leave the field")
+        terminal.read(1.0)
+        assert terminal.read(2.0) == b""
+
+
+def test_stray_output_goes_to_a_log_and_not_to_the_screen(own_home: Path) -> None:
+    code = (
+        "import os, sys, threading, time\n"
+        "from tui.app import run\n"
+        "def noise():\n"
+        "    time.sleep(1.0)\n"
+        "    os.write(1, b'NOISE ONE'); os.write(2, b'NOISE TWO'); print('NOISE THREE', flush=True)\n"
+        "threading.Thread(target=noise, daemon=True).start()\n"
+        "code = run()\n"
+        "print('after')\n"
+        "sys.exit(code)\n"
+    )
+    with Terminal(code) as terminal:
+        terminal.until("^q Quit")
+        terminal.read(1.5)
+        assert "NOISE" not in terminal.picture
+        assert b"NOISE" not in terminal.sent
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+        assert b"after" in terminal.sent
+    log = (own_home / "cache" / "app.log").read_text()
+    assert "NOISE ONE" in log
+    assert "NOISE TWO" in log
+
+
+def test_sigterm_restores_the_terminal(tmp_path: Path) -> None:
+    with Terminal(OPEN) as terminal:
+        terminal.until("^q Quit")
+        terminal.signal(signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM
+        assert terminal.restored
+
+
+def test_sigterm_ends_a_run_within_seconds_and_restores_the_terminal(tmp_path: Path) -> None:
+    code = BUSY.format(seconds=60, mark=str(tmp_path / "mark"), code=str(tmp_path / "code"))
+    with Terminal(code) as terminal:
+        terminal.until("p Pause")
+        terminal.signal(signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM
+        assert terminal.restored
+        assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("how", ["signal", "closed"])
+def test_a_run_outlives_its_terminal(tmp_path: Path, how: str) -> None:
+    mark, code_file = tmp_path / "mark", tmp_path / "code"
+    with Terminal(BUSY.format(seconds=3, mark=str(mark), code=str(code_file))) as terminal:
+        terminal.until("p Pause")
+        if how == "signal":
+            terminal.signal(signal.SIGHUP)
+        else:
+            terminal.hang_up()
+        assert terminal.wait() == 0
+    assert mark.read_text() == "ended by itself"
+    assert code_file.read_text() == "0"
+
+
+def test_a_lost_terminal_does_not_make_the_process_spin(tmp_path: Path) -> None:
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + BUSY.format(
+        seconds=30, mark=str(tmp_path / "mark"), code=str(tmp_path / "code")
+    )
+    with Terminal(code) as terminal:
+        terminal.until("p Pause")
+        terminal.hang_up()
+        time.sleep(2.5)
+        before = used(terminal.process)
+        time.sleep(1.5)
+        assert used(terminal.process) - before < 0.3
+
+
+def used(process: int) -> float:
+    """Seconds of processor time."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_suspend_and_continue_brings_the_picture_back() -> None:
+    with Terminal(OPEN) as terminal:
+        terminal.until("^q Quit")
+        terminal.type("\x1a")
+        stopped = [False]
+
+        def is_stopped() -> bool:
+            stopped[0] = Path(f"/proc/{terminal.process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+            return stopped[0]
+
+        terminal.until(is_stopped)
+        assert terminal.sent.rfind(b"?1049l") > terminal.sent.rfind(b"?1049h")
+        terminal.signal(signal.SIGCONT)
+        terminal.until(lambda: terminal.sent.rfind(b"?1049h") > terminal.sent.rfind(b"?1049l"))
+        terminal.until("^q Quit")
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+
+
+def test_letters_in_the_field_reach_it_as_they_are() -> None:
+    with Terminal(OPEN) as terminal:
+        terminal.until("^q Quit")
+        terminal.type("i")
+        terminal.until("Leave the field")
+        terminal.type("quiet 日本 é")
+        terminal.until("quiet 日")
+
+
+def test_works_without_colours(finished: Path) -> None:
+    with Terminal(opening(finished), NO_COLOR="1", COLORTERM="") as terminal:
+        terminal.until("1 of 40")
+        terminal.until("Here are some")
+        cells = [cell for line in terminal.screen.buffer.values() for cell in line.values()]
+        assert any(cell.strikethrough for cell in cells)
+        assert any(cell.underscore for cell in cells)
