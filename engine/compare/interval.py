@@ -2,7 +2,8 @@
 
 Why not one of them alone (simulated, n 20 to 200, 60 % ties): Student's t covers 86 to 94 % where the differences are
 skewed, bootstrap-t 89 to 93 % where they are symmetric with heavy tails, the percentile bootstrap less than either.
-The hull of both covers 93 to 97 %, and is 2 to 7 % wider than t. Plain Python.
+The hull of both covers 94 to 98 % from n 40 on and 93 to 99 % at n 20, and is 2 to 7 % wider than t from n 40 on
+(a quarter wider where all changes go one way). Plain Python.
 """
 
 from __future__ import annotations
