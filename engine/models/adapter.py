@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,8 @@ class LoraPair:
         a: [rank, in], peft's `lora_A.weight`.
         b: [out, rank], peft's `lora_B.weight`.
         scale: peft's `lora_alpha / r` (or `lora_alpha / sqrt(r)` with rslora).
+        drop: while training with dropout: gives the factors (0, or 1 / the share that is kept) that the input is
+            multiplied by before `a`; one call serves all projections that share their input.
 
     `a` and `b` may have another dtype than the decoder (fp32 masters over bf16 weights): they are cast where they are
     used, and their gradients come back in their own dtype.
@@ -24,6 +26,7 @@ class LoraPair:
     a: torch.Tensor
     b: torch.Tensor
     scale: float
+    drop: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def delta(self) -> torch.Tensor:
         """The change itself, fp32 [out, in]."""

@@ -233,13 +233,15 @@ class _LoraLinear(torch.autograd.Function):
         if not pairs:
             return y
         a = torch.cat([t.to(x.dtype) for t in flat[0::2]]) if len(flat) > 2 else flat[0].to(x.dtype)
-        h = x @ a.t()
+        drop = pairs[0][2].drop
+        kept = None if drop is None else drop(x)
+        h = (x if kept is None else x * kept) @ a.t()
         bs = [t.to(x.dtype) for t in flat[1::2]]
         row = 0
         for (start, stop, scale, rank), b in zip(ctx.ranges, bs, strict=True):
             y[:, start:stop].addmm_(h[:, row : row + rank], b.t(), alpha=scale)
             row += rank
-        ctx.save_for_backward(x, h, a, *bs)
+        ctx.save_for_backward(x, kept, h, a, *bs)
         ctx.dtypes = [t.dtype for t in flat]
         return y
 
@@ -251,7 +253,7 @@ class _LoraLinear(torch.autograd.Function):
         through = grad if ctx.plus else None
         if not ctx.ranges:
             return None, None, linear.backward_product(grad) if ctx.needs_input_grad[2] else None, through
-        x, h, a, *bs = ctx.saved_tensors
+        x, kept, h, a, *bs = ctx.saved_tensors
         dh = torch.empty_like(h)
         row = 0
         changes: list[Tensor] = []
@@ -260,12 +262,15 @@ class _LoraLinear(torch.autograd.Function):
             torch.mul(part @ b, scale, out=dh[:, row : row + rank])
             changes.append((part.t() @ h[:, row : row + rank]).mul_(scale))
             row += rank
-        da = dh.t() @ x
+        da = dh.t() @ (x if kept is None else x * kept)
         flat: list[Tensor] = []
         row = 0
         for (_, _, _, rank), db in zip(ctx.ranges, changes, strict=True):
             flat += [da[row : row + rank], db]
             row += rank
         flat = [tensor.to(dtype) for tensor, dtype in zip(flat, ctx.dtypes, strict=True)]
-        dx = linear.backward_product(grad, dh @ a) if ctx.needs_input_grad[2] else None
+        dx = None
+        if ctx.needs_input_grad[2]:
+            low = dh @ a
+            dx = linear.backward_product(grad, low if kept is None else low.mul_(kept))
         return None, None, dx, through, *flat

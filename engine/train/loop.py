@@ -72,7 +72,8 @@ def train(
     model = fingerprint(decoder, start)
     goal = objective or objective_for(config, store=references, model=model)
     goal.check([*rows, *validation])
-    lora = Lora(select(decoder.adaptable(), config.targets), config.rank, config.alpha, decoder.device)
+    modules = select(decoder.adaptable(), config.targets)
+    lora = Lora(modules, config.rank, config.alpha, config.dropout, decoder.device)
     lora.initialise(config.seed)
     if start is not None:
         lora.load(start)
@@ -80,7 +81,7 @@ def train(
         config=config,
         goal=goal,
         lora=lora,
-        policy=Policy(decoder, lora.adapter()),
+        decoder=decoder,
         optimizer=Optimizer(lora, config),
         sampler=Sampler([row.tokens for row in rows], config.batch_size, config.seed),
         rows=rows,
@@ -135,7 +136,7 @@ class _Run:
     config: TrainConfig
     goal: Objective
     lora: Lora
-    policy: Policy
+    decoder: Decoder
     optimizer: Optimizer
     sampler: Sampler
     rows: Sequence[Row]
@@ -195,7 +196,7 @@ class _Run:
 
     def _step(self, rows: Sequence[Row]) -> Step:
         begun = time.perf_counter()
-        self.lora.zero_grad()
+        self.lora.begin_step(self.config.seed, self.at.step, self.processes.index)
         found = self._measure(rows, learn=True)
         grad = self.lora.flat.grad
         assert grad is not None
@@ -212,13 +213,14 @@ class _Run:
         """Loss and metrics of rows that all processes share; with `learn` their gradients, not yet summed."""
         total = self.goal.total(rows)
         mine = training_rows.share(rows, self.processes.index, self.processes.count)
-        device = self.policy.decoder.device
+        device = self.decoder.device
+        policy = Policy(self.decoder, self.lora.adapter(learning=learn))
         # One float64 row: loss, tokens and every metric, so that one exchange between processes is enough.
         held = torch.zeros(2 + len(self.goal.metrics), dtype=torch.float64, device=device)
         for part in training_rows.split(mine, self.config.micro_tokens) if mine else ():
             self.processes.check_micro(self.control)
             with torch.set_grad_enabled(learn):
-                micro = self.goal.micro(self.policy, part, total)
+                micro = self.goal.micro(policy, part, total)
             if learn:
                 self.processes.backward(micro.loss)
             sums = [micro.loss.detach(), *(micro.sums[name] for name in self.goal.metrics)]

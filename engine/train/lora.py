@@ -46,7 +46,7 @@ class Lora:
 
     Args:
         shapes: the modules that get one: full name -> (out features, in features), as `Decoder.adaptable()` gives them.
-        rank, alpha: as in `TrainConfig`.
+        rank, alpha, dropout: as in `TrainConfig`.
         device: where the values live.
 
     Attributes:
@@ -55,7 +55,12 @@ class Lora:
     """
 
     def __init__(
-        self, shapes: Mapping[str, tuple[int, int]], rank: int, alpha: float, device: torch.device | str = "cpu"
+        self,
+        shapes: Mapping[str, tuple[int, int]],
+        rank: int,
+        alpha: float,
+        dropout: float = 0.0,
+        device: torch.device | str = "cpu",
     ) -> None:
         if not shapes:
             raise InputError(
@@ -64,6 +69,8 @@ class Lora:
                 next_step=f'Use "{ALL_LINEAR}", or the names of the model\'s own modules.',
             )
         self.rank, self.alpha = rank, alpha
+        self._dropout = dropout
+        self._chance = torch.Generator(device)
         self._spots: list[Spot] = []
         size = 0
         for name, (out, inner) in shapes.items():
@@ -103,14 +110,27 @@ class Lora:
                 bound = 1 / math.sqrt(spot.shape[1])
                 leaf.copy_(torch.empty(spot.shape).uniform_(-bound, bound, generator=source))
 
-    def adapter(self) -> Adapter:
-        """The live adapter: its tensors share memory with `flat`, require gradients and write them into `flat.grad`."""
+    def adapter(self, *, learning: bool = False) -> Adapter:
+        """The live adapter: its tensors share memory with `flat`, require gradients and write them into `flat.grad`.
+        Only with `learning` is there dropout."""
+        drop = self._keep if learning and self._dropout else None
         return Adapter(
             {
-                name: LoraPair(self._leaves[f"{name}.lora_A"], self._leaves[f"{name}.lora_B"], self.scale)
+                name: LoraPair(self._leaves[f"{name}.lora_A"], self._leaves[f"{name}.lora_B"], self.scale, drop)
                 for name in self._names
             }
         )
+
+    def begin_step(self, seed: int, step: int, process: int) -> None:
+        """Empty the gradients, and let this step's dropout depend on these numbers only: nothing of it has to be kept
+        for a resume."""
+        assert self.flat.grad is not None
+        self.flat.grad.zero_()
+        self._chance.manual_seed((seed * 1_000_003 + step) * 1_009 + process)
+
+    def _keep(self, x: Tensor) -> Tensor:
+        kept = torch.empty_like(x).bernoulli_(1 - self._dropout, generator=self._chance)
+        return kept.mul_(1 / (1 - self._dropout))
 
     def frozen(self) -> Adapter:
         """A copy of the present values that no longer changes and requires no gradients."""
@@ -118,10 +138,6 @@ class Lora:
         return Adapter(
             {name: LoraPair(p.a.detach().clone(), p.b.detach().clone(), p.scale) for name, p in pairs.items()}
         )
-
-    def zero_grad(self) -> None:
-        assert self.flat.grad is not None
-        self.flat.grad.zero_()
 
     def load(self, adapter: Adapter) -> None:
         """Take over values, such as those that an earlier training stage ended with.

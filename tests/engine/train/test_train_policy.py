@@ -1,0 +1,85 @@
+"""The decoder with an adapter gives the log-probabilities and gradients that transformers and peft give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from torch.nn import functional
+from training_aid import Twin, learned, pair_rows, sft_rows
+
+from engine.train import lora
+from engine.train.policy import Completions, Policy, fingerprint
+
+FAMILIES = ["llama", "qwen2", "gemma", "phi", "gpt2"]
+
+
+def _logps(model: torch.nn.Module, prompt: Sequence[int], completion: Sequence[int]) -> torch.Tensor:
+    logits = model(torch.tensor([[*prompt, *completion]])).logits[0, len(prompt) - 1 : -1]
+    return functional.log_softmax(logits.float(), -1).gather(1, torch.tensor(completion)[:, None]).squeeze(1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_completions_score_as_under_peft_and_so_do_the_gradients(
+    family: str, twin: Callable[..., Twin], tmp_path: Path
+) -> None:
+    pair, folder = twin(family), tmp_path / "adapter"
+    adapter = learned(pair.decoder)
+    rows = sft_rows(5)
+    lora.save(adapter.adapter(), folder, base_model=str(pair.folder), family=family)
+    peer = peft.PeftModel.from_pretrained(pair.reference(), folder, is_trainable=True)
+    wanted = torch.cat([_logps(peer, row.prompt, row.completion) for row in rows])
+    factors = torch.linspace(-1, 1, len(wanted))
+    (wanted * factors).sum().backward()
+    policy = Policy(pair.decoder, adapter.adapter())
+    found = policy.score([Completions(row.prompt, (row.completion,)) for row in rows])
+    adapter.begin_step(0, 0, 0)
+    (found.logps * factors).sum().backward()
+    torch.testing.assert_close(found.logps, wanted, atol=1e-4, rtol=1e-4)
+    values = dict(peer.named_parameters())
+    for name, mine in adapter.adapter().pairs.items():
+        for matrix, leaf in (("lora_A", mine.a), ("lora_B", mine.b)):
+            theirs = values[f"base_model.model.{name}.{matrix}.default.weight"].grad
+            torch.testing.assert_close(leaf.grad, theirs, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_shared_prompt_changes_neither_values_nor_gradients(family: str, twin: Callable[..., Twin]) -> None:
+    pair = twin(family)
+    adapter = learned(pair.decoder)
+    policy = Policy(pair.decoder, adapter.adapter())
+    rows = pair_rows(6)
+    together = policy.score([Completions(row.prompt, (row.chosen, row.rejected)) for row in rows])
+    factors = torch.linspace(-1, 1, len(together.logps))
+    adapter.begin_step(0, 0, 0)
+    (together.logps * factors).sum().backward()
+    assert adapter.flat.grad is not None
+    grad = adapter.flat.grad.clone()
+    apart = policy.score([Completions(row.prompt, (c,)) for row in rows for c in (row.chosen, row.rejected)])
+    adapter.begin_step(0, 0, 0)
+    (apart.logps * factors).sum().backward()
+    torch.testing.assert_close(together.logps, apart.logps, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(grad, adapter.flat.grad, atol=1e-4, rtol=1e-3)
+
+
+def test_a_shared_prompt_works_for_long_pairs_and_one_token_answers(twin: Callable[..., Twin]) -> None:
+    pair = twin("llama", max_position_embeddings=2048)
+    policy = Policy(pair.decoder, learned(pair.decoder).adapter())
+    source = torch.Generator().manual_seed(0)
+    draw = lambda count: tuple(torch.randint(3, 250, (count,), generator=source).tolist())  # noqa: E731
+    rows = [(draw(5), draw(1), draw(4)), (draw(200), draw(300), draw(250)), (draw(7), draw(3), draw(1))]
+    together = policy.score([Completions(prompt, (one, two)) for prompt, one, two in rows])
+    apart = policy.score([Completions(prompt, (c,)) for prompt, one, two in rows for c in (one, two)])
+    torch.testing.assert_close(together.logps, apart.logps, atol=1e-4, rtol=1e-4)
+    together.logps.sum().backward()
+
+
+def test_the_fingerprint_knows_models_and_adapters_apart(twin: Callable[..., Twin]) -> None:
+    one, other = twin("llama").decoder, twin("llama", num_key_value_heads=4).decoder
+    adapter = learned(one).adapter()
+    found = {fingerprint(one), fingerprint(other), fingerprint(one, adapter), fingerprint(one.merged(adapter))}
+    assert len(found) == 4
+    assert fingerprint(one) == fingerprint(twin("llama").decoder)
