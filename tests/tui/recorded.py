@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engine.compare.exact import mcnemar
+from engine.compare.health import compare_health
+from engine.compare.rule import Evidence, decide
+from engine.compare.stats import compare_principles, compare_scores
 from engine.journal.event import ALL, KEY, SUMMARY
 from engine.journal.writer import JournalWriter
+from engine.judge.verdict import PRINCIPLES
 from engine.prompts import load_builtin
 from engine.settings import preset, to_json
 
@@ -204,23 +210,50 @@ class Recorder:
             )
 
     def end(self) -> None:
-        result = {
-            "verdict": "confirmed",
-            "base": 0.84,
-            "trained": 0.49,
-            "difference": -0.35,
-            "low": -0.53,
-            "high": -0.29,
-            "n": 40,
+        summary = self.summary()
+        self("COMPARISON-SUMMARY", SUMMARY, "not confirmed · score 1.78 → 0.22", data={"result": summary})
+        pairs = {"examples": 20, "kept": 16, "dropped": 4, "reasons": {"the revision is no better": 4}}
+        report = {
+            "version": 1,
+            "run": self.folder.name,
+            "seconds": 372.4,
+            "constitution": {"name": "default", "principles": list(PRINCIPLES)},
+            "models": {"generator": "smollm2-135m-instruct", "critic": "smollm2-135m-instruct"},
+            "judge": {"name": "rules+smollm2-135m-instruct", "accuracy": ""},
+            "pairs": pairs,
+            "summary": summary,
+            "config": self.config,
+            "prompts": [],
         }
-        self("COMPARISON-SUMMARY", SUMMARY, "score 0.84 → 0.49", data={"result": result})
-        self(
-            "RUN-COMPLETE",
-            SUMMARY,
-            "16 pairs · 4 dropped · 6:12",
-            data={"seconds": 372.0, "report": "report.json", "pairs": 16, "dropped": 4, "summary": result},
+        (self.folder / "report.json").write_text(json.dumps(report))
+        data = {"seconds": 372.4, "report": "report.json", "pairs": pairs, "outcome": summary["outcome"]}
+        self("RUN-COMPLETE", SUMMARY, "not confirmed · 16 pairs kept, 4 dropped · 372 s", data=data)
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of the comparison, by the engine's own statistics."""
+        worse = [number % 9 == 0 for number in range(1, self.heldout + 1)]
+        base, trained = [0.0 if w else 2.0 for w in worse], [2.0 if w else 0.0 for w in worse]
+        score = compare_scores(base, trained, largest=4.0)
+        violations = mcnemar([bool(b) for b in base], [bool(t) for t in trained])
+        principles = compare_principles(
+            {
+                "harm_prevention": ([0.02] * len(base), [0.02] * len(base)),
+                "autonomy_respect": ([b * 0.45 for b in base], [t * 0.45 for t in trained]),
+            }
         )
-        (self.folder / "report.json").write_text(json.dumps({"summary": result, "comparisons": []}))
+        health = compare_health([TRAINED if w else BASE for w in worse], [BASE if w else TRAINED for w in worse])
+        decision = decide(Evidence(score=score, violations=violations, health=health, held_out=True))
+        return {
+            "outcome": decision.outcome,
+            "scope": decision.scope,
+            "conditions": [dataclasses.asdict(condition) for condition in decision.conditions],
+            "most": 4.0,
+            "score": dataclasses.asdict(score),
+            "violations": dataclasses.asdict(violations),
+            "principles": [dataclasses.asdict(principle) for principle in principles],
+            "benign": [],
+            "health": dataclasses.asdict(health),
+        }
 
     def all(self) -> Path:
         """A whole run."""

@@ -20,10 +20,13 @@ _STYLES = {
     "strong": "bold",
     "text": "",
     "dim": "$rd-dim",
-    "accent": "bold $rd-accent",
     "good": "$rd-good",
     "bad": "$rd-bad",
     "warn": "$rd-warn",
+    "good strong": "bold $rd-good",
+    "bad strong": "bold $rd-bad",
+    "warn strong": "bold $rd-warn",
+    "text strong": "bold",
 }
 
 
