@@ -43,10 +43,11 @@ class JournalReader:
     such bytes there are. They are read again by the next call, because a writer that ran out of space takes them back.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, chunk: int = _CHUNK) -> None:
         # The folder may not be there yet, so its absence says nothing.
         self.path = path if path.suffix == ".jsonl" or path.is_file() else path / JOURNAL
         self.damage: list[Damage] = []
+        self._chunk = chunk  # bytes read at a time: with a `limit` they bound the work of one `poll`
         self._offset = 0  # always the beginning of a line
         self._pending = 0
         self._at_end = (-1, -1)  # size and time of change of a file that was read to its end
@@ -79,7 +80,7 @@ class JournalReader:
                 rest: list[bytes] = []
                 self._pending = 0
                 while limit is None or len(events) < limit:
-                    chunk = file.read(_CHUNK)
+                    chunk = file.read(self._chunk)
                     if not chunk:
                         self._at_end = (status.st_size, status.st_mtime_ns)
                         break
