@@ -13,6 +13,9 @@ from engine.errors import StorageError
 from engine.journal.event import Event
 from engine.journal.reader import JournalReader
 
+_CHUNK = 64 << 10
+"""Bytes that are read and decoded before the clock is looked at: some 3 ms of work."""
+
 
 @dataclass(frozen=True)
 class News:
@@ -28,7 +31,7 @@ class PlacedReader(JournalReader):
     """A reader that also notes where each event's line stands."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        super().__init__(path, chunk=_CHUNK)
         self.places: list[tuple[int, int]] = []
 
     def _line(self, line: bytes, events: list[Event]) -> None:

@@ -169,14 +169,12 @@ def test_suspend_and_continue_brings_the_picture_back() -> None:
     with Terminal(OPEN) as terminal:
         terminal.until("^q Quit")
         terminal.type("\x1a")
-        stopped = [False]
 
         def is_stopped() -> bool:
-            stopped[0] = Path(f"/proc/{terminal.process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-            return stopped[0]
+            return Path(f"/proc/{terminal.process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
         terminal.until(is_stopped)
-        assert terminal.sent.rfind(b"?1049l") > terminal.sent.rfind(b"?1049h")
+        terminal.until(lambda: terminal.sent.rfind(b"?1049l") > terminal.sent.rfind(b"?1049h"))
         terminal.signal(signal.SIGCONT)
         terminal.until(lambda: terminal.sent.rfind(b"?1049h") > terminal.sent.rfind(b"?1049l"))
         terminal.until("^q Quit")

@@ -109,7 +109,7 @@ class LossPane(Vertical, can_focus=True):
         plot.xaxes(True, False)
         plot.yaxes(True, False)
         columns = max(4, width - 8)
-        for series, color in ((state.valid, "good"), (state.loss, "accent")):
+        for series, color in ((state.valid, "soft"), (state.loss, "accent")):
             if series.count:
                 xs, ys = series.columns(columns, first, last)
                 plot.plot(xs, ys, color=colors[color], marker="braille")
@@ -124,14 +124,15 @@ class LossPane(Vertical, can_focus=True):
         if loss.latest is None:
             label(self, "Loss", "")
             return
-        title = f"Loss · train {loss.latest:.2f}"
+        # The curves' colours stand in the border, where their numbers are.
+        title = Content.assemble("Loss · ", (f"train {loss.latest:.2f}", "$rd-accent"))
         if valid.latest is not None:
-            title += f" · valid {valid.latest:.2f}"
+            title = Content.assemble(title, " · ", (f"valid {valid.latest:.2f}", "$rd-soft"))
         steps = f" of {self._state.steps:,}" if self._state.steps else ""
         label(self, title, f"step {loss.latest_step:,.0f}{steps}")
 
 
-_COLORS = ("background", "dim", "accent", "good", "border")
+_COLORS = ("background", "dim", "accent", "soft")
 
 
 def _range(state: RunState) -> tuple[float, float]:
