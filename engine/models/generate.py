@@ -197,7 +197,7 @@ class _Batch:
                 yield from self._step()
 
     def _tight(self, queue: Sequence[_Row]) -> bool:
-        return max(row.need for row in queue) * min(self._most, len(queue)) > self._tokens
+        return max((row.need for row in queue), default=0) * min(self._most, len(queue)) > self._tokens
 
     def _admit(self) -> list[_Row]:
         """Rows that enter with this step: all after the same prefix, together no more prompt tokens than may ride."""
