@@ -100,7 +100,7 @@ def test_merged_weights_answer_as_the_adapter_does(case: str) -> None:
 def test_an_adapter_for_another_model_is_refused() -> None:
     decoder = families.from_transformers(random_model("gpt2"))
     other = random_adapter(families.from_transformers(random_model("llama")))
-    with pytest.raises(ValueError, match="modules that the model has not: .*layers"):
+    with pytest.raises(ValueError, match=r"modules that the model has not: .*layers"):
         decoder.merged(other)
 
 

@@ -77,7 +77,7 @@ def test_the_transformers_model_gives_its_memory_up() -> None:
 
 def test_an_unknown_family_is_refused_with_the_names_of_those_that_work() -> None:
     config = AutoConfig.for_model("bloom")
-    with pytest.raises(ModelError, match="'bloom' are not supported.*llama, mistral, qwen2"):
+    with pytest.raises(ModelError, match=r"'bloom' are not supported.*llama, mistral, qwen2"):
         families.check_config(config)
 
 

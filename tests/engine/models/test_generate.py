@@ -226,10 +226,10 @@ def test_completions_come_as_they_end() -> None:
 
 def test_shared_beginnings_are_found_in_families() -> None:
     first, second = [1] * 50, [1] * 20 + [2] * 80
-    sequences = [first + [100 + i] for i in range(8)] + [second + [200 + i, 5] for i in range(9)] + [[3, 4], [9] * 30]
+    sequences = [[*first, 100 + i] for i in range(8)] + [[*second, 200 + i, 5] for i in range(9)] + [[3, 4], [9] * 30]
     groups = {shared.members: shared.length for shared in find_shared(sequences)}
     assert sorted(i for members in groups for i in members) == list(range(19))
-    assert {length for length in groups.values()} == {50, 100, 0}
+    assert set(groups.values()) == {50, 100, 0}
     assert groups[(17, 18)] == 0
 
 

@@ -23,7 +23,7 @@ def texts() -> tuple[list[list[int]], list[list[int]]]:
     """Prompts, some of them alike or the same, and completions, one of them empty."""
     shared, *own = random_sequences((40, 1, 5, 9, 3, 6))
     prompts = [*(shared + tokens for tokens in own), own[2], shared, shared]
-    return prompts, random_sequences((4, 1, 30, 7, 70, 2, 5, 8))[: len(prompts) - 1] + [[]]
+    return prompts, [*random_sequences((4, 1, 30, 7, 70, 2, 5, 8))[: len(prompts) - 1], []]
 
 
 @pytest.fixture(params=CASES)
@@ -63,7 +63,7 @@ def test_hidden_states_are_those_of_transformers(twins: tuple[Any, Decoder], poo
 
 def test_the_mean_goes_over_all_tokens_where_no_start_is_given() -> None:
     decoder = families.from_transformers(random_model("llama"))
-    sequences = [s + [5] for s in [random_sequences((30,))[0]] * 3]
+    sequences = [[*s, 5] for s in [random_sequences((30,))[0]] * 3]
     whole = hidden_states(decoder, sequences, [2], Control(), pooling="mean")
     started = hidden_states(decoder, sequences, [2], Control(), pooling="mean", starts=[0, 0, 0])
     torch.testing.assert_close(whole, started)
@@ -84,7 +84,7 @@ def test_an_adapter_counts_for_the_shared_beginning_too() -> None:
 
 def test_texts_that_cannot_be_scored_are_named() -> None:
     decoder = families.from_transformers(random_model("gpt2"))
-    with pytest.raises(InputError, match="text 2: a text to be scored has 1,030 tokens; .* holds 1,024"):
+    with pytest.raises(InputError, match=r"text 2: a text to be scored has 1,030 tokens; .* holds 1,024"):
         logprobs(decoder, [[1, 2], [3] * 1000], [[4], [5] * 30], Control())
     with pytest.raises(InputError, match="text 1: a text to be scored is empty"):
         logprobs(decoder, [[]], [[4]], Control())
