@@ -15,8 +15,20 @@ from engine.models.shape import Shape
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-PROCESS = 420_000_000
-"""Bytes that Python, torch and transformers hold before any model (measured: 380 to 450 MB)."""
+PROCESS = 440_000_000
+"""Bytes that Python, torch and transformers hold before any model."""
+
+_TOKENIZER = 1_700
+"""Bytes that a tokenizer takes for each token that it knows (measured: 49,152 tokens, 84 MB)."""
+
+_KERNELS = 90_000_000
+"""Bytes that oneDNN and the threads keep for themselves once a model has run: compiled kernels, scratch memory."""
+
+LOGIT_ROWS = 128
+"""Rows of logits that scoring and training hold at a time (`engine.train.losses.CHUNK`)."""
+
+PREFILL_TOKENS = 512
+"""Most tokens of prompts that go through the model in one pass of generation."""
 
 _SPARE = 0.03
 """Part of the free memory that is left alone, for what other processes do meanwhile."""
@@ -27,7 +39,7 @@ class Need:
     """Memory of one piece of work, in bytes, beyond what the bare process holds.
 
     Args:
-        weights: of the model, as the decoder keeps them.
+        weights: of the model, as the decoder keeps them, and its tokenizer.
         cache: keys and values while texts are written.
         work: what the largest step holds for a moment: activations, logits.
         training: adapter, gradients, optimizer and what the backward pass keeps.
@@ -41,6 +53,11 @@ class Need:
     @property
     def total(self) -> int:
         return self.weights + self.cache + self.work + self.training
+
+    @property
+    def beyond_loaded(self) -> int:
+        """What is still to be taken once the model is loaded."""
+        return self.total - self.weights
 
     @property
     def peak_rss(self) -> int:
@@ -64,15 +81,17 @@ class Fit:
 
 
 def weights(shape: Shape, dtype: str, device: str = "cpu") -> int:
-    """Bytes of the weights as the decoder keeps them: on a CPU a tied output matrix is stored apart, since it is
-    packed for the matrix product and the embedding is not."""
+    """Bytes of the weights as the decoder keeps them, and of the tokenizer. On a CPU a tied output matrix is stored
+    apart, since it is packed for the matrix product and the embedding is not."""
     packed = device == "cpu" and dtype in ("float32", "bfloat16") and shape.tied
-    return (shape.parameters + (shape.vocab * shape.hidden if packed else 0)) * BYTES[dtype]
+    numbers = shape.parameters + (shape.vocab * shape.hidden if packed else 0)
+    return numbers * BYTES[dtype] + (shape.vocab * _TOKENIZER if device == "cpu" else 0)
 
 
 def load(shape: Shape, dtype: str, device: str = "cpu") -> Need:
-    """Loading: the weights, and the largest part twice for the moment in which it is rearranged."""
-    largest = max(shape.vocab * shape.hidden, 2 * shape.hidden * shape.inner)
+    """Loading: the weights, and the largest matrix twice for the moment in which it is rearranged. (A tied output
+    matrix stays twice, which `weights` counts.)"""
+    largest = 2 * shape.hidden * shape.inner if shape.tied else shape.vocab * shape.hidden
     return Need(weights(shape, dtype, device), work=largest * BYTES[dtype])
 
 
@@ -83,40 +102,45 @@ def generate(shape: Shape, dtype: str, rows: int, tokens: int, device: str = "cp
     # Logits in the model's format, in float32, and a copy for the choice of a token.
     logits = rows * shape.vocab * (size + 8)
     prefill = min(rows * tokens, PREFILL_TOKENS) * _per_token(shape) * size
-    return Need(weights(shape, dtype, device), cache=cache, work=logits + prefill)
-
-
-PREFILL_TOKENS = 4_096
-"""Most tokens of prompts that go through the model in one pass."""
-
-LOGIT_ROWS = 1_024
-"""Most rows of logits that scoring and training hold at a time."""
+    # Attention in half precision copies one layer's keys and values to float32, more than once.
+    copies = 0 if dtype == "float32" else 5 * cache // shape.layers
+    return Need(weights(shape, dtype, device), cache=cache, work=logits + prefill + copies + _KERNELS)
 
 
 def score(shape: Shape, dtype: str, tokens: int, device: str = "cpu") -> Need:
     """Scoring completions, or reading hidden states, in batches of `tokens` tokens."""
-    size = BYTES[dtype]
-    work = tokens * _per_token(shape) * size + min(tokens, LOGIT_ROWS) * shape.vocab * (size + 4)
+    work = tokens * _per_token(shape) * BYTES[dtype] + _logits(shape, dtype, tokens) + _KERNELS
     return Need(weights(shape, dtype, device), work=work)
 
 
 def train_lora(shape: Shape, dtype: str, tokens: int, rank: int = 16, device: str = "cpu") -> Need:
     """LoRA on all linear layers, with `tokens` tokens a micro-batch."""
     size = BYTES[dtype]
-    adapter = lora_parameters(shape, rank)
-    # fp32: values, gradients, two moments; and the transposed copy of the weights that the backward product reads.
-    kept = 16 * adapter + (shape.parameters - shape.vocab * shape.hidden) * size
+    # float32 values, gradients and two moments; and a transposed copy of the weights for the backward pass.
+    kept = 16 * lora_parameters(shape, rank) + (shape.parameters - _embedding_only(shape)) * size
     activations = tokens * shape.layers * _kept_per_token(shape) * size
-    logits = min(tokens, LOGIT_ROWS) * shape.vocab * (size + 8)
-    return Need(weights(shape, dtype, device), training=kept + activations, work=logits)
+    work = _logits(shape, dtype, tokens) + _KERNELS
+    return Need(weights(shape, dtype, device), work=work, training=kept + activations)
 
 
 def lora_parameters(shape: Shape, rank: int) -> int:
     """Numbers of an adapter on all linear layers."""
     h, q, kv, i = shape.hidden, shape.heads * shape.head_size, shape.kv_heads * shape.head_size, shape.inner
     attention = (h + 3 * h) + 2 * h if shape.family == "gpt2" else (h + q) + 2 * (h + kv) + (q + h)
-    feed_forward = (2 if shape.family in ("gpt2", "phi") else 3) * (h + i)
-    return shape.layers * rank * (attention + feed_forward)
+    return shape.layers * rank * (attention + (3 if _gated(shape) else 2) * (h + i))
+
+
+def _gated(shape: Shape) -> bool:
+    return shape.family not in ("gpt2", "phi")
+
+
+def _embedding_only(shape: Shape) -> int:
+    """Weights that no matrix product reads: an embedding that is not the output matrix too."""
+    return 0 if shape.tied else shape.vocab * shape.hidden
+
+
+def _logits(shape: Shape, dtype: str, tokens: int) -> int:
+    return min(tokens, LOGIT_ROWS) * shape.vocab * (BYTES[dtype] + 8)
 
 
 def _per_token(shape: Shape) -> int:
@@ -125,8 +149,10 @@ def _per_token(shape: Shape) -> int:
 
 
 def _kept_per_token(shape: Shape) -> int:
-    """Numbers of one token and layer that the backward pass comes back to."""
-    return 5 * shape.hidden + 3 * shape.heads * shape.head_size + 2 * shape.kv_heads * shape.head_size + 4 * shape.inner
+    """Numbers of one token and layer that the backward pass comes back to (measured family by family)."""
+    inner = {"gemma": 6.5, "gpt2": 3.0, "phi": 3.0}.get(shape.family, 4.6)
+    attention = 3 * shape.heads * shape.head_size + 2 * shape.kv_heads * shape.head_size
+    return 5 * shape.hidden + attention + int(inner * shape.inner)
 
 
 def cache_bytes(device: str = "cpu") -> int:

@@ -69,16 +69,20 @@ def fetch(source: Source, progress: Progress) -> Path:
 
 
 def _cached(source: Source) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    """The model's folder in the hub's cache, if a whole model is there. (`snapshot_download` would also want the files
+    that were left out on purpose.)"""
+    from huggingface_hub import try_to_load_from_cache
 
     try:
-        found = Path(snapshot_download(source.repo, revision=source.revision or None, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, ValueError):
+        config = try_to_load_from_cache(source.repo, "config.json", revision=source.revision or None)
+    except (OSError, ValueError):
         return None
-    # A download that was broken off leaves a folder without its weights.
-    complete = (found / "config.json").exists() and any(found.glob("*.safetensors"))
-    return found if complete and _shards_present(found) else None
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    # A download that was broken off leaves a folder without all its shards, or without a tokenizer.
+    tokenizer = any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
+    return folder if tokenizer and _shards_present(folder) else None
 
 
 def _shards_present(folder: Path) -> bool:
