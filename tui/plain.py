@@ -120,7 +120,7 @@ class PlainDisplay:
     def _part(self, part: Part, width: int) -> Iterator[str]:
         label = " " * (_TEXT_INDENT - 2) + part.label + ":"
         yield output.paint(label, "dim") if self._colour else label
-        text = untab(part.text)
+        text = untab(part.text).rstrip()
         for start, end in wrap(text, width - _TEXT_INDENT):
             yield (" " * _TEXT_INDENT + text[start:end]).rstrip()
 

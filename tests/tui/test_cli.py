@@ -309,6 +309,13 @@ def test_a_file_in_place_of_the_folder_of_runs_is_a_storage_error(redraft_home: 
         assert str(redraft_home / "data") in done.stderr
 
 
+def test_without_a_terminal_and_a_command_the_demo_run_is_performed(redraft_home: Path) -> None:
+    (redraft_home / "data").write_text("so that it ends at once")
+    done = redraft()
+    assert done.returncode == 4
+    assert done.stderr.startswith("run demo-")
+
+
 @pytest.mark.parametrize("folder", ["file", "full"])
 def test_a_run_is_not_put_where_something_is(redraft_home: Path, tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("x")

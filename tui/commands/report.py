@@ -48,7 +48,8 @@ def _results(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, f"{_word(benign, 'what')} {_arms(benign)}, {holds} ({limits}, n {_figure(benign.get('n'))})"
     if health:
         yield "health", _health(_object(health, "base"), _object(health, "trained"))
-        for alarm in health.get("alarms") or ():
+        alarms = health.get("alarms")
+        for alarm in alarms if isinstance(alarms, list) else ():
             yield "", f"alarm: {_line(alarm)}"
 
 
