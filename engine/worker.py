@@ -177,9 +177,6 @@ class Worker:
 
     def _perform(self, command: Command) -> None:
         self._set(doing=Doing.LOADING, error="")
-        from engine.models.threads import prepare_environment
-
-        prepare_environment()
         if self._models is None:
             from engine.run.models import Models
 

@@ -25,7 +25,7 @@ _KERNELS = 90_000_000
 """Bytes that oneDNN and the threads keep for themselves once a model has run: compiled kernels, scratch memory."""
 
 LOGIT_ROWS = 128
-"""Rows of logits that scoring and training hold at a time (`engine.train.losses.CHUNK`)."""
+"""Rows of logits that training holds at a time (`engine.train.losses.CHUNK`); scoring holds half as many."""
 
 PREFILL_TOKENS = 512
 """Most tokens of prompts that go through the model in one pass of generation."""
@@ -113,12 +113,14 @@ def score(shape: Shape, dtype: str, tokens: int, device: str = "cpu") -> Need:
     return Need(weights(shape, dtype, device), work=work)
 
 
-def train_lora(shape: Shape, dtype: str, tokens: int, rank: int = 16, device: str = "cpu") -> Need:
-    """LoRA on all linear layers, with `tokens` tokens a micro-batch."""
+def train_lora(
+    shape: Shape, dtype: str, tokens: int, rank: int = 16, device: str = "cpu", *, length: int = 256
+) -> Need:
+    """LoRA on all linear layers, with micro-batches of `tokens` tokens in rows of about `length`."""
     size = BYTES[dtype]
     # float32 values, gradients and two moments; and a transposed copy of the weights for the backward pass.
     kept = 16 * lora_parameters(shape, rank) + (shape.parameters - _embedding_only(shape)) * size
-    activations = tokens * shape.layers * _kept_per_token(shape) * size
+    activations = tokens * shape.layers * _kept_per_token(shape, length) * size
     work = _logits(shape, dtype, tokens) + _KERNELS
     return Need(weights(shape, dtype, device), work=work, training=kept + activations)
 
@@ -148,10 +150,10 @@ def _per_token(shape: Shape) -> int:
     return 3 * shape.hidden + (shape.heads + 2 * shape.kv_heads) * shape.head_size + 3 * shape.inner
 
 
-def _kept_per_token(shape: Shape) -> int:
+def _kept_per_token(shape: Shape, length: int) -> int:
     """Numbers of one token and layer that the backward pass comes back to (measured family by family)."""
-    inner = {"gemma": 6.5, "gpt2": 3.0, "phi": 3.0}.get(shape.family, 4.6)
-    attention = 3 * shape.heads * shape.head_size + 2 * shape.kv_heads * shape.head_size
+    inner = {"gemma": 5.1, "gpt2": 2.0, "phi": 1.6}.get(shape.family, 3.2)
+    attention = 3 * shape.heads * shape.head_size + 2 * shape.kv_heads * shape.head_size + shape.heads * length
     return 5 * shape.hidden + attention + int(inner * shape.inner)
 
 
@@ -245,13 +247,17 @@ def device(name: str = "") -> str:
 def default_dtype(device: str) -> str:
     """The number format for a device when none is asked for.
 
-    On a CPU this is float32: bfloat16 is faster where the processor has instructions for it, and an order slower
-    where it has none, which `engine.models.threads` finds out by measuring.
+    On a CPU the faster one by `engine.models.threads`, which measures it once a machine: bfloat16 is several times
+    faster where the processor has instructions for it, and an order slower where it has none.
     """
     import torch
 
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if device == "cpu":
+        from engine.models.threads import machine_profile
+
+        return machine_profile().dtype
     return "float32"
 
 

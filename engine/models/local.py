@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from engine.control import Control
 from engine.errors import ModelError, RedraftError
-from engine.models import budget, catalogue, chat, embedded, families, identity, load
+from engine.models import budget, catalogue, chat, embedded, families, identity, load, threads
 from engine.models.codec import Codec
 from engine.models.embedded import Progress, silent
 from engine.models.requests import Completion, Message, Request
@@ -168,6 +168,8 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
     """
     source = catalogue.resolve(name)
     chosen = budget.device(device)
+    if chosen == "cpu":
+        threads.apply(threads.machine_profile())
     kind = dtype or budget.default_dtype(chosen)
     load.torch_dtype(kind)
     began = time.monotonic()
