@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
+from textual._compositor import CompositorUpdate
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -31,6 +32,7 @@ from engine.worker import Doing, Evaluate, StartRun, Worker
 from tui import clipboard, keymap, prefs, themes
 from tui.ending import Ending, finish, listen
 from tui.host import BUSY, Host
+from tui.picture import Cells, Picture
 from tui.screens.dialogs import LEAST, Choice, ThemeChoice, TooSmall
 from tui.screens.run import RunScreen
 from tui.session import Session
@@ -77,6 +79,8 @@ class RedraftApp(App[None]):
         """The worker's folder when an earlier run was opened: its news must not take the screen back."""
         self._prefs_file = paths.data_dir() / "app.json"
         self.prefs = prefs.load(self._prefs_file)
+        self._picture = Picture(self.console._color_system)
+        self._cursor_sent: Any = None
         self._alive: tuple[float, Path | None, bool] = (0.0, None, False)
         if folder is not None:
             self.session.open(folder)
@@ -115,6 +119,29 @@ class RedraftApp(App[None]):
     def colorless(self) -> bool:
         """Whether colours cannot carry any meaning here."""
         return "NO_COLOR" in os.environ or self.console.color_system in (None, "standard")
+
+    def forget_picture(self) -> None:
+        """The terminal may show anything now; the next frames are sent whole."""
+        self._picture.forget()
+
+    def action_redraw(self) -> None:
+        self.forget_picture()
+        self.screen.refresh(layout=True)
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        # Textual sends whole regions; only the cells that change go out. Frames that Textual would not send are left
+        # to it, since what is not sent must not be taken for shown.
+        sends = self._running and not self._closed and not self.is_headless and not self._batch_count
+        if sends and self._driver is not None and isinstance(renderable, CompositorUpdate):
+            cells = self._picture.changes(renderable, *self.size)
+            if cells is None:
+                self._picture.forget()
+            elif not cells and self.screen.outer_size.clamp_offset(self.cursor_position) == self._cursor_sent:
+                return
+            else:
+                self._cursor_sent = self.screen.outer_size.clamp_offset(self.cursor_position)
+                renderable = Cells(cells)
+        super()._display(screen, renderable)
 
     def leave(self, ending: Ending) -> None:
         """Leave the screen; what becomes of the run is decided after it (`tui.ending.finish`)."""

@@ -146,6 +146,7 @@ KEYS: tuple[Key, ...] = (
     Key("close", ("escape",), "Back", "Closes the list or form; nothing is changed.", LIST, 2),
     Key("theme", ("t",), "Theme", "Chooses the colours.", APP, 15),
     Key("help", ("question_mark", "f1"), "Help", "Shows the keys.", APP, 16),
+    Key("redraw", ("ctrl+l",), "Redraw", "Draws the screen anew where something else wrote on it.", APP),
     Key("command_palette", ("ctrl+p",), "Commands", "Finds a command by its name.", APP, 0, always=True),
     Key("suspend_process", ("ctrl+z",), "Suspend", "Puts the app to sleep; `fg` brings it back.", APP, 0),
     Key("quit", ("ctrl+q",), "Quit", "Ends the app; asks while a run goes on.", APP, 17, always=True),

@@ -107,6 +107,13 @@ class ScreenDriver(LinuxDriver):
         # A terminal that does not know its size says 0.
         return width or 80, height or 24
 
+    def start_application_mode(self) -> None:
+        """Take the terminal, at the start and after a suspension."""
+        forget = getattr(self._app, "forget_picture", None)
+        if forget is not None:
+            forget()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+
     def run_input_thread(self) -> None:
         """Read keys until the app ends; also ends where the terminal is gone, instead of spinning on it."""
         watch = threading.Thread(target=self._watch_terminal, name="redraft-terminal", daemon=True)

@@ -9,7 +9,12 @@ from rich.cells import cell_len, split_graphemes
 Span = tuple[int, int]
 
 # Texts of these characters alone have one cell a character; they wrap by counting, twenty times as fast.
-_SINGLE = re.compile("[\n -~\u00a0-\u00ac\u00ae-\u02ff\u0370-\u0373\u0400-\u0482\u2010-\u2027\u2500-\u25fc]*")
+_ONE_CELL = (
+    " -~\u00a0-\u00ac\u00ae-\u02ff\u0370-\u0373\u0400-\u0482\u2010-\u2027\u2190-\u2193\u2212"
+    "\u2500-\u25fc\u2713\u2717\u2800-\u28ff"
+)
+SINGLE = re.compile(f"[\n{_ONE_CELL}]*")
+"""Matches texts in which each character is a grapheme of one cell."""
 
 TAB = 4
 """Cells between tab stops."""
@@ -33,7 +38,7 @@ def wrap(text: str, width: int) -> list[Span]:
     """
     width = max(1, width)
     lines: list[Span] = []
-    break_up = _by_count if _SINGLE.fullmatch(text) else _by_cells
+    break_up = _by_count if SINGLE.fullmatch(text) else _by_cells
     start = 0
     while True:
         end = text.find("\n", start)
