@@ -173,7 +173,7 @@ def _attend_group(
     if before is None:
         out = torch.bmm(_probabilities(group, qf, kf, scale), vf)
     else:
-        out = _with_prefix(qf, kf, vf, before, scale, group.mask)
+        out = _with_prefix(qf.mul_(scale) if group.gather is not None else qf * scale, kf, vf, before, group.mask)
     return _unfold(group, out, q.shape)
 
 
@@ -187,17 +187,19 @@ def attend_rows(
         k, v: [rows * kv_heads, length, dim], padded to the longest row.
         before: the prefix's keys and values [kv_heads, length, dim], or None.
         scale: query-key products are multiplied by it.
-        mask: additive [rows * kv_heads, heads // kv_heads, length], hides the padding.
+        mask: additive [rows, 1, 1, length], hides the padding.
 
     Returns:
         [rows, heads * dim]
     """
     rows, heads, dim = q.shape
-    folded = q.reshape(k.shape[0], -1, dim)
+    # Scaling the few queries is also the copy that makes them contiguous.
+    folded = torch.mul(q, scale).view(k.shape[0], -1, dim)
     if before is None:
-        out = torch.bmm(torch.softmax(torch.baddbmm(mask, folded, k.mT, alpha=scale), -1), v)
+        near = torch.bmm(folded, k.mT).view(rows, -1, folded.shape[1], k.shape[1]).add_(mask)
+        out = torch.bmm(torch.softmax(near, -1).view(folded.shape[0], -1, k.shape[1]), v)
     else:
-        out = _with_prefix(folded, k, v, before, scale, mask)
+        out = _with_prefix(folded, k, v, before, mask)
     return out.view(rows, heads * dim)
 
 
@@ -236,30 +238,30 @@ def _unfold(group: _Group, out: Tensor, shape: torch.Size) -> Tensor:
     return out if group.scatter is None else out.index_select(0, group.scatter)
 
 
-def _with_prefix(
-    q: Tensor, k: Tensor, v: Tensor, before: tuple[Tensor, Tensor], scale: float, mask: Tensor | None
-) -> Tensor:
+def _with_prefix(q: Tensor, k: Tensor, v: Tensor, before: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
     """Own keys and the prefix's under one softmax.
 
-    `q` [batch * kv_heads, rows, dim], `k` and `v` [batch * kv_heads, own, dim], prefix [kv_heads, length, dim].
+    `q` [batch * kv_heads, rows, dim], scaled; `k` and `v` [batch * kv_heads, own, dim]; prefix [kv_heads, length, dim];
+    `mask` additive, broadcast to [batch, kv_heads, rows, own].
     """
     keys, values = before
     kv_heads, length, dim = keys.shape
     rows, own = q.shape[1], k.shape[1]
     batch = q.shape[0] // kv_heads
     across = q if batch == 1 else q.view(batch, kv_heads, rows, dim).transpose(0, 1).reshape(kv_heads, -1, dim)
-    far = torch.bmm(across, keys.mT).view(kv_heads, batch, rows, length)
-    near = torch.bmm(q, k.mT) if mask is None else torch.baddbmm(mask, q, k.mT, alpha=scale)
-    # The softmax scales nothing itself: where a mask was added `near` is scaled already, so scale only the others.
+    # By key head first, so that the prefix's part of the weights needs no copy to be multiplied.
+    scores = q.new_empty(kv_heads, batch, rows, length + own)
+    scores[..., :length] = torch.bmm(across, keys.mT).view(kv_heads, batch, rows, length)
+    near = torch.bmm(q, k.mT).view(batch, kv_heads, rows, own)
+    place = scores[..., length:].transpose(0, 1)
     if mask is None:
-        near.mul_(scale)
-    far.mul_(scale)
-    scores = torch.cat([far, near.view(batch, kv_heads, rows, own).transpose(0, 1)], -1)
+        place.copy_(near)
+    else:
+        torch.add(near, mask, out=place)
     weights = torch.softmax(scores, -1)
-    out_far = torch.bmm(weights[..., :length].reshape(kv_heads, -1, length), values)
-    near_weights = weights[..., length:].transpose(0, 1).reshape(-1, rows, own)
-    out = torch.bmm(near_weights, v)
-    return out.add_(out_far.view(kv_heads, batch, rows, dim).transpose(0, 1).reshape(out.shape))
+    far = torch.bmm(weights[..., :length].view(kv_heads, -1, length), values)
+    out = torch.bmm(weights[..., length:].transpose(0, 1).reshape(-1, rows, own), v)
+    return out.add_(far.view(kv_heads, batch, rows, dim).transpose(0, 1).reshape(out.shape))
 
 
 class _Explicit(torch.autograd.Function):

@@ -243,9 +243,11 @@ class _Batch:
             runs = slots.runs()
             tokens.append(self._last)
         fresh: list[tuple[int, int]] = []
+        if new:
+            sizes = [len(row.own) for row in new]
+            fresh = list(zip(slots.add(sizes, new[0].prefix), sizes, strict=True))
         for row, offset in zip(new, before[count:], strict=True):
             own = row.own
-            fresh.append((slots.add(len(own), row.prefix), len(own)))
             tokens.append(torch.tensor(own, device=device))
             positions.append(torch.arange(offset, offset + len(own), device=device))
         attention = StepAttention(slots, places, runs, fresh, new[0].prefix if new else None)

@@ -7,7 +7,6 @@ further the search widens for those rows alone, to the whole vocabulary if need 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,7 +42,7 @@ class _Kind:
     inverse_temperature: Tensor | None
     top_k: Tensor
     top_p: Tensor
-    log_min_p: Tensor
+    min_p: Tensor
     width: int
     open_ended: bool
 
@@ -99,7 +98,7 @@ class Sampler:
             else column([1 / (t or 1.0) for t in temperatures]),
             top_k=column([float(s.top_k) if s.top_k > 0 else unlimited for s in chosen]),
             top_p=column([s.top_p if s.top_p < 1 else unlimited for s in chosen]),
-            log_min_p=column([math.log(s.min_p) if s.min_p > 0 else -unlimited for s in chosen]),
+            min_p=column([s.min_p for s in chosen]),
             width=max((s.top_k for s in chosen), default=0) or _FIRST_WIDTH,
             open_ended=any(s.top_k <= 0 for s in chosen),
         )
@@ -121,27 +120,28 @@ class Sampler:
         block = (ends <= target).sum(-1, keepdim=True).clamp_(max=sums.shape[1] - 1)
         before = ends.gather(1, block) - sums.gather(1, block)
         inside = blocks.gather(1, block[..., None].expand(-1, -1, blocks.shape[-1]))[:, 0]
-        return _invert(inside, target - before) + block[:, 0] * blocks.shape[-1]
+        return _first_above(inside, target - before) + block[:, 0] * blocks.shape[-1]
 
     @staticmethod
     def _draw_some(logits: Tensor, kind: _Kind, u: Tensor) -> Tensor:
         """From the likeliest tokens that the limits leave, likeliest first."""
         if kind.inverse_temperature is not None:
             logits = logits * kind.inverse_temperature
-        limits = _Limits(kind.top_k, kind.top_p, kind.log_min_p)
-        total = torch.logsumexp(logits, -1, keepdim=True) if kind.open_ended else None
-        values, tokens = likeliest(logits, kind.width)
-        weights, enough = limits.apply(values, total, tokens.shape[1] == logits.shape[1])
-        chosen = tokens.gather(1, _invert(weights, u * weights.sum(-1, keepdim=True))[:, None])[:, 0]
+        limits = _Limits(kind.top_k, kind.top_p, kind.min_p)
+        # Where every row has a top-k, tokens beyond it have no part in any sum.
+        weights = torch.softmax(logits, -1) if kind.open_ended else logits
+        best, tokens = likeliest(weights, kind.width)
+        if not kind.open_ended:
+            best = torch.softmax(best, -1)
+        kept, enough = limits.apply(best, complete=tokens.shape[1] == logits.shape[1])
+        chosen = tokens.gather(1, _invert(kept, u)[:, None])[:, 0]
         width = kind.width
         while not bool(enough.all()):
             width = min(width * _WIDER, logits.shape[1])
             rows = (~enough).nonzero()[:, 0]
-            values, tokens = likeliest(logits[rows], width)
-            part = _Limits(kind.top_k[rows], kind.top_p[rows], kind.log_min_p[rows])
-            weights, done = part.apply(values, None if total is None else total[rows], width == logits.shape[1])
-            place = _invert(weights, u[rows] * weights.sum(-1, keepdim=True))
-            chosen[rows] = tokens.gather(1, place[:, None])[:, 0]
+            best, tokens = likeliest(weights[rows], width)
+            kept, done = limits.of(rows).apply(best, complete=width == logits.shape[1])
+            chosen[rows] = tokens.gather(1, _invert(kept, u[rows])[:, None])[:, 0]
             enough[rows] = done
         return chosen
 
@@ -150,27 +150,23 @@ class Sampler:
 class _Limits:
     top_k: Tensor
     top_p: Tensor
-    log_min_p: Tensor
+    min_p: Tensor
 
-    def apply(self, values: Tensor, total: Tensor | None, complete: bool) -> tuple[Tensor, Tensor]:
-        """Candidates' logits [rows, width], falling, and the log of all tokens' weights [rows, 1] -> the weights of
-        those that stay (0 for the others) and whether no token beyond the width could have stayed [rows]."""
-        width = values.shape[1]
-        rank = torch.arange(width, device=values.device, dtype=torch.float32)
-        inside = rank < self.top_k
-        kept = values.masked_fill(~inside, float("-inf"))
-        limited = torch.isfinite(self.top_k)
-        scale = torch.logsumexp(kept, -1, keepdim=True)
-        if total is not None:
-            scale = torch.where(limited, scale, total)
-        weights = torch.exp(kept - scale)
-        before = weights.cumsum(-1).sub_(weights)
-        stays = inside & (before < self.top_p) & (values >= values[:, :1] + self.log_min_p)
+    def of(self, rows: Tensor) -> _Limits:
+        return _Limits(self.top_k[rows], self.top_p[rows], self.min_p[rows])
+
+    def apply(self, best: Tensor, *, complete: bool) -> tuple[Tensor, Tensor]:
+        """Candidates' probabilities [rows, width], falling -> those of the tokens that stay, 0 for the others, and
+        whether no token beyond the width could have stayed [rows]. `complete`: there are none beyond."""
+        width = best.shape[1]
+        inside = torch.arange(width, device=best.device, dtype=torch.float32) < self.top_k
+        kept = best * inside
+        # Top-p counts within what top-k left.
+        share = torch.where(torch.isfinite(self.top_k), kept.sum(-1, keepdim=True), 1.0) * self.top_p
+        stays = inside & (kept.cumsum(-1).sub_(kept) < share) & (best >= best[:, :1] * self.min_p)
         if complete:
-            enough = torch.ones(values.shape[0], dtype=torch.bool, device=values.device)
-        else:
-            enough = ~stays[:, -1] | (self.top_k[:, 0] <= width)
-        return weights.mul_(stays), enough
+            return kept.mul_(stays), torch.ones(best.shape[0], dtype=torch.bool, device=best.device)
+        return kept.mul_(stays), ~stays[:, -1] | (self.top_k[:, 0] <= width)
 
 
 def likeliest(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -203,11 +199,15 @@ def _greedy(logits: Tensor, _kind: _Kind, _u: Tensor) -> Tensor:
     return inside.argmax(-1) + block * _BLOCK
 
 
-def _invert(weights: Tensor, target: Tensor) -> Tensor:
+def _invert(weights: Tensor, u: Tensor) -> Tensor:
+    """The place that `u` [rows, 1] in [0, 1) falls on, with places as wide as their `weights` [rows, width]."""
+    return _first_above(weights, u * weights.sum(-1, keepdim=True))
+
+
+def _first_above(weights: Tensor, target: Tensor) -> Tensor:
     """The first place of each row where the running sum of `weights` [rows, width] exceeds `target` [rows, 1]; the
     last place that has a weight where rounding keeps it below."""
-    ends = weights.cumsum(-1)
-    place = (ends <= target).sum(-1)
+    place = (weights.cumsum(-1) <= target).sum(-1)
     last = (weights > 0).long().mul_(torch.arange(1, weights.shape[1] + 1, device=weights.device)).amax(-1) - 1
     return torch.minimum(place, last.clamp_(min=0))
 
