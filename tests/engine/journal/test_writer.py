@@ -179,7 +179,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 journal = JournalWriter(Path(sys.argv[1]))
 written = 0
 try:
-    while True:
+    while written < 1_000:
         journal.append("NOTICE", 1, str(written), texts={"text": "z" * 1000})
         written += 1
 except StorageError as error:
@@ -235,7 +235,7 @@ def test_asking_who_writes_does_not_keep_a_writer_out(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         try:
-            for _ in range(100):
+            for _ in range(1_000):
                 JournalWriter(tmp_path).close()
         finally:
             process.kill()
