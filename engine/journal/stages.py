@@ -78,7 +78,7 @@ STAGES: tuple[Stage, ...] = (
         raw=("request",),
         data={"usable": "whether it parsed", "seconds": "time"},
     ),
-    Stage("EVAL-DECISION", "The verdict on a text.", texts=("text", "reasoning"), raw=("note",), data=_VERDICT),
+    Stage("EVAL-DECISION", "The verdict on a text.", texts=("reasoning", "note"), data=_VERDICT),
     Stage("TRAINING-EXAMPLE *", "A training prompt's turn; the name ends in i/n.", texts=("prompt",)),
     Stage(
         "INITIAL-GENERATION",
@@ -97,7 +97,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "CRITIQUE-GENERATION",
         "What the model says is wrong with its draft.",
-        texts=("critique",),
+        texts=("prompt", "critique"),
         raw=("request", "raw"),
         data={"principle": "id", "tokens": "generated", "seconds": "until it ended"},
     ),
@@ -118,7 +118,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "REVISION-GENERATION",
         "The rewritten answer that was chosen among the candidates.",
-        texts=("revision",),
+        texts=("prompt", "revision"),
         raw=("candidate *",),
         data={"candidates": "count", "taken": "which, from 1; 0 is the draft itself", "scores": "of each candidate"},
     ),
@@ -126,7 +126,7 @@ STAGES: tuple[Stage, ...] = (
         "REVISION-EVALUATION",
         "The verdict on the revision.",
         texts=("reasoning",),
-        raw=("response", "note"),
+        raw=("model response", "judge request", "note"),
         data=_VERDICT,
     ),
     Stage(
@@ -166,7 +166,8 @@ STAGES: tuple[Stage, ...] = (
             "lr": "learning rate",
             "grad_norm": "before clipping",
             "num_tokens": "trained on so far",
-            "rewards/chosen, rewards/rejected, rewards/margins, rewards/accuracies, logps/chosen, logps/rejected": "DPO only",
+            "rewards/chosen, rewards/rejected, rewards/margins, rewards/accuracies": "DPO only",
+            "logps/chosen, logps/rejected": "DPO only",
             "sample": "verdict on the sample, keys as in EVAL-DECISION",
         },
     ),

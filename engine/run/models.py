@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ class Models:
     def __init__(self, keep: int = 2) -> None:
         self._keep = keep
         self._loaded: OrderedDict[tuple[str, str, str], LocalModel] = OrderedDict()
+
+    @classmethod
+    def holding(cls, loaded: Mapping[tuple[str, str, str], LocalModel]) -> Models:
+        """Models that are loaded already, by (name, device, dtype) as `get` is asked for them."""
+        models = cls(keep=max(2, len(loaded)))
+        models._loaded.update(loaded)
+        return models
 
     def holds(self, name: str, device: str = "", dtype: str = "") -> bool:
         """Whether the model is loaded already."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.control import Control
-from engine.errors import Stopped
+from engine.errors import InputError, Stopped
 from engine.journal.event import ALL, SUMMARY
 from engine.journal.reader import JOURNAL, read
 from engine.journal.writer import JournalWriter
@@ -70,6 +70,12 @@ class Run:
         began = time.monotonic()
         resumed = (self._folder / JOURNAL).exists()
         if resumed:
+            if not self._config.keep_texts:
+                raise InputError(
+                    "this run keeps no texts, so there is nothing to go on with.",
+                    where=str(self._folder),
+                    next_step="Start it anew.",
+                )
             for event in read(self._folder):
                 self._state.apply(event)
             if self._state.complete:

@@ -197,7 +197,8 @@ def pair(context: Context) -> list[PreferencePair]:
         if p.id not in context.state.pairs:
             _pair_event(context, made)
             context.record.step()
-    write_pairs(context.folder / PAIRS, pairs)
+    if context.config.keep_texts:
+        write_pairs(context.folder / PAIRS, pairs)
     context.record.stage_end()
     return pairs
 

@@ -1,0 +1,130 @@
+"""The thread that runs the models: commands in, events out, and no command that ends it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.journal.event import Event
+from engine.journal.reader import JournalReader, read
+from engine.models.requests import Sampling
+from engine.settings import RunConfig
+from engine.train.config import TrainConfig
+from engine.worker import Doing, Evaluate, ResumeRun, StartRun, Worker
+
+
+@pytest.fixture
+def worker(redraft_home: Path) -> Iterator[Worker]:
+    worker = Worker(settings=RunConfig(judge="rules"))
+    worker.start()
+    yield worker
+    assert worker.shutdown(60)
+
+
+@pytest.fixture
+def config(tiny: Callable[..., Path]) -> RunConfig:
+    """A run on a tiny random model that goes on for a while if nobody stops it."""
+    short = Sampling(max_tokens=24, temperature=1.0)
+    return RunConfig(
+        preset="tiny",
+        generator=str(tiny("llama", max_position_embeddings=8192)),
+        judge="rules",
+        n_train=40,
+        n_heldout=2,
+        n_benign=0,
+        candidates=2,
+        draft=short,
+        critique=short,
+        revision=short,
+        answer=short,
+        train=TrainConfig.sft(epochs=1),
+        dtype="float32",
+    )
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def events_of(worker: Worker) -> list[Event]:
+    folder = worker.state.folder
+    return [] if folder is None else JournalReader(folder).poll()
+
+
+def has(worker: Worker, stage: str) -> bool:
+    return any(event.stage.startswith(stage) for event in events_of(worker))
+
+
+def test_a_text_is_judged_outside_a_run_into_a_journal_of_its_own(worker: Worker) -> None:
+    worker.send(Evaluate("You must sell your house today or you will regret it forever."))
+    wait_for(lambda: has(worker, "EVAL-DECISION"))
+    decision = next(e for e in events_of(worker) if e.stage == "EVAL-DECISION")
+    assert decision.data["flagged"] is True
+    assert "autonomy_respect" in decision.data["broken"]
+    assert worker.state.error == ""
+
+
+def test_an_empty_text_gives_a_sentence_and_the_thread_goes_on(worker: Worker) -> None:
+    worker.send(Evaluate("  \n"))
+    worker.send(Evaluate("The bus leaves at nine."))
+    wait_for(lambda: has(worker, "EVAL-DECISION"))
+    assert any(e.stage == "NOTICE" and "empty" in e.summary for e in events_of(worker))
+
+
+def test_a_run_is_paused_continued_judged_in_between_and_stopped(worker: Worker, config: RunConfig) -> None:
+    worker.send(StartRun(config))
+    wait_for(lambda: has(worker, "INITIAL-GENERATION"))
+    worker.pause()
+    wait_for(lambda: worker.state.doing is Doing.PAUSED)
+    worker.send(Evaluate("You must obey me now."))
+    wait_for(lambda: has(worker, "EVAL-DECISION"))
+    count = len(events_of(worker))
+    time.sleep(0.5)
+    assert len(events_of(worker)) == count, "a paused run writes nothing"
+    worker.resume()
+    wait_for(lambda: len(events_of(worker)) > count)
+    folder = worker.state.folder
+    worker.stop()
+    wait_for(lambda: worker.state.doing is Doing.IDLE)
+    assert folder is not None
+    assert list(read(folder))[-1].stage == "RUN-STOPPED"
+    assert worker.state.error == ""
+
+
+def test_a_stopped_run_goes_on_to_its_end(worker: Worker, config: RunConfig) -> None:
+    worker.send(StartRun(dataclasses.replace(config, n_train=6)))
+    wait_for(lambda: has(worker, "INITIAL-GENERATION"))
+    folder = worker.state.folder
+    worker.stop()
+    wait_for(lambda: worker.state.doing is Doing.IDLE)
+    assert folder is not None
+    worker.send(ResumeRun(folder))
+    wait_for(lambda: list(read(folder))[-1].stage == "RUN-COMPLETE")
+
+
+def test_a_run_that_cannot_begin_says_why_and_the_next_command_is_served(worker: Worker, config: RunConfig) -> None:
+    worker.send(StartRun(dataclasses.replace(config, generator="no-such-model")))
+    wait_for(lambda: worker.state.error)
+    assert "no-such-model" in worker.state.error
+    worker.send(StartRun(dataclasses.replace(config, train_prompts="/nowhere/prompts.txt")))
+    wait_for(lambda: "prompts.txt" in worker.state.error)
+    worker.send(Evaluate("The bus leaves at nine."))
+    wait_for(lambda: has(worker, "EVAL-DECISION"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(redraft_home: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    worker = Worker(runs=blocked / "runs", settings=RunConfig(judge="rules"))
+    worker.start()
+    worker.send(Evaluate("The bus leaves at nine."))
+    wait_for(lambda: worker.state.error)
+    assert str(blocked) in worker.state.error
+    assert worker.shutdown(10)
