@@ -111,7 +111,7 @@ class RunState:
         self._by_item: dict[str, Comparison] = {}
         self._stage_began = 0.0
         self._paused_at = 0.0
-        self._step_base = 0.0
+        self._step_base = self._last_step = 0.0
         self._sorted: list[Comparison] | None = None
 
     def take(self, number: int, event: Event) -> None:
@@ -205,22 +205,24 @@ class RunState:
 
     def _batch(self, number: int, event: Event) -> None:
         data = event.data
-        step = float(data.get("step") or 0) + self._step_base
-        if step <= self.loss.latest_step and self.loss.count:
-            # A second training (DPO after SFT) counts from 1 again; the curve goes on.
-            self._step_base = self.loss.latest_step
-            step = float(data.get("step") or 0) + self._step_base
+        step = float(data.get("step") or 0)
         if data.get("loss") is not None:
-            self.loss.add(step, float(data["loss"]))
-        if data.get("valid") is not None:
-            self.valid.add(step, float(data["valid"]))
-        self.steps = int(data.get("steps") or self.steps)
+            if step <= self._last_step:
+                if step > 1:
+                    return  # a step that was done again after a resume
+                # A second training (DPO after SFT) counts from 1 again; the curve goes on.
+                self._step_base = self.loss.latest_step
+            self._last_step = step
+            self.loss.add(step + self._step_base, float(data["loss"]))
+            if data.get("valid") is not None:
+                self.valid.add(step + self._step_base, float(data["valid"]))
+            self.steps = int(self._step_base) + int(data.get("steps") or 0) or self.steps
         if self.progress.name == "train" and data.get("step"):
             self.progress.done = int(data["step"])
-            self.progress.total = self.steps or self.progress.total
+            self.progress.total = int(data.get("steps") or self.progress.total)
             self.progress.seconds = max(self.progress.seconds, event.time - self._stage_began)
         if any(event.texts.get(label) for label in ("sample", "sample prompt")):
-            self.sample, self.sample_step = number, int(step)
+            self.sample, self.sample_step = number, int(step + self._step_base)
 
     def _epoch(self, _number: int, event: Event) -> None:
         valid = event.data.get("valid")

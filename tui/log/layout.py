@@ -21,6 +21,9 @@ GUTTER = 9
 WIDE = 44
 """Cells from which on a pane has the gutter."""
 
+_BESIDE = 14
+"""Cells that have to be left of a line for a summary to begin on it."""
+
 _HEADINGS = ("TRAINING-EXAMPLE", "COMPARISON-TEST", "STAGE-", "RUN-", "TRAIN-START", "EVAL-INPUT")
 _DIFF_MARKS = re.compile(r"\[-(?P<gone>.*?)-\]|\{\+(?P<new>.*?)\+\}", re.DOTALL)
 
@@ -79,9 +82,10 @@ def _headline(event: Event, entry: Entry, width: int, gutter: int, folded: bool,
     used = sum(cells(piece.text) for piece in head)
     lines: list[Line] = []
     summary = untab(entry.summary)
-    if summary and used + 2 + cells(summary) <= width:
-        head.append(Piece(f"  {summary}", "summary"))
-        summary = ""
+    if summary and width - used - 2 >= _BESIDE:
+        start, end = wrap(summary, width - used - 2)[0]
+        head.append(Piece(f"  {summary[start:end]}", "summary"))
+        summary = summary[end:].lstrip()
     lines.append(tuple(head))
     if summary:
         indent = Piece(" " * (gutter + 2), "text")

@@ -22,7 +22,7 @@ from tui.panes.border import label
 from tui.panes.lines import clip
 from tui.sidebyside import beside, stacked
 from tui.state import Comparison, RunState
-from tui.words import mark_of, score_words, short_name
+from tui.words import count, mark_of, score_words, short_name
 
 BESIDE = 100
 """Cells of the pane from which on the answers stand side by side."""
@@ -78,6 +78,7 @@ class DiffPane(Container, can_focus=True):
         self._diff: AlignedDiff | None = None
         self._first = 0
         self._key: object = None
+        self._chosen = False
 
     def compose(self) -> ComposeResult:
         yield self.base
@@ -92,8 +93,10 @@ class DiffPane(Container, can_focus=True):
         """Tell of this run's comparisons; the one that is looked at stays."""
         if state is not self._state:
             self._item = self._diff = self._key = None
+            self._chosen = False
         self._state, self._store = state, store
-        if self._item is None and state.comparisons:
+        if not self._chosen and state.comparisons:
+            # Until a person looks at one, the one that changed most is shown.
             self._item = self._order()[0]
         self._present()
 
@@ -103,6 +106,7 @@ class DiffPane(Container, can_focus=True):
         if order:
             at = order.index(self._item) if self._item in order else -step
             self._item = order[(at + step) % len(order)]
+            self._chosen = True
             self._first = 0
             self._present()
 
@@ -135,6 +139,9 @@ class DiffPane(Container, can_focus=True):
             self._diff = diff
             self._label()
             self._lay_out()
+
+    def on_focus(self) -> None:
+        self._chosen = self._item is not None
 
     def on_resize(self) -> None:
         self.set_class(self.size.width < BESIDE, "-stacked")
@@ -170,7 +177,7 @@ class DiffPane(Container, can_focus=True):
         changes = " · ".join(clean(change) for change in item.changes[:3])
         if self._diff is not None and self._diff.truncated:
             changes = f"{changes} · diff cut short" if changes else "diff cut short"
-        label(self.trained, f"Trained · {_verdict(item.trained)}", changes or f"{item.changed} words changed")
+        label(self.trained, f"Trained · {_verdict(item.trained)}", changes or count(item.changed, "word") + " changed")
 
     def action_line(self, lines: int) -> None:
         self._first += lines

@@ -57,7 +57,7 @@ class LogView(Widget, can_focus=True):
     """The window on the log."""
 
     BINDINGS = bindings(LOG)
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{role}" for role in (*ROLES, "hit", "marked", "thumb", "track")}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{role}" for role in (*ROLES, "hit", "marked", "thumb")}
     ALLOW_SELECT = False
 
     class Changed(Message):
@@ -224,7 +224,7 @@ class LogView(Widget, can_focus=True):
         if not length:
             return Segment(" ", self.rich_style)
         inside = first <= y < first + length
-        return Segment("┃" if inside else "│", self.rich_style + self._style("thumb" if inside else "track"))
+        return Segment("┃" if inside else " ", self.rich_style + self._style("thumb"))
 
     def _hint_line(self, y: int, width: int, base: Style) -> Strip:
         if self.verbosity == 0:

@@ -13,6 +13,7 @@ from tui.panes.border import label
 from tui.panes.lines import Pieces, clip
 from tui.panes.rows import Rows
 from tui.state import RunState
+from tui.words import count
 
 
 class PromptRows(Rows):
@@ -67,7 +68,7 @@ class PromptList(Vertical):
             return
         config, state = self._config, self._state
         made = state.pairs_kept + state.pairs_dropped
-        pairs = f"{state.pairs_kept} pairs · {state.pairs_dropped} dropped"
+        pairs = f"{count(state.pairs_kept, 'pair')} · {state.pairs_dropped} dropped"
         label(self, f"Prompts · train {len(self._prompts)}", pairs if made else f"held out {config.n_heldout}")
 
     def _row(self, index: int, width: int) -> Pieces:

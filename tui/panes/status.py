@@ -12,7 +12,7 @@ from tui.panes.lines import LineWidget, Pieces, clip, spread, width_of
 from tui.state import RunState
 from tui.words import duration, score_words
 
-_STAGE_WIDTH = 15  # of the longest stage's name, "trained answers"
+_STAGE_WIDTH = 17  # of the longest stage's name, "candidate verdict"
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 STATUS_WORDS: Mapping[str, tuple[str, str]] = {
@@ -60,12 +60,14 @@ class StatusLine(LineWidget):
         left: list[tuple[str, str]] = [(" redraft", "key" if width >= 60 or not shown.name else "dim")]
         if width < 60 and (shown.name or shown.doing):
             left = []
-        details = [shown.name, _plain(shown.state.model), _constitution(shown.state)]
-        named = [detail for detail in details if detail]
-        if named:
-            left.append(("  " + named[0], "strong"))
-        if len(named) > 1:
-            left.append(("".join(f" · {detail}" for detail in named[1:]), "dim"))
+        if shown.name:
+            left.append(("  " + shown.name, "strong"))
+        room = width - width_of(left) - width_of(right) - 2
+        for detail in (_plain(shown.state.model), _constitution(shown.state)):
+            # What does not fit is left out whole: the rest of a name tells nothing.
+            if detail and width_of([(detail, "")]) + 3 <= room:
+                left.append((f" · {detail}", "dim"))
+                room -= width_of(left[-1:])
         return [spread(left, [("  ", "text"), *right], width)]
 
 
