@@ -59,6 +59,11 @@ async def test_a_finished_run_shows_log_chart_and_comparison(finished: Path) -> 
         assert "1 of 40" in picture
         assert "Here are some safety practices" in picture
         assert "Done" in picture
+        chart = "".join(
+            row.text
+            for row in app.query_one("#loss-plot").render_lines(app.query_one("#loss-plot").region.reset_offset)
+        )
+        assert any("\u2801" <= character <= "\u28ff" for character in chart)
 
 
 async def test_verbosity_changes_earlier_records_without_losing_the_place(finished: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.text import Text
@@ -28,9 +29,14 @@ _LONGEST = 20_000
 class Chart(Widget):
     """The library's plot in the colours that the pane gives it; its own widget would put its theme over them."""
 
-    def __init__(self) -> None:
+    def __init__(self, sized: Callable[[], None]) -> None:
         super().__init__(id="loss-plot")
         self.plt: Any = Plot()
+        self._sized = sized
+
+    def on_resize(self) -> None:
+        # A plot that was hidden had no size to be drawn for.
+        self._sized()
 
     def render(self) -> Text:
         """The plot as it was last drawn into, at the widget's size."""
@@ -47,7 +53,7 @@ class LossPane(Vertical, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="loss-chart", classes="pane")
         self._state = RunState()
-        self._plot = Chart()
+        self._plot = Chart(self.redraw)
         self._hint = Static("", id="loss-hint")
         self._drawn = 0.0
         self._dirty = True
