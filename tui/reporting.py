@@ -193,7 +193,7 @@ def _run(report: Map) -> Iterator[Pieces]:
     models = _map(report, "models")
     parts = [_plain(models.get("generator", ""))]
     constitution = _plain(_map(report, "constitution").get("name", ""))
-    parts.append(f"{constitution} constitution" if constitution else "")
+    parts.append(constitution)
     parts.append(duration(seconds) if _is_number(seconds) else "")
     text = " · ".join(part for part in parts if part)
     if text:

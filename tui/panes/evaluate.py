@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.app import ComposeResult
@@ -17,12 +17,17 @@ from tui.panes.border import label
 from tui.panes.lines import LineWidget, Pieces, clip
 from tui.words import Mark, mark_of, score_words, short_name
 
+if TYPE_CHECKING:
+    from tui.app import RedraftApp
+
 LONG = 4000
 """Characters of a paste that goes into the field; longer ones are held beside it: a field of a megabyte is slow."""
 
 
 class EvaluateField(TextArea):
     """The field. Enter judges; a long paste is held as it is."""
+
+    app: RedraftApp
 
     BINDINGS = bindings(INPUT)
 
@@ -46,6 +51,17 @@ class EvaluateField(TextArea):
         )
         self.cursor_blink = False
         self.held = ""
+
+    async def _on_key(self, event: events.Key) -> None:
+        # Done here and at once: a binding would run before letters that were typed earlier have arrived, or after
+        # later ones.
+        for key in self.app.keymap.of(INPUT):
+            if event.key in key.keys:
+                event.stop()
+                event.prevent_default()
+                await self.run_action(key.action)
+                return
+        await super()._on_key(event)
 
     async def _on_paste(self, event: events.Paste) -> None:
         if len(event.text) + len(self.text) <= LONG:

@@ -46,7 +46,8 @@ class PromptList(Vertical):
             training = prompts_of(config)
             self.problem = ""
             self._prompts = [(prompt.id, prompt.text.replace("\n", " ")) for prompt in training]
-        except RedraftError as error:
+        except (RedraftError, TypeError) as error:
+            # A journal from elsewhere may hold any value as a setting.
             self.problem = str(error)
             self._prompts = []
         self.rows.show(len(self._prompts))

@@ -16,7 +16,8 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.screen import Screen
 from textual.widget import Widget
 
-from engine.settings import RunConfig
+from engine.errors import RedraftError
+from engine.settings import RunConfig, from_json
 from engine.worker import Doing
 from tui.keymap import APP, INPUT, RUN, bindings
 from tui.panes.diff import DiffPane
@@ -69,6 +70,7 @@ class RunScreen(Screen[None]):
         self._zoomed = False
         self._compares = False
         self._waiting_for: int | None = None
+        self._shown_config: Mapping[str, Any] = {}
         self._told = ""
         self._error = ""
 
@@ -187,6 +189,16 @@ class RunScreen(Screen[None]):
         if key != getattr(self, "_prompts_key", None):
             self._prompts_key = key
             self.prompts.show(state)
+        if state.config is not self._shown_config:
+            self._shown_config = state.config
+            self.prompts.configure(self._config_shown(state))
+
+    def _config_shown(self, state: RunState) -> RunConfig:
+        """The settings of the run that is shown; without one, or where they cannot be read, those of the next."""
+        try:
+            return from_json(state.config) if state.config else self.app.config
+        except (RedraftError, TypeError):
+            return self.app.config
 
     def _show_verdict(self, state: RunState) -> None:
         if self._waiting_for is not None and state.decision > self._waiting_for:
@@ -210,8 +222,7 @@ class RunScreen(Screen[None]):
         labels = {"pause": "Continue" if paused else "Pause"}
         labels["follow"] = "Stay" if self.log_box.view.followed else "Follow"
         if isinstance(self.focused, EvaluateField):
-            keys = [*self.app.keymap.footer(INPUT), *self.app.keymap.footer(APP)[-2:]]
-            keys = [key for key in keys if key.always or key.action == "quit"]
+            keys = [*self.app.keymap.footer(INPUT), *self.app.keymap.footer(APP)[-1:]]
         else:
             busy = self.app.busy
             skipped = set() if busy else {"pause", "stop"}
