@@ -5,11 +5,14 @@ Losing this file costs nothing, so nothing here raises.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from engine.errors import StorageError
+from engine.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,5 @@ def load(path: Path) -> Prefs:
 
 def save(path: Path, prefs: Prefs) -> None:
     """Remember; where the file cannot be written, the next start begins with what it held before."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside.write_text(json.dumps(dataclasses.asdict(prefs)), encoding="utf-8")
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
+    with contextlib.suppress(StorageError):
+        write_atomically(path, json.dumps(dataclasses.asdict(prefs)).encode())

@@ -69,13 +69,10 @@ def _headline(event: Event, entry: Entry, width: int, gutter: int, folded: bool,
     role = "heading" if entry.stage.startswith(_HEADINGS) else "stage"
     if entry.stage == "ERROR":
         role = "error"
-    stage = Piece(entry.stage, role)
-    room = width - gutter - 2
-    if cells(entry.stage) > room:
-        start, end = wrap(entry.stage, room)[0]
-        stage = Piece(entry.stage[start:end], role)
-    head.append(stage)
     verdict = _verdict(event)
+    room = width - gutter - 2
+    start, end = wrap(entry.stage, max(4, room - 2 * (verdict is not None)))[0]
+    head.append(Piece(entry.stage[start:end], role))
     if verdict is not None:
         mark = mark_of(verdict.get("flagged"))
         head.append(Piece(f" {mark.sign}", mark.role))
@@ -109,11 +106,14 @@ def _verdict_lines(verdict: Mapping[str, Any], width: int, gutter: int) -> list[
     for name, probability in principles.items():
         mark = Mark.BROKEN if name in broken else Mark.CLEAN
         number = f"{probability:.2f}".lstrip("0") if isinstance(probability, int | float) else "–"
-        words = (Piece(f"{mark.sign} {short_name(str(name))} ", mark.role), Piece(f"{number}  ", "label"))
+        words = [Piece(f"{mark.sign} {short_name(str(name))} ", mark.role), Piece(number, "label")]
         size = sum(cells(word.text) for word in words)
-        if used + size - 2 > width and len(lines[-1]) > 1:
+        if used + 2 + size > width and len(lines[-1]) > 1:
             lines.append([indent])
             used = gutter + 2
+        if len(lines[-1]) > 1:
+            words.insert(0, Piece("  ", "label"))
+            used += 2
         lines[-1] += words
         used += size
     return [tuple(line) for line in lines]

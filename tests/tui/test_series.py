@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui.series import _MOST, Series
+
+
+def series(values: list[float]) -> Series:
+    made = Series()
+    for step, value in enumerate(values, 1):
+        made.add(step, value)
+    return made
+
+
+def test_hands_the_chart_two_points_a_column_at_most() -> None:
+    made = series([math.sin(step) for step in range(1000)])
+    xs, ys = made.columns(40, 1, 1000)
+    assert len(xs) == len(ys) <= 80
+    assert xs == sorted(xs)
+
+
+def test_a_peak_is_never_lost() -> None:
+    values = [1.0] * 50_000
+    values[31_337] = 9.0
+    values[12_345] = -7.0
+    made = series(values)
+    assert len(made) <= _MOST
+    assert made.count == 50_000
+    assert made.range == (-7.0, 9.0)
+    _, ys = made.columns(60, *made.steps)
+    assert max(ys) == 9.0
+    assert min(ys) == -7.0
+
+
+def test_what_is_not_finite_is_left_out() -> None:
+    made = series([1.0, math.nan, math.inf, 2.0])
+    assert made.count == 2
+    assert made.latest == 2.0
+
+
+def test_an_empty_series_has_nothing_to_draw() -> None:
+    assert Series().columns(10, 0, 1) == ([], [])
+    assert Series().range == (0.0, 0.0)
+    assert Series().recent(5) == []
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400), st.integers(1, 50))
+def test_columns_keep_the_extremes(values: list[float], width: int) -> None:
+    made = series(values)
+    _, ys = made.columns(width, *made.steps)
+    assert min(ys) == min(values)
+    assert max(ys) == max(values)
+    assert len(ys) <= 2 * width
