@@ -30,10 +30,17 @@ _RULE = ("id", "category", "pattern", "weight", "match", "spare", "unless")
 
 @dataclass(frozen=True)
 class Reader:
-    """Takes values of the expected kind out of tables, and knows where they stand in the file."""
+    """Takes values of the expected kind out of tables, and knows where they stand in the file.
+
+    Args:
+        source: the file.
+        lines: where things stand in it.
+        trusted: a file of the project: patterns and examples are tried by its tests, not at each start.
+    """
 
     source: str
     lines: Lines
+    trusted: bool = False
 
     def fail(self, what: str, place: Place, next_step: str = "") -> NoReturn:
         """Raises an `InputError` with the file, line and field of a place."""
@@ -126,14 +133,13 @@ class Reader:
         return [self.table(item, (*here, number)) for number, item in enumerate(value)]
 
 
-def read_constitution(table: Mapping[str, Any], read: Reader, digest: str, *, examples: bool) -> Constitution:
+def read_constitution(table: Mapping[str, Any], read: Reader, digest: str) -> Constitution:
     """The constitution in a parsed file.
 
     Args:
         table: the file's values.
         read: knows file and lines.
         digest: SHA-256 of the file's bytes.
-        examples: try every rule's `match` and `spare` texts.
 
     Raises:
         InputError: something is missing, unknown or not allowed.
@@ -152,7 +158,7 @@ def read_constitution(table: Mapping[str, Any], read: Reader, digest: str, *, ex
         principle = _principle(entry, place, read, taken, rule_ids, words)
         taken[principle.id] = place
         principles.append(principle)
-    if examples:
+    if not read.trusted:
         for number, principle in enumerate(principles):
             _try_examples(principle, ("principles", number), read)
     return Constitution(name, tuple(principles), read.source, digest)
@@ -208,11 +214,16 @@ def _rule(
 
 
 def _pattern(table: Mapping[str, Any], key: str, place: Place, read: Reader, words: Mapping[str, str]) -> str:
-    """A pattern with its word lists filled in; valid, and not one that matches everywhere."""
+    """A pattern with its word lists filled in; valid, and not one that matches everywhere.
+
+    A long pattern may stand on several lines: line breaks and indentation are no part of it.
+    """
     from engine.judge.matching import PatternError, check_pattern
 
     here = (*place, key)
-    pattern = _expand(read.text(table, key, place, MOST_PATTERN), words, here, read)
+    pattern = _expand(_one_line(read.text(table, key, place, MOST_PATTERN)), words, here, read)
+    if read.trusted:
+        return pattern
     try:
         matches_nothing = check_pattern(pattern)
     except PatternError as error:
@@ -226,6 +237,10 @@ def _pattern(table: Mapping[str, Any], key: str, place: Place, read: Reader, wor
     return pattern
 
 
+def _one_line(pattern: str) -> str:
+    return "".join(line.strip("\r").lstrip(" \t") for line in pattern.split("\n")) if "\n" in pattern else pattern
+
+
 def _words(table: Mapping[str, Any], read: Reader) -> dict[str, str]:
     """The word lists: name -> an alternation in brackets. A list may use the ones above it."""
     words: dict[str, str] = {}
@@ -235,7 +250,7 @@ def _words(table: Mapping[str, Any], read: Reader) -> dict[str, str]:
             read.fail(f'"{key[:64]}" cannot name a word list.', place, "Use letters, digits and _.")
         if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
             read.fail("Expected a list of words or patterns.", place, f'Write {key} = ["...", "..."].')
-        words[key] = _expand("(?:" + "|".join(value) + ")", words, place, read)
+        words[key] = _expand("(?:" + "|".join(_one_line(item) for item in value) + ")", words, place, read)
     return words
 
 

@@ -37,6 +37,10 @@ _INVISIBLE = (
     "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
 )
 _MARKS = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+# "s t u p i d", and digits that stand for letters inside a word ("st4b").
+_SPACED = r"(?<![A-Za-z0-9'])[A-Za-z](?: [A-Za-z]){2,}(?![A-Za-z0-9'])"
+_LEET = re.compile(r"(?<=[a-z])[013457@$](?=[a-z])")
+_LETTERS = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s"}
 _EMPHASIS = r"\*+|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9_])|(?m:^#+ )"
 
 
@@ -58,12 +62,12 @@ def _tables() -> tuple[dict[int, str], dict[str, str], re.Pattern[str]]:
             longer[char] = plain
     finder = re.compile(
         f"[{_INVISIBLE}]+|[^{_MARKS}{_INVISIBLE}][{_MARKS}]+|[{_MARKS}]+|[{re.escape(''.join(longer))}]"
-        f"|(?<= ) +|{_EMPHASIS}"
+        f"|(?<= ) +|{_EMPHASIS}|{_SPACED}"
     )
     return single, longer, finder
 
 
-_PLAIN_ASCII = re.compile(r"[\x00-\x08\x0b-\x1f\x7f*_`#\t]|  ")
+_PLAIN_ASCII = re.compile(r"[\x00-\x08\x0b-\x1f\x7f*_`#\t]|  |" + _SPACED)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Folded:
 def fold(text: str) -> Folded:
     """The text as rules see it. Linear in the text; accepts any string, lone surrogates included."""
     if text.isascii() and not _PLAIN_ASCII.search(text):
-        return Folded(_join_lines(text.lower()), text)
+        return Folded(_polished(text.lower()), text)
     single, longer, finder = _tables()
     plain = text.translate(single)
     pieces: list[str] = []
@@ -121,7 +125,7 @@ def fold(text: str) -> Folded:
     if done < len(plain):
         _append(pieces, plain[done:], at, source, until, length, done, -1)
     folded = "".join(pieces).replace("\u0130", "I").lower()
-    return Folded(_join_lines(folded), text, at, source, until)
+    return Folded(_polished(folded), text, at, source, until)
 
 
 def _append(
@@ -136,6 +140,8 @@ def _append(
 def _replacement(found: str, longer: dict[str, str]) -> str:
     if found in longer:
         return longer[found]
+    if len(found) > 4 and found[1] == " ":
+        return found.replace(" ", "")
     if len(found) > 1 and unicodedata.combining(found[1]) and not unicodedata.combining(found[0]):
         composed = unicodedata.normalize("NFC", found[:3])
         return composed[0]
@@ -145,6 +151,8 @@ def _replacement(found: str, longer: dict[str, str]) -> str:
 _WRAPPED = re.compile(r"(?<=[a-z,;])\n(?=[a-z])")
 
 
-def _join_lines(text: str) -> str:
-    """A line that goes on in lower case was wrapped: its break reads as a space (one character for one)."""
-    return _WRAPPED.sub(" ", text) if "\n" in text else text
+def _polished(text: str) -> str:
+    """One character for one: a line that goes on in lower case was wrapped, a digit inside a word is a letter."""
+    if "\n" in text:
+        text = _WRAPPED.sub(" ", text)
+    return _LEET.sub(lambda match: _LETTERS[match.group()], text)

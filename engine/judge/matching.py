@@ -16,13 +16,12 @@ from engine.judge.context import Excuse, excuse, sentence
 from engine.judge.folding import fold
 from engine.judge.verdict import Finding
 
-_BLOCK = 2000
-_OVERLAP = 256
-_SET_SIZE = 50
-_MEMORY = 32 << 20
-MOST_FINDINGS = 50
+_PIECE = 400
+_OVERLAP = 150
+_MEMORY = 16 << 20
+MOST_FINDINGS = 32
 """Findings of one rule in one text; more of them say nothing new."""
-MOST_LOOKED_AT = 1000
+MOST_LOOKED_AT = 64
 """Matches of one rule in one text that are looked at, excused ones included."""
 
 _NAMES_NEGATION = re.compile(r"\b(?:not|never|no longer|cannot|n't?)\b|n't|n'\?t|\bnot?\b", re.IGNORECASE)
@@ -50,7 +49,7 @@ def compile_pattern(pattern: str) -> re2._Regexp:
     """
     try:
         return re2.compile(pattern.encode(), _options())
-    except (re2.error, UnicodeEncodeError) as error:
+    except re2.error as error:
         message = error.args[0] if error.args else error
         text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
         # RE2 repeats the pattern behind the reason; what is wrong with it stands before.
@@ -78,8 +77,8 @@ def _options() -> re2.Options:
 class Matcher:
     """All rules of a constitution, ready to be looked for.
 
-    Patterns are compiled at the first text: first into sets that say in one pass which rules match a block at all,
-    then each matching rule alone to get its places.
+    Patterns are compiled at the first text. A filter over the letters that each pattern cannot do without names the
+    few rules that can match a piece of the text at all; only those are run.
 
     Args:
         rules: (id of the principle, rule) pairs.
@@ -87,8 +86,8 @@ class Matcher:
 
     def __init__(self, rules: Iterable[tuple[str, Rule]]) -> None:
         self._rules: Sequence[tuple[str, Rule]] = tuple(rules)
-        self._sets: list[tuple[int, re2.Set]] | None = None
-        self._patterns: dict[int, re2._Regexp] = {}
+        self._filter: re2.Filter | None = None
+        self._patterns: list[re2._Regexp] = []
         self._exceptions: dict[int, re2._Regexp] = {}
         self._negatable = [not _NAMES_NEGATION.search(rule.pattern) for _, rule in self._rules]
 
@@ -96,24 +95,23 @@ class Matcher:
         return len(self._rules)
 
     def compile(self) -> None:
-        """Build the sets now rather than at the first text.
+        """Compile now rather than at the first text.
 
         Raises:
             PatternError: a pattern is not valid (constitutions that were loaded from a file are already checked).
         """
-        if self._sets is not None:
+        if self._filter is not None or not self._rules:
             return
-        sets: list[tuple[int, re2.Set]] = []
-        for first in range(0, len(self._rules), _SET_SIZE):
-            group = re2.Set.SearchSet(_options())
-            for _, rule in self._rules[first : first + _SET_SIZE]:
-                try:
-                    group.Add(rule.pattern.encode())
-                except (re2.error, UnicodeEncodeError) as error:
-                    raise PatternError(f"{rule.id}: {error}") from error
-            group.Compile()
-            sets.append((first, group))
-        self._sets = sets
+        made = re2.Filter()
+        for _, rule in self._rules:
+            try:
+                made.Add(rule.pattern.encode(), _options())
+            except re2.error:
+                compile_pattern(rule.pattern)  # says what is wrong in a few words
+                raise PatternError(f"{rule.id} cannot be used") from None
+        made.Compile()
+        self._patterns = [made.re(index) for index in range(len(self._rules))]
+        self._filter = made
 
     def hits(self, text: str) -> list[Hit]:
         """Every match in order of place, excused ones included. Linear in the text; never raises for what it holds."""
@@ -122,13 +120,13 @@ class Matcher:
         found: dict[tuple[int, int, int], Hit] = {}
         kept = [0] * len(self._rules)
         seen = [0] * len(self._rules)
-        for offset, block in _blocks(folded.text):
-            data = block.encode("utf-8", "replace")
-            ascii_only = len(data) == len(block)
-            for index in self._matching(data):
+        for offset, piece in _pieces(folded.text):
+            data = piece.encode("utf-8", "replace")
+            ascii_only = len(data) == len(piece)
+            for index in self._filter.Match(data, True) or () if self._filter else ():
                 if kept[index] >= MOST_FINDINGS or seen[index] >= MOST_LOOKED_AT:
                     continue
-                for match in self._pattern(index).finditer(data):
+                for match in self._patterns[index].finditer(data):
                     if kept[index] >= MOST_FINDINGS or seen[index] >= MOST_LOOKED_AT:
                         break
                     begin, end = _trimmed(data, *match.span())
@@ -162,18 +160,6 @@ class Matcher:
         finding = Finding(principle, rule.category, span[0], span[1], rule.id, weight)
         return Hit(finding, "" if reason is None else reason.reason)
 
-    def _matching(self, data: bytes) -> Iterator[int]:
-        assert self._sets is not None
-        for first, group in self._sets:
-            for index in group.Match(data) or ():
-                yield first + index
-
-    def _pattern(self, index: int) -> re2._Regexp:
-        pattern = self._patterns.get(index)
-        if pattern is None:
-            pattern = self._patterns[index] = compile_pattern(self._rules[index][1].pattern)
-        return pattern
-
     def _unless(self, index: int) -> re2._Regexp:
         pattern = self._exceptions.get(index)
         if pattern is None:
@@ -187,25 +173,25 @@ def _trimmed(data: bytes, start: int, end: int) -> tuple[int, int]:
     return start + len(found) - len(found.lstrip(_AROUND)), start + len(found.rstrip(_AROUND))
 
 
-def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """The text in blocks that end with a sentence; where a sentence is longer than a block, blocks overlap."""
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """The text in pieces of whole sentences.
+
+    A sentence longer than a piece is cut between words, with an overlap that is longer than most matches.
+    """
     start = 0
-    while len(text) - start > _BLOCK:
-        end = start + _BLOCK
-        cut = 0
-        for match in _SENTENCE_END.finditer(text, start + _BLOCK // 2, end):
-            cut = match.end()
-        if cut:
-            yield start, text[start:cut]
-            start = cut
+    while len(text) - start > _PIECE:
+        sentence_end = 0
+        for match in _SENTENCE_END.finditer(text, start + 1, start + _PIECE):
+            sentence_end = match.end()
+        if sentence_end:
+            yield start, text[start:sentence_end]
+            start = sentence_end
             continue
-        space = text.rfind(" ", start + _BLOCK // 2, end)
+        end = start + _PIECE
+        space = text.rfind(" ", start + _PIECE // 2, end)
         end = space if space > 0 else end
         yield start, text[start:end]
-        # Back to a word's begin, so that `\b` does not see one where there is none.
-        back = text.rfind(" ", end - _OVERLAP, end)
-        start = max(back if back > end - _OVERLAP else end - _OVERLAP, start + 1)
-        first_space = text.find(" ", end - _OVERLAP, end)
-        start = first_space if first_space > 0 else end - _OVERLAP
+        word = text.find(" ", end - _OVERLAP, end)
+        start = word + 1 if word > 0 else end - _OVERLAP
     if start < len(text):
         yield start, text[start:]
