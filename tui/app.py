@@ -10,6 +10,7 @@ import dataclasses
 import gc
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -23,12 +24,13 @@ from textual.screen import Screen
 
 from engine import paths
 from engine.errors import RedraftError, StorageError
+from engine.files import write_atomically
 from engine.journal.export import default_path, export
 from engine.journal.runs import read_report
 from engine.journal.writer import is_written
 from engine.settings import RunConfig, preset
 from engine.text import clean, cut
-from engine.worker import Doing, Evaluate, StartRun, Worker
+from engine.worker import Doing, Evaluate, ResumeRun, StartRun, Worker
 from tui import clipboard, keymap, prefs, themes
 from tui.ending import Ending, finish, listen
 from tui.host import BUSY, Host
@@ -38,7 +40,7 @@ from tui.screens.run import RunScreen
 from tui.session import Session
 from tui.terminal import ScreenDriver, own_terminal
 
-LONGEST = 4 << 20
+LONGEST = 2_000_000
 """Characters of a text to judge; a longer one is a mistake, and would hold up the run."""
 
 
@@ -210,6 +212,17 @@ class RedraftApp(App[None]):
         self.host.send(StartRun(self.config))
         self.run_screen.present()
 
+    def resume_run(self, folder: Path | None) -> None:
+        """Go on with a run that was stopped."""
+        if folder is None:
+            self.notify("The run that is shown was not stopped.", markup=False)
+        elif self.busy:
+            self.notify("A run goes on already; s stops it.", markup=False)
+        else:
+            self.opened_before = None
+            self.host.send(ResumeRun(folder))
+            self.run_screen.present()
+
     def pause_run(self) -> None:
         """Pause the run, or let it go on."""
         doing = self.host.state.doing
@@ -314,6 +327,16 @@ class RedraftApp(App[None]):
         where = f"{' and '.join(names)}\nin {default_path(folder, 'md', verbosity).parent}"
         self.notify(where, title="Exported", timeout=10, markup=False)
 
+    def export_picture(self) -> None:
+        """Write what is on the screen as SVG, beside the run's other exports."""
+        path = (self.session.folder or paths.data_dir()) / "exports" / f"redraft-{time.strftime('%Y%m%d-%H%M%S')}.svg"
+        try:
+            write_atomically(path, self.export_screenshot().encode())
+        except StorageError as error:
+            self.notify(str(error), severity="error", markup=False)
+        else:
+            self.notify(str(path), title="Picture written to", timeout=10, markup=False)
+
     def copy_text(self, text: str) -> None:
         """Put a text on the clipboard through the terminal, or into a file where it is too long for that."""
         if not text:
@@ -359,6 +382,9 @@ class RedraftApp(App[None]):
             yield SystemCommand(
                 f"{key.label}  {name}", key.help, lambda a=action, o=owner: self.run_action(a, default_namespace=o)
             )
+        yield SystemCommand(
+            "Picture", "Writes a picture of the screen (SVG) into the run's folder.", self.export_picture
+        )
         for file_format in ("json", "jsonl", "md"):
             yield SystemCommand(
                 f"Export as {file_format}",

@@ -75,6 +75,7 @@ class Key:
 KEYS: tuple[Key, ...] = (
     Key("run", ("ctrl+r",), "Run", "Starts a run with the chosen preset.", RUN, 1, always=True),
     Key("pause", ("p",), "Pause", "Pauses the run, or lets it go on.", RUN, 2),
+    Key("resume", ("u",), "Resume", "Goes on with the run that is shown, where it was stopped.", RUN, 2),
     Key("stop", ("s",), "Stop", "Stops the run; asks first. What is finished is kept.", RUN, 9),
     Key(
         "verbosity_up",

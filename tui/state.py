@@ -103,6 +103,9 @@ class RunState:
         self.decision = -1
         """Number of the newest EVAL-DECISION; -1 for none."""
         self.decision_data: Mapping[str, Any] = {}
+        self.notice = -1
+        """Number of the newest NOTICE; -1 for none."""
+        self.notice_words = ""
         self.result: Mapping[str, Any] = {}
         self.problem = ""
         self.started = 0.0
@@ -258,6 +261,9 @@ class RunState:
     def _decision(self, number: int, event: Event) -> None:
         self.decision, self.decision_data = number, event.data
 
+    def _notice(self, number: int, event: Event) -> None:
+        self.notice, self.notice_words = number, event.summary
+
     def _summary(self, _number: int, event: Event) -> None:
         result = event.data.get("result", event.data)
         self.result = result if isinstance(result, Mapping) else event.data
@@ -289,6 +295,7 @@ _HANDLERS = {
     "SIDE-BY-SIDE-DIFF": RunState._diff,
     "COMPARISON-SUMMARY": RunState._summary,
     "EVAL-DECISION": RunState._decision,
+    "NOTICE": RunState._notice,
     "RUN-COMPLETE": RunState._ended,
     "RUN-STOPPED": RunState._ended,
     "ERROR": RunState._error,

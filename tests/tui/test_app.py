@@ -8,7 +8,7 @@ from driving import Told
 from recorded import Recorder
 from textual.pilot import Pilot
 
-from engine.worker import Doing, Evaluate, StartRun
+from engine.worker import Doing, Evaluate, ResumeRun, StartRun
 from tui.app import RedraftApp
 from tui.screens.dialogs import Choice, TooSmall
 from tui.screens.help import Help
@@ -236,6 +236,63 @@ async def test_a_verdict_stands_under_the_field(tmp_path: Path) -> None:
         assert "✗ autonomy" in picture
         assert ".94" in picture
     recorder.writer.close()
+
+
+async def test_a_text_that_could_not_be_judged_says_so(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "session")
+    recorder.folder.joinpath("run.json").write_text('{"kind": "session"}')
+    host = Told(recorder.folder)
+    app = RedraftApp(host=host)
+    async with app.run_test(notifications=True, size=(200, 60)) as pilot:
+        await pilot.press("i", "a", "enter")
+        recorder("NOTICE", 1, "the text cannot be judged")
+        await settle(pilot)
+        assert "the text cannot be judged" in text_of(app)
+        await pilot.press("b", "enter")
+        await settle(pilot)
+        assert "Judging" in text_of(app)
+        host.set(error="No model.")
+        await settle(pilot)
+        assert "Judging" not in text_of(app)
+        assert text_of(app).count("No model.") == 2
+    recorder.writer.close()
+
+
+async def test_what_is_typed_fast_is_judged_whole() -> None:
+    host = Told()
+    app = RedraftApp(host=host)
+    async with app.run_test(notifications=True, size=SIZE) as pilot:
+        await pilot.press("i")
+        for text in ("one", "two"):
+            await pilot.press(*text, "enter")
+        assert host.commands == [Evaluate("one"), Evaluate("two")]
+
+
+async def test_a_stopped_run_can_be_resumed(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "demo-1")
+    recorder.start()
+    recorder.drafts(until=3)
+    recorder("RUN-STOPPED", 1, "stopped in draft", data={"stage": "draft"})
+    recorder.writer.close()
+    host = Told()
+    app = RedraftApp(folder=recorder.folder, host=host)
+    async with app.run_test(notifications=True, size=SIZE) as pilot:
+        await settle(pilot)
+        assert "u Resume" in text_of(app)
+        assert "Stopped" in text_of(app)
+        await pilot.press("u")
+        assert host.commands == [ResumeRun(recorder.folder)]
+
+
+async def test_a_run_whose_process_died_counts_as_stopped(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "demo-1")
+    recorder.start()
+    recorder.drafts(until=3)
+    recorder.writer.close()
+    app = RedraftApp(folder=recorder.folder, host=Told())
+    async with app.run_test(notifications=True, size=SIZE) as pilot:
+        await settle(pilot)
+        assert "Stopped" in text_of(app)
 
 
 async def test_search_goes_to_hits_and_filters(finished: Path) -> None:

@@ -34,6 +34,11 @@ def test_every_text_can_be_read(name: str, pair: tuple[str, str]) -> None:
     assert contrast(mapped(BUILTIN[name], ColorSystem.EIGHT_BIT), *pair) >= 4.5
 
 
+@pytest.mark.parametrize("name", sorted(BUILTIN))
+def test_sixteen_colours_leave_every_text_readable(name: str) -> None:
+    assert all(contrast(mapped(BUILTIN[name], ColorSystem.STANDARD), *pair) >= 3 for pair in READABLE)
+
+
 @pytest.mark.parametrize("name", [name for name in sorted(BUILTIN) if "contrast" in name])
 def test_high_contrast_means_seven_to_one(name: str) -> None:
     assert all(contrast(BUILTIN[name], *pair) >= 7 for pair in READABLE)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 PANES = ("log", "input", "loss", "diff")
 _LABELS = {"log": "Log", "input": "Prompts", "loss": "Loss", "diff": "Diff"}
 
+RESUMABLE = ("stopped", "failed")
+"""What a run is at where it can be resumed."""
+
 WIDE, HIGH = 100, 28
 """Columns and lines from which on all panes are in sight."""
 
@@ -69,7 +72,10 @@ class RunScreen(Screen[None]):
         self._at = "log"
         self._zoomed = False
         self._compares = False
-        self._waiting_for: int | None = None
+        self._waiting: tuple[int, int] | None = None
+        self._not_judged = ""
+        self._verdict_key: object = None
+        self._prompts_key: object = None
         self._shown_config: Mapping[str, Any] = {}
         self._told = ""
         self._error = ""
@@ -186,7 +192,7 @@ class RunScreen(Screen[None]):
 
     def _show_prompts(self, state: RunState) -> None:
         key = (self._generation, len(state.items), state.pairs_kept, state.pairs_dropped)
-        if key != getattr(self, "_prompts_key", None):
+        if key != self._prompts_key:
             self._prompts_key = key
             self.prompts.show(state)
         if state.config is not self._shown_config:
@@ -201,15 +207,20 @@ class RunScreen(Screen[None]):
             return self.app.config
 
     def _show_verdict(self, state: RunState) -> None:
-        if self._waiting_for is not None and state.decision > self._waiting_for:
-            self._waiting_for = None
-        verdict: Mapping[str, Any] | None = state.decision_data if state.decision >= 0 else None
-        if self._waiting_for is not None:
-            verdict = None
-        key = (self._generation, state.decision, self._waiting_for)
-        if key != getattr(self, "_verdict_key", None):
+        waiting = self._waiting
+        if waiting is not None and state.decision > waiting[0]:
+            self._waiting = waiting = None
+            self._not_judged = ""
+        elif waiting is not None and (state.notice > waiting[1] or self._error):
+            # What cannot be judged is told of by a notice, or by the worker itself.
+            self._waiting = waiting = None
+            self._not_judged = self._error or state.notice_words
+        note = "Judging …" if waiting is not None else self._not_judged
+        verdict = state.decision_data if state.decision >= 0 and not note else None
+        key = (self._generation, state.decision, note)
+        if key != self._verdict_key:
             self._verdict_key = key
-            self.evaluate.verdict.show(verdict, "Judging …" if self._waiting_for is not None else "")
+            self.evaluate.verdict.show(verdict, note)
 
     def _show_tabs(self) -> None:
         tabs = [(name, self._key(f"pane_{name}"), _LABELS[name]) for name in PANES]
@@ -225,9 +236,9 @@ class RunScreen(Screen[None]):
             keys = [*self.app.keymap.footer(INPUT), *self.app.keymap.footer(APP)[-1:]]
         else:
             busy = self.app.busy
-            skipped = set() if busy else {"pause", "stop"}
-            if busy:
-                skipped.add("run")
+            skipped = {"run", "resume"} if busy else {"pause", "stop"}
+            if self.doing() not in RESUMABLE:
+                skipped.add("resume")
             if not self.session.state.comparisons:
                 skipped |= {"compare_next"}
             keys = [key for key in self.app.keymap.footer(RUN, APP) if key.action not in skipped]
@@ -383,6 +394,9 @@ class RunScreen(Screen[None]):
     def action_run(self) -> None:
         self.app.start_run()
 
+    def action_resume(self) -> None:
+        self.app.resume_run(self.session.folder if self.doing() in RESUMABLE else None)
+
     def action_pause(self) -> None:
         self.app.pause_run()
 
@@ -419,7 +433,8 @@ class RunScreen(Screen[None]):
 
     def on_evaluate_field_entered(self, event: EvaluateField.Entered) -> None:
         if self.app.evaluate(event.text):
-            self._waiting_for = self.session.state.decision
+            state = self.session.state
+            self._waiting, self._not_judged, self._error = (state.decision, state.notice), "", ""
             self.evaluate.field.clear_text()
             self.present()
 
