@@ -80,6 +80,12 @@ class Slots:
         self._runs = None
         return numbers
 
+    def copy(self, source: int, targets: Sequence[int]) -> None:
+        """Give slots that were just `add`ed what `source` stores: their prompts are the same."""
+        length = self.lengths[source]
+        for store in (*self.keys, *self.values):
+            store[list(targets), :, :length] = store[source, :, :length]
+
     def remove(self, slot: int) -> int | None:
         """Free a slot. The last row moves into it: gives that row's old slot, or None where nothing moved."""
         last = self.count - 1

@@ -200,14 +200,19 @@ class _Batch:
         return max((row.need for row in queue), default=0) * min(self._most, len(queue)) > self._tokens
 
     def _admit(self) -> list[_Row]:
-        """Rows that enter with this step: all after the same prefix, together no more prompt tokens than may ride."""
+        """Rows that enter with this step: all after the same prefix, together no more prompt tokens than may ride. Rows
+        with one prompt (several samples of it) cost its tokens once."""
         new: list[_Row] = []
+        seen: set[tuple[int, ...]] = set()
         tokens = 0
         while self._waiting and len(self._active) + len(new) < self._slots.slots:
             row = self._waiting[0]
-            if new and (row.prefix is not new[0].prefix or tokens + len(row.own) > _PROMPT_TOKENS):
+            own = tuple(row.own)
+            more = 0 if own in seen else len(own)
+            if new and (row.prefix is not new[0].prefix or tokens + more > _PROMPT_TOKENS):
                 break
-            tokens += len(row.own)
+            seen.add(own)
+            tokens += more
             new.append(self._waiting.popleft())
         return new
 
@@ -243,18 +248,24 @@ class _Batch:
             runs = slots.runs()
             tokens.append(self._last)
         fresh: list[tuple[int, int]] = []
+        # prompt -> slots of the rows that begin with it; the first is computed, the others copy it.
+        twins: dict[tuple[int, ...], list[int]] = {}
         if new:
-            sizes = [len(row.own) for row in new]
-            fresh = list(zip(slots.add(sizes, new[0].prefix), sizes, strict=True))
-        for row, offset in zip(new, before[count:], strict=True):
-            own = row.own
+            for slot, row in zip(slots.add([len(row.own) for row in new], new[0].prefix), new, strict=True):
+                twins.setdefault(tuple(row.own), []).append(slot)
+        for own, numbers in twins.items():
+            fresh.append((numbers[0], len(own)))
             tokens.append(torch.tensor(own, device=device))
-            positions.append(torch.arange(offset, offset + len(own), device=device))
+            positions.append(torch.arange(before[numbers[0]], before[numbers[0]] + len(own), device=device))
         attention = StepAttention(slots, places, runs, fresh, new[0].prefix if new else None)
         hidden = self._decoder.forward(torch.cat(tokens), torch.cat(positions), attention).last
         if new:
-            ends = torch.tensor([n for _, n in fresh], device=device).cumsum(0) - 1 + count
-            hidden = hidden[torch.cat([torch.arange(count, device=device), ends])]
+            ends = dict(zip(twins, torch.tensor([n for _, n in fresh]).cumsum(0).tolist(), strict=True))
+            last = torch.tensor([*range(count), *(count - 1 + ends[tuple(row.own)] for row in new)], device=device)
+            hidden = hidden[last]
+            for numbers in twins.values():
+                if len(numbers) > 1:
+                    slots.copy(numbers[0], numbers[1:])
         return self._decoder.logits(hidden)
 
     def _collect(self, tokens: list[int]) -> list[_Row]:

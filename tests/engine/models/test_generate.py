@@ -194,7 +194,6 @@ def test_texts_end_before_the_first_stop_text() -> None:
 def test_a_stop_takes_effect_within_one_step() -> None:
     decoder = families.from_transformers(random_model("llama"))
     checks = 0
-    control = Control()
 
     def count() -> None:
         nonlocal checks
@@ -202,11 +201,23 @@ def test_a_stop_takes_effect_within_one_step() -> None:
         if checks == 4:
             control.stop()
 
-    control._between = count
+    control = Control(count)
     requests = [Request(str(i), "5 6 7", Sampling(max_tokens=900)) for i in range(3)]
     with pytest.raises(Stopped):
         list(generate(decoder, Numbers(), requests, control))
     assert checks <= 5
+
+
+def test_several_samples_of_one_prompt_compute_it_once_and_are_what_each_would_be_alone() -> None:
+    decoder = families.from_transformers(random_model("llama"))
+    sampling = Sampling(max_tokens=12, temperature=1.0)
+    requests = [
+        Request(f"{prompt}#{seed}", prompt, sampling, seed) for prompt in ("5 6 7 8", "9 10 11") for seed in range(4)
+    ]
+    together = {done.key: done.raw for done in generate(decoder, Numbers(), requests, Control())}
+    alone = {r.key: next(generate(decoder, Numbers(), [r], Control())).raw for r in requests}
+    assert together == alone
+    assert len(set(together.values())) > 4
 
 
 def test_nothing_asked_nothing_given() -> None:
