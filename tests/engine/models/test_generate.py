@@ -237,11 +237,16 @@ def test_completions_come_as_they_end() -> None:
 
 def test_shared_beginnings_are_found_in_families() -> None:
     first, second = [1] * 50, [1] * 20 + [2] * 80
-    sequences = [[*first, 100 + i] for i in range(8)] + [[*second, 200 + i, 5] for i in range(9)] + [[3, 4], [9] * 30]
+    sequences = [[*first, 100 + i] for i in range(18)] + [[*second, 200 + i, 5] for i in range(19)] + [[3, 4], [9] * 30]
     groups = {shared.members: shared.length for shared in find_shared(sequences)}
-    assert sorted(i for members in groups for i in members) == list(range(19))
+    assert sorted(i for members in groups for i in members) == list(range(39))
     assert set(groups.values()) == {50, 100, 0}
-    assert groups[(17, 18)] == 0
+    assert groups[(37, 38)] == 0
+
+
+def test_a_few_that_begin_alike_stay_with_the_others() -> None:
+    sequences = [[1] * 30 + [2] * 60 + [100 + i] for i in range(4)] + [[1] * 30 + [3] * 60 + [i] for i in range(30)]
+    assert all(len(shared.members) != 4 for shared in find_shared(sequences))
 
 
 def test_a_shared_beginning_leaves_every_sequence_a_token_of_its_own() -> None:
