@@ -244,9 +244,10 @@ def test_shared_beginnings_are_found_in_families() -> None:
     assert groups[(37, 38)] == 0
 
 
-def test_a_few_that_begin_alike_stay_with_the_others() -> None:
-    sequences = [[1] * 30 + [2] * 60 + [100 + i] for i in range(4)] + [[1] * 30 + [3] * 60 + [i] for i in range(30)]
-    assert all(len(shared.members) != 4 for shared in find_shared(sequences))
+def test_fours_that_begin_alike_stay_with_what_all_share() -> None:
+    sequences = [[1] * 30 + [2 + i // 4] * 60 + [100 + i] for i in range(32)]
+    (shared,) = find_shared(sequences)
+    assert (len(shared.members), shared.length) == (32, 30)
 
 
 def test_a_shared_beginning_leaves_every_sequence_a_token_of_its_own() -> None:
