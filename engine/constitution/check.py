@@ -127,7 +127,8 @@ class Reader:
         value = table.get(key, [])
         here = (*place, key)
         if not isinstance(value, list):
-            self.fail(f"Expected [[{key}]] tables, found {_kind(value)}.", here)
+            name = ".".join(part for part in here if isinstance(part, str))
+            self.fail(f"Expected [[{name}]] tables, found {_kind(value)}.", here)
         if len(value) > most:
             self.fail(f"There are {len(value):,} entries; at most {most:,} are allowed.", here)
         return [self.table(item, (*here, number)) for number, item in enumerate(value)]

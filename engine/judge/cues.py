@@ -118,6 +118,7 @@ PROTECT = (
     r"|\b(?:arrested|convicted|accused|charged|sentenced|jailed|prosecuted|suspected|guilty|investigated|fined"
     r"|punished"
     r"|imprisoned) (?:for|of|with|after)\b|\b(?:laws?|rules?|policy|policies) (?:against|on|banning|prohibiting)\b"
+    r"|\b(?:involv(?:es|ing)|refers? to|means|defined as|consists of|known as|the act of|crime of|charges of|term for)\b"
     r"|\b(?:safely )?(?:dispose|disposal) of\b|\b(?:quit|quitting|overcome|overcoming|give up|giving up) \b"
 )
 ASKED = (

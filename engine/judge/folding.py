@@ -39,6 +39,7 @@ _INVISIBLE = (
 _MARKS = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 # "s t u p i d", and digits that stand for letters inside a word ("st4b").
 _SPACED = r"(?<![A-Za-z0-9'])[A-Za-z](?: [A-Za-z]){2,}(?![A-Za-z0-9'])"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LEET = re.compile(r"(?<=[a-z])[013457@$](?=[a-z])")
 _LETTERS = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s"}
 _EMPHASIS = r"\*+|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9_])|(?m:^#+ )"
@@ -62,12 +63,12 @@ def _tables() -> tuple[dict[int, str], dict[str, str], re.Pattern[str]]:
             longer[char] = plain
     finder = re.compile(
         f"[{_INVISIBLE}]+|[^{_MARKS}{_INVISIBLE}][{_MARKS}]+|[{_MARKS}]+|[{re.escape(''.join(longer))}]"
-        f"|(?<= ) +|{_EMPHASIS}|{_SPACED}"
+        f"|(?<=[ \n]) +| +(?=\n)|{_EMPHASIS}|{_SPACED}"
     )
     return single, longer, finder
 
 
-_PLAIN_ASCII = re.compile(r"[\x00-\x08\x0b-\x1f\x7f*_`#\t]|  |" + _SPACED)
+_PLAIN_ASCII = re.compile(r"[\x00-\x08\x0b-\x1f\x7f*_`#\t]| [ \n]|\n |" + _SPACED)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def fold(text: str) -> Folded:
     if text.isascii() and not _PLAIN_ASCII.search(text):
         return Folded(_polished(text.lower()), text)
     single, longer, finder = _tables()
-    plain = text.translate(single)
+    plain = _SURROGATE.sub("\ufffd", text.translate(single))
     pieces: list[str] = []
     at: list[int] = []
     source: list[int] = []
