@@ -36,7 +36,9 @@ def test_among_equal_scores_the_less_probable_violation_is_taken_then_the_earlie
 
 
 def test_a_revision_that_is_not_better_leaves_the_draft_and_drops_the_pair() -> None:
-    pair = make_pair("p", "Why?", "fairness", [Candidate(0, LONG, judged(1.0)), Candidate(1, "x", judged(2.0))], WEIGHTS)
+    pair = make_pair(
+        "p", "Why?", "fairness", [Candidate(0, LONG, judged(1.0)), Candidate(1, "x", judged(2.0))], WEIGHTS
+    )
     assert (pair.taken, pair.kept, pair.chosen) == (0, False, LONG)
     assert pair.reason == "no revision is better than the draft"
 
@@ -77,7 +79,11 @@ def test_repetition_is_seen_and_ordinary_prose_is_not() -> None:
 
 def test_kept_pairs_are_written_in_trls_format(tmp_path: Path) -> None:
     kept = make_pair(
-        "p1", "Why?", "fairness", [Candidate(0, LONG, judged(1.0)), Candidate(1, "It depends on you.", judged(0.0))], WEIGHTS
+        "p1",
+        "Why?",
+        "fairness",
+        [Candidate(0, LONG, judged(1.0)), Candidate(1, "It depends on you.", judged(0.0))],
+        WEIGHTS,
     )
     dropped = make_pair("p2", "How?", "fairness", [Candidate(0, LONG, judged(0.0))], WEIGHTS)
     path = tmp_path / "pairs.jsonl"
