@@ -1,6 +1,6 @@
 """Makes the README's picture: the app itself, opened on a finished run, as SVG.
 
-    .venv/bin/python scripts/picture.py RUN docs/app.svg
+.venv/bin/python scripts/picture.py RUN docs/app.svg
 """
 
 from __future__ import annotations
