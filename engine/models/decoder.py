@@ -27,8 +27,8 @@ from torch.nn import functional
 from engine.models.adapter import Adapter
 from engine.models.architecture import Architecture
 from engine.models.attention import Attention, CausalPacked
-from engine.models.linear import Linear
-from engine.models.ops import Norm, Rotation, gated
+from engine.models.linear import Linear, together
+from engine.models.ops import Norm, Rotation, gated, split_heads
 
 
 @dataclass(frozen=True)
@@ -224,12 +224,12 @@ class Decoder:
     ) -> Tensor:
         a = self.architecture
         heads = block.qkv(normed, adapter).view(-1, a.heads + 2 * a.kv_heads, a.head_dim)
-        qk, v = heads[:, : a.heads + a.kv_heads], heads[:, a.heads + a.kv_heads :]
         if block.q_norm is not None and block.k_norm is not None:
-            qk = torch.cat([block.q_norm(qk[:, : a.heads]), block.k_norm(qk[:, a.heads :])], 1)
-        if rotation is not None:
-            qk = rotation(qk)
-        return attention(number, qk[:, : a.heads], qk[:, a.heads :], v, a.attention_scales[number])
+            both = a.heads + a.kv_heads
+            q, k = block.q_norm(heads[:, : a.heads]), block.k_norm(heads[:, a.heads : both])
+            heads = torch.cat([q, k, heads[:, both:]], 1)
+        q, k, v = split_heads(heads, a.heads, a.kv_heads, rotation)
+        return attention(number, q, k, v, a.attention_scales[number])
 
     def _inner(self, block: Block, normed: Tensor, adapter: Adapter | None) -> Tensor:
         kind = self.architecture.activation
@@ -238,7 +238,8 @@ class Decoder:
             return block.up.product_activated(normed, kind) if plain else block.up.activated(normed, kind, adapter)
         if plain:
             return block.up.product_times(normed, block.gate.product_activated(normed, kind))
-        return gated(block.gate(normed, adapter), block.up(normed, adapter), kind)
+        gate, up = together((block.gate, block.up), normed, adapter)
+        return gated(gate, up, kind)
 
 
 def pack(

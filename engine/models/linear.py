@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -189,12 +189,12 @@ class Linear:
                     (start, self.out_features - stop),
                 )
             return out
-        pairs = self._pairs(adapter)
-        if not pairs and not torch.is_grad_enabled():
+        if self._plain(adapter):
             return self.product(x) if plus is None else self.product_plus(x, plus)
-        flat = [tensor for _, _, pair in pairs for tensor in (pair.a, pair.b)]
-        joined: Tensor = _LoraLinear.apply(self, pairs, x, plus, *flat)  # type: ignore[no-untyped-call]
-        return joined
+        return _shared((self,), x, adapter, plus)[0]
+
+    def _plain(self, adapter: Adapter | None) -> bool:
+        return not self._pairs(adapter) and not torch.is_grad_enabled()
 
     def _pairs(self, adapter: Adapter | None) -> list[tuple[int, int, LoraPair]]:
         if adapter is None:
@@ -214,63 +214,101 @@ class Linear:
             return Linear(weight.to(self.dtype), self.bias, self.parts)
 
 
-class _LoraLinear(torch.autograd.Function):
-    """`Linear` with frozen weight under autograd: one node for the product, the residual and all low-rank changes.
+def together(linears: Sequence[Linear], x: Tensor, adapter: Adapter | None = None) -> tuple[Tensor, ...]:
+    """Several matrices of one input, as `Linear.__call__` gives them; under autograd one node."""
+    if any(linear.trainable or linear._plain(adapter) for linear in linears):
+        return tuple(linear(x, adapter) for linear in linears)
+    return _shared(linears, x, adapter, None)
 
-    The inputs of all changes are multiplied by their `a` matrices at once; only `x` and those products are kept.
+
+def _shared(linears: Sequence[Linear], x: Tensor, adapter: Adapter | None, plus: Tensor | None) -> tuple[Tensor, ...]:
+    pairs = [linear._pairs(adapter) for linear in linears]
+    flat = [tensor for found in pairs for _, _, pair in found for tensor in (pair.a, pair.b)]
+    outs: tuple[Tensor, ...] = _LoraLinears.apply(linears, pairs, x, plus, *flat)  # type: ignore[no-untyped-call]
+    return outs
+
+
+class _Change(NamedTuple):
+    """One low-rank change: of which matrix, which of its outputs, and which columns of the joined `a` products."""
+
+    linear: int
+    start: int
+    stop: int
+    scale: float
+    low: slice
+
+
+class _LoraLinears(torch.autograd.Function):
+    """Frozen matrices of one input under autograd: one node for the products, a residual and all low-rank changes.
+
+    The inputs of all changes are multiplied by their `a` matrices at once, and their gradients come back through one
+    product; only `x` and the `a` products are kept.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, linear: Linear, pairs: list[tuple[int, int, LoraPair]], x: Tensor, plus: Tensor | None, *flat: Tensor
-    ) -> Tensor:
-        y = linear.product(x) if plus is None else linear.product_plus(x, plus)
-        ctx.linear, ctx.ranges, ctx.plus = (
-            linear,
-            [(s, e, p.scale, p.a.shape[0]) for s, e, p in pairs],
-            plus is not None,
-        )
-        if not pairs:
-            return y
+        ctx: Any,
+        linears: Sequence[Linear],
+        pairs: Sequence[Sequence[tuple[int, int, LoraPair]]],
+        x: Tensor,
+        plus: Tensor | None,
+        *flat: Tensor,
+    ) -> Any:
+        ys = [linear.product(x) if plus is None else linear.product_plus(x, plus) for linear in linears]
+        ctx.linears, ctx.plus = linears, plus is not None
+        ctx.changes = changes = _changes(pairs)
+        if not changes:
+            return tuple(ys)
         a = torch.cat([t.to(x.dtype) for t in flat[0::2]]) if len(flat) > 2 else flat[0].to(x.dtype)
-        drop = pairs[0][2].drop
+        drop = next(pair.drop for found in pairs for _, _, pair in found)
         kept = None if drop is None else drop(x)
         h = (x if kept is None else x * kept) @ a.t()
         bs = [t.to(x.dtype) for t in flat[1::2]]
-        row = 0
-        for (start, stop, scale, rank), b in zip(ctx.ranges, bs, strict=True):
-            y[:, start:stop].addmm_(h[:, row : row + rank], b.t(), alpha=scale)
-            row += rank
+        for change, b in zip(changes, bs, strict=True):
+            y = ys[change.linear][:, change.start : change.stop]
+            y.addmm_(h[:, change.low], b.t(), alpha=change.scale)
         ctx.save_for_backward(x, kept, h, a, *bs)
         ctx.dtypes = [t.dtype for t in flat]
-        return y
+        return tuple(ys)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        (grad,) = grads
-        linear: Linear = ctx.linear
-        grad = grad if grad.is_contiguous() else grad.contiguous()
-        through = grad if ctx.plus else None
-        if not ctx.ranges:
-            return None, None, linear.backward_product(grad) if ctx.needs_input_grad[2] else None, through
+        grads = tuple(grad if grad.is_contiguous() else grad.contiguous() for grad in grads)
+        through = grads[0] if ctx.plus else None
+        wanted = ctx.needs_input_grad[2]
+        if not ctx.changes:
+            return None, None, _chained(ctx.linears, grads, None) if wanted else None, through
         x, kept, h, a, *bs = ctx.saved_tensors
         dh = torch.empty_like(h)
-        row = 0
-        changes: list[Tensor] = []
-        for (start, stop, scale, rank), b in zip(ctx.ranges, bs, strict=True):
-            part = grad[:, start:stop]
-            torch.mul(part @ b, scale, out=dh[:, row : row + rank])
-            changes.append((part.t() @ h[:, row : row + rank]).mul_(scale))
-            row += rank
-        da = dh.t() @ (x if kept is None else x * kept)
         flat: list[Tensor] = []
-        row = 0
-        for (_, _, _, rank), db in zip(ctx.ranges, changes, strict=True):
-            flat += [da[row : row + rank], db]
-            row += rank
-        flat = [tensor.to(dtype) for tensor, dtype in zip(flat, ctx.dtypes, strict=True)]
+        for change, b in zip(ctx.changes, bs, strict=True):
+            part = grads[change.linear][:, change.start : change.stop]
+            torch.mul(part @ b, change.scale, out=dh[:, change.low])
+            flat.append((part.t() @ h[:, change.low]).mul_(change.scale))
+        da = dh.t() @ (x if kept is None else x * kept)
+        both = [t for change, db in zip(ctx.changes, flat, strict=True) for t in (da[change.low], db)]
+        both = [tensor.to(dtype) for tensor, dtype in zip(both, ctx.dtypes, strict=True)]
         dx = None
-        if ctx.needs_input_grad[2]:
+        if wanted:
             low = dh @ a
-            dx = linear.backward_product(grad, low if kept is None else low.mul_(kept))
-        return None, None, dx, through, *flat
+            dx = _chained(ctx.linears, grads, low if kept is None else low.mul_(kept))
+        return None, None, dx, through, *both
+
+
+def _changes(pairs: Sequence[Sequence[tuple[int, int, LoraPair]]]) -> list[_Change]:
+    changes: list[_Change] = []
+    row = 0
+    for number, found in enumerate(pairs):
+        for start, stop, pair in found:
+            rank = pair.a.shape[0]
+            changes.append(_Change(number, start, stop, pair.scale, slice(row, row + rank)))
+            row += rank
+    return changes
+
+
+def _chained(linears: Sequence[Linear], grads: Sequence[Tensor], plus: Tensor | None) -> Tensor:
+    """The sum of all `grad @ weight` (and `plus`), each product adding to the one before."""
+    for linear, grad in zip(linears, grads, strict=True):
+        plus = linear.backward_product(grad, plus)
+    assert plus is not None
+    return plus

@@ -75,17 +75,16 @@ class Rotation:
     sin: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Heads [N, heads, head_dim] (any strides) rotated, as a new contiguous tensor."""
-        if torch.is_grad_enabled() and x.requires_grad:
-            rotated: Tensor = _Rotate.apply(x, self.cos, self.sin)  # type: ignore[no-untyped-call]
-            return rotated
+        """Heads [N, heads, head_dim] (any strides) rotated, as a new contiguous tensor; see `split_heads` for
+        gradients."""
         return _rotate(x, self.cos, self.sin, 1)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int, out: Tensor | None = None) -> Tensor:
     half = cos.shape[-1]
     first, second = x[..., :half], x[..., half : 2 * half]
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    if out is None:
+        out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     left, right = out[..., :half], out[..., half : 2 * half]
     torch.mul(first, cos, out=left)
     torch.mul(second, cos, out=right)
@@ -96,18 +95,43 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
     return out
 
 
-class _Rotate(torch.autograd.Function):
-    """The gradient of a rotation is the rotation back."""
+def split_heads(heads: Tensor, queries: int, keys: int, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Joined heads [N, queries + 2 keys, head_dim] as rotated queries, rotated keys, and values.
 
+    Under autograd one node (three slices of their own would each fill a gradient of full size with zeros); the
+    gradient of a rotation is the rotation back.
+    """
+    if torch.is_grad_enabled() and heads.requires_grad:
+        cos, sin = (None, None) if rotation is None else (rotation.cos, rotation.sin)
+        split: tuple[Tensor, Tensor, Tensor] = _SplitHeads.apply(heads, queries, keys, cos, sin)  # type: ignore[no-untyped-call]
+        return split
+    both, v = heads[:, : queries + keys], heads[:, queries + keys :]
+    if rotation is not None:
+        both = rotation(both)
+    return both[:, :queries], both[:, queries:], v
+
+
+class _SplitHeads(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(ctx: Any, heads: Tensor, queries: int, keys: int, cos: Tensor | None, sin: Tensor | None) -> Any:
         ctx.save_for_backward(cos, sin)
-        return _rotate(x, cos, sin, 1)
+        ctx.sizes = (queries, keys, heads.shape)
+        both = heads[:, : queries + keys]
+        both = both.clone() if cos is None or sin is None else _rotate(both, cos, sin, 1)
+        return both[:, :queries], both[:, queries:], heads[:, queries + keys :]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         cos, sin = ctx.saved_tensors
-        return _rotate(grads[0], cos, sin, -1), None, None
+        queries, keys, shape = ctx.sizes
+        dq, dk, dv = grads
+        if cos is None:
+            return torch.cat([dq, dk, dv], 1), None, None, None, None
+        out = torch.empty(shape, dtype=dq.dtype, device=dq.device)
+        _rotate(dq, cos, sin, -1, out[:, :queries])
+        _rotate(dk, cos, sin, -1, out[:, queries : queries + keys])
+        out[:, queries + keys :] = dv
+        return out, None, None, None, None
 
 
 def gated(gate: Tensor, up: Tensor, activation: Activation) -> Tensor:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 from torch import Tensor
 
 from engine.control import Control
@@ -25,8 +25,14 @@ class Processes:
     """
 
     def __init__(self, device: torch.device) -> None:
+        self._device = device
+        # Said outright because `accelerate launch` may set others, and the loop does both by itself: it divides the
+        # loss by the whole step's total, and the decoder has its own number format.
         self.accelerator = Accelerator(
-            cpu=device.type == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)]
+            cpu=device.type == "cpu",
+            mixed_precision="no",
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
         )
 
     @property
@@ -60,7 +66,7 @@ class Processes:
             return
         while control.paused and not control.stopping:
             time.sleep(0.05)
-        asked = torch.tensor(float(control.stopping), device=self.accelerator.device)
+        asked = torch.tensor(float(control.stopping), device=self._device)
         self.sum_(asked)
         if asked.item():
             raise Stopped
@@ -74,8 +80,3 @@ class Processes:
         """
         if self.count == 1:
             control.check()
-
-    def wait(self) -> None:
-        """Until all processes are here."""
-        if self.count > 1:
-            self.accelerator.wait_for_everyone()

@@ -11,6 +11,8 @@ import torch
 from torch.nn import functional
 from training_aid import Twin, learned, pair_rows, sft_rows
 
+from engine.models.adapter import Adapter, LoraPair
+from engine.models.linear import Linear, Part, together
 from engine.train import lora
 from engine.train.policy import Completions, Policy, fingerprint
 
@@ -83,3 +85,30 @@ def test_the_fingerprint_knows_models_and_adapters_apart(twin: Callable[..., Twi
     found = {fingerprint(one), fingerprint(other), fingerprint(one, adapter), fingerprint(one.merged(adapter))}
     assert len(found) == 4
     assert fingerprint(one) == fingerprint(twin("llama").decoder)
+
+
+def test_dropout_and_shared_inputs_have_the_gradients_of_the_plain_formula() -> None:
+    source = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(shape, generator=source)  # noqa: E731
+    x, kept = draw(7, 16).requires_grad_(), (draw(7, 16) > 0).float() * 2
+    linears = [
+        Linear(draw(24, 16), None, [Part("one", 0, 8), Part("two", 8, 24)]),
+        Linear(draw(8, 16), None, [Part("three", 0, 8)]),
+    ]
+    sizes = {"one": 8, "two": 16, "three": 8}
+    pairs = {
+        name: LoraPair(draw(4, 16).requires_grad_(), draw(out, 4).requires_grad_(), 0.5, lambda _: kept)
+        for name, out in sizes.items()
+    }
+    leaves = [x, *(t for pair in pairs.values() for t in (pair.a, pair.b))]
+    found = together(linears, x, Adapter(pairs))
+    factors = draw(7, 24), draw(7, 8)
+    grads = torch.autograd.grad(sum((y * f).sum() for y, f in zip(found, factors, strict=True)), leaves)
+    change = {name: 0.5 * (x * kept) @ pair.a.t() @ pair.b.t() for name, pair in pairs.items()}
+    wanted = (
+        x @ linears[0].weight.t() + torch.cat([change["one"], change["two"]], 1),
+        x @ linears[1].weight.t() + change["three"],
+    )
+    plain = torch.autograd.grad(sum((y * f).sum() for y, f in zip(wanted, factors, strict=True)), leaves)
+    for one, other in zip((*found, *grads), (*wanted, *plain), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
