@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,46 +29,50 @@ CHAT_TEMPLATE = (
 )
 
 
+SHARED = ("models", "machine")
+"""Folders of the cache that are kept from one test run to the next: converted models, and what was measured of this
+machine. Both are made again where they are missing."""
+
+
 @pytest.fixture(scope="session")
-def shared_models() -> Path:
-    """Where the embedded model's conversion is kept from one test run to the next."""
-    place = Path(platformdirs.user_cache_dir("redraft", appauthor=False)) / "models"
+def shared_cache() -> Path:
+    """Where the shared folders are: the user's own cache, or a temporary folder where that cannot be written."""
+    place = Path(platformdirs.user_cache_dir("redraft", appauthor=False))
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        (place / ".test").touch()
+        for name in SHARED:
+            (place / name).mkdir(parents=True, exist_ok=True)
+            (place / name / ".test").touch()
     except OSError:
-        place = Path(tempfile.mkdtemp(prefix="redraft-models-"))
+        place = Path(tempfile.mkdtemp(prefix="redraft-cache-"))
     return place
 
 
-@pytest.fixture
-def redraft_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_models: Path) -> Path:
-    """A REDRAFT_HOME that only this test uses; converted models alone are shared with other tests."""
-    home = tmp_path / "home"
+def make_home(home: Path, shared: Path) -> Path:
+    """A REDRAFT_HOME with nothing in it but links to the shared folders."""
     (home / "cache").mkdir(parents=True)
-    (home / "cache" / "models").symlink_to(shared_models)
+    for name in SHARED:
+        (shared / name).mkdir(exist_ok=True)
+        (home / "cache" / name).symlink_to(shared / name)
+    return home
+
+
+@pytest.fixture
+def redraft_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_cache: Path) -> Path:
+    """A REDRAFT_HOME that only this test uses; converted models and measurements alone are shared with other tests."""
+    home = make_home(tmp_path / "home", shared_cache)
     monkeypatch.setenv("REDRAFT_HOME", str(home))
     return home
 
 
 @pytest.fixture(scope="session")
-def embedded(shared_models: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
+def embedded(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
     """The embedded model on the CPU in float32, converted on a machine's first test run (about 15 s)."""
     from engine.models.catalogue import EMBEDDED
     from engine.models.local import load_model
 
-    home = tmp_path_factory.mktemp("embedded")
-    (home / "cache").mkdir()
-    (home / "cache" / "models").symlink_to(shared_models)
-    before = os.environ.get("REDRAFT_HOME")
-    os.environ["REDRAFT_HOME"] = str(home)
-    try:
-        model = load_model(EMBEDDED, device="cpu", dtype="float32")
-    finally:
-        os.environ.pop("REDRAFT_HOME")
-        if before is not None:
-            os.environ["REDRAFT_HOME"] = before
-    return model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDRAFT_HOME", str(make_home(tmp_path_factory.mktemp("embedded") / "home", shared_cache)))
+        return load_model(EMBEDDED, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")

@@ -215,17 +215,22 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """What this machine can compute on, the best first."""
+    """What this machine can compute on, the best first. May measure the processor (about 2 s, once a machine)."""
     import torch
 
-    found = []
-    if torch.cuda.is_available():
-        for number in range(torch.cuda.device_count()):
-            name = f"cuda:{number}"
-            found.append(Device(name, torch.cuda.get_device_name(number), free(name), default_dtype(name)))
-    if torch.backends.mps.is_available():
-        found.append(Device("mps", "Apple graphics processor", free("mps"), default_dtype("mps")))
-    return [*found, Device("cpu", f"{torch.get_num_threads()} threads", free(), default_dtype("cpu"))]
+    def title(name: str) -> str:
+        if name.startswith("cuda"):
+            return str(torch.cuda.get_device_name(name))
+        return "Apple graphics processor" if name == "mps" else f"{torch.get_num_threads()} threads"
+
+    return [Device(name, title(name), free(name), default_dtype(name)) for name in _names()]
+
+
+def _names() -> list[str]:
+    import torch
+
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [f"cuda:{number}" for number in range(cards)] + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
 
 
 def device(name: str = "") -> str:
@@ -234,7 +239,7 @@ def device(name: str = "") -> str:
     Raises:
         ModelError: if this machine has no such device; names those that it has.
     """
-    known = [found.name for found in devices()]
+    known = _names()
     if not name:
         return known[0]
     # "cuda" is the first of several cards.
@@ -248,7 +253,7 @@ def default_dtype(device: str) -> str:
     """The number format for a device when none is asked for.
 
     On a CPU the faster one by `engine.models.threads`, which measures it once a machine: bfloat16 is several times
-    faster where the processor has instructions for it, and an order slower where it has none.
+    faster where the processor has instructions for it, and many times slower where it has none.
     """
     import torch
 

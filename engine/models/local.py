@@ -24,10 +24,12 @@ from engine.models.embedded import Progress, silent
 from engine.models.requests import Completion, Message, Request
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from engine.models.adapter import Adapter
     from engine.models.decoder import Decoder
+    from engine.models.score import Pooling
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,44 @@ class LocalModel:
         return generate(
             self.decoder, self.codec, asked, control, context=self.context, memory=budget.cache_bytes(self.device)
         )
+
+    def score(
+        self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], control: Control
+    ) -> list[Tensor]:
+        """Log-probabilities of given completions after their prompts, as token lists (`encode_pair`).
+
+        Returns:
+            float32 [tokens of the completion] a pair, on the CPU.
+
+        Raises:
+            InputError: if a prompt is empty, or a pair is longer than the context.
+            Stopped: if asked to.
+        """
+        from engine.models.score import logprobs
+
+        return logprobs(self.decoder, prompts, completions, control)
+
+    def hidden(
+        self,
+        sequences: Sequence[Sequence[int]],
+        layers: Sequence[int],
+        control: Control,
+        *,
+        pooling: Pooling = "last",
+        starts: Sequence[int] | None = None,
+    ) -> Tensor:
+        """One vector of the residual stream a text and layer (`engine.models.score.hidden_states`).
+
+        Returns:
+            float32 [sequences, layers, width], on the CPU.
+
+        Raises:
+            InputError: if a text is empty or longer than the context.
+            Stopped: if asked to.
+        """
+        from engine.models.score import hidden_states
+
+        return hidden_states(self.decoder, sequences, layers, control, pooling=pooling, starts=starts)
 
     def _stopping(self, request: Request) -> Request:
         missing = tuple(text for text in self.stop if text not in request.sampling.stop)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,19 +27,19 @@ from engine.train.config import TrainConfig
 from engine.train.loop import train
 from engine.train.rows import SftRow
 
-model = load_model("smollm2-135m-instruct", device="cpu", dtype="DTYPE")
+model = load_model("smollm2-135m-instruct", device="cpu", dtype="float32")
 shape = load.folder_shape(model.folder)
-found = {"load": (budget.load(shape, "DTYPE").peak_rss, memory.peak_rss())}
+found = {"load": (budget.load(shape, "float32").peak_rss, memory.peak_rss())}
 words = ["river", "stone", "cloud", "paper", "green", "seven"]
 random.seed(0)
 prompts = [" ".join(random.choices(words, k=90)) for _ in range(16)]
 sampling = Sampling(max_tokens=20, temperature=1.0)
 longest = max(map(model.count_tokens, prompts)) + 20
 list(model.generate([Request(str(i), p, sampling, i) for i, p in enumerate(prompts)], Control()))
-found["generate"] = (budget.generate(shape, "DTYPE", 16, longest).peak_rss, memory.peak_rss())
-rows = [SftRow(tuple(random.choices(range(99), k=64)), tuple(random.choices(range(99), k=64))) for _ in range(4)]
-train(model.decoder, rows, TrainConfig(epochs=1, batch_size=4, micro_tokens=512))
-found["train"] = (budget.train_lora(shape, "DTYPE", 512).peak_rss, memory.peak_rss())
+found["generate"] = (budget.generate(shape, "float32", 16, longest).peak_rss, memory.peak_rss())
+rows = [SftRow(tuple(random.choices(range(99), k=64)), tuple(random.choices(range(99), k=64))) for _ in range(8)]
+train(model.decoder, rows, TrainConfig(epochs=1, batch_size=8, micro_tokens=512))
+found["train"] = (budget.train_lora(shape, "float32", 512, length=128).peak_rss, memory.peak_rss())
 print(json.dumps(found))
 """
 
@@ -53,11 +52,9 @@ def embedded_shape() -> Shape:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_predictions_are_close_to_measured_peaks(embedded: object, redraft_home: Path, dtype: str) -> None:
-    code = MEASURE.replace("DTYPE", dtype)
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+def test_predictions_are_close_to_measured_peaks(embedded: object, redraft_home: Path) -> None:
+    """In float32, which no processor is slow at."""
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
     measured = json.loads(done.stdout.splitlines()[-1])
     off = {work: predicted / peak - 1 for work, (predicted, peak) in measured.items()}

@@ -92,6 +92,21 @@ def test_tokens_are_counted_without_additions(load: Callable[..., LocalModel]) -
     assert model.encode_texts([]) == []
 
 
+def test_scores_and_hidden_states_are_those_of_transformers(load: Callable[..., LocalModel], tiny: Tiny) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = load(dtype="float32")
+    theirs = AutoModelForCausalLM.from_pretrained(tiny("llama"), dtype=torch.float32)
+    prompt, answer = model.encode_pair(HELLO, "It is what it is.")
+    with torch.inference_mode():
+        out = theirs(torch.tensor([prompt + answer]), output_hidden_states=True)
+    expected = out.logits[0, len(prompt) - 1 : -1].log_softmax(-1).gather(1, torch.tensor(answer)[:, None])[:, 0]
+    (scored,) = model.score([prompt], [answer], Control())
+    torch.testing.assert_close(scored, expected, atol=1e-4, rtol=1e-4)
+    states = model.hidden([prompt + answer], [1], Control(), pooling="mean", starts=[len(prompt)])
+    torch.testing.assert_close(states[0, 0], out.hidden_states[1][0, len(prompt) :].mean(0), atol=1e-4, rtol=1e-4)
+
+
 def test_a_lone_surrogate_does_not_stop_a_run(load: Callable[..., LocalModel]) -> None:
     assert load().encode([Message("user", "broken \ud800 text")])
 
