@@ -415,10 +415,16 @@ def run(*, preset: str = "demo", config: RunConfig | None = None, folder: Path |
         failed = app.return_code not in (0, None)
         if app.busy and app.ending is Ending.QUIT:
             _say("Stopping the run …")
-        code = finish(app.ending, app.host)
+        code, ended = finish(app.ending, app.host)
     if failed:
         print(f"The app failed; the details are at the end of {log}.", file=sys.stderr)  # noqa: T201
-        return 1
+        code = 1
+    if not ended:
+        # The thread is inside something that cannot be interrupted (torch being imported, a model being read);
+        # taking the interpreter apart around it would crash. The journal holds whole records only.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     return code
 
 

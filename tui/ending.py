@@ -33,8 +33,8 @@ def listen(leave: Callable[[Ending], None]) -> None:
             loop.add_signal_handler(number, leave, ending)
 
 
-def finish(ending: Ending, host: Host) -> int:
-    """What is left to do after the screen is gone; gives the exit code.
+def finish(ending: Ending, host: Host) -> tuple[int, bool]:
+    """What is left to do after the screen is gone; gives the exit code, and whether the worker's thread has ended.
 
     A lost terminal does not end a run: this waits, without a screen, until it has ended. A second SIGHUP changes
     nothing; SIGTERM ends it as ever.
@@ -45,7 +45,7 @@ def finish(ending: Ending, host: Host) -> int:
         signal.signal(signal.SIGTERM, lambda *_: asked.__setitem__(0, True))
         while host.state.doing in BUSY and not asked[0]:
             time.sleep(0.2)
-        host.shutdown(4.0)
-        return Ending.TERMINATED.value if asked[0] else 0
-    host.shutdown(4.0 if ending is Ending.TERMINATED else 10.0)
-    return int(ending.value)
+        ended = host.shutdown(4.0)
+        return (Ending.TERMINATED.value if asked[0] else 0), ended
+    ended = host.shutdown(4.0 if ending is Ending.TERMINATED else 10.0)
+    return int(ending.value), ended

@@ -531,3 +531,11 @@ async def test_nothing_is_drawn_while_nothing_happens(finished: Path) -> None:
         )
         await pilot.pause(0.8)
         assert drawn == []
+
+
+async def test_a_portrait_of_a_run_needs_no_terminal(finished: Path) -> None:
+    from tui.portrait import draw
+
+    svg = await draw(finished, (120, 40), ["1"])
+    assert svg.startswith("<svg")
+    assert "RUN-COMPLETE" in svg

@@ -159,6 +159,18 @@ def test_a_lost_terminal_does_not_make_the_process_spin(tmp_path: Path) -> None:
         assert used(terminal.process) - before < 0.3
 
 
+def test_quitting_while_the_worker_cannot_be_interrupted_still_ends(tmp_path: Path) -> None:
+    code = BUSY.format(seconds=60, mark=str(tmp_path / "mark"), code=str(tmp_path / "code"))
+    code = code.replace("return True", "threading.Thread(target=time.sleep, args=(60,)).start(); return False")
+    with Terminal(code) as terminal:
+        terminal.until("p Pause")
+        terminal.type("\x11")
+        terminal.until("Stay")
+        terminal.type("\x1b[B\r")
+        assert terminal.wait() == 0
+        assert terminal.restored
+
+
 def used(process: int) -> float:
     """Seconds of processor time."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

@@ -25,7 +25,7 @@ _BESIDE = 14
 """Cells that have to be left of a line for a summary to begin on it."""
 
 _HEADINGS = ("TRAINING-EXAMPLE", "COMPARISON-TEST", "STAGE-", "RUN-", "TRAIN-START", "EVAL-INPUT")
-_DIFF_MARKS = re.compile(r"\[-(?P<gone>.*?)-\]|\{\+(?P<new>.*?)\+\}", re.DOTALL)
+_DIFF_MARKS = re.compile(r"\[-(?P<gone>.*?)(?:-\]|\Z)|\{\+(?P<new>.*?)(?:\+\}|\Z)", re.DOTALL)
 
 
 class Piece(NamedTuple):
