@@ -1,0 +1,54 @@
+"""FLOP counts agree with the architecture's own formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.bench import arithmetic
+from engine.bench.work import Product, TrainingRow
+from engine.models.decoder import Decoder
+from engine.models.local import load_model
+from engine.train.rows import SftRow
+
+
+@pytest.fixture
+def decoder(tiny: Callable[..., Path], redraft_home: Path) -> Decoder:
+    return load_model(str(tiny("llama")), device="cpu", dtype="float32").decoder
+
+
+def flop(products: list[Product]) -> float:
+    return sum(product.flop for product in products)
+
+
+def test_scoring_needs_each_layer_once_and_the_head_where_a_token_is_scored(decoder: Decoder) -> None:
+    rows = [TrainingRow(prompt=[start, 5, 6], chosen=[7, 8], rejected=[]) for start in (1, 2)]
+    a = decoder.architecture
+    # The last token of a row predicts nothing.
+    assert flop(arithmetic.of_scoring(decoder, rows)) == pytest.approx(8 * a.matrix_flop + 4 * a.head_flop)
+
+
+def test_a_shared_beginning_is_counted_once(decoder: Decoder) -> None:
+    rows = [TrainingRow(prompt=[9] * 20 + [start], chosen=[7, 8], rejected=[]) for start in (1, 2, 3, 4)]
+    a = decoder.architecture
+    assert flop(arithmetic.of_scoring(decoder, rows)) == pytest.approx((20 + 4 * 2) * a.matrix_flop + 8 * a.head_flop)
+
+
+def test_training_needs_them_twice_but_for_the_input_of_the_first_layer(decoder: Decoder) -> None:
+    rows = [SftRow((1,) * n, (2,) * 3, str(n)) for n in (4, 5, 6)]
+    a, qkv = decoder.architecture, decoder.blocks[0].qkv
+    through = 4 + 5 + 6 + 3 * 2
+    spared = through * 2 * qkv.in_features * qkv.out_features
+    expected = 2 * through * a.matrix_flop - spared + 2 * 9 * a.head_flop
+    # Rows are rounded to whole ones a micro-batch, their number of times is not.
+    assert flop(arithmetic.of_training(decoder, rows, 2, 1024)) == pytest.approx(expected)
+
+
+def test_the_machine_s_rate_is_that_of_the_products_alone() -> None:
+    products = [Product(64, 48, 32, times=3.0), Product(16, 64, 64, times=0.5)]
+    found = arithmetic.machine_rate(products, torch.float32, 0.01)
+    assert found["units"] == pytest.approx(2 * 64 * 48 * 32 * 3 + 16 * 64 * 64)
+    assert found["seconds"] > 0
