@@ -12,15 +12,19 @@ class Control:
     """The switch between the one who asks for a pause or stop (any thread) and the loop that obeys it.
 
     `between` is called from `check`, on the loop's own thread, whenever the loop passes a point where other short
-    work may be done (a verdict that a person asked for while a run goes on).
+    work may be done (a verdict that a person asked for while a run goes on); `also` adds more of that.
     """
 
     def __init__(self, between: Callable[[], None] | None = None) -> None:
         self._stop = threading.Event()
         self._may_run = threading.Event()
         self._may_run.set()
-        self._between = between
+        self._between = [between] if between is not None else []
         self._inside = False
+
+    def also(self, between: Callable[[], None]) -> None:
+        """Call this between the loop's steps too; it must be quick, since `check` is called for every token step."""
+        self._between.append(between)
 
     def stop(self) -> None:
         """Ask the loop to end at its next check; also ends a pause."""
@@ -52,13 +56,14 @@ class Control:
         while True:
             if self._stop.is_set():
                 raise Stopped
-            if self._between is not None and not self._inside:
+            if self._between and not self._inside:
                 self._inside = True
                 try:
-                    self._between()
+                    for between in self._between:
+                        between()
                 finally:
                     self._inside = False
-            if self._may_run.wait(timeout=0.1 if self._between is not None else None):
+            if self._may_run.wait(timeout=0.1 if self._between else None):
                 break
         if self._stop.is_set():
             raise Stopped

@@ -54,9 +54,10 @@ class StartRun:
 
 @dataclass(frozen=True)
 class ResumeRun:
-    """Go on with a run that was interrupted."""
+    """Go on with a run that was interrupted; `anyway` also where what it was made from has changed."""
 
     folder: Path
+    anyway: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,13 +191,13 @@ class Worker:
         else:
             from engine.run.folder import read_config
 
-            self._run(read_config(command.folder), command.folder)
+            self._run(read_config(command.folder), command.folder, command.anyway)
 
-    def _run(self, config: RunConfig, folder: Path) -> None:
+    def _run(self, config: RunConfig, folder: Path, anyway: bool = False) -> None:
         from engine.run.perform import Run
 
         control = Control(lambda: self._serve_asides(run))
-        run = Run(config, folder, control, self._require_models())
+        run = Run(config, folder, control, self._require_models(), anyway=anyway)
         self._control = control
         self._set(doing=Doing.RUNNING, folder=folder)
         if self._ending:

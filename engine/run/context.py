@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,16 @@ from engine.judge.verdict import Judge, Judged, Verdict
 from engine.models.requests import Completion, LanguageModel, Request, Sampling
 from engine.prompts.load import Prompt
 from engine.run.record import Recorder
+from engine.run.shortage import is_shortage, shortage
 from engine.run.state import RunState
 from engine.settings import RunConfig
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
+
+
+_MOST_ROWS = 64
+"""Texts that a model writes at a time where memory suffices (`engine.models.generate.ROWS`)."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,46 @@ def ask(
     """Completions for (key, prompt as sent), each as it ends, with the share of wall time that it took.
 
     The share divides the time since the last completion among those that end together, so the shares of a batch sum
-    to the batch's wall time.
+    to the batch's wall time. Where memory runs out, fewer are written at a time.
+
+    Raises:
+        ModelError: memory does not suffice for one text either.
     """
-    requests = [Request(key, text, sampling, context.seed_for(purpose, key)) for key, text in prompts]
-    before = 0.0
-    for completion in model.generate(requests, context.control):
-        share = max(0.0, completion.seconds - before)
-        before = max(before, completion.seconds)
-        yield completion, share
+    left = {key: Request(key, text, sampling, context.seed_for(purpose, key)) for key, text in prompts}
+    rows = len(left)
+    while left:
+        before = 0.0
+        part = list(left.values())[:rows]
+        try:
+            for completion in model.generate(part, context.control):
+                share = max(0.0, completion.seconds - before)
+                before = max(before, completion.seconds)
+                left.pop(completion.key, None)
+                yield completion, share
+        except (MemoryError, RuntimeError) as error:
+            rows = _fewer(context, min(rows, len(left)), len(prompts), error)
+        else:
+            for request in part:
+                left.pop(request.key, None)
+        # What the failed batch held hung on the error's traceback, which is gone only now.
+        if rows < len(part):
+            gc.collect()
+
+
+def _fewer(context: Context, rows: int, at_first: int, error: Exception) -> int:
+    """How many texts to try at a time after memory ran out with `rows` of them.
+
+    Raises:
+        ModelError: it does not suffice for one.
+        MemoryError, RuntimeError: the error, where it was another.
+    """
+    if not is_shortage(error):
+        raise error
+    if rows == 1:
+        raise shortage(context.record.stage, context.generator.device, at_first) from error
+    fewer = max(1, min(rows, _MOST_ROWS) // 2)
+    context.record.notice(f"Memory ran out; going on with {fewer} texts at a time.")
+    return fewer
 
 
 def judge_all(judge: Judge, texts: Iterable[Judged], control: Control) -> Iterator[Verdict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import re
 import time
@@ -17,15 +19,36 @@ RUN = "run.json"
 
 
 def new_folder(runs: Path, config: RunConfig) -> Path:
-    """A folder that does not exist yet, named by preset and time; not made here."""
+    """A new, empty folder, named by preset and time; of several processes that begin in the same second each gets its
+    own. `Run` takes it away again where the run is refused.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
     stem = re.sub(r"[^a-z0-9]+", "-", config.preset.lower()).strip("-") or "run"
-    stamp = time.strftime("%m%d-%H%M%S")
-    folder = runs / f"{stem}-{stamp}"
-    number = 2
-    while folder.exists():
-        folder = runs / f"{stem}-{stamp}-{number}"
-        number += 1
-    return folder
+    name = f"{stem}-{time.strftime('%m%d-%H%M%S')}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for number in itertools.count(1):
+            folder = runs / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise StorageError(
+            f"the run's folder cannot be made ({error.strerror}).",
+            where=str(runs),
+            next_step="Choose another folder with REDRAFT_HOME, or free some space.",
+        ) from error
+    raise AssertionError("unreachable")
+
+
+def give_back(folder: Path) -> None:
+    """Take a folder away in which nothing was written."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def write_run(folder: Path, config: RunConfig, facts: dict[str, Any]) -> None:
@@ -35,6 +58,16 @@ def write_run(folder: Path, config: RunConfig, facts: dict[str, Any]) -> None:
         StorageError: it cannot be written.
     """
     record = {"version": 1, "created": time.time(), "config": to_json(config), **facts}
+    write_atomically(folder / RUN, json.dumps(record, indent=1, ensure_ascii=False).encode())
+
+
+def update_run(folder: Path, members: dict[str, Any]) -> None:
+    """Replace members of `run.json`; the others stay as they are.
+
+    Raises:
+        StorageError: it cannot be read or written.
+    """
+    record = {**read_run(folder), **members}
     write_atomically(folder / RUN, json.dumps(record, indent=1, ensure_ascii=False).encode())
 
 

@@ -5,25 +5,27 @@ A `Run` belongs to the thread that performs it. It writes events and files; nobo
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.control import Control
-from engine.errors import InputError, Stopped
+from engine.errors import InputError, RedraftError, Stopped, StorageError
 from engine.journal.event import ALL, SUMMARY
-from engine.journal.reader import JOURNAL, read
+from engine.journal.reader import read
 from engine.journal.writer import JournalWriter
 from engine.judge.verdict import Verdict
-from engine.run import compare, prepare, report, revise, train
+from engine.run import compare, inputs, prepare, report, revise, train
 from engine.run.context import Context
 from engine.run.evaluate import evaluate_text
-from engine.run.folder import RUN, read_run, write_run
+from engine.run.folder import RUN, give_back, read_run, write_run
 from engine.run.judging import make_judges, needs_model
 from engine.run.models import Models
 from engine.run.record import Recorder
+from engine.run.shortage import is_shortage, shortage
 from engine.run.state import RunState
+from engine.run.steering import Steering
 from engine.settings import RunConfig
 
 if TYPE_CHECKING:
@@ -38,19 +40,32 @@ class Run:
         folder: where everything goes; a journal in it is gone on with.
         control: how the run is paused and stopped.
         models: what is loaded already.
+        anyway: go on also where constitution, prompts, model or package versions are not what the run began with.
 
     Raises:
         InputError: a setting or a file cannot be used; nothing is written then.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, control: Control, models: Models) -> None:
+    def __init__(
+        self, config: RunConfig, folder: Path, control: Control, models: Models, *, anyway: bool = False
+    ) -> None:
         self._config = config
         self._folder = folder
         self._control = control
         self._models = models
-        self._constitution = prepare.constitution_of(config)
-        self._prompts = prepare.prompts_of(config)
-        needs_model(config.judge)
+        self._anyway = anyway
+        try:
+            self._constitution = prepare.constitution_of(config)
+            self._prompts = prepare.prompts_of(config)
+            needs_model(config.judge)
+            self._facts = {
+                "hashes": prepare.hashes(self._constitution, self._prompts),
+                "versions": prepare.versions(),
+                "machine": prepare.machine(),
+            }
+        except RedraftError:
+            give_back(folder)
+            raise
         self._state = RunState()
         self._record: Recorder | None = None
         self._context: Context | None = None
@@ -65,34 +80,38 @@ class Run:
 
         Raises:
             Stopped: it was stopped; what is finished is in the journal, and performing it again goes on there.
+            InputError: what the run was made from has changed, or it keeps no texts to go on with.
             RedraftError: something failed that a person can mend; the journal says what.
         """
         began = time.monotonic()
-        resumed = (self._folder / JOURNAL).exists()
-        if resumed:
-            if not self._config.keep_texts:
-                raise InputError(
-                    "this run keeps no texts, so there is nothing to go on with.",
-                    where=str(self._folder),
-                    next_step="Start it anew.",
-                )
-            for event in read(self._folder):
-                self._state.apply(event)
+        changed = self._check_inputs()
+        with JournalWriter(self._folder, texts=self._config.keep_texts) as journal:
+            # Only now: another process may have gone on with the run until a moment ago.
+            self._replay(journal)
             if self._state.complete:
                 return
-        with JournalWriter(self._folder, texts=self._config.keep_texts) as journal:
             record = self._record = Recorder(journal, self._state.apply)
+            steering = Steering(self._folder, self._control, self._told_pause)
+            self._control.also(steering.look)
             try:
-                self._begin(record, resumed)
+                self._begin(record, journal.next_seq > 0, changed)
                 self._stages(began)
             except Stopped:
-                record.event("RUN-STOPPED", SUMMARY, "stopped; what is finished is kept and can be resumed", sync=True)
+                with contextlib.suppress(StorageError):  # a full disk does not make a stop a failure
+                    record.event(
+                        "RUN-STOPPED", SUMMARY, "stopped; what is finished is kept and can be resumed", sync=True
+                    )
                 raise
             except BaseException as error:
-                record.error(error)
-                raise
+                failure = shortage(record.stage or "loading", self._device) if is_shortage(error) else error
+                with contextlib.suppress(StorageError):  # what cannot be written can still be raised
+                    record.error(failure)
+                if failure is error:
+                    raise
+                raise failure from error
             finally:
                 self._context = self._record = None
+                steering.close()
 
     def evaluate(self, text: str, prompt: str, key: str) -> Verdict:
         """Judge a text in the middle of the run; call it only from the run's own thread, while `ready`.
@@ -112,21 +131,48 @@ class Run:
         if self._record is not None:
             self._record.notice(sentence)
 
-    def _begin(self, record: Recorder, resumed: bool) -> None:
-        hashes = prepare.hashes(self._constitution, self._prompts)
-        facts = {"hashes": hashes, "versions": prepare.versions(), "machine": prepare.machine()}
+    @property
+    def _device(self) -> str:
+        context = self._context
+        return context.generator.device if context is not None else self._config.device or "cpu"
+
+    def _check_inputs(self) -> list[inputs.Change]:
+        """What changed since the run began, where it began before; a person must have said that this is wanted."""
+        if not (self._folder / RUN).exists():
+            return []
+        changed = inputs.changes(read_run(self._folder), self._facts, self._config)
+        if changed and not self._anyway:
+            raise inputs.refuse(changed, self._folder)
+        return changed
+
+    def _replay(self, journal: JournalWriter) -> None:
+        """Take in what the journal holds of this run.
+
+        Raises:
+            InputError: its texts were not kept.
+        """
+        if journal.next_seq and not self._config.keep_texts:
+            raise InputError(
+                "this run keeps no texts, so there is nothing to go on with.",
+                where=str(self._folder),
+                next_step="Start it anew.",
+            )
+        for event in read(self._folder):
+            self._state.apply(event)
+
+    def _begin(self, record: Recorder, resumed: bool, changed: list[inputs.Change]) -> None:
+        if not (self._folder / RUN).exists():
+            write_run(self._folder, self._config, {"kind": "run", **self._facts})
         if resumed:
-            changed = _changed(read_run(self._folder), facts) if (self._folder / RUN).exists() else []
             record.event(
                 "RUN-RESUMED",
                 SUMMARY,
                 f"goes on after {record.journal.next_seq} events"
-                + (f"; changed: {', '.join(changed)}" if changed else ""),
-                data={"reused": record.journal.next_seq, "changed": changed},
+                + (f"; changed: {'; '.join(change.sentence for change in changed)}" if changed else ""),
+                data={"reused": record.journal.next_seq, "changed": [change.name for change in changed]},
                 sync=True,
             )
             return
-        write_run(self._folder, self._config, {"kind": "run", **facts})
         config = self._config
         record.event(
             "RUN-START",
@@ -134,9 +180,15 @@ class Run:
             f"{config.preset} · {config.generator} · {self._constitution.name} · "
             f"{len(self._prompts.train)} to train on, {len(self._prompts.heldout)} held out, "
             f"{len(self._prompts.benign)} benign",
-            data={"config": read_run(self._folder)["config"], **facts},
+            data={"config": read_run(self._folder)["config"], **self._facts},
             sync=True,
         )
+
+    def _told_pause(self, paused: bool) -> None:
+        """The run waits from now on, or goes on, by whomever that was asked."""
+        if self._record is not None:
+            stage, sentence = ("RUN-PAUSED", "waits") if paused else ("RUN-CONTINUED", "goes on")
+            self._record.event(stage, SUMMARY, sentence, sync=paused)
 
     def _stages(self, began: float) -> None:
         context = self._context = self._load()
@@ -189,6 +241,11 @@ class Run:
                 record.event("MODEL-LOADING", ALL, f"{sentence} {fraction:.0%}", data={"model": name})
 
         model = self._models.get(name, config.device, config.dtype, progress)
+        changed = inputs.check_model(self._folder, name, model.sha256)
+        if changed and not self._anyway:
+            raise inputs.refuse(changed, self._folder)
+        for change in changed:
+            record.notice(f"Changed since the run began: {change.sentence}.")
         record.event(
             "MODEL-LOADED",
             SUMMARY,
@@ -207,17 +264,9 @@ class Run:
         return model
 
 
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names of what is not the same as when the run began: inputs, package versions."""
-    names: list[str] = []
-    for group in ("hashes", "versions"):
-        old, new = before.get(group), now.get(group)
-        if isinstance(old, dict) and isinstance(new, dict):
-            names += [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    return names
-
-
-def perform(config: RunConfig, folder: Path, control: Control, models: Models | None = None) -> Path:
+def perform(
+    config: RunConfig, folder: Path, control: Control, models: Models | None = None, *, anyway: bool = False
+) -> Path:
     """Perform a run in this thread (see `Run`); returns its folder."""
-    Run(config, folder, control, models or Models()).perform()
+    Run(config, folder, control, models or Models(), anyway=anyway).perform()
     return folder

@@ -36,6 +36,11 @@ class Recorder:
         self._began = 0.0
         self._told = 0.0
 
+    @property
+    def stage(self) -> str:
+        """Name of the stage that began last; "" before the first."""
+        return self._stage
+
     def event(
         self,
         stage: str,

@@ -148,8 +148,10 @@ def judge_revisions(context: Context) -> None:
     """The verdict on every candidate, the best of them, and the verdict on it in full."""
     state, count = context.state, context.config.candidates
     prompts = {p.id: p for p in context.prompts.train}
-    waiting = [key for key, text in state.candidates.items() if key not in state.candidate_verdicts and text]
-    context.record.stage_start("candidate verdict", len(state.candidates), done=len(state.candidates) - len(waiting))
+    # After a resume with other prompts the journal may hold candidates of prompts that are gone.
+    mine = {key: text for key, text in state.candidates.items() if key[0] in prompts}
+    waiting = [key for key, text in mine.items() if key not in state.candidate_verdicts and text]
+    context.record.stage_start("candidate verdict", len(mine), done=len(mine) - len(waiting))
     texts = [Judged(f"{item}#{number}", state.candidates[item, number], prompts[item].text) for item, number in waiting]
     for verdict in judge_all(context.judges.quick, texts, context.control):
         item, _, number = verdict.key.rpartition("#")
@@ -221,7 +223,7 @@ def _drafted(context: Context) -> list[Prompt]:
 
 def _principle_for(context: Context, prompt: Prompt) -> str:
     verdict = context.state.draft_verdicts.get(prompt.id)
-    if verdict is not None and verdict.broken:
+    if verdict is not None and verdict.broken and verdict.broken[0] in context.constitution.ids:
         return verdict.broken[0]
     if prompt.principle in context.constitution.ids:
         return prompt.principle
@@ -230,6 +232,8 @@ def _principle_for(context: Context, prompt: Prompt) -> str:
 
 def _requests_for(context: Context, item: str, principle_id: str) -> tuple[str, str]:
     """A critique request of the principle and the revision request that belongs to it; drawn by the run's seed."""
+    if principle_id not in context.constitution.ids:  # the constitution changed, and the person goes on anyway
+        principle_id = random.Random(context.seed_for("principle", item)).choice(context.constitution.ids)
     principle = context.constitution.principle(principle_id)
     source = random.Random(context.seed_for("request", item))
     number = source.randrange(len(principle.critiques))

@@ -88,8 +88,10 @@ def test_a_run_is_paused_continued_judged_in_between_and_stopped(worker: Worker,
     count = len(events_of(worker))
     time.sleep(0.5)
     assert len(events_of(worker)) == count, "a paused run writes nothing"
+    assert has(worker, "RUN-PAUSED")
+    assert not has(worker, "RUN-CONTINUED")
     worker.resume()
-    wait_for(lambda: len(events_of(worker)) > count)
+    wait_for(lambda: has(worker, "RUN-CONTINUED"))
     folder = worker.state.folder
     worker.stop()
     wait_for(lambda: worker.state.doing is Doing.IDLE)

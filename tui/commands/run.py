@@ -129,11 +129,17 @@ def start(
 
 
 def resume(
-    run: options.Run,
+    run: options.Run = "last",
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on also where constitution, prompts, model or versions changed.")
+    ] = False,
     verbosity: options.Shown = None,
     as_json: options.Json = False,
 ) -> None:
-    """Go on with a run that was stopped or interrupted; what is finished is not done again."""
+    """Go on with a run that was stopped or interrupted; what is finished is not done again.
+
+    Refused where what it was made from has changed, with what that is; --anyway goes on nevertheless.
+    """
     from engine.errors import InputError
     from engine.journal.runs import find_run, inspect
     from engine.run.folder import read_config
@@ -148,10 +154,10 @@ def resume(
         output.notice(f"{folder.name} is finished; there is nothing left to do.")
         _tell_result(folder, as_json)
         return
-    _perform(read_config(folder), folder, verbosity, as_json)
+    _perform(read_config(folder), folder, verbosity, as_json, anyway)
 
 
-def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bool) -> None:
+def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bool, anyway: bool = False) -> None:
     from engine.control import Control
     from engine.errors import Stopped
     from engine.journal.reader import JOURNAL
@@ -162,7 +168,7 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
         # Imported on the run's own thread: Ctrl-C is answered while it takes its seconds.
         from engine.run.perform import perform as perform_run
 
-        perform_run(config, folder, control)
+        perform_run(config, folder, control, anyway=anyway)
 
     shown = verbosity if verbosity is not None else (1 if as_json else 2)
     display = PlainDisplay(sys.stderr if as_json else sys.stdout, sys.stderr, shown)

@@ -1,0 +1,27 @@
+"""Memory that runs out in the middle of a stage: how it is told from other failures, and what is said of it."""
+
+from __future__ import annotations
+
+from engine.errors import ModelError
+from engine.models import budget
+
+_SIGNS = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory")
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether memory ran out: Python's own error, torch's for graphics cards, or torch's plain one for a CPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+def shortage(stage: str, device: str, rows: int = 0) -> ModelError:
+    """The error for a person: the stage, the batch that did not fit, and what is free now."""
+    tried = f", one text at a time too ({rows} at first)" if rows > 1 else ""
+    free = budget.free(device) / 1e6
+    return ModelError(
+        f"there is not enough memory for {stage}{tried}: {free:,.0f} MB are free on {device}.",
+        where=stage,
+        next_step="End other programs, or choose shorter texts or a smaller model; what is finished is kept, and the "
+        "run can be resumed.",
+    )
