@@ -31,7 +31,8 @@ from engine.journal.writer import is_written
 from engine.settings import RunConfig, preset
 from engine.text import clean, cut
 from engine.worker import Doing, Evaluate, ResumeRun, StartRun, Worker
-from tui import clipboard, keymap, prefs, themes
+from tui import clipboard, elsewhere, keymap, prefs, themes
+from tui.detach import can_detach
 from tui.ending import Ending, finish, listen
 from tui.host import BUSY, Host
 from tui.picture import Cells, Picture
@@ -79,10 +80,13 @@ class RedraftApp(App[None]):
         self.keymap = keymap.load(paths.config_dir() / "keys.toml")
         self.opened_before: Path | None = None
         """The worker's folder when an earlier run was opened: its news must not take the screen back."""
+        self.offered: Path | None = None
+        """An interrupted run that the resume key goes on with while no run is shown."""
         self._prefs_file = paths.data_dir() / "app.json"
         self.prefs = prefs.load(self._prefs_file)
         self._picture = Picture(self.console._color_system)
         self._cursor_sent: Any = None
+        self._owing = False
         self._alive: tuple[float, Path | None, bool] = (0.0, None, False)
         if folder is not None:
             self.session.open(folder)
@@ -114,6 +118,7 @@ class RedraftApp(App[None]):
         self.set_class(self.colorless, "-no-color")
         for problem in [*self.keymap.problems, *self._theme_problems]:
             self.notify(problem, severity="warning", timeout=10, markup=False)
+        self.run_worker(elsewhere.offer(self), group="offer")
         # What is alive now lives as long as the app: the collector need not look at it again.
         self.call_after_refresh(gc.freeze)
 
@@ -135,6 +140,9 @@ class RedraftApp(App[None]):
         # to it, since what is not sent must not be taken for shown.
         sends = self._running and not self._closed and not self.is_headless and not self._batch_count
         if sends and self._driver is not None and isinstance(renderable, CompositorUpdate):
+            if getattr(self._driver, "congested", False):
+                self._owe_a_frame()
+                return
             cells = self._picture.changes(renderable, *self.size)
             if cells is None:
                 self._picture.forget()
@@ -144,6 +152,20 @@ class RedraftApp(App[None]):
                 self._cursor_sent = self.screen.outer_size.clamp_offset(self.cursor_position)
                 renderable = Cells(cells)
         super()._display(screen, renderable)
+
+    def _owe_a_frame(self) -> None:
+        """The terminal takes nothing for now: leave frames out until it does, then send one whole."""
+        self._picture.forget()
+        if not self._owing:
+            self._owing = True
+            self.set_timer(0.1, self._pay_a_frame)
+
+    def _pay_a_frame(self) -> None:
+        self._owing = False
+        if getattr(self._driver, "congested", False):
+            self._owe_a_frame()
+        else:
+            self.screen.refresh()
 
     def leave(self, ending: Ending) -> None:
         """Leave the screen; what becomes of the run is decided after it (`tui.ending.finish`)."""
@@ -213,13 +235,14 @@ class RedraftApp(App[None]):
         self.run_screen.present()
 
     def resume_run(self, folder: Path | None) -> None:
-        """Go on with a run that was stopped."""
+        """Go on with a run that was stopped: the one that is shown, or the one that was offered on start."""
+        folder = folder or (self.offered if self.session.folder is None else None)
         if folder is None:
             self.notify("The run that is shown was not stopped.", markup=False)
         elif self.busy:
             self.notify("A run goes on already; s stops it.", markup=False)
         else:
-            self.opened_before = None
+            self.opened_before = self.offered = None
             self.host.send(ResumeRun(folder))
             self.run_screen.present()
 
@@ -231,20 +254,36 @@ class RedraftApp(App[None]):
         elif doing is Doing.RUNNING:
             self.host.pause()
         else:
-            self.notify("No run goes on in this app.", markup=False)
+            elsewhere.toggle_pause(self)
         self.run_screen.present()
 
     def ask_to_stop(self) -> None:
         """Stop the run, after a question."""
-        if not self.busy:
+        if not self.busy and elsewhere.performed(self) is None:
             self.notify("No run goes on in this app.", markup=False)
             return
         answers = [(True, "Stop; what is finished is kept, and the run can be resumed"), (False, "Let it go on")]
         self.push_screen(Choice("Stop the run?", "", answers), self._stop_if)
 
     def _stop_if(self, answer: bool | None) -> None:
-        if answer:
+        if answer and self.busy:
             self.host.stop()
+        elif answer:
+            elsewhere.stop(self)
+
+    def detach(self) -> None:
+        """Leave the screen; the run goes on without it."""
+        if not self.busy:
+            self.notify("No run goes on in this app; ^q quits.", markup=False)
+        elif not can_detach():
+            self.notify("This process cannot leave its terminal; start it as `redraft`.", markup=False)
+        else:
+            self.leave(Ending.DETACHED)
+
+    @staticmethod
+    def now() -> float:
+        """Seconds since the epoch."""
+        return time.time()
 
     def evaluate(self, text: str) -> bool:
         """Judge a text; False where it cannot be judged, and a person was told why."""
@@ -415,6 +454,8 @@ def run(*, preset: str = "demo", config: RunConfig | None = None, folder: Path |
         failed = app.return_code not in (0, None)
         if app.busy and app.ending is Ending.QUIT:
             _say("Stopping the run …")
+        elif app.ending is Ending.DETACHED:
+            _say("The run goes on without a screen; `redraft` or `redraft watch` shows it.")
         code, ended = finish(app.ending, app.host)
     if failed:
         print(f"The app failed; the details are at the end of {log}.", file=sys.stderr)  # noqa: T201

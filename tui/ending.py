@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import os
 import signal
 import time
 from collections.abc import Callable
+from types import FrameType
 
+from tui import detach
 from tui.host import BUSY, Host
 
 
@@ -19,6 +22,8 @@ class Ending(enum.Enum):
     TERMINATED = 128 + signal.SIGTERM
     HUNG_UP = 0x100
     """The terminal went away: the run goes on without it."""
+    DETACHED = 0x101
+    """A person left the screen: the run goes on without it."""
 
 
 def listen(leave: Callable[[Ending], None]) -> None:
@@ -36,16 +41,35 @@ def listen(leave: Callable[[Ending], None]) -> None:
 def finish(ending: Ending, host: Host) -> tuple[int, bool]:
     """What is left to do after the screen is gone; gives the exit code, and whether the worker's thread has ended.
 
-    A lost terminal does not end a run: this waits, without a screen, until it has ended. A second SIGHUP changes
-    nothing; SIGTERM ends it as ever.
+    Without a terminal this waits until the run has ended; more hang-ups change nothing, SIGTERM stops the run as ever.
+    Where a stop is under way, another SIGTERM or Ctrl-C ends the process at once: journals hold whole records, so that
+    costs no more than what was in the air.
     """
-    if ending is Ending.HUNG_UP:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        asked = [False]
-        signal.signal(signal.SIGTERM, lambda *_: asked.__setitem__(0, True))
-        while host.state.doing in BUSY and not asked[0]:
-            time.sleep(0.2)
-        ended = host.shutdown(4.0)
-        return (Ending.TERMINATED.value if asked[0] else 0), ended
-    ended = host.shutdown(4.0 if ending is Ending.TERMINATED else 10.0)
-    return int(ending.value), ended
+    asked = False
+    if ending in (Ending.HUNG_UP, Ending.DETACHED):
+        asked = _go_on(host)
+    _on_signals(_force)
+    ended = host.shutdown(10.0 if ending is Ending.QUIT else 4.0)
+    left = ending in (Ending.HUNG_UP, Ending.DETACHED)
+    code = Ending.TERMINATED.value if asked else 0 if left else int(ending.value)
+    return code, ended
+
+
+def _go_on(host: Host) -> bool:
+    """Wait without a terminal until nothing goes on any more; whether a signal asked for an end before that."""
+    detach.leave_terminal()
+    asked = [False]
+    _on_signals(lambda *_: asked.__setitem__(0, True))
+    while host.state.doing in BUSY and not asked[0]:
+        time.sleep(0.2)
+    return asked[0]
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    with contextlib.suppress(ValueError):  # not on the main thread of a test
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, handler)
+
+
+def _force(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)

@@ -78,6 +78,9 @@ KEYS: tuple[Key, ...] = (
     Key("resume", ("u",), "Resume", "Goes on with the run that is shown, where it was stopped.", RUN, 2),
     Key("stop", ("s",), "Stop", "Stops the run; asks first. What is finished is kept.", RUN, 9),
     Key(
+        "detach", ("d",), "Detach", "Leaves the screen; the run goes on without it, and `redraft` shows it again.", RUN
+    ),
+    Key(
         "verbosity_up",
         ("v",),
         "Verbosity",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ class Screen:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._pending: list[str] = []
+        self.leaving = False
+        """Whether the app is on its way out: then a terminal that takes nothing is waited for only a second."""
 
     def write(self, text: str) -> None:
         """Keep the text until the next flush."""
@@ -33,9 +36,18 @@ class Screen:
         """Send what was written."""
         data = "".join(self._pending).encode("utf-8", "replace")
         self._pending.clear()
-        with contextlib.suppress(OSError):
-            while data:
+        waited = 0.0
+        while data:
+            try:
                 data = data[os.write(self._descriptor, data) :]
+                waited = 0.0
+            except BlockingIOError:
+                if self.leaving and waited >= _PATIENCE:
+                    return
+                select.select([], [self._descriptor], [], 0.1)
+                waited += 0.1
+            except OSError:
+                return
 
     def fileno(self) -> int:
         """The terminal's descriptor."""
@@ -47,7 +59,13 @@ class Screen:
         os.close(self._descriptor)
 
 
+_PATIENCE = 1.0
+_CONGESTED = 12
+"""Writes that wait for a terminal from which on frames are left out; Textual's queue takes 30 and then blocks."""
+
 _screen: Screen | None = None
+_held: tuple[int, ...] = ()
+"""Descriptors of the terminal that are kept while the screen has it."""
 
 
 @contextlib.contextmanager
@@ -56,23 +74,24 @@ def own_terminal(log: Path) -> Iterator[None]:
 
     Where no log can be written, it goes nowhere. The descriptors are put back at the end.
     """
-    global _screen
+    global _screen, _held
     sys.stdout.flush()
     sys.stderr.flush()
     drawn_to = 1 if os.isatty(1) else 2
     saved = os.dup(1), os.dup(2)
-    private = os.dup(drawn_to)
+    private = _own_descriptor(drawn_to)
     try:
         sink = _open_log(log)
         os.dup2(sink, 1)
         os.dup2(sink, 2)
         os.close(sink)
-        _screen = Screen(private)
+        _screen, _held = Screen(private), (*saved, private)
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
+        _held = ()
         os.dup2(saved[0], 1)
         os.dup2(saved[1], 2)
         os.close(saved[0])
@@ -80,6 +99,26 @@ def own_terminal(log: Path) -> Iterator[None]:
         screen, _screen = _screen, None
         if screen is not None:
             screen.close()
+
+
+def _own_descriptor(terminal: int) -> int:
+    """Another way to the same terminal that does not block: a link that stalls must not hold up the app.
+
+    Opened anew, because a duplicate would share that setting with the shell.
+    """
+    try:
+        return os.open(os.ttyname(terminal), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return os.dup(terminal)
+
+
+def release() -> None:
+    """Let go of the terminal for good, in the block of `own_terminal`: stdin and what would be put back at its end lead
+    nowhere from now on, stdout and stderr into the log."""
+    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in (0, *_held):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _open_log(log: Path) -> int:
@@ -107,11 +146,24 @@ class ScreenDriver(LinuxDriver):
         # A terminal that does not know its size says 0.
         return width or 80, height or 24
 
+    @property
+    def congested(self) -> bool:
+        """Whether the terminal takes less than it is sent."""
+        return self._writer_thread is not None and self._writer_thread._queue.qsize() >= _CONGESTED
+
+    def stop_application_mode(self) -> None:
+        """Give the terminal back."""
+        if _screen is not None:
+            _screen.leaving = True
+        super().stop_application_mode()
+
     def start_application_mode(self) -> None:
         """Take the terminal, at the start and after a suspension."""
         forget = getattr(self._app, "forget_picture", None)
         if forget is not None:
             forget()
+        if _screen is not None:
+            _screen.leaving = False
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def run_input_thread(self) -> None:

@@ -6,8 +6,10 @@ import os
 import signal
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
+from recorded import Recorder
 from terminals import Terminal
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -169,6 +171,36 @@ def test_quitting_while_the_worker_cannot_be_interrupted_still_ends(tmp_path: Pa
         terminal.type("\x1b[B\r")
         assert terminal.wait() == 0
         assert terminal.restored
+
+
+def test_a_stalled_link_neither_holds_up_the_app_nor_its_end(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "live")
+    recorder.start()
+    with Terminal(opening(recorder.folder)) as terminal:
+        terminal.until("^q Quit")
+        flood(recorder)
+        recorder("NOTICE", 1, "the very last record")
+        terminal.until("the very last record")
+        assert "records" in terminal.picture
+        flood(recorder)
+        terminal.signal(signal.SIGTERM)
+        end = time.monotonic() + 5
+        while not (done := os.waitpid(terminal.process, os.WNOHANG))[0]:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        terminal.status = os.waitstatus_to_exitcode(done[1])
+        assert terminal.status == 128 + signal.SIGTERM
+    recorder.writer.close()
+
+
+def flood(recorder: Recorder) -> None:
+    """Records that fill every cell anew, for five seconds in which nobody reads the terminal: its buffer fills, then
+    Textual's queue."""
+    random = Random(1)
+    for _ in range(50):
+        for _ in range(20):
+            recorder("NOTICE", 1, " ".join(random.choices("abcdefghij", k=60)))
+        time.sleep(0.1)
 
 
 def used(process: int) -> float:

@@ -19,6 +19,7 @@ from textual.widget import Widget
 from engine.errors import RedraftError
 from engine.settings import RunConfig, from_json
 from engine.worker import Doing
+from tui import elsewhere
 from tui.keymap import APP, INPUT, RUN, bindings
 from tui.panes.diff import DiffPane
 from tui.panes.evaluate import EvaluateBox, EvaluateField
@@ -237,7 +238,9 @@ class RunScreen(Screen[None]):
         else:
             busy = self.app.busy
             skipped = {"run", "resume"} if busy else {"pause", "stop"}
-            if self.doing() not in RESUMABLE:
+            if not busy and elsewhere.performed(self.app) is not None:
+                skipped -= {"pause", "stop"}
+            if self.doing() not in RESUMABLE and not (self.app.offered and self.session.folder is None):
                 skipped.add("resume")
             if not self.session.state.comparisons:
                 skipped |= {"compare_next"}
@@ -402,6 +405,9 @@ class RunScreen(Screen[None]):
 
     def action_stop(self) -> None:
         self.app.ask_to_stop()
+
+    def action_detach(self) -> None:
+        self.app.detach()
 
     def action_export(self) -> None:
         self.app.export_run(("md", "json"), max(1, self.verbosity))
