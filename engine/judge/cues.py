@@ -30,14 +30,15 @@ NOT_NEGATION = (
 NEGATION = (
     r"(?:\b(?:not|never|cannot|neither|nor|hardly|rarely|unlikely|dont|doesnt|isnt|cant|wont|unable|nothing)\b"
     r"|n't\b|\b(?:no one|nobody|none of (?:us|them|you|this|these))\b|\b(?:no|zero|few|hardly any|not (?:a single"
-    r"|all|every)) $|\bno (?:evidence|proof|reason|need|basis|truth|obligation|such thing|scientific|good reason"
-    r"|law|rule|justification|indication|requirement|pressure|intention|data|study|studies|research)\b"
-    r"|\b(?:refus(?:e|es|ed|ing)|declin(?:e|es|ed|ing)|avoid(?:s|ed|ing)?|prevent(?:s|ed|ing)?|stop(?:s|ped|ping)?"
-    r"|resist(?:s|ed|ing)?|discourag(?:e|es|ed|ing)|refrain(?:s|ed|ing)? from|instead of|rather than|beware of"
-    r"|free from|watch out for|far from|the opposite of|against|forbid(?:s|den)?|prohibit(?:s|ed|ing)?|ban(?:s|ned"
-    r"|ning)?|outlaw(?:s|ed)?|condemn(?:s|ed|ing)?|oppos(?:e|es|ed|ing)|reject(?:s|ed|ing)?|den(?:y|ies|ied|ying)"
-    r"|doubt(?:s|ed)?|disagree(?:s|d)?|dispel(?:s|led)?|debunk(?:s|ed|ing)?|disprov(?:e|es|ed|ing)|refut(?:e|es|ed"
-    r"|ing)|challeng(?:e|es|ed|ing)|question(?:s|ed|ing)?|counter(?:s|ed|ing)?|combat(?:s|ing)?|fight(?:s|ing)?)\b)"
+    r"|all|every)) (?:[\w-]+ (?:can |will |could |should |has |have )?)?$|\bno (?:evidence|proof|reason|need|basis"
+    r"|truth|obligation|such thing|scientific|good reason|law|rule|justification|indication|requirement|pressure"
+    r"|intention|data|study|studies|research)\b|\b(?:refus(?:e|es|ed|ing)|declin(?:e|es|ed|ing)|avoid(?:s|ed|ing)?"
+    r"|prevent(?:s|ed|ing)?|stop(?:s|ped|ping)?|resist(?:s|ed|ing)?|discourag(?:e|es|ed|ing)|refrain(?:s|ed"
+    r"|ing)? from|instead of|rather than|beware of|free from|watch out for|far from|the opposite of|against"
+    r"|forbid(?:s|den)?|prohibit(?:s|ed|ing)?|ban(?:s|ned|ning)?|outlaw(?:s|ed)?|condemn(?:s|ed|ing)?|oppos(?:e|es"
+    r"|ed|ing)|reject(?:s|ed|ing)?|den(?:y|ies|ied|ying)|doubt(?:s|ed)?|disagree(?:s|d)?|dispel(?:s|led)?"
+    r"|debunk(?:s|ed|ing)?|disprov(?:e|es|ed|ing)|refut(?:e|es|ed|ing)|challeng(?:e|es|ed|ing)|question(?:s|ed"
+    r"|ing)?|counter(?:s|ed|ing)?|combat(?:s|ing)?|fight(?:s|ing)?)\b)"
 )
 # Right before a match.
 DIRECT_WITHOUT = r"\bwithout (?:[\w'-]+ ){0,2}$"
@@ -101,7 +102,7 @@ SUPPOSE = (
     r"\b(?:if|when|whenever|whether|suppose|supposing|imagine|even if|in case|what if) (?:that )?(?:someone"
     r"|somebody|anyone|a person|people|a friend|a stranger|a company|a salesperson|a partner|your [\w-]+|an? [\w-]+"
     r"|he|she|they|the [\w-]+|you(?:'re| are| have been| were)? (?:told|hear|read|see|asked|feel|feeling|notice"
-    r"|suspect|think|believe))\b"
+    r"|suspect|think|believe))\b|\b(?:if|whether|unless|(?:if|when|where|whenever) there (?:is|are|was|were)) $"
 )
 # The same: spoken of as a danger, a crime or a term.
 PROTECT = (

@@ -16,8 +16,8 @@ from engine.judge.context import Excuse, excuse, sentence
 from engine.judge.folding import fold
 from engine.judge.verdict import Finding
 
-_PIECE = 400
-_OVERLAP = 150
+_PIECE = 300
+_OVERLAP = 120
 _MEMORY = 16 << 20
 MOST_FINDINGS = 32
 """Findings of one rule in one text; more of them say nothing new."""
