@@ -51,8 +51,7 @@ class _Group:
     """Neighbouring sequences that are attended to together, padded to the longest.
 
     `gather` [count * longest] names the packed token (of the group) of every padded place, and `scatter` [tokens] the
-    padded place of every token; both None where all are of one length. `mask` is added to the scores: [1, rows, keys],
-    or [count, rows, keys] where each sequence has its own.
+    padded place of every token; both None where all are of one length. `mask` is added to the scores: [1, rows, keys].
     """
 
     start: int
@@ -72,8 +71,6 @@ class CausalPacked:
         heads: query heads over key heads: the folded group size is `heads // kv_heads`.
         prefix: shared keys and values that precede every sequence, or None.
         store: called as `store(layer, k, v)` with the new keys and values, before attention (fills a cache).
-        branches: by sequence (trunk, first), where its tokens are two continuations of its first `trunk` tokens, the
-            first of them `first` tokens long: the second does not see the first. Only without a prefix.
     """
 
     def __init__(
@@ -83,7 +80,6 @@ class CausalPacked:
         *,
         prefix: Prefix | None = None,
         store: Store | None = None,
-        branches: Sequence[tuple[int, int]] = (),
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -91,13 +87,7 @@ class CausalPacked:
         self._store = store
         self._fold = group
         before = prefix.length if prefix is not None else 0
-        assert not (branches and before), "branches and a prefix do not go together"
-        self._groups: list[_Group] = []
-        first = 0
-        for run in _partition(lengths, before):
-            forks = branches[first : first + len(run[1])]
-            self._groups.append(_make_group(run, group, device, dtype, forks))
-            first += len(run[1])
+        self._groups = [_make_group(run, group, device, dtype) for run in _partition(lengths, before)]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         if self._store is not None:
@@ -127,24 +117,13 @@ def _partition(lengths: Sequence[int], before: int) -> Iterable[tuple[int, list[
         yield start, run
 
 
-def _make_group(
-    run: tuple[int, list[int]],
-    fold: int,
-    device: torch.device | None,
-    dtype: torch.dtype,
-    forks: Sequence[tuple[int, int]],
-) -> _Group:
+def _make_group(run: tuple[int, list[int]], fold: int, device: torch.device | None, dtype: torch.dtype) -> _Group:
     start, lengths = run
     total, count, longest = sum(lengths), len(lengths), max(lengths)
     mask = None
-    if forks or 1 < longest <= _LONG:
-        own = torch.full((longest, longest), float("-inf"), device=device, dtype=dtype).triu_(1)[None]
-        if forks:
-            own = own.repeat(count, 1, 1)
-            for number, (trunk, other) in enumerate(forks):
-                own[number, trunk + other :, trunk : trunk + other] = float("-inf")
-        # The flash kernel, for one long sequence, does not fold heads.
-        mask = own.repeat_interleave(fold, 1) if fold > 1 and longest <= _LONG else own
+    if 1 < longest <= _LONG:
+        own = torch.full((longest, longest), float("-inf"), device=device, dtype=dtype).triu_(1)
+        mask = own.repeat_interleave(fold, 0)[None] if fold > 1 else own[None]
     if min(lengths) == longest:
         return _Group(start, start + total, count, longest, None, None, mask)
     place = torch.arange(longest)
@@ -164,7 +143,7 @@ def _attend_group(
     if not whole:
         q, k, v = (t[group.start : group.stop] for t in (q, k, v))
     if group.longest > _LONG:
-        return _flash(q, k, v, scale, before, group.mask)
+        return _flash(q, k, v, scale, before)
     if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
         assert before is None, "a shared prefix is not differentiable"
         out: Tensor = _Explicit.apply(group, q, k, v, scale)  # type: ignore[no-untyped-call]
@@ -206,10 +185,6 @@ def attend_rows(
 def _probabilities(group: _Group, q: Tensor, k: Tensor, scale: float) -> Tensor:
     if group.mask is None:
         return torch.softmax(torch.bmm(q, k.mT).mul_(scale), -1)
-    if group.mask.shape[0] > 1:
-        scores = torch.bmm(q, k.mT).mul_(scale)
-        scores.view(group.count, -1, *scores.shape[1:]).add_(group.mask[:, None])
-        return torch.softmax(scores, -1)
     return torch.softmax(torch.baddbmm(group.mask, q, k.mT, alpha=scale), -1)
 
 
@@ -307,13 +282,12 @@ def _gather_back(group: _Group, dk: Tensor, kv_heads: int) -> Tensor:
     return dk if group.scatter is None else dk.index_select(0, group.scatter)
 
 
-def _flash(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, before: tuple[Tensor, Tensor] | None, mask: Tensor | None
-) -> Tensor:
+def _flash(q: Tensor, k: Tensor, v: Tensor, scale: float, before: tuple[Tensor, Tensor] | None) -> Tensor:
     """One long sequence by torch's own kernels; a prefix goes in front of its keys, with a mask by position."""
     tokens, heads, dim = q.shape
     fold = heads // k.shape[1]
     qs, ks, vs = q.transpose(0, 1)[None], k.transpose(0, 1), v.transpose(0, 1)
+    mask = None
     if before is not None:
         ks, vs = torch.cat([before[0], ks], 1), torch.cat([before[1], vs], 1)
         length = before[0].shape[1]

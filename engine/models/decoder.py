@@ -112,10 +112,9 @@ class Decoder:
             for part in linear.parts
         }
 
-    def causal(self, lengths: Sequence[int], branches: Sequence[tuple[int, int]] = ()) -> CausalPacked:
-        """Plain causal attention for packed sequences of these lengths; differentiable. `branches` as in
-        `CausalPacked`."""
-        return CausalPacked(lengths, self.architecture.group, branches=branches, device=self.device, dtype=self.dtype)
+    def causal(self, lengths: Sequence[int]) -> CausalPacked:
+        """Plain causal attention for packed sequences of these lengths; differentiable."""
+        return CausalPacked(lengths, self.architecture.group, device=self.device, dtype=self.dtype)
 
     def forward(
         self,

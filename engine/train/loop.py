@@ -92,7 +92,8 @@ def train(
         checkpoints=None if checkpoints is None else Checkpoints(checkpoints),
         identity=_identity(model, rows, config),
     )
-    goal.prepare(Policy(decoder, start), [*rows, *validation], run.control)
+    # The adapter has its first values still: with those the policy is the reference.
+    goal.prepare(Policy(decoder, lora.adapter(), learn=False), [*rows, *validation], run.control)
     try:
         return run.go()
     finally:
@@ -214,13 +215,12 @@ class _Run:
         total = self.goal.total(rows)
         mine = training_rows.share(rows, self.processes.index, self.processes.count)
         device = self.decoder.device
-        policy = Policy(self.decoder, self.lora.adapter(learning=learn))
+        policy = Policy(self.decoder, self.lora.adapter(learning=learn), learn)
         # One float64 row: loss, tokens and every metric, so that one exchange between processes is enough.
         held = torch.zeros(2 + len(self.goal.metrics), dtype=torch.float64, device=device)
         for part in training_rows.split(mine, self.config.micro_tokens) if mine else ():
             self.processes.check_micro(self.control)
-            with torch.set_grad_enabled(learn):
-                micro = self.goal.micro(policy, part, total)
+            micro = self.goal.micro(policy, part, total)
             if learn:
                 self.processes.backward(micro.loss)
             sums = [micro.loss.detach(), *(micro.sums[name] for name in self.goal.metrics)]

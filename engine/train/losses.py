@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 CHUNK = 128
-"""Rows of logits that exist at once: large enough for the full matrix rate, small enough to stay in the cache."""
+"""Rows of logits that exist at once on a CPU: enough for the full matrix rate, and few enough to stay in its cache."""
+_CHUNK_ELSEWHERE = 512
 
 
 class Projection(Protocol):
@@ -82,7 +83,7 @@ def _log(share: Tensor, logits: Tensor, target: Tensor) -> Tensor:
 
 
 def token_logps(
-    hidden: Tensor, weight: Tensor | Projection, targets: Tensor, *, chunk: int = CHUNK
+    hidden: Tensor, weight: Tensor | Projection, targets: Tensor, *, chunk: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of targets, differentiable in `hidden` only (the matrix is frozen).
 
@@ -90,12 +91,13 @@ def token_logps(
         hidden: [N, d], normalised states at the positions before the targets.
         weight: [V, d], the vocabulary matrix, or anything with its two products (`engine.models.linear.Linear`).
         targets: [N], token ids.
-        chunk: rows of logits that exist at once.
+        chunk: rows of logits that exist at once; 0 chooses by device.
 
     Returns:
         [N] float32 log-probabilities, and [N] booleans: whether the target was the likeliest token.
     """
     head = Dense(weight) if isinstance(weight, Tensor) else weight
+    chunk = chunk or (CHUNK if hidden.device.type == "cpu" else _CHUNK_ELSEWHERE)
     out: tuple[Tensor, Tensor] = _TokenLogps.apply(hidden, head, targets, chunk)  # type: ignore[no-untyped-call]
     return out
 

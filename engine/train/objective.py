@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -99,7 +99,7 @@ class Dpo:
 
     beta: float
     store: Path | None = None
-    micro_tokens: int = 2048
+    micro_tokens: int = 1024
     model: str = ""
     name: str = "dpo"
     metrics: tuple[str, ...] = (
@@ -169,12 +169,12 @@ def reference_logps(
         Stopped: if a stop was asked for; nothing is stored then.
     """
     found: dict[PairRow, tuple[float, float]] = {}
-    with torch.no_grad():
-        for rows in split(pairs, micro_tokens):
-            control.check()
-            part = [row for row in rows if isinstance(row, PairRow)]
-            chosen, rejected = pair_logps(policy, part)
-            found.update(zip(part, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
+    still = replace(policy, learn=False)
+    for rows in split(pairs, micro_tokens):
+        control.check()
+        part = [row for row in rows if isinstance(row, PairRow)]
+        chosen, rejected = pair_logps(still, part)
+        found.update(zip(part, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
     values = torch.tensor([found[row] for row in pairs], dtype=torch.float32)
     return values[:, 0].contiguous(), values[:, 1].contiguous()
 
@@ -197,4 +197,4 @@ def objective_for(config: TrainConfig, *, store: Path | None = None, model: str 
     """The objective that a configuration names."""
     if config.objective == "sft":
         return Sft()
-    return Dpo(config.beta, store=store, micro_tokens=2 * config.micro_tokens, model=model)
+    return Dpo(config.beta, store=store, micro_tokens=config.micro_tokens, model=model)

@@ -1,20 +1,25 @@
 """A decoder with the adapter under training, asked for the log-probabilities of completions.
 
-Completions that share a prompt are one packed sequence: the prompt goes through the model once.
+What rows have in common goes through the model once: the prompt of a pair, and the beginning of all prompts of a
+micro-batch.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from engine.models.adapter import Adapter
 from engine.models.decoder import Decoder
+from engine.train.attention import Layout, SharedPacked
 from engine.train.losses import token_logps
+
+_WORTH_SHARING = 32
+"""Tokens that must be saved before a shared beginning becomes a sequence of its own."""
 
 
 @dataclass(frozen=True)
@@ -47,23 +52,28 @@ class Policy:
     Args:
         decoder: frozen weights.
         adapter: added to them, or None for the bare model.
+        learn: whether scores carry gradients.
     """
 
     decoder: Decoder
     adapter: Adapter | None = None
-
-    def without_adapter(self) -> Policy:
-        """The bare model."""
-        return replace(self, adapter=None)
+    learn: bool = True
 
     def score(self, rows: Sequence[Completions]) -> Scored:
-        """One forward pass over all rows at once."""
+        """One forward pass over all rows at once; what their prompts begin with in common goes through once.
+
+        Where nothing is learned, the same arithmetic is used: the decoder's fused products without autograd round
+        otherwise in bf16, and a reference that is off by that much for a pair would pull at it for the whole training.
+        """
         packed = _pack(rows)
         device = self.decoder.device
-        attention = self.decoder.causal(packed.sequences, packed.branches)
-        hidden = self.decoder.forward(
-            packed.tokens.to(device), packed.positions.to(device), attention, adapter=self.adapter
-        ).last
+        attention = SharedPacked(packed.layout, self.decoder.architecture.group, device, self.decoder.dtype)
+        with torch.enable_grad():
+            hidden = self.decoder.forward(
+                packed.tokens.to(device), packed.positions.to(device), attention, adapter=self.adapter
+            ).last
+        if not self.learn:
+            hidden = hidden.detach()
         logps, hits = token_logps(
             hidden.index_select(0, packed.before.to(device)), self.decoder.head, packed.targets.to(device)
         )
@@ -73,37 +83,38 @@ class Policy:
 @dataclass(frozen=True)
 class _Packed:
     """Input of one pass: `before` [N] names the packed place whose state predicts each of the `targets` [N];
-    `lengths` are those of the completions, `sequences` and `branches` what attention needs to know."""
+    `lengths` are those of the completions, `layout` is what attention needs to know."""
 
     tokens: Tensor
     positions: Tensor
     before: Tensor
     targets: Tensor
     lengths: Tensor
-    sequences: tuple[int, ...]
-    branches: tuple[tuple[int, int], ...]
+    layout: Layout
 
 
 def _pack(rows: Sequence[Completions]) -> _Packed:
-    tokens: list[int] = []
-    positions: list[int] = []
+    shared = _in_common([row.prompt for row in rows])
+    tokens = list(rows[0].prompt[:shared])
+    positions = list(range(shared))
     before: list[int] = []
     targets: list[int] = []
     sequences: list[int] = []
-    branches: list[tuple[int, int]] = []
+    forks: list[tuple[int, int]] = []
     for row in rows:
-        begin, trunk = len(tokens), len(row.prompt)
-        tokens += row.prompt
-        positions += range(trunk)
+        begin, end = len(tokens), len(row.prompt)
+        tokens += row.prompt[shared:]
+        positions += range(shared, end)
+        last = len(tokens) - 1
         for completion in row.completions:
             # The prompt's last token predicts the first of a completion; a completion's own last predicts nothing
             # that is learned, so it does not go in.
-            before += [begin + trunk - 1, *range(len(tokens), len(tokens) + len(completion) - 1)]
+            before += [last, *range(len(tokens), len(tokens) + len(completion) - 1)]
             targets += completion
             tokens += completion[:-1]
-            positions += range(trunk, trunk + len(completion) - 1)
+            positions += range(end, end + len(completion) - 1)
         sequences.append(len(tokens) - begin)
-        branches.append((trunk, len(row.completions[0]) - 1))
+        forks.append((end - shared, len(row.completions[0]) - 1))
     forked = any(len(row.completions) > 1 for row in rows)
     return _Packed(
         tokens=_long(tokens),
@@ -111,9 +122,16 @@ def _pack(rows: Sequence[Completions]) -> _Packed:
         before=_long(before),
         targets=_long(targets),
         lengths=_long([len(completion) for row in rows for completion in row.completions]),
-        sequences=tuple(sequences),
-        branches=tuple(branches) if forked else (),
+        layout=Layout(shared, tuple(sequences), tuple(forks) if forked else ()),
     )
+
+
+def _in_common(prompts: Sequence[tuple[int, ...]]) -> int:
+    """Tokens that all prompts begin with, one of each left over at least; 0 where sharing saves next to nothing."""
+    first, last = min(prompts), max(prompts)
+    most = min(len(prompt) for prompt in prompts) - 1
+    same = next((i for i in range(most) if first[i] != last[i]), most)
+    return same if same * (len(prompts) - 1) >= _WORTH_SHARING else 0
 
 
 def _long(values: Sequence[int]) -> Tensor:

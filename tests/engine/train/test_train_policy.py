@@ -13,7 +13,8 @@ from training_aid import Twin, learned, pair_rows, sft_rows
 
 from engine.models.adapter import Adapter, LoraPair
 from engine.models.linear import Linear, Part, together
-from engine.train import lora
+from engine.train import lora, policy
+from engine.train.attention import Layout
 from engine.train.policy import Completions, Policy, fingerprint
 
 FAMILIES = ["llama", "qwen2", "gemma", "phi", "gpt2"]
@@ -36,8 +37,8 @@ def test_completions_score_as_under_peft_and_so_do_the_gradients(
     wanted = torch.cat([_logps(peer, row.prompt, row.completion) for row in rows])
     factors = torch.linspace(-1, 1, len(wanted))
     (wanted * factors).sum().backward()
-    policy = Policy(pair.decoder, adapter.adapter())
-    found = policy.score([Completions(row.prompt, (row.completion,)) for row in rows])
+    model = Policy(pair.decoder, adapter.adapter())
+    found = model.score([Completions(row.prompt, (row.completion,)) for row in rows])
     adapter.begin_step(0, 0, 0)
     (found.logps * factors).sum().backward()
     torch.testing.assert_close(found.logps, wanted, atol=1e-4, rtol=1e-4)
@@ -52,15 +53,15 @@ def test_completions_score_as_under_peft_and_so_do_the_gradients(
 def test_a_shared_prompt_changes_neither_values_nor_gradients(family: str, twin: Callable[..., Twin]) -> None:
     pair = twin(family)
     adapter = learned(pair.decoder)
-    policy = Policy(pair.decoder, adapter.adapter())
+    model = Policy(pair.decoder, adapter.adapter())
     rows = pair_rows(6)
-    together = policy.score([Completions(row.prompt, (row.chosen, row.rejected)) for row in rows])
+    together = model.score([Completions(row.prompt, (row.chosen, row.rejected)) for row in rows])
     factors = torch.linspace(-1, 1, len(together.logps))
     adapter.begin_step(0, 0, 0)
     (together.logps * factors).sum().backward()
     assert adapter.flat.grad is not None
     grad = adapter.flat.grad.clone()
-    apart = policy.score([Completions(row.prompt, (c,)) for row in rows for c in (row.chosen, row.rejected)])
+    apart = model.score([Completions(row.prompt, (c,)) for row in rows for c in (row.chosen, row.rejected)])
     adapter.begin_step(0, 0, 0)
     (apart.logps * factors).sum().backward()
     torch.testing.assert_close(together.logps, apart.logps, atol=1e-4, rtol=1e-4)
@@ -69,14 +70,47 @@ def test_a_shared_prompt_changes_neither_values_nor_gradients(family: str, twin:
 
 def test_a_shared_prompt_works_for_long_pairs_and_one_token_answers(twin: Callable[..., Twin]) -> None:
     pair = twin("llama", max_position_embeddings=2048)
-    policy = Policy(pair.decoder, learned(pair.decoder).adapter())
+    model = Policy(pair.decoder, learned(pair.decoder).adapter())
     source = torch.Generator().manual_seed(0)
     draw = lambda count: tuple(torch.randint(3, 250, (count,), generator=source).tolist())  # noqa: E731
     rows = [(draw(5), draw(1), draw(4)), (draw(200), draw(300), draw(250)), (draw(7), draw(3), draw(1))]
-    together = policy.score([Completions(prompt, (one, two)) for prompt, one, two in rows])
-    apart = policy.score([Completions(prompt, (c,)) for prompt, one, two in rows for c in (one, two)])
+    together = model.score([Completions(prompt, (one, two)) for prompt, one, two in rows])
+    apart = model.score([Completions(prompt, (c,)) for prompt, one, two in rows for c in (one, two)])
     torch.testing.assert_close(together.logps, apart.logps, atol=1e-4, rtol=1e-4)
     together.logps.sum().backward()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_beginning_that_all_rows_share_changes_neither_values_nor_gradients(
+    family: str, twin: Callable[..., Twin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = twin(family)
+    adapter = learned(pair.decoder)
+    model = Policy(pair.decoder, adapter.adapter())
+    beginning = tuple(range(40, 60))
+    rows = [Completions(beginning + row.prompt, (row.chosen, row.rejected)) for row in pair_rows(6)]
+    rows.append(Completions(beginning, ((1, 2, 3), (4,))))
+    found = []
+    for worth in (1, 10_000):
+        monkeypatch.setattr(policy, "_WORTH_SHARING", worth)
+        scored = model.score(rows)
+        adapter.begin_step(0, 0, 0)
+        (scored.logps * torch.linspace(-1, 1, len(scored.logps))).sum().backward()
+        assert adapter.flat.grad is not None
+        found.append((scored.logps, adapter.flat.grad.clone()))
+    (shared, grad), (apart, wanted) = found
+    torch.testing.assert_close(shared, apart, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(grad, wanted, atol=1e-4, rtol=1e-3)
+
+
+def test_a_shared_beginning_goes_through_once() -> None:
+    beginning = tuple(range(100, 140))
+    rows = [Completions((*beginning, n, n), ((5, 6), (7, 8, 9))) for n in range(4)]
+    packed = policy._pack(rows)
+    assert packed.layout == Layout(40, (2 + 1 + 2,) * 4, ((2, 1),) * 4)
+    assert len(packed.tokens) == 40 + 4 * 5
+    assert packed.positions.tolist()[40:45] == [40, 41, 42, 42, 43]
+    assert packed.before.tolist()[:5] == [41, 42, 41, 43, 44]
 
 
 def test_the_fingerprint_knows_models_and_adapters_apart(twin: Callable[..., Twin]) -> None:

@@ -87,6 +87,12 @@ def test_micro_batches_keep_to_the_limit_but_for_single_long_rows() -> None:
     assert all(sum(r.tokens for r in part) <= 50 or len(part) == 1 for part in micro)
 
 
+def test_micro_batches_are_of_a_size() -> None:
+    rows = [SftRow((1,) * 60, (2,) * 40, str(number)) for number in range(12)]
+    assert [len(part) for part in split(rows, 1024)] == [6, 6]
+    assert [len(part) for part in split(rows, 1200)] == [12]
+
+
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_processes_share_a_step_without_gaps_and_evenly(processes: int) -> None:
     rows = pair_rows(16)
