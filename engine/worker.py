@@ -185,9 +185,14 @@ class Worker:
         if isinstance(command, Evaluate):
             self._evaluate(command)
         elif isinstance(command, StartRun):
-            from engine.run.folder import new_folder
+            from engine.run.folder import give_back, new_folder
 
-            self._run(command.config, new_folder(self._runs, command.config))
+            folder = new_folder(self._runs, command.config)
+            try:
+                self._run(command.config, folder)
+            except RedraftError:
+                give_back(folder)
+                raise
         else:
             from engine.run.folder import read_config
 

@@ -280,11 +280,6 @@ class RedraftApp(App[None]):
         else:
             self.leave(Ending.DETACHED)
 
-    @staticmethod
-    def now() -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
     def evaluate(self, text: str) -> bool:
         """Judge a text; False where it cannot be judged, and a person was told why."""
         text = clean(text)

@@ -60,16 +60,23 @@ def perform(work: Callable[[Control], object], folder: Path, display: PlainDispl
         raise failure[0]
 
 
-def follow(folder: Path, show: Callable[[JournalReader], None], alive: Callable[[], bool]) -> None:
-    """Call `show` with the journal's reader until nobody writes the run any more and all of it was shown."""
+def follow(
+    folder: Path,
+    show: Callable[[JournalReader], None],
+    alive: Callable[[], bool],
+    wait: Callable[[float], bool],
+) -> None:
+    """Call `show` with the journal's reader until nobody writes the run any more and all of it was shown.
+
+    Args:
+        wait: called between two looks with the seconds to wait; False ends the following.
+    """
     reader = JournalReader(folder)
-    waiting = threading.Event()
     while True:
         last = not alive()
         show(reader)
-        if last:
+        if last or not wait(_EVERY):
             return
-        waiting.wait(_EVERY)
 
 
 def _show(reader: JournalReader, display: PlainDisplay, control: Control) -> bool:

@@ -20,7 +20,7 @@ RUN = "run.json"
 
 def new_folder(runs: Path, config: RunConfig) -> Path:
     """A new, empty folder, named by preset and time; of several processes that begin in the same second each gets its
-    own. `Run` takes it away again where the run is refused.
+    own. Whoever asked for it takes it away again where the run is refused (`give_back`).
 
     Raises:
         StorageError: it cannot be made.
@@ -46,9 +46,10 @@ def new_folder(runs: Path, config: RunConfig) -> Path:
 
 
 def give_back(folder: Path) -> None:
-    """Take a folder away in which nothing was written."""
+    """Take a new folder away in which nothing was written, and the folder of runs where it holds no other."""
     with contextlib.suppress(OSError):
         folder.rmdir()
+        folder.parent.rmdir()
 
 
 def write_run(folder: Path, config: RunConfig, facts: dict[str, Any]) -> None:

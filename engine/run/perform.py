@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.control import Control
-from engine.errors import InputError, RedraftError, Stopped, StorageError
+from engine.errors import InputError, Stopped, StorageError
 from engine.journal.event import ALL, SUMMARY
 from engine.journal.reader import read
 from engine.journal.writer import JournalWriter
@@ -19,7 +19,7 @@ from engine.judge.verdict import Verdict
 from engine.run import compare, inputs, prepare, report, revise, train
 from engine.run.context import Context
 from engine.run.evaluate import evaluate_text
-from engine.run.folder import RUN, give_back, read_run, write_run
+from engine.run.folder import RUN, read_run, write_run
 from engine.run.judging import make_judges, needs_model
 from engine.run.models import Models
 from engine.run.record import Recorder
@@ -54,18 +54,14 @@ class Run:
         self._control = control
         self._models = models
         self._anyway = anyway
-        try:
-            self._constitution = prepare.constitution_of(config)
-            self._prompts = prepare.prompts_of(config)
-            needs_model(config.judge)
-            self._facts = {
-                "hashes": prepare.hashes(self._constitution, self._prompts),
-                "versions": prepare.versions(),
-                "machine": prepare.machine(),
-            }
-        except RedraftError:
-            give_back(folder)
-            raise
+        self._constitution = prepare.constitution_of(config)
+        self._prompts = prepare.prompts_of(config)
+        needs_model(config.judge)
+        self._facts = {
+            "hashes": prepare.hashes(self._constitution, self._prompts),
+            "versions": prepare.versions(),
+            "machine": prepare.machine(),
+        }
         self._state = RunState()
         self._record: Recorder | None = None
         self._context: Context | None = None

@@ -51,7 +51,10 @@ def has_terminal() -> bool:
 
 
 def open_app(folder: Path | None = None) -> None:
-    """Open the app and wait until it ends."""
+    """Open the app and wait until it ends, or until a person leaves it to its run."""
+    from tui import detach
+
+    detach.launch()
     from tui.app import run as run_app
 
     code = run_app(folder=folder)

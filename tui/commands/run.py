@@ -116,16 +116,24 @@ def start(
 ) -> None:
     """Begin a run; everything that can be refused is refused before its folder is made."""
     from engine import paths
+    from engine.errors import RedraftError
     from engine.models.catalogue import resolve
-    from engine.run.folder import new_folder
+    from engine.run.folder import give_back, new_folder
     from tui.commands.settings import build
 
     config = build(preset, objective, chosen, changes or [])
     resolve(config.generator)
     if config.critic:
         resolve(config.critic)
-    target = new_folder(paths.runs_dir(), config) if folder is None else _own(folder)
-    _perform(config, target, verbosity, as_json)
+    if folder is not None:
+        _perform(config, _own(folder), verbosity, as_json)
+        return
+    target = new_folder(paths.runs_dir(), config)
+    try:
+        _perform(config, target, verbosity, as_json)
+    except RedraftError:
+        give_back(target)
+        raise
 
 
 def resume(
@@ -210,12 +218,17 @@ def _name(folder: Path) -> str:
     return folder.name if folder.parent == paths.runs_dir() else str(folder)
 
 
+def _is_empty_start(entry: Path) -> bool:
+    return entry.name == "lock" or (entry.name == "journal.jsonl" and entry.is_file() and not entry.stat().st_size)
+
+
 def _own(folder: Path) -> Path:
     from engine.errors import InputError, StorageError
 
     folder = folder.expanduser().absolute()
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        # A process that died before its run began leaves a lock and an empty journal.
+        if folder.exists() and (not folder.is_dir() or any(not _is_empty_start(entry) for entry in folder.iterdir())):
             raise InputError(
                 "this is a file." if not folder.is_dir() else "the folder is not empty.",
                 where=f"--output {folder}",

@@ -23,7 +23,7 @@ from tui import elsewhere
 from tui.keymap import APP, INPUT, RUN, bindings
 from tui.panes.diff import DiffPane
 from tui.panes.evaluate import EvaluateBox, EvaluateField
-from tui.panes.log import LogBox
+from tui.panes.log_box import LogBox
 from tui.panes.loss import LossPane, SamplePane
 from tui.panes.prompts import PromptList
 from tui.panes.rows import Rows
@@ -73,9 +73,6 @@ class RunScreen(Screen[None]):
         self._at = "log"
         self._zoomed = False
         self._compares = False
-        self._waiting: tuple[int, int] | None = None
-        self._not_judged = ""
-        self._verdict_key: object = None
         self._prompts_key: object = None
         self._shown_config: Mapping[str, Any] = {}
         self._told = ""
@@ -146,7 +143,7 @@ class RunScreen(Screen[None]):
             self._compares = bool(state.comparisons)
             self.place_panes()
         self._show_prompts(state)
-        self._show_verdict(state)
+        self.evaluate.show(state, self._error)
         self._show_tabs()
         self._show_keys()
 
@@ -206,22 +203,6 @@ class RunScreen(Screen[None]):
             return from_json(state.config) if state.config else self.app.config
         except (RedraftError, TypeError):
             return self.app.config
-
-    def _show_verdict(self, state: RunState) -> None:
-        waiting = self._waiting
-        if waiting is not None and state.decision > waiting[0]:
-            self._waiting = waiting = None
-            self._not_judged = ""
-        elif waiting is not None and (state.notice > waiting[1] or self._error):
-            # What cannot be judged is told of by a notice, or by the worker itself.
-            self._waiting = waiting = None
-            self._not_judged = self._error or state.notice_words
-        note = "Judging …" if waiting is not None else self._not_judged
-        verdict = state.decision_data if state.decision >= 0 and not note else None
-        key = (self._generation, state.decision, note)
-        if key != self._verdict_key:
-            self._verdict_key = key
-            self.evaluate.verdict.show(verdict, note)
 
     def _show_tabs(self) -> None:
         tabs = [(name, self._key(f"pane_{name}"), _LABELS[name]) for name in PANES]
@@ -439,8 +420,8 @@ class RunScreen(Screen[None]):
 
     def on_evaluate_field_entered(self, event: EvaluateField.Entered) -> None:
         if self.app.evaluate(event.text):
-            state = self.session.state
-            self._waiting, self._not_judged, self._error = (state.decision, state.notice), "", ""
+            self._error = ""
+            self.evaluate.wait_for(self.session.state)
             self.evaluate.field.clear_text()
             self.present()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import threading
@@ -19,7 +18,7 @@ from engine.models.requests import Sampling
 from engine.run import inputs
 from engine.run.folder import RUN, new_folder, update_run
 from engine.run.models import Models
-from engine.run.perform import Run, perform
+from engine.run.perform import perform
 from engine.settings import RunConfig
 from engine.train.config import TrainConfig
 
@@ -151,13 +150,6 @@ def test_two_processes_that_begin_at_the_same_moment_get_two_folders(tmp_path: P
     for thread in threads:
         thread.join()
     assert len(set(found)) == 8
-
-
-def test_a_refused_run_leaves_no_folder(tmp_path: Path, config: RunConfig) -> None:
-    folder = new_folder(tmp_path / "runs", config)
-    with pytest.raises(InputError):
-        Run(dataclasses.replace(config, train_prompts="nowhere.txt"), folder, Control(), Models())
-    assert not folder.exists()
 
 
 def test_the_second_process_on_the_same_run_is_refused_and_harms_nothing(interrupted: Path, config: RunConfig) -> None:
