@@ -15,6 +15,7 @@ from engine.text import clean
 from tui.keymap import INPUT, bindings
 from tui.panes.border import label
 from tui.panes.lines import LineWidget, Pieces, clip
+from tui.state import RunState
 from tui.words import Mark, mark_of, score_words, short_name
 
 if TYPE_CHECKING:
@@ -152,6 +153,9 @@ class EvaluateBox(Vertical):
         super().__init__(id="evaluate", classes="pane")
         self.field = EvaluateField()
         self.verdict = VerdictView()
+        self._waiting: tuple[int, int] | None = None
+        self._not_judged = ""
+        self._shown: object = None
 
     def compose(self) -> ComposeResult:
         yield self.field
@@ -159,6 +163,30 @@ class EvaluateBox(Vertical):
 
     def on_mount(self) -> None:
         self._label()
+
+    def wait_for(self, state: RunState) -> None:
+        """A text was sent to be judged: the next verdict in this run's journal is on it."""
+        self._waiting, self._not_judged = (state.decision, state.notice), ""
+
+    def show(self, state: RunState, error: str) -> None:
+        """Show the newest verdict; while one is waited for, or there can be none, say so.
+
+        Args:
+            state: of the run or the evaluations that are shown.
+            error: what the worker failed with; "" where it did not.
+        """
+        waiting = self._waiting
+        if waiting is not None and state.decision > waiting[0]:
+            self._waiting, self._not_judged = None, ""
+        elif waiting is not None and (state.notice > waiting[1] or error):
+            # What cannot be judged is told of by a notice, or by the worker itself.
+            self._waiting, self._not_judged = None, error or state.notice_words
+        note = "Judging …" if self._waiting is not None else self._not_judged
+        verdict = state.decision_data if state.decision >= 0 and not note else None
+        key = (id(state), state.decision, note)
+        if key != self._shown:
+            self._shown = key
+            self.verdict.show(verdict, note)
 
     def on_evaluate_field_held(self) -> None:
         self._label()

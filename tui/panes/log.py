@@ -14,12 +14,9 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Input
 
 from engine.journal.levels import entry
 from tui.keymap import LOG, bindings
@@ -28,7 +25,6 @@ from tui.log.search import Filter, Scan, Words
 from tui.log.store import LogStore
 from tui.log.viewport import Row, Viewport
 from tui.log.wrap import wrap
-from tui.panes.border import label
 from tui.words import count
 
 _KEPT_LAYOUTS = 1000
@@ -426,41 +422,3 @@ class LogView(Widget, can_focus=True):
         self._changed()
         if not found.done and time.perf_counter() >= deadline:
             self.set_timer(0.001, self._fill_filter)
-
-
-class SearchField(Input):
-    """Where the words to search for are typed."""
-
-    BINDINGS: ClassVar = [("escape", "leave", "Close")]
-
-    def action_leave(self) -> None:
-        """Close the field; the search stays."""
-        self.post_message(Input.Submitted(self, self.value))
-
-
-class LogBox(Vertical):
-    """The log with its border and the field to search in it."""
-
-    def __init__(self, store: LogStore, verbosity: int) -> None:
-        super().__init__(id="log", classes="pane")
-        self.view = LogView(store, verbosity)
-        self.field = SearchField(placeholder="Search the log; Enter finds, empty ends", id="search")
-        self.field.cursor_blink = False
-
-    def compose(self) -> ComposeResult:
-        yield self.view
-        yield self.field
-
-    def on_log_view_changed(self) -> None:
-        label(self, *self.view.status())
-
-    def open_search(self) -> None:
-        """Show the field and type into it."""
-        self.field.add_class("-open")
-        self.field.focus()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.field.remove_class("-open")
-        self.view.focus()
-        self.view.search(event.value.strip())
