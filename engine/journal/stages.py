@@ -158,6 +158,7 @@ STAGES: tuple[Stage, ...] = (
         "EPOCH-*-BATCH-*",
         "One optimizer step; with a sample answer of the model in training where one was due.",
         texts=("sample prompt", "sample"),
+        raw=("request", "raw"),
         data={
             "loss": "mean over completion tokens",
             "change": "loss against the step before",
@@ -197,7 +198,6 @@ STAGES: tuple[Stage, ...] = (
         "COMPARISON-TEST",
         "Base and trained answer to one prompt that was never trained on, with verdicts; the name ends in i/n.",
         texts=("prompt", "base", "trained"),
-        raw=("request", "base raw", "trained raw"),
         data={"set": "heldout or benign", "base": "verdict", "trained": "verdict"},
     ),
     Stage(

@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from engine.paths import cache_dir
@@ -83,7 +83,8 @@ def cores() -> int:
 def machine_profile(*, again: bool = False) -> Profile:
     """The measured profile: from the cache, or measured now (about 2 s) and stored there.
 
-    A cache that cannot be read or written is no error: the profile is then measured each time.
+    A cache that cannot be read or written is no error: the profile is then measured each time. So it is while other
+    programs use the machine: what is measured beside them counts for this process only, and with all cores.
 
     Args:
         again: measure even where there is a stored one.
@@ -91,9 +92,20 @@ def machine_profile(*, again: bool = False) -> Profile:
     place = cache_dir() / "machine" / f"{_key()}.json"
     found = None if again else _read(place)
     if found is None:
+        busy = _busy()
         found = _measure()
+        if busy:
+            return replace(found, threads=cores())
         _write(place, found)
     return found
+
+
+def _busy() -> bool:
+    """Whether other work has taken more than half a core over the last minute."""
+    try:
+        return os.getloadavg()[0] > 0.5
+    except OSError:
+        return False
 
 
 def apply(profile: Profile) -> None:
