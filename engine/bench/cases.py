@@ -137,7 +137,7 @@ def _demo_loop(bench: Bench) -> Iterator[Finding]:
         unit="runs/s",
         goal=10.0,
         detail=f"peer measured on {asked} of {requests} requests ({size.stage} a stage) and {len(last['rows'])} of "
-        f"{last['row_passes']} row passes of training, scaled by count; its judging by rules left out",
+        f"{last['row_passes']} row passes of training, scaled by count; of its judging the model's words only",
     )
 
 

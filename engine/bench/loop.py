@@ -22,7 +22,7 @@ from engine.run.perform import perform
 from engine.settings import RunConfig, preset
 
 
-def perform_demo(models: Models, name: str, dtype: str, sizes: dict[str, int], each: int) -> dict[str, Any]:
+def perform_demo(models: Models, name: str, dtype: str, sizes: dict[str, Any], each: int) -> dict[str, Any]:
     """One run of the demo preset, its model loaded already.
 
     Args:
@@ -55,7 +55,7 @@ def perform_demo(models: Models, name: str, dtype: str, sizes: dict[str, int], e
     }
 
 
-def _config(name: str, dtype: str, sizes: dict[str, int]) -> RunConfig:
+def _config(name: str, dtype: str, sizes: dict[str, Any]) -> RunConfig:
     changes: dict[str, Any] = {key: value for key, value in sizes.items() if key != "tokens"}
     config = dataclasses.replace(preset("demo"), generator=name, device="cpu", dtype=dtype, **changes)
     if sizes.get("tokens"):

@@ -175,7 +175,7 @@ class Redraft:
         ]
         return {**watch.sample(len(texts)), "asks": asks}
 
-    def loop(self, sizes: dict[str, int], each: int) -> Answer:
+    def loop(self, sizes: dict[str, Any], each: int) -> Answer:
         """The whole run of the demo preset; see `engine.bench.loop`."""
         return loop.perform_demo(self._models, self._name, self._dtype, sizes, each)
 

@@ -43,7 +43,7 @@ class Size:
     epochs: int = 3
     shape_seconds: float = 0.3
     verdicts: int = 8
-    loop: dict[str, int] = field(default_factory=dict)
+    loop: dict[str, Any] = field(default_factory=dict)
     stage: int = 2
 
 
@@ -60,7 +60,7 @@ QUICK = Size(
     epochs=1,
     shape_seconds=0.02,
     verdicts=1,
-    loop={"n_train": 3, "n_heldout": 2, "n_benign": 0, "candidates": 1, "tokens": 12},
+    loop={"n_train": 3, "n_heldout": 2, "n_benign": 0, "candidates": 1, "judge": "rules+model", "tokens": 12},
     stage=1,
 )
 
