@@ -9,6 +9,25 @@ import torch
 
 
 @dataclass(frozen=True)
+class Learning:
+    """What a pair under training keeps at hand, so that no pass has to cast its values or its gradients.
+
+    Args:
+        a: the pair's `a` in the decoder's dtype.
+        b: the pair's `b` times its scale, in the decoder's dtype.
+        grad_a, grad_b: fp32, where the backward pass adds the gradients of the pair's `a` and `b`; autograd gets none.
+        drop: gives the factors (0, or 1 / the share that is kept) that the input is multiplied by before `a`; one call
+            serves all projections that share their input. None without dropout.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    grad_a: torch.Tensor
+    grad_b: torch.Tensor
+    drop: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+
+@dataclass(frozen=True)
 class LoraPair:
     """The low-rank change of one matrix: `scale * b @ a` is added to its weight (Hu et al., 2021).
 
@@ -16,17 +35,16 @@ class LoraPair:
         a: [rank, in], peft's `lora_A.weight`.
         b: [out, rank], peft's `lora_B.weight`.
         scale: peft's `lora_alpha / r` (or `lora_alpha / sqrt(r)` with rslora).
-        drop: while training with dropout: gives the factors (0, or 1 / the share that is kept) that the input is
-            multiplied by before `a`; one call serves all projections that share their input.
+        learning: while it is trained, what makes that fast; None otherwise.
 
     `a` and `b` may have another dtype than the decoder (fp32 masters over bf16 weights): they are cast where they are
-    used, and their gradients come back in their own dtype.
+    used, and their gradients come back in their own dtype (see `Learning` for how training avoids both).
     """
 
     a: torch.Tensor
     b: torch.Tensor
     scale: float
-    drop: Callable[[torch.Tensor], torch.Tensor] | None = None
+    learning: Learning | None = None
 
     def delta(self) -> torch.Tensor:
         """The change itself, fp32 [out, in]."""

@@ -234,8 +234,8 @@ class _Change(NamedTuple):
     linear: int
     start: int
     stop: int
-    scale: float
     low: slice
+    pair: LoraPair
 
 
 class _LoraLinears(torch.autograd.Function):
@@ -252,23 +252,21 @@ class _LoraLinears(torch.autograd.Function):
         pairs: Sequence[Sequence[tuple[int, int, LoraPair]]],
         x: Tensor,
         plus: Tensor | None,
-        *flat: Tensor,
+        *_flat: Tensor,
     ) -> Any:
         ys = [linear.product(x) if plus is None else linear.product_plus(x, plus) for linear in linears]
         ctx.linears, ctx.plus = linears, plus is not None
         ctx.changes = changes = _changes(pairs)
         if not changes:
             return tuple(ys)
-        a = torch.cat([t.to(x.dtype) for t in flat[0::2]]) if len(flat) > 2 else flat[0].to(x.dtype)
-        drop = next(pair.drop for found in pairs for _, _, pair in found)
-        kept = None if drop is None else drop(x)
+        working = [_working(change.pair, x.dtype) for change in changes]
+        a = working[0][0] if len(working) == 1 else torch.cat([a for a, _ in working])
+        learning = changes[0].pair.learning
+        kept = None if learning is None or learning.drop is None else learning.drop(x)
         h = (x if kept is None else x * kept) @ a.t()
-        bs = [t.to(x.dtype) for t in flat[1::2]]
-        for change, b in zip(changes, bs, strict=True):
-            y = ys[change.linear][:, change.start : change.stop]
-            y.addmm_(h[:, change.low], b.t(), alpha=change.scale)
-        ctx.save_for_backward(x, kept, h, a, *bs)
-        ctx.dtypes = [t.dtype for t in flat]
+        for change, (_, b) in zip(changes, working, strict=True):
+            ys[change.linear][:, change.start : change.stop].addmm_(h[:, change.low], b.t())
+        ctx.save_for_backward(x, kept, h, a, *(b for _, b in working))
         return tuple(ys)
 
     @staticmethod
@@ -279,20 +277,18 @@ class _LoraLinears(torch.autograd.Function):
         if not ctx.changes:
             return None, None, _chained(ctx.linears, grads, None) if wanted else None, through
         x, kept, h, a, *bs = ctx.saved_tensors
-        dh = torch.empty_like(h)
-        flat: list[Tensor] = []
-        for change, b in zip(ctx.changes, bs, strict=True):
-            part = grads[change.linear][:, change.start : change.stop]
-            torch.mul(part @ b, change.scale, out=dh[:, change.low])
-            flat.append((part.t() @ h[:, change.low]).mul_(change.scale))
+        parts = [grads[change.linear][:, change.start : change.stop] for change in ctx.changes]
+        lows = [part @ b for part, b in zip(parts, bs, strict=True)]
+        dh = lows[0] if len(lows) == 1 else torch.cat(lows, 1)
         da = dh.t() @ (x if kept is None else x * kept)
-        both = [t for change, db in zip(ctx.changes, flat, strict=True) for t in (da[change.low], db)]
-        both = [tensor.to(dtype) for tensor, dtype in zip(both, ctx.dtypes, strict=True)]
+        flat: list[Tensor | None] = []
+        for change, part in zip(ctx.changes, parts, strict=True):
+            flat += _deliver(change.pair, da[change.low], part.t() @ h[:, change.low])
         dx = None
         if wanted:
             low = dh @ a
             dx = _chained(ctx.linears, grads, low if kept is None else low.mul_(kept))
-        return None, None, dx, through, *both
+        return None, None, dx, through, *flat
 
 
 def _changes(pairs: Sequence[Sequence[tuple[int, int, LoraPair]]]) -> list[_Change]:
@@ -301,9 +297,25 @@ def _changes(pairs: Sequence[Sequence[tuple[int, int, LoraPair]]]) -> list[_Chan
     for number, found in enumerate(pairs):
         for start, stop, pair in found:
             rank = pair.a.shape[0]
-            changes.append(_Change(number, start, stop, pair.scale, slice(row, row + rank)))
+            changes.append(_Change(number, start, stop, slice(row, row + rank), pair))
             row += rank
     return changes
+
+
+def _working(pair: LoraPair, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """`a`, and `b` times the scale, in the dtype of the products."""
+    if pair.learning is not None:
+        return pair.learning.a, pair.learning.b
+    return pair.a.detach().to(dtype), (pair.b.detach() * pair.scale).to(dtype)
+
+
+def _deliver(pair: LoraPair, da: Tensor, db: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of `a` and `b` for autograd; none where they are added up in place."""
+    if pair.learning is None:
+        return da.to(pair.a.dtype), db.to(pair.b.dtype).mul_(pair.scale)
+    pair.learning.grad_a.add_(da)
+    pair.learning.grad_b.add_(db, alpha=pair.scale)
+    return None, None
 
 
 def _chained(linears: Sequence[Linear], grads: Sequence[Tensor], plus: Tensor | None) -> Tensor:

@@ -93,7 +93,8 @@ def train(
         identity=_identity(model, rows, config),
     )
     # The adapter has its first values still: with those the policy is the reference.
-    goal.prepare(Policy(decoder, lora.adapter(), learn=False), [*rows, *validation], run.control)
+    reference = lora.learner(decoder.dtype, dropout=False)
+    goal.prepare(Policy(decoder, reference, learn=False), [*rows, *validation], run.control)
     try:
         return run.go()
     finally:
@@ -215,7 +216,7 @@ class _Run:
         total = self.goal.total(rows)
         mine = training_rows.share(rows, self.processes.index, self.processes.count)
         device = self.decoder.device
-        policy = Policy(self.decoder, self.lora.adapter(learning=learn), learn)
+        policy = Policy(self.decoder, self.lora.learner(self.decoder.dtype, dropout=learn), learn)
         # One float64 row: loss, tokens and every metric, so that one exchange between processes is enough.
         held = torch.zeros(2 + len(self.goal.metrics), dtype=torch.float64, device=device)
         for part in training_rows.split(mine, self.config.micro_tokens) if mine else ():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import InputError, StorageError
-from engine.models.adapter import Adapter, LoraPair
+from engine.models.adapter import Adapter, Learning, LoraPair
 from engine.train.config import ALL_LINEAR
 from engine.train.files import read_json, read_tensors, write_json, write_tensors
 
@@ -39,6 +39,10 @@ class Spot:
     @property
     def stop(self) -> int:
         return self.start + self.shape[0] * self.shape[1]
+
+    def of(self, flat: Tensor) -> Tensor:
+        """The matrix in a tensor that is laid out as `Lora.flat`; shares its memory."""
+        return flat[self.start : self.stop].view(self.shape)
 
 
 class Lora:
@@ -80,12 +84,16 @@ class Lora:
         self.flat = torch.zeros(size, dtype=torch.float32, device=device)
         self.flat.grad = torch.zeros_like(self.flat)
         self._leaves = {spot.name: self._leaf(spot) for spot in self._spots}
+        self._places = {name: (self._spots[2 * n], self._spots[2 * n + 1]) for n, name in enumerate(shapes)}
+        self._second = torch.zeros(size, dtype=torch.bool, device=device)
+        for _, spot in self._places.values():
+            spot.of(self._second).fill_(True)
         self._names = tuple(shapes)
 
     def _leaf(self, spot: Spot) -> Tensor:
-        leaf = self.flat.detach()[spot.start : spot.stop].view(spot.shape).requires_grad_()
+        leaf = spot.of(self.flat.detach()).requires_grad_()
         assert self.flat.grad is not None
-        leaf.grad = self.flat.grad[spot.start : spot.stop].view(spot.shape)
+        leaf.grad = spot.of(self.flat.grad)
         return leaf
 
     @property
@@ -110,16 +118,28 @@ class Lora:
                 bound = 1 / math.sqrt(spot.shape[1])
                 leaf.copy_(torch.empty(spot.shape).uniform_(-bound, bound, generator=source))
 
-    def adapter(self, *, learning: bool = False) -> Adapter:
-        """The live adapter: its tensors share memory with `flat`, require gradients and write them into `flat.grad`.
-        Only with `learning` is there dropout."""
-        drop = self._keep if learning and self._dropout else None
+    def adapter(self) -> Adapter:
+        """The live adapter: its tensors share memory with `flat`, require gradients and write them into `flat.grad`."""
         return Adapter(
             {
-                name: LoraPair(self._leaves[f"{name}.lora_A"], self._leaves[f"{name}.lora_B"], self.scale, drop)
+                name: LoraPair(self._leaves[f"{name}.lora_A"], self._leaves[f"{name}.lora_B"], self.scale)
                 for name in self._names
             }
         )
+
+    def learner(self, dtype: torch.dtype, *, dropout: bool = True) -> Adapter:
+        """The live adapter as a step uses it: its present values cast to the decoder's dtype once. Gradients go into
+        `flat.grad`, as with `adapter`; take it anew after each optimizer step."""
+        with torch.no_grad():
+            scaled = torch.where(self._second, self.flat * self.scale, self.flat).to(dtype)
+        assert self.flat.grad is not None
+        grad, drop = self.flat.grad, self._keep if dropout and self._dropout else None
+        pairs: dict[str, LoraPair] = {}
+        for name, (first, second) in self._places.items():
+            learning = Learning(first.of(scaled), second.of(scaled), first.of(grad), second.of(grad), drop)
+            a, b = self._leaves[f"{name}.lora_A"], self._leaves[f"{name}.lora_B"]
+            pairs[name] = LoraPair(a, b, self.scale, learning)
+        return Adapter(pairs)
 
     def begin_step(self, seed: int, step: int, process: int) -> None:
         """Empty the gradients, and let this step's dropout depend on these numbers only: nothing of it has to be kept

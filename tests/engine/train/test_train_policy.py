@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 from training_aid import Twin, learned, pair_rows, sft_rows
 
-from engine.models.adapter import Adapter, LoraPair
+from engine.models.adapter import Adapter, Learning, LoraPair
 from engine.models.linear import Linear, Part, together
 from engine.train import lora, policy
 from engine.train.attention import Layout
@@ -25,9 +25,10 @@ def _logps(model: torch.nn.Module, prompt: Sequence[int], completion: Sequence[i
     return functional.log_softmax(logits.float(), -1).gather(1, torch.tensor(completion)[:, None]).squeeze(1)
 
 
+@pytest.mark.parametrize("learner", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_completions_score_as_under_peft_and_so_do_the_gradients(
-    family: str, twin: Callable[..., Twin], tmp_path: Path
+    family: str, learner: bool, twin: Callable[..., Twin], tmp_path: Path
 ) -> None:
     pair, folder = twin(family), tmp_path / "adapter"
     adapter = learned(pair.decoder)
@@ -37,7 +38,7 @@ def test_completions_score_as_under_peft_and_so_do_the_gradients(
     wanted = torch.cat([_logps(peer, row.prompt, row.completion) for row in rows])
     factors = torch.linspace(-1, 1, len(wanted))
     (wanted * factors).sum().backward()
-    model = Policy(pair.decoder, adapter.adapter())
+    model = Policy(pair.decoder, adapter.learner(torch.float32) if learner else adapter.adapter())
     found = model.score([Completions(row.prompt, (row.completion,)) for row in rows])
     adapter.begin_step(0, 0, 0)
     (found.logps * factors).sum().backward()
@@ -125,24 +126,29 @@ def test_dropout_and_shared_inputs_have_the_gradients_of_the_plain_formula() -> 
     source = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=source)  # noqa: E731
     x, kept = draw(7, 16).requires_grad_(), (draw(7, 16) > 0).float() * 2
-    linears = [
-        Linear(draw(24, 16), None, [Part("one", 0, 8), Part("two", 8, 24)]),
-        Linear(draw(8, 16), None, [Part("three", 0, 8)]),
-    ]
-    sizes = {"one": 8, "two": 16, "three": 8}
+    first = Linear(draw(24, 16), None, [Part("one", 0, 8), Part("two", 8, 24)])
+    linears = [first, Linear(draw(8, 16), None, [Part("three", 0, 8)])]
+    bare = {name: (draw(4, 16), draw(out, 4)) for name, out in (("one", 8), ("two", 16), ("three", 8))}
+    sums = {name: (torch.zeros_like(a), torch.zeros_like(b)) for name, (a, b) in bare.items()}
     pairs = {
-        name: LoraPair(draw(4, 16).requires_grad_(), draw(out, 4).requires_grad_(), 0.5, lambda _: kept)
-        for name, out in sizes.items()
+        name: LoraPair(
+            a.clone().requires_grad_(),
+            b.clone().requires_grad_(),
+            0.5,
+            Learning(a, 0.5 * b, *sums[name], drop=lambda _: kept),
+        )
+        for name, (a, b) in bare.items()
     }
-    leaves = [x, *(t for pair in pairs.values() for t in (pair.a, pair.b))]
     found = together(linears, x, Adapter(pairs))
     factors = draw(7, 24), draw(7, 8)
-    grads = torch.autograd.grad(sum((y * f).sum() for y, f in zip(found, factors, strict=True)), leaves)
+    sum((y * f).sum() for y, f in zip(found, factors, strict=True)).backward()  # type: ignore[union-attr]
     change = {name: 0.5 * (x * kept) @ pair.a.t() @ pair.b.t() for name, pair in pairs.items()}
     wanted = (
         x @ linears[0].weight.t() + torch.cat([change["one"], change["two"]], 1),
         x @ linears[1].weight.t() + change["three"],
     )
+    leaves = [x, *(t for pair in pairs.values() for t in (pair.a, pair.b))]
     plain = torch.autograd.grad(sum((y * f).sum() for y, f in zip(wanted, factors, strict=True)), leaves)
+    grads = [x.grad, *(t for both in sums.values() for t in both)]
     for one, other in zip((*found, *grads), (*wanted, *plain), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
