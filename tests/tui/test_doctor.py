@@ -1,0 +1,60 @@
+"""`redraft doctor`: what a bug report needs and nothing that a person would not want to paste."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from engine.doctor import without_home
+from engine.journal.writer import JournalWriter
+
+
+def doctor(*arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tui.cli", "doctor", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def interrupted(home: Path) -> None:
+    with JournalWriter(home / "data" / "runs" / "demo-1") as journal:
+        journal.append("RUN-START", 1, "begins", data={"config": {"preset": "demo"}})
+        journal.append("INITIAL-GENERATION", 2, "12 tokens", item="p1", texts={"draft": "XYZZY"})
+        journal.append("STAGE-START", 1, "draft", data={"name": "draft", "total": 20, "done": 12})
+
+
+def test_it_tells_of_machine_and_runs_but_no_text_no_secret_and_no_name(redraft_home: Path) -> None:
+    interrupted(redraft_home)
+    secret = {"HF_TOKEN": "hf_PLUGH", "OPENAI_API_KEY": "sk-PLUGH", "SSH_CONNECTION": "10.9.8.7 1 10.9.8.6 22"}
+    for arguments in ((), ("--json",)):
+        told = doctor(*arguments, **secret)
+        for hidden in ("XYZZY", "PLUGH", "10.9.8.", socket.gethostname()):
+            assert hidden not in told
+        for wanted in ("torch", "float32", "demo-1", "stopped", "draft", "ssh"):
+            assert wanted in told
+    found = json.loads(told)
+    assert found["runs"]["recent"][0]["total"] == 20
+    assert found["compute"]["cpu"]["threads"] >= 1
+    assert found["space"]["data"]["free"] > 0
+    assert found["terminal"]["ssh"] is True
+
+
+def test_a_part_that_cannot_be_examined_does_not_hide_the_others(redraft_home: Path) -> None:
+    (redraft_home / "data").write_text("in the way")
+    found = json.loads(doctor("--json"))
+    assert "data" in found["runs"]["error"]
+    assert found["versions"]["torch"]
+
+
+def test_the_home_folder_is_not_named() -> None:
+    assert without_home(f"{Path.home()}/.cache/redraft: full") == "~/.cache/redraft: full"
