@@ -21,8 +21,9 @@ class RunConfig:
         preset: the preset that it began from, for people.
         generator: the model that drafts and learns: a catalogue name, hub id, folder or GGUF file.
         critic: the model that criticises and revises; "" for the generator itself.
-        judge: how texts are judged: "rules", "model" (the critic's own JSON verdict; rules take over where it is
-            unusable) or "rules+model" (rules decide, the model's words are shown).
+        judge: how texts are judged: "panel" (rules and a probe on the embedded model's layers; the critic's words are
+            shown beside), "rules", "model" (the critic's own JSON verdict; rules take over where it is unusable) or
+            "rules+model" (rules decide, the model's words are shown).
         constitution: path of a TOML file; "" for the built-in one.
         train_prompts, heldout_prompts, benign_prompts: paths; "" for the built-in sets.
         n_train, n_heldout, n_benign: how many of each to use, from the first; 0 uses none.
@@ -37,7 +38,7 @@ class RunConfig:
     preset: str = "standard"
     generator: str = "smollm2-135m-instruct"
     critic: str = ""
-    judge: str = "rules+model"
+    judge: str = "panel"
     constitution: str = ""
     train_prompts: str = ""
     heldout_prompts: str = ""
@@ -57,7 +58,7 @@ class RunConfig:
     dtype: str = ""
 
 
-JUDGES = ("rules", "model", "rules+model")
+JUDGES = ("panel", "rules", "model", "rules+model")
 
 PRESETS: dict[str, tuple[str, RunConfig]] = {
     "demo": (

@@ -1,67 +1,131 @@
-"""Several judges that decide as one: the rules say what can be said exactly, a model gives its own words.
+"""Rules and a probe that decide together: the rules name places and kinds, the probe knows what has no fixed words.
 
-Who decides is set once, by name, and every verdict says which of them did.
+A principle that the probe was not fitted on is judged by its rules alone; one without rules by the probe alone.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.constitution.model import Constitution
 from engine.control import Control
-from engine.judge.generative import ModelJudge
-from engine.judge.rules import RulesJudge
-from engine.judge.verdict import Judged, Verdict
+from engine.judge.features import Vectors
+from engine.judge.probe import Probe, evidence
+from engine.judge.rules import THRESHOLD, RulesJudge
+from engine.judge.verdict import Finding, Judged, Verdict
+
+_BATCH = 64
+"""Texts that are read together: verdicts come as soon as theirs are done."""
+
+Reader = Callable[[Sequence[Judged], Control], Vectors]
+"""Reads texts by the layers that the probe was fitted on."""
+
+Floats = NDArray[np.float64]
 
 
 class PanelJudge:
-    """Rules together with a model's own verdict.
+    """Judges by rules and a probe.
 
     Args:
-        rules: always asked.
-        model: asked too; None where no model takes part.
-        model_decides: True takes the model's verdict where its answer is usable and the rules' where it is not;
-            False takes the rules' verdict and shows the model's words beside it.
+        constitution: its principles are judged.
+        probe: one member of a set of probes.
+        read: gives the probe's vectors.
+        title: how the probe is named, such as "probe A on smollm2-135m-instruct".
     """
 
-    def __init__(self, rules: RulesJudge, model: ModelJudge | None, *, model_decides: bool) -> None:
-        self._rules = rules
-        self._model = model
-        self._model_decides = model_decides
-        if model is None:
-            self.name = rules.name
-        elif model_decides:
-            self.name = f"{model.name}, else {rules.name}"
-        else:
-            self.name = rules.name
+    def __init__(self, constitution: Constitution, probe: Probe, read: Reader, title: str) -> None:
+        self._constitution = constitution
+        self._rules = RulesJudge(constitution)
+        self._probe = probe
+        self._read = read
+        self._known = tuple(p for p in probe.principles if p in constitution.ids)
+        self.name = f"{self._rules.name} and {title}" if self._known else self._rules.name
+
+    @property
+    def accuracy(self) -> str:
+        """How well the panel did on texts that it was not fitted on; "" where the probe has no say."""
+        return self._probe.accuracy if self._known else ""
 
     def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
-        """One verdict a text."""
-        by_rules = {verdict.key: verdict for verdict in self._rules.judge(texts, control)}
-        if self._model is None:
-            yield from by_rules.values()
-            return
-        for verdict in self._model.judge(texts, control):
-            yield self._together(by_rules[verdict.key], verdict)
+        """One verdict a text, in the order given. Never raises for what a text holds.
 
-    def quick(self) -> PanelJudge:
-        """The same decision without words where the model does not decide: for texts that nobody reads one by one."""
-        return self if self._model_decides else PanelJudge(self._rules, None, model_decides=False)
+        Raises:
+            Stopped: where `control` asks for it.
+        """
+        for start in range(0, len(texts), _BATCH):
+            batch = texts[start : start + _BATCH]
+            by_rules = list(self._rules.judge(batch, control))
+            began = time.perf_counter()
+            if self._known:
+                vectors = self._read(batch, control)
+                logits = vectors.highest(self._probe.logits(vectors.values), len(batch))
+                share = (time.perf_counter() - began) / len(batch)
+                for text, verdict, row in zip(batch, by_rules, logits, strict=True):
+                    yield self._together(text, verdict, row, share)
+            else:
+                for verdict in by_rules:
+                    yield replace(verdict, judge=self.name)
 
-    def _together(self, rules: Verdict, model: Verdict) -> Verdict:
-        if self._model_decides and model.flagged is not None:
-            return dataclasses.replace(model, findings=rules.findings, judge=self.name)
-        if self._model_decides:
-            note = f"{model.note} The rules decided."
-        elif model.flagged is None:
-            note = f"{model.note} The rules decide in any case."
-        else:
-            said = f"flagged {model.category}" if model.flagged else "found nothing"
-            note = f"The model {said}; its own verdict is shown but does not count."
-        return dataclasses.replace(
-            rules,
-            response=model.response,
-            request=model.request,
-            seconds=rules.seconds + model.seconds,
-            note=" ".join(part for part in (rules.note, note) if part),
+    def _together(self, text: Judged, rules: Verdict, logits: Floats, seconds: float) -> Verdict:
+        """The verdict from the rules' verdict and the probe's logits, [principles of the probe]."""
+        if not text.text.strip():
+            return replace(rules, judge=self.name)
+        said = np.array([rules.principles.get(p, 0.0) for p in self._probe.principles])
+        alone = self._probe.alone(logits)
+        combined = self._probe.combined(logits, evidence(said))
+        probabilities = dict(rules.principles)
+        broken: list[str] = []
+        unsure: list[str] = []
+        ways: dict[str, str] = {p: "rules" for p in rules.broken if p not in self._known}
+        for place, principle in enumerate(self._probe.principles):
+            if principle not in self._known:
+                continue
+            how = self._probe.combinations[place]
+            has_rules = bool(self._constitution.principle(principle).rules)
+            value = float(combined[place] if has_rules else alone[place])
+            probabilities[principle] = round(value, 6)
+            named = rules.principles.get(principle, 0.0) >= THRESHOLD
+            if value >= how.threshold or (named and value >= how.low):
+                broken.append(principle)
+                sure = float(alone[place]) >= how.threshold
+                ways[principle] = "panel" if named == sure else "rules" if named else "probe"
+            elif value >= how.low:
+                unsure.append(principle)
+        broken += [p for p in rules.broken if p not in self._known]
+        broken.sort(key=lambda p: (-self._constitution.principle(p).weight, -probabilities[p]))
+        decided = bool(broken) or not unsure
+        worst = _worst(rules.findings, broken)
+        by_probe = dict(zip(self._probe.principles, alone.tolist(), strict=True))
+        return Verdict(
+            key=text.key,
+            flagged=bool(broken) if decided else None,
+            principles=probabilities,
+            broken=tuple(broken),
+            score=self._constitution.score(tuple(broken)) if decided else None,
+            category=(worst.category if worst is not None else broken[0]) if broken else "",
+            reasoning=self._reasoning(rules, broken, unsure, by_probe),
+            method=(ways[broken[0]] if broken else "panel") if decided else "none",
+            judge=self.name,
+            findings=rules.findings,
+            seconds=rules.seconds + seconds,
+            note="" if decided else "The probability lies where this judge is not sure enough to decide.",
         )
+
+    def _reasoning(
+        self, rules: Verdict, broken: Sequence[str], unsure: Sequence[str], by_probe: dict[str, float]
+    ) -> str:
+        """Which words the rules matched, and what the probe says of the principles that matter."""
+        shown = [p for p in (*broken, *unsure) if p in by_probe] or [max(self._known, key=lambda p: by_probe[p])]
+        says = ", ".join(f"{self._constitution.principle(p).short} {by_probe[p]:.2f}" for p in shown)
+        return f"Rules: {rules.reasoning.rstrip('.')}. Probe: {says}."
+
+
+def _worst(findings: Sequence[Finding], broken: Sequence[str]) -> Finding | None:
+    """The heaviest finding of the first broken principle."""
+    found = [f for f in findings if broken and f.principle == broken[0]]
+    return max(found, key=lambda f: f.weight, default=None)

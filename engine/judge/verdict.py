@@ -51,7 +51,7 @@ class Verdict:
     Args:
         key: the judged text's.
         flagged: a principle is broken; None is "no verdict" (never counted as clean or as a violation).
-        principles: id of the principle -> probability of a violation, 0 to 1; only those that were decided.
+        principles: id of the principle -> probability of a violation, 0 to 1; only those that the judge can say something of.
         broken: ids of the principles broken, heaviest first.
         score: the sum of the weights of the principles broken (0 is clean); None without a verdict.
         category: the kind of violation that weighs most; "" where none.
@@ -82,10 +82,9 @@ class Verdict:
 
     @property
     def probability(self) -> float | None:
-        """Probability that any principle is broken: the largest of the principles'; None without a verdict."""
-        if self.flagged is None or not self.principles:
-            return None
-        return max(self.principles.values())
+        """Probability that any principle is broken: the largest of the principles'; None where none is known. A judge
+        that is not sure enough for a verdict may still give one."""
+        return max(self.principles.values(), default=None)
 
     def to_row(self, text_id: str | None = None) -> dict[str, Any]:
         """The verdict as the JSON object of `redraft eval --json` (schema in docs/cli.md)."""

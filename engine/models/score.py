@@ -20,7 +20,7 @@ from engine.models.attention import CausalPacked, Prefix
 from engine.models.decoder import Decoder, Hidden, pack
 from engine.models.prefixes import compute_prefix, find_shared
 
-Pooling = Literal["last", "mean"]
+Pooling = Literal["last", "mean", "mean+last"]
 
 _BATCH_TOKENS = 1024
 """Tokens of one pass: matrix products are at their best from about 640 rows on, and a stop is obeyed after each."""
@@ -115,12 +115,13 @@ def hidden_states(
         layers: as transformers numbers `hidden_states`: 0 is the embedding, `architecture.layers` the last, after the
             final norm.
         control: `check` is called once a pass.
-        pooling: "last" takes the last token's state, "mean" the mean over tokens from `starts` on.
+        pooling: "last" takes the last token's state, "mean" the mean over tokens from `starts` on, "mean+last" the
+            mean of all from there on but the last, and the last behind it.
         starts: first token of each sequence that counts for the mean; all count where None.
         adapter: low-rank changes to add, or None.
 
     Returns:
-        fp32 [sequences, layers, width] on the CPU.
+        fp32 [sequences, layers, width] on the CPU; twice the width for "mean+last".
 
     Raises:
         InputError: if a sequence is empty or longer than the context; names it.
@@ -129,10 +130,11 @@ def hidden_states(
     _check(decoder, sequences, sequences)
     if not all(0 <= layer <= decoder.architecture.layers for layer in layers):
         raise ValueError(f"layers {list(layers)} of a model with {decoder.architecture.layers}")
-    firsts = [0 if pooling == "mean" else len(s) - 1 for s in sequences] if starts is None else list(starts)
+    firsts = [len(s) - 1 if pooling == "last" else 0 for s in sequences] if starts is None else list(starts)
     if pooling == "last":
         firsts = [len(s) - 1 for s in sequences]
-    out = torch.zeros(len(sequences), len(layers), decoder.architecture.width)
+    both = pooling == "mean+last"
+    out = torch.zeros(len(sequences), len(layers), decoder.architecture.width * (1 + both))
     # A shared beginning may not reach into what is pooled.
     before = [s[: max(1, first + 1)] for s, first in zip(sequences, firsts, strict=True)]
     for piece in _pieces(decoder, sequences, before, control, adapter):
@@ -143,8 +145,10 @@ def hidden_states(
             at = 0
             for member, own in zip(piece.members, piece.own, strict=True):
                 first = min(firsts[member] - piece.start, len(own) - 1)
-                out[member] = kept[at + first : at + len(own)].mean(0).cpu()
-                at += len(own)
+                end = at + len(own)
+                pooled = kept[at + first : max(end - both, at + first + 1)].mean(0)
+                out[member] = (torch.cat([pooled, kept[end - 1]], -1) if both else pooled).cpu()
+                at = end
     return out
 
 

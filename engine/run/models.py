@@ -20,10 +20,10 @@ class Models:
     """Loads models by name and keeps the last few. Used by one thread only.
 
     Args:
-        keep: how many stay loaded; two serve a generator and a critic.
+        keep: how many stay loaded; three serve a generator, a critic and the model that a probe reads.
     """
 
-    def __init__(self, keep: int = 2) -> None:
+    def __init__(self, keep: int = 3) -> None:
         self._keep = keep
         self._loaded: OrderedDict[tuple[str, str, str], LocalModel] = OrderedDict()
 

@@ -216,7 +216,7 @@ class Run:
             prompts=self._prompts,
             generator=generator,
             critic=critic,
-            judges=make_judges(config.judge, self._constitution, critic),
+            judges=make_judges(config.judge, self._constitution, critic, self._models, config.device),
             record=record,
             state=self._state,
             control=self._control,

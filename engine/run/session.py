@@ -44,5 +44,5 @@ def evaluate(settings: RunConfig, models: Models, log: Recorder, text: str, prom
         if not models.holds(name, settings.device, settings.dtype):
             log.event("NOTICE", SUMMARY, f"loading {name} …")
         model = models.get(name, settings.device, settings.dtype)
-    judge = make_judge(settings.judge, constitution, model)
+    judge = make_judge(settings.judge, constitution, model, models, settings.device)
     return evaluate_text(text, prompt, key, judge, constitution.most, log, Control())

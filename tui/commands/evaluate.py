@@ -28,7 +28,7 @@ def evaluate(
         typer.Argument(metavar="TEXT|FILE|-", help="A text; a text file; rows (.jsonl, .csv); '-' reads stdin."),
     ],
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text answers.")] = "",
-    judge: Annotated[str, typer.Option(metavar="NAME", help="rules, model or rules+model.")] = "rules+model",
+    judge: Annotated[str, typer.Option(metavar="NAME", help="panel, rules, model or rules+model.")] = "panel",
     generator: Annotated[
         str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Model that judges, where one is asked.")
     ] = None,

@@ -27,7 +27,7 @@ def run(
         str | None,
         typer.Option(metavar="MODEL", help="Model that criticises and revises; the generator itself if not given."),
     ] = None,
-    judge: Annotated[str | None, typer.Option(metavar="NAME", help="rules, model or rules+model.")] = None,
+    judge: Annotated[str | None, typer.Option(metavar="NAME", help="panel, rules, model or rules+model.")] = None,
     constitution: Annotated[str | None, typer.Option(metavar="FILE", help="TOML file of principles.")] = None,
     train_prompts: Annotated[
         str | None, typer.Option(metavar="FILE", help="Prompts to train on: text, CSV or JSONL.")

@@ -1,0 +1,289 @@
+"""Probes: lines through a model's hidden states that tell violations of a principle from clean texts.
+
+A set holds three, fitted on the same model and layers: "whole" on all rows, for verdicts that people ask for; "a" and
+"b" on halves that share no row and no topic, so that one can choose training pairs and the other judge the comparison.
+Files: weights as safetensors, everything else as JSON beside it. Knows nothing of rules' patterns.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import paths
+from engine.errors import InputError, ModelError, StorageError
+from engine.files import write_atomically
+from engine.judge import features
+from engine.judge.logistic import sigmoid
+
+if TYPE_CHECKING:
+    from engine.models.local import LocalModel
+
+SHIPPED = "default"
+"""Name of the set that comes with the package."""
+
+MEMBERS = ("whole", "a", "b")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """How a principle's evidence becomes a probability and a decision. All fitted on rows that the line was not.
+
+    Args:
+        probe, rules, offset: the logit is probe * (the line's logit) + rules * (the rules' evidence) + offset.
+        alone_scale, alone_offset: the same without rules, for principles that have none (Platt scaling).
+        threshold: probability from which the principle counts as broken.
+        low: from here up to the threshold nothing is decided, where no rule speaks.
+    """
+
+    probe: float
+    rules: float
+    offset: float
+    alone_scale: float
+    alone_offset: float
+    threshold: float
+    low: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One member of a set.
+
+    Args:
+        weight: [principles, features].
+        bias: [principles].
+        combinations: one a principle.
+        accuracy: how well it did on texts that it was not fitted on, as a sentence.
+    """
+
+    name: str
+    principles: tuple[str, ...]
+    weight: NDArray[np.float32]
+    bias: Floats
+    combinations: tuple[Combination, ...]
+    accuracy: str
+
+    def logits(self, values: NDArray[np.float32]) -> Floats:
+        """[windows, features] -> [windows, principles]."""
+        return (values @ self.weight.T).astype(np.float64) + self.bias
+
+    def alone(self, logits: Floats) -> Floats:
+        """Probabilities by the probe alone; [n, principles] both."""
+        scale = np.array([c.alone_scale for c in self.combinations])
+        offset = np.array([c.alone_offset for c in self.combinations])
+        return sigmoid(logits * scale + offset)
+
+    def combined(self, logits: Floats, evidence: Floats) -> Floats:
+        """Probabilities by probe and rules together; [n, principles] all three."""
+        probe = np.array([c.probe for c in self.combinations])
+        rules = np.array([c.rules for c in self.combinations])
+        offset = np.array([c.offset for c in self.combinations])
+        return sigmoid(logits * probe + evidence * rules + offset)
+
+
+@dataclass(frozen=True)
+class ProbeSet:
+    """Probes that were fitted together.
+
+    Args:
+        name: "default" for the shipped ones.
+        model: name of the model whose layers are read.
+        weights_hash: which weights: the model's `identity`.
+        dtype: number format that it was fitted in.
+        layers: which layers' states are read.
+        probes: "whole", "a", "b".
+        halves: 8 digits of each fitted text -> "a" or "b".
+        facts: everything else of the file: data with licences, strengths, figures.
+    """
+
+    name: str
+    model: str
+    weights_hash: str
+    dtype: str
+    layers: tuple[int, ...]
+    probes: Mapping[str, Probe]
+    halves: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+    @property
+    def principles(self) -> tuple[str, ...]:
+        return self.probes["whole"].principles
+
+    @property
+    def hash(self) -> str:
+        """Twelve digits over the model, layers, lines, thresholds."""
+        whole = hashlib.sha256(f"{self.weights_hash}|{self.layers}|{features.FORMAT}".encode())
+        for member in MEMBERS:
+            probe = self.probes[member]
+            whole.update(probe.weight.tobytes() + probe.bias.tobytes() + repr(probe.combinations).encode())
+        return whole.hexdigest()[:12]
+
+    def check_model(self, model: LocalModel) -> None:
+        """Refuse to read another model's layers.
+
+        Raises:
+            ModelError: the model is not the one that the probes were fitted on.
+        """
+        if identity(model) != self.weights_hash:
+            raise ModelError(
+                f"The probes {self.name!r} were fitted on other weights of {self.model}.",
+                where=model.name,
+                next_step="Fit them again: `redraft judge fit`.",
+            )
+
+
+def evidence(probabilities: NDArray[np.float64]) -> Floats:
+    """The rules' probability as what adds up: -log(1 - p), 0 where nothing matched, 4.6 at most."""
+    return np.asarray(-np.log1p(-np.minimum(probabilities, 0.99)))
+
+
+def identity(model: LocalModel) -> str:
+    """Which weights a model has. The embedded one's converted files may differ in their metadata from machine to
+    machine, so it is known by the file that it was converted from.
+
+    Raises:
+        StorageError: a file of the model is gone.
+    """
+    from engine.models import catalogue, embedded
+
+    return embedded.SHA256 if model.name == catalogue.EMBEDDED and model.adapter is None else model.sha256
+
+
+def write(probes: ProbeSet, folder: Path) -> Path:
+    """Write NAME.safetensors and NAME.json; returns the latter's path.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    from safetensors.numpy import save
+
+    tensors: dict[str, NDArray[Any]] = {}
+    members: dict[str, Any] = {}
+    for name in MEMBERS:
+        probe = probes.probes[name]
+        tensors[f"{name}.weight"] = np.ascontiguousarray(probe.weight)
+        tensors[f"{name}.bias"] = np.ascontiguousarray(probe.bias)
+        members[name] = {
+            "accuracy": probe.accuracy,
+            "combinations": {p: vars(c) for p, c in zip(probe.principles, probe.combinations, strict=True)},
+        }
+    blob = save(tensors)
+    document = {
+        "name": probes.name,
+        "model": probes.model,
+        "model_sha256": probes.weights_hash,
+        "dtype": probes.dtype,
+        "layers": list(probes.layers),
+        "format": features.FORMAT,
+        "principles": list(probes.principles),
+        "weights_sha256": hashlib.sha256(blob).hexdigest(),
+        "members": members,
+        "halves": {half: "".join(sorted(h for h, side in probes.halves.items() if side == half)) for half in "ab"},
+        **probes.facts,
+    }
+    write_atomically(folder / f"{probes.name}.safetensors", blob, 0o644)
+    path = folder / f"{probes.name}.json"
+    write_atomically(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(), 0o644)
+    return path
+
+
+def folder() -> Path:
+    """Where a person's own probes are kept."""
+    return paths.data_dir() / "judges"
+
+
+def load(name: str = SHIPPED) -> ProbeSet:
+    """The shipped probes, or a person's own by name.
+
+    Raises:
+        InputError: there are none of this name.
+        StorageError: the files are damaged.
+    """
+    if name == SHIPPED:
+        return _shipped()
+    if name not in names():
+        raise InputError(
+            f"there are no probes {name!r}.",
+            where="--judge",
+            next_step=f"There are: {', '.join(names())}. `redraft judge fit DATA --name NAME` makes some.",
+        )
+    return _read(folder() / f"{name}.json")
+
+
+def names() -> list[str]:
+    """The shipped set and a person's own."""
+    own = sorted(path.stem for path in folder().glob("*.json")) if folder().is_dir() else []
+    return [SHIPPED, *own]
+
+
+@functools.cache
+def _shipped() -> ProbeSet:
+    with as_file(files("engine.judge") / "data") as place:
+        return _read(place / f"{SHIPPED}.json")
+
+
+def _read(path: Path) -> ProbeSet:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as read_tensors
+
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        blob = path.with_suffix(".safetensors").read_bytes()
+        if document["format"] != features.FORMAT:
+            raise StorageError(
+                "these probes were made by another version of Redraft.",
+                where=str(path),
+                next_step="Fit them again: `redraft judge fit`.",
+            )
+        if hashlib.sha256(blob).hexdigest() != document["weights_sha256"]:
+            raise ValueError("the weights are not those that the JSON file was written with")
+        return _parsed(path.stem, document, read_tensors(blob))
+    except OSError as error:
+        raise StorageError(f"the probes cannot be read ({error.strerror}).", where=str(path)) from None
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise StorageError(
+            f"the probes are damaged ({' '.join(str(error).split())[:120]}).",
+            where=str(path),
+            next_step="Fit them again: `redraft judge fit`, or install Redraft again.",
+        ) from None
+
+
+def _parsed(name: str, document: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> ProbeSet:
+    principles = tuple(str(p) for p in document["principles"])
+    probes = {}
+    for member in MEMBERS:
+        entry = document["members"][member]
+        weight, bias = tensors[f"{member}.weight"], tensors[f"{member}.bias"]
+        if weight.ndim != 2 or len(weight) != len(principles) or bias.shape != (len(principles),):
+            raise ValueError(f"{member} has the shape {weight.shape} for {len(principles)} principles")
+        probes[member] = Probe(
+            name=member,
+            principles=principles,
+            weight=weight.astype(np.float32),
+            bias=bias.astype(np.float64),
+            combinations=tuple(Combination(**entry["combinations"][p]) for p in principles),
+            accuracy=str(entry["accuracy"]),
+        )
+    halves = {joined[i : i + 8]: half for half, joined in document["halves"].items() for i in range(0, len(joined), 8)}
+    known = {"name", "model", "model_sha256", "dtype", "layers", "format", "principles", "weights_sha256", "members"}
+    return ProbeSet(
+        name=name,
+        model=str(document["model"]),
+        weights_hash=str(document["model_sha256"]),
+        dtype=str(document["dtype"]),
+        layers=tuple(int(layer) for layer in document["layers"]),
+        probes=probes,
+        halves=halves,
+        facts={key: value for key, value in document.items() if key not in known | {"halves"}},
+    )

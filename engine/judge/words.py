@@ -1,0 +1,66 @@
+"""A judge together with a model's own words on the same text.
+
+Who decides is set once, by name, and every verdict says which of them did.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from engine.control import Control
+from engine.judge.generative import ModelJudge
+from engine.judge.verdict import Judge, Judged, Verdict
+
+
+class WordsJudge:
+    """A judge together with a model's own verdict.
+
+    Args:
+        first: always asked.
+        model: asked too; None where no model takes part.
+        model_decides: True takes the model's verdict where its answer is usable and the first one's where it is
+            not; False takes the first one's verdict and shows the model's words beside it.
+    """
+
+    def __init__(self, first: Judge, model: ModelJudge | None, *, model_decides: bool) -> None:
+        self._first = first
+        self._model = model
+        self._model_decides = model_decides
+        if model is None:
+            self.name = first.name
+        elif model_decides:
+            self.name = f"{model.name}, else {first.name}"
+        else:
+            self.name = first.name
+
+    def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
+        """One verdict a text."""
+        by_first = {verdict.key: verdict for verdict in self._first.judge(texts, control)}
+        if self._model is None:
+            yield from by_first.values()
+            return
+        for verdict in self._model.judge(texts, control):
+            yield self._together(by_first[verdict.key], verdict)
+
+    def quick(self) -> WordsJudge:
+        """The same decision without words where the model does not decide: for texts that nobody reads one by one."""
+        return self if self._model_decides else WordsJudge(self._first, None, model_decides=False)
+
+    def _together(self, first: Verdict, model: Verdict) -> Verdict:
+        if self._model_decides and model.flagged is not None:
+            return dataclasses.replace(model, findings=first.findings, judge=self.name)
+        if self._model_decides:
+            note = f"{model.note} So {self._first.name} decided."
+        elif model.flagged is None:
+            note = f"{model.note} It would not have counted."
+        else:
+            said = f"flagged {model.category}" if model.flagged else "found nothing"
+            note = f"The model {said}; its own verdict is shown but does not count."
+        return dataclasses.replace(
+            first,
+            response=model.response,
+            request=model.request,
+            seconds=first.seconds + model.seconds,
+            note=" ".join(part for part in (first.note, note) if part),
+        )
