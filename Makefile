@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-SOURCES := engine tui themes tests scripts
+SOURCES := engine tui themes tests
 
 .PHONY: run test check format bench clean
 
