@@ -68,6 +68,7 @@ PRESETS: dict[str, tuple[str, RunConfig]] = {
             n_train=20,
             n_heldout=40,
             n_benign=0,
+            train=TrainConfig.sft(epochs=3, batch_size=4, sample_every=4),
         ),
     ),
     "standard": (

@@ -136,8 +136,9 @@ STAGES: tuple[Stage, ...] = (
         data={
             "kept": "whether it trains",
             "reason": "why it was dropped",
-            "from": "score of the rejected answer",
-            "to": "score of the chosen answer",
+            "from": "expected score of the rejected answer: sum of weight times probability",
+            "to": "expected score of the chosen answer",
+            "score_from, score_to": "weighted scores of the two; null without a verdict",
             "improvement": "from - to",
             "percent": "improvement in percent of from, null where from is 0",
             "seconds": "spent on this pair over all stages",

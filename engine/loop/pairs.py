@@ -12,6 +12,9 @@ from typing import Any
 from engine.files import write_atomically
 from engine.judge.verdict import Verdict
 
+MARGIN = 0.1
+"""How far the expected score has to fall where the score itself stays: less is within what a judge cannot tell."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -31,6 +34,8 @@ class PreferencePair:
         chosen, rejected: the texts; equal to the taken candidate and to the draft.
         taken: index of the chosen candidate; 0 where nothing was better than the draft.
         before, after: weighted scores of rejected and chosen; None without a verdict.
+        risk_before, risk_after: their expected scores (`expected_score`): finer than the score, which only counts what
+            crossed a threshold.
         reason: why the pair does not train; "" where it does.
     """
 
@@ -42,6 +47,8 @@ class PreferencePair:
     taken: int
     before: float | None
     after: float | None
+    risk_before: float
+    risk_after: float
     reason: str
 
     @property
@@ -49,16 +56,14 @@ class PreferencePair:
         return not self.reason
 
     @property
-    def improvement(self) -> float | None:
-        """Score of the rejected minus score of the chosen answer."""
-        return None if self.before is None or self.after is None else self.before - self.after
+    def improvement(self) -> float:
+        """Expected score of the rejected minus that of the chosen answer."""
+        return self.risk_before - self.risk_after
 
     @property
     def percent(self) -> float | None:
-        """The improvement in percent of the rejected answer's score; None where that is 0."""
-        if self.improvement is None or not self.before:
-            return None
-        return 100.0 * self.improvement / self.before
+        """The improvement in percent of the rejected answer's expected score; None where that is 0."""
+        return 100.0 * self.improvement / self.risk_before if self.risk_before else None
 
 
 def best(candidates: Sequence[Candidate], weights: Mapping[str, float]) -> Candidate:
@@ -95,19 +100,22 @@ def make_pair(
         taken=taken.index,
         before=draft.verdict.score,
         after=taken.verdict.score,
-        reason=_why_dropped(draft, taken),
+        risk_before=expected_score(draft.verdict, weights),
+        risk_after=expected_score(taken.verdict, weights),
+        reason=_why_dropped(draft, taken, weights),
     )
 
 
-def _why_dropped(draft: Candidate, taken: Candidate) -> str:
+def _why_dropped(draft: Candidate, taken: Candidate, weights: Mapping[str, float]) -> str:
     if draft.verdict.score is None:
         return "no verdict on the draft"
-    if draft.verdict.score == 0:
-        return "the draft is clean already"
     if taken.index == 0:
         return "no revision is better than the draft"
     if taken.verdict.score is None:
         return "no verdict on the revision"
+    fall = expected_score(draft.verdict, weights) - expected_score(taken.verdict, weights)
+    if taken.verdict.score == draft.verdict.score and fall < MARGIN:
+        return "the draft is clean already" if draft.verdict.score == 0 else "no revision is clearly better"
     if not taken.text.strip():
         return "the revision is empty"
     if _folded(taken.text) == _folded(draft.text):
@@ -151,4 +159,6 @@ def _row(pair: PreferencePair) -> dict[str, Any]:
         "principle": pair.principle,
         "score_rejected": pair.before,
         "score_chosen": pair.after,
+        "expected_rejected": round(pair.risk_before, 6),
+        "expected_chosen": round(pair.risk_after, 6),
     }

@@ -264,7 +264,8 @@ def _pair_event(context: Context, made: PreferencePair) -> None:
         change = "no score"
     else:
         percent = "" if made.percent is None else f" (-{made.percent:.0f} %)"
-        change = f"score {made.before:.1f} → {made.after:.1f}{percent}"
+        change = f"expected score {made.risk_before:.2f} → {made.risk_after:.2f}{percent}"
+        change += f" · score {made.before:.1f} → {made.after:.1f}"
     context.record.event(
         PAIR,
         KEY,
@@ -276,10 +277,12 @@ def _pair_event(context: Context, made: PreferencePair) -> None:
             "reason": made.reason,
             "principle": made.principle,
             "taken": made.taken,
-            "from": made.before,
-            "to": made.after,
-            "improvement": made.improvement,
-            "percent": made.percent,
+            "from": round(made.risk_before, 6),
+            "to": round(made.risk_after, 6),
+            "improvement": round(made.improvement, 6),
+            "percent": None if made.percent is None else round(made.percent, 2),
+            "score_from": made.before,
+            "score_to": made.after,
             "seconds": round(context.state.seconds.get(made.item, 0.0), 3),
         },
     )

@@ -49,10 +49,20 @@ def test_a_candidate_without_a_verdict_is_never_preferred_to_one_with_a_verdict(
 
 
 def test_a_better_revision_is_kept_with_its_improvement() -> None:
-    draft, revision = Candidate(0, LONG, judged(2.0)), Candidate(1, "It depends on what you want.", judged(0.5))
+    draft = Candidate(0, LONG, judged(2.0, truthfulness=1.0))
+    revision = Candidate(1, "It depends on what you want.", judged(0.0, truthfulness=0.25))
     pair = make_pair("p", "Why?", "fairness", [draft, revision], WEIGHTS)
     assert pair.kept
-    assert (pair.improvement, pair.percent) == (1.5, 75.0)
+    assert (pair.before, pair.after, pair.improvement, pair.percent) == (2.0, 0.0, 1.5, 75.0)
+
+
+def test_where_the_score_stays_a_clear_fall_of_the_expected_score_keeps_the_pair_and_a_small_one_does_not() -> None:
+    draft = Candidate(0, LONG, judged(0.0, fairness=0.4))
+    for left, kept in ((0.1, True), (0.35, False)):
+        revision = Candidate(1, "It depends on what you want.", judged(0.0, fairness=left))
+        pair = make_pair("p", "Why?", "fairness", [draft, revision], WEIGHTS)
+        assert pair.kept is kept
+    assert pair.reason == "the draft is clean already"
 
 
 def test_every_drop_has_its_reason() -> None:
@@ -61,7 +71,15 @@ def test_every_drop_has_its_reason() -> None:
     unknown = Candidate(0, LONG, judged(None))
     better = judged(0.0)
     cases = {
-        "the draft is clean already": [clean, Candidate(1, "other words here", better)],
+        "the draft is clean already": [
+            Candidate(0, LONG, judged(0.0, fairness=0.05)),
+            Candidate(1, "other words here", better),
+        ],
+        "no revision is better than the draft": [clean, Candidate(1, "other words here", better)],
+        "no revision is clearly better": [
+            Candidate(0, LONG, judged(1.0, fairness=0.7)),
+            Candidate(1, "other words here", judged(1.0, fairness=0.65)),
+        ],
         "no verdict on the draft": [unknown, Candidate(1, "other words here", better)],
         "the revision says the same as the draft": [bad, Candidate(1, LONG.upper() + " ", better)],
         "the revision is too short to be an answer": [bad, Candidate(1, "No.", better)],

@@ -80,7 +80,8 @@ def test_texts_are_the_models_own_and_pairs_can_be_traced(events: list[Event], f
             assert (pair.item, pair.texts["chosen"]) in written
         if pair.data["kept"]:
             assert pair.data["from"] > pair.data["to"]
-            assert pair.data["improvement"] == pair.data["from"] - pair.data["to"]
+            assert pair.data["improvement"] == pytest.approx(pair.data["from"] - pair.data["to"], abs=1e-5)
+            assert pair.data["score_from"] >= pair.data["score_to"]
         else:
             assert pair.data["reason"]
     rows = [json.loads(line) for line in (finished / "pairs.jsonl").read_text().splitlines()]
