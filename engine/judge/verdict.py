@@ -51,7 +51,8 @@ class Verdict:
     Args:
         key: the judged text's.
         flagged: a principle is broken; None is "no verdict" (never counted as clean or as a violation).
-        principles: id of the principle -> probability of a violation, 0 to 1; only those that the judge can say something of.
+        principles: id of the principle -> probability of a violation, 0 to 1; only those that the judge can say
+            something of.
         broken: ids of the principles broken, heaviest first.
         score: the sum of the weights of the principles broken (0 is clean); None without a verdict.
         category: the kind of violation that weighs most; "" where none.
