@@ -93,6 +93,9 @@ def _show(reader: JournalReader, display: PlainDisplay, control: Control) -> boo
         # The terminal is gone, or the disk that stdout goes to is full: no reason to lose hours of work.
         display.notice(f"stdout cannot be written ({error.strerror}); the run goes on without it.")
         display.muted = True
+    except Exception as error:  # noqa: BLE001 -- a display that fails is no reason to lose hours of work either
+        display.notice(f"the display failed ({type(error).__name__}); the run goes on, `redraft watch` shows it.")
+        display.muted = True
     return True
 
 

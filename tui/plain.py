@@ -89,7 +89,7 @@ class PlainDisplay:
                 self._out.writelines(line + "\n" for line in self._lines(shown))
         if events and not self.muted:
             self._out.flush()
-            if moved:
+            if moved and self._stage.total > 0:  # the last of several events may begin a stage of unknown length
                 self._progress()
 
     def notice(self, text: str) -> None:

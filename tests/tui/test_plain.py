@@ -155,3 +155,14 @@ def test_a_muted_display_writes_nothing_more() -> None:
     display.notice("x")
     display.close()
     assert out.getvalue() + err.getvalue() == ""
+
+
+def test_a_stage_of_unknown_length_may_begin_with_other_news() -> None:
+    display = PlainDisplay(io.StringIO(), io.StringIO(), 2)
+    names = (("STAGE-START", "base answers", 4), ("STAGE-END", "base answers", 4), ("STAGE-START", "train", 0))
+    display.show(
+        [
+            Event(number, 1.0, stage, 1, name, data={"name": name, "total": total, "done": total})
+            for number, (stage, name, total) in enumerate(names)
+        ]
+    )
