@@ -8,32 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.judge.figures import NOTHING, Figure
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+OnScores = Callable[[Floats, Bools], float]
+OnFlags = Callable[[Bools, Bools], float]
+
 RESAMPLES = 400
 BINS = 10
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A measured value and its 95 % interval; `value` is NaN where nothing could be measured."""
-
-    value: float
-    low: float
-    high: float
-
-    def as_list(self) -> list[float | None]:
-        """For JSON: [value, low, high], rounded; None in the place of NaN."""
-        return [None if math.isnan(x) else round(x, 4) for x in (self.value, self.low, self.high)]
-
-
-NOTHING = Figure(math.nan, math.nan, math.nan)
 
 
 def auroc(scores: Floats, labels: Bools) -> float:
@@ -100,7 +88,7 @@ def wilson(hits: int, total: int) -> Figure:
     return Figure(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def bootstrapped(measure: Callable[[Floats, Bools], float], scores: Floats, labels: Bools) -> Figure:
+def bootstrapped(measure: OnScores, scores: Floats, labels: Bools) -> Figure:
     """A measure of (scores, labels) with its percentile interval; the same for the same input."""
     value = measure(scores, labels)
     if math.isnan(value):

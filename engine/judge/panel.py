@@ -6,7 +6,7 @@ A principle that the probe was not fitted on is judged by its rules alone; one w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.judge.features import Vectors
+from engine.judge.figures import Measures
 from engine.judge.probe import Probe, evidence
 from engine.judge.rules import THRESHOLD, RulesJudge
 from engine.judge.verdict import Finding, Judged, Verdict
@@ -50,6 +51,11 @@ class PanelJudge:
     def accuracy(self) -> str:
         """How well the panel did on texts that it was not fitted on; "" where the probe has no say."""
         return self._probe.accuracy if self._known else ""
+
+    @property
+    def measures(self) -> Mapping[str, Measures]:
+        """The same as figures, by set of texts ("own", "all", ...); empty where the probe has no say."""
+        return self._probe.measures if self._known else {}
 
     def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
         """One verdict a text, in the order given. Never raises for what a text holds.

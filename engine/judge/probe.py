@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from engine import paths
 from engine.errors import InputError, ModelError, StorageError
 from engine.files import write_atomically
 from engine.judge import features
+from engine.judge.figures import Measures
 from engine.judge.logistic import sigmoid
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Probe:
         bias: [principles].
         combinations: one a principle.
         accuracy: how well it did on texts that it was not fitted on, as a sentence.
+        measures: the same as figures, each with an interval: name of a set of texts ("own" for the project's, "all"
+            for all together) -> what the panel with this member does there. Empty in files of older versions.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Probe:
     bias: Floats
     combinations: tuple[Combination, ...]
     accuracy: str
+    measures: Mapping[str, Measures] = field(default_factory=dict)
 
     def logits(self, values: NDArray[np.float32]) -> Floats:
         """[windows, features] -> [windows, principles]."""
@@ -176,6 +180,7 @@ def write(probes: ProbeSet, folder: Path) -> Path:
         tensors[f"{name}.bias"] = np.ascontiguousarray(probe.bias)
         members[name] = {
             "accuracy": probe.accuracy,
+            "measures": {name: measures.to_data() for name, measures in probe.measures.items()},
             "combinations": {p: vars(c) for p, c in zip(probe.principles, probe.combinations, strict=True)},
         }
     blob = save(tensors)
@@ -274,6 +279,7 @@ def _parsed(name: str, document: dict[str, Any], tensors: Mapping[str, NDArray[A
             bias=bias.astype(np.float64),
             combinations=tuple(Combination(**entry["combinations"][p]) for p in principles),
             accuracy=str(entry["accuracy"]),
+            measures={str(k): Measures.from_data(v) for k, v in entry.get("measures", {}).items()},
         )
     halves = {joined[i : i + 8]: half for half, joined in document["halves"].items() for i in range(0, len(joined), 8)}
     known = {"name", "model", "model_sha256", "dtype", "layers", "format", "principles", "weights_sha256", "members"}
