@@ -6,6 +6,8 @@ ourselves.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class RedraftError(Exception):
     """Something a person can mend. `str()` is the whole message, ready to be shown on one screen.
@@ -30,6 +32,18 @@ class InputError(RedraftError):
     """A text, file, option or value that a person gave cannot be used."""
 
     exit_code = 2
+
+
+class InputsChanged(InputError):
+    """A run is not gone on with, because what it was made from is not what it was; the person decides.
+
+    Args:
+        folder: the run's.
+    """
+
+    def __init__(self, what: str, *, folder: Path, where: str = "", next_step: str = "") -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.folder = folder
 
 
 class ModelError(RedraftError):
@@ -58,3 +72,11 @@ class TrainingError(RedraftError):
 
 class Stopped(Exception):
     """Raised inside the engine where a stop was asked for. Not an error: work done so far is in the journal."""
+
+
+def failed_words(error: BaseException) -> str:
+    """One sentence on a failure, for a person: without a traceback, and of an unexpected one without its own message,
+    which may hold a text."""
+    if isinstance(error, RedraftError):
+        return str(error)
+    return f"Redraft failed with {type(error).__name__}; the traceback is in the journal."

@@ -9,7 +9,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.errors import StorageError
+from engine.errors import InputError, StorageError
+from engine.text import clean, cut
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with "~" as the person's home folder.
+
+    Raises:
+        InputError: there is no such home folder, or a NUL character in the path.
+    """
+    shown = cut(clean(str(path)).replace("\n", " "), 200)
+    if "\0" in str(path):
+        raise InputError("there is a NUL character in this path.", where=shown, next_step="Leave it out.")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(
+            "nobody of this name has a home folder here.", where=shown, next_step="Write the path out."
+        ) from None
+
+
+def own_folder(folder: Path) -> None:
+    """Make the folder and those above it that are missing, all for their owner only, whatever the umask says.
+
+    Raises:
+        OSError: as the system gives it.
+    """
+    missing = [folder, *folder.parents]
+    for place in reversed([place for place in missing if not place.exists()]):
+        place.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -32,7 +61,7 @@ def open_atomically(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """
     temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(path.parent)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)

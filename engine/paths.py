@@ -13,22 +13,29 @@ import platformdirs
 
 def data_dir() -> Path:
     """The folder for what must not be lost (runs, fitted judges). Not created here."""
-    home = os.environ.get("REDRAFT_HOME")
-    return Path(home).expanduser() / "data" if home else Path(platformdirs.user_data_dir("redraft", appauthor=False))
+    home = _home()
+    return home / "data" if home else Path(platformdirs.user_data_dir("redraft", appauthor=False))
 
 
 def cache_dir() -> Path:
     """The folder for what can be made again (converted models, machine measurements). Not created here."""
-    home = os.environ.get("REDRAFT_HOME")
-    return Path(home).expanduser() / "cache" if home else Path(platformdirs.user_cache_dir("redraft", appauthor=False))
+    home = _home()
+    return home / "cache" if home else Path(platformdirs.user_cache_dir("redraft", appauthor=False))
 
 
 def config_dir() -> Path:
     """The folder for what a person writes (settings, key bindings, themes). Not created here."""
+    home = _home()
+    return home / "config" if home else Path(platformdirs.user_config_dir("redraft", appauthor=False))
+
+
+def _home() -> Path | None:
+    """The folder that REDRAFT_HOME names, absolute, so that it stays the same where the working folder changes."""
     home = os.environ.get("REDRAFT_HOME")
-    return (
-        Path(home).expanduser() / "config" if home else Path(platformdirs.user_config_dir("redraft", appauthor=False))
-    )
+    if not home:
+        return None
+    # A "~nobody" that has no home stays as it is written: the folder is then one of that name.
+    return Path(os.path.abspath(os.path.expanduser(home)))
 
 
 def runs_dir() -> Path:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.errors import InputError
 from engine.models.requests import Sampling
+from engine.text import clean, cut
 from engine.train.config import TrainConfig
 
 
@@ -101,27 +103,78 @@ def to_json(config: RunConfig) -> dict[str, Any]:
     return plain
 
 
+LEAST = {
+    "n_train": 1,
+    "n_heldout": 1,
+    "n_benign": 0,
+    "candidates": 1,
+    "seed": 0,
+    "max_tokens": 1,
+    "temperature": 0,
+    "top_k": 0,
+    "top_p": 0,
+    "min_p": 0,
+}
+MOST = {"seed": 2**32 - 1, "top_p": 1, "min_p": 1, "temperature": 100, "max_tokens": 1_000_000, "candidates": 1000}
+"""Limits of settings by their own name, whatever group they are in; training has rules of its own beside them."""
+
+
+def limits(name: str) -> tuple[float, float]:
+    """Least and most that the setting of this name may be."""
+    return LEAST.get(name, -math.inf), MOST.get(name, math.inf)
+
+
 def from_json(values: Mapping[str, Any]) -> RunConfig:
     """The settings that `to_json` wrote; what an older version did not know keeps its default.
 
     Raises:
-        InputError: a name or a value is none that this version knows.
+        InputError: a name or a value is none that this version knows; names the field.
     """
-    known = {f.name for f in dataclasses.fields(RunConfig)}
-    members = dict(values)
-    unknown = sorted(set(members) - known)
-    if unknown:
-        raise InputError(
-            f"{unknown[0]!r} is not a setting of a run.",
-            where="run.json, config",
-            next_step="The run is of a newer version of Redraft: update it.",
-        )
-    for name in ("draft", "critique", "revision", "answer"):
-        if name in members:
-            try:
-                members[name] = Sampling(**{**members[name], "stop": tuple(members[name].get("stop", ()))})
-            except (TypeError, AttributeError) as error:
-                raise InputError(f"the sampling is damaged ({error}).", where=f"run.json, config.{name}") from error
-    if "train" in members:
-        members["train"] = TrainConfig.from_dict(members["train"])
-    return RunConfig(**members)
+    made: RunConfig = _read(RunConfig(), values, "config")
+    if made.judge not in JUDGES:
+        raise InputError("there is no such judge.", where="config.judge", next_step=f"Known are: {', '.join(JUDGES)}.")
+    return made
+
+
+def _read(default: Any, values: Any, place: str) -> Any:
+    """A copy of a settings object with the values that a file gives; groups within it likewise."""
+    if not isinstance(values, Mapping):
+        raise InputError("this is no object.", where=place, next_step=_AGAIN)
+    known = {field.name for field in dataclasses.fields(default)}
+    members: dict[str, Any] = {}
+    for name, value in values.items():
+        here = f"{place}.{cut(clean(str(name)), 40)}"
+        if name not in known:
+            raise InputError(
+                "there is no such setting.",
+                where=here,
+                next_step="Is the run of a newer version of Redraft? Update it.",
+            )
+        like = getattr(default, name)
+        members[name] = _read(like, value, here) if dataclasses.is_dataclass(like) else _value(like, value, name, here)
+    try:
+        return dataclasses.replace(default, **members)
+    except InputError as error:  # training's own rules
+        raise InputError(error.what, where=place, next_step=_AGAIN) from None
+
+
+def _value(like: Any, value: Any, name: str, place: str) -> Any:
+    """The value, where it is of the kind of `like` and within its limits."""
+    if isinstance(like, tuple):
+        if not isinstance(value, list):
+            raise InputError("this is no list.", where=place, next_step=_AGAIN)
+        return tuple(_value(like[0] if like else "", member, name, place) for member in value)
+    kinds = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}[type(like)]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(like, bool)):
+        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        raise InputError(f"this is not {words[type(like)]}.", where=place, next_step=_AGAIN)
+    if isinstance(value, str) and "\0" in value:
+        raise InputError("there is a NUL character in it.", where=place, next_step=_AGAIN)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        least, most = limits(name)
+        if not (least <= value <= most and -1e18 < value < 1e18):
+            raise InputError("this is out of range.", where=place, next_step=_AGAIN)
+    return value
+
+
+_AGAIN = "Mend it, or start a new run."

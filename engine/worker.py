@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.control import Control
-from engine.errors import RedraftError, Stopped
+from engine.errors import InputsChanged, RedraftError, Stopped, StorageError, failed_words
 from engine.paths import runs_dir
 from engine.settings import RunConfig
 
@@ -68,11 +68,14 @@ class State:
         doing: what the thread is at.
         folder: of the run or session whose journal is being written; None before the first command.
         error: what the last command failed with, for a person; "" where it did not.
+        changed: the folder of a run that was not gone on with because what it was made from has changed (`error` says
+            what); the person decides. Else None.
     """
 
     doing: Doing = Doing.IDLE
     folder: Path | None = None
     error: str = ""
+    changed: Path | None = None
 
 
 Command = Evaluate | StartRun | ResumeRun
@@ -158,12 +161,14 @@ class Worker:
                 self._set(doing=Doing.IDLE)
             except Stopped:
                 self._set(doing=Doing.IDLE)
+            except InputsChanged as error:
+                self._set(doing=Doing.IDLE, error=str(error), changed=error.folder)
             except RedraftError as error:
                 self._set(doing=Doing.IDLE, error=str(error))
             except MemoryError:
                 self._set(doing=Doing.IDLE, error="There is not enough memory. Use a smaller model, or free some.")
             except Exception as error:  # noqa: BLE001 - the thread must outlive any failure; the journal has the trace
-                self._set(doing=Doing.IDLE, error=f"Redraft failed with {type(error).__name__}: {error}")
+                self._set(doing=Doing.IDLE, error=failed_words(error))
             finally:
                 self._control = None
                 self._leftovers()
@@ -177,7 +182,7 @@ class Worker:
             self._commands.put(self._asides.get())
 
     def _perform(self, command: Command) -> None:
-        self._set(doing=Doing.LOADING, error="")
+        self._set(doing=Doing.LOADING, error="", changed=None)
         if self._models is None:
             from engine.run.models import Models
 
@@ -213,7 +218,7 @@ class Worker:
         """Judge the texts that came in while the run goes on; called by the run between its steps."""
         while run.ready and not self._asides.empty():
             command = self._asides.get()
-            self._numbered(partial(run.evaluate, command.text, command.prompt), run.notice)
+            self._numbered(partial(run.evaluate, command.text, command.prompt), run.failed)
 
     def _evaluate(self, command: Evaluate) -> None:
         from engine.run.session import evaluate, open_session
@@ -223,19 +228,26 @@ class Worker:
         session, models = self._session, self._require_models()
         self._set(folder=session.journal.folder)
         judged = partial(evaluate, self._settings, models, session, command.text, command.prompt)
-        self._numbered(judged, session.notice)
+        self._numbered(judged, session.failed)
 
     def _require_models(self) -> Models:
         assert self._models is not None
         return self._models
 
-    def _numbered(self, evaluate: Callable[[str], object], notice: Callable[[str], None]) -> None:
-        """Give the evaluation its id, and tell of a text that cannot be judged in the journal, not by an error."""
+    def _numbered(self, evaluate: Callable[[str], object], failed: Callable[[Exception], None]) -> None:
+        """Give the evaluation its id. A text that cannot be judged, for whatever reason, is told in the journal and
+        ends neither the run that goes on nor this thread.
+
+        Raises:
+            StorageError: the journal itself cannot be written.
+        """
         self._evaluations += 1
         try:
             evaluate(f"text-{self._evaluations}")
-        except RedraftError as error:
-            notice(str(error))
+        except (Stopped, StorageError):
+            raise
+        except Exception as error:  # noqa: BLE001 - see above; the journal has the trace
+            failed(error)
 
     def _set(self, **changes: object) -> None:
         with self._lock:

@@ -246,6 +246,16 @@ class RedraftApp(App[None]):
             self.host.send(ResumeRun(folder))
             self.run_screen.present()
 
+    def ask_to_go_on(self, folder: Path, why: str) -> None:
+        """What a run was made from has changed: go on with what is there now, or leave it."""
+
+        def decide(answer: bool | None) -> None:
+            if answer and not self.busy:
+                self.host.send(ResumeRun(folder, anyway=True))
+
+        answers = [(False, "Leave it as it is"), (True, "Go on with what is there now, mixing both in one run")]
+        self.push_screen(Choice("Go on all the same?", why.partition(" Put it back;")[0], answers), decide)
+
     def pause_run(self) -> None:
         """Pause the run, or let it go on."""
         doing = self.host.state.doing

@@ -75,12 +75,13 @@ def _details(error: BaseException) -> str:
 
 def _save(error: BaseException) -> Path | None:
     """Write the traceback into the data folder; None where even that fails."""
+    from engine.files import own_folder
     from engine.paths import data_dir
 
     folder = data_dir() / "errors"
     path = folder / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}.txt")
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_folder(folder)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
             file.writelines(traceback.format_exception(error))

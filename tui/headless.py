@@ -22,8 +22,13 @@ _EVERY = 0.1
 """Seconds between two looks at the journal."""
 
 
-def perform(work: Callable[[Control], object], folder: Path, display: PlainDisplay) -> None:
+def perform(
+    work: Callable[[Control], object], folder: Path, display: PlainDisplay, begun: threading.Event | None = None
+) -> None:
     """Do `work` on a thread of its own and show the journal of `folder` until it has ended.
+
+    Where `begun` is given nothing is shown before the work sets it: of work that is refused nothing is to be seen but
+    the refusal.
 
     Ctrl-C and SIGTERM stop it cleanly, a second one ends the process at once. SIGHUP (the terminal is gone) only
     silences the display: the work goes on. A closed stdout stops it, as it stops every filter.
@@ -49,7 +54,8 @@ def perform(work: Callable[[Control], object], folder: Path, display: PlainDispl
         thread.start()
         while True:
             alive = thread.is_alive()
-            closed = not _show(reader, display, control) or closed
+            if begun is None or begun.is_set():
+                closed = not _show(reader, display, control) or closed
             if not alive:
                 break
             thread.join(_EVERY)

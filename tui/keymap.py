@@ -252,7 +252,7 @@ def load(path: Path) -> Keymap:
         wanted = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Keymap()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return Keymap(problems=(f"{path}: the keys file cannot be read ({cut(clean(str(error)), 200)}).",))
     return with_keys(wanted, str(path))
 

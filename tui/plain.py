@@ -35,13 +35,14 @@ class _Stage:
     done: int = 0
     total: int = 0
     rate: int | None = None
-    first: tuple[float, int] = (0.0, 0)  # time and items of its first news, for the speed
-    last: float = 0.0
+    began: float = 0.0  # time of its first news by the writer's clock, which may be set back or forth
+    at_first: int = 0  # items done then
+    seconds: float = 0.0  # since then
 
     def left(self) -> float | None:
         """Seconds until its end at the speed so far; None before there is one."""
-        seconds, items = self.last - self.first[0], self.done - self.first[1]
-        return (self.total - self.done) * seconds / items if items > 0 and seconds > 0 else None
+        items = self.done - self.at_first
+        return (self.total - self.done) * self.seconds / items if items > 0 and self.seconds > 0 else None
 
     def sentence(self) -> str:
         parts = [f"{self.name} {self.done}/{self.total}"]
@@ -131,9 +132,10 @@ class PlainDisplay:
         name = " ".join(clean(str(event.data.get("name", ""))).split())
         done, total = _number(event.data.get("done")), _number(event.data.get("total"))
         if event.stage == "STAGE-START" or name != self._stage.name:
-            self._stage = _Stage(name=name, first=(event.time, done))
+            self._stage = _Stage(name=name, began=event.time, at_first=done)
             self._told = (-1, 0.0)
-        self._stage.done, self._stage.last = done, event.time
+        self._stage.done = done
+        self._stage.seconds = _seconds(event.data.get("seconds"), event.time - self._stage.began)
         self._stage.total = total or self._stage.total
         self._stage.rate = _number(event.data.get("rate")) or None
         if event.stage == "STAGE-END":
@@ -193,6 +195,12 @@ def wrapped(text: str, width: int, indent: int) -> Iterator[str]:
     if rest:
         for start, end in wrap(rest, width - indent):
             yield " " * indent + rest[start:end]
+
+
+def _seconds(value: object, otherwise: float) -> float:
+    """The writer's own count of seconds, which goes on evenly; the difference of times where it gives none."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+    return float(value) if known else max(0.0, otherwise)  # type: ignore[arg-type]
 
 
 def _number(value: object) -> int:

@@ -26,6 +26,10 @@ class Prefs:
     diff: int = 0
 
 
+_WIDEST = 1_000
+"""Cells; a larger number in the file is damage."""
+
+
 def load(path: Path) -> Prefs:
     """What was remembered; the defaults for everything that is missing or of another kind."""
     try:
@@ -37,7 +41,8 @@ def load(path: Path) -> Prefs:
     known = dataclasses.asdict(Prefs())
     good = {name: value for name, value in record.items() if name in known and type(value) is type(known[name])}
     prefs = dataclasses.replace(Prefs(), **good)
-    return dataclasses.replace(prefs, verbosity=min(3, max(0, prefs.verbosity)))
+    sizes = {name: min(_WIDEST, max(0, getattr(prefs, name))) for name in ("left", "right", "diff")}
+    return dataclasses.replace(prefs, verbosity=min(3, max(0, prefs.verbosity)), **sizes)
 
 
 def save(path: Path, prefs: Prefs) -> None:

@@ -132,7 +132,7 @@ class RunState:
         if handler is not None:
             try:
                 handler(self, number, event)
-            except (TypeError, ValueError, AttributeError, KeyError):
+            except (TypeError, ValueError, AttributeError, KeyError, ArithmeticError):
                 # A journal from elsewhere may hold anything under `data`; the log still shows the event.
                 return
 
@@ -178,7 +178,9 @@ class RunState:
         progress.done = int(data.get("done") or 0)
         progress.total = int(data.get("total") or progress.total)
         progress.rate = _float(data.get("rate"))
-        progress.seconds = max(progress.seconds, event.time - self._stage_began)
+        # The writer's own count of seconds goes on evenly where its clock is set back or forth.
+        seconds = _float(data.get("seconds")) if "seconds" in data else event.time - self._stage_began
+        progress.seconds = max(progress.seconds, seconds)
 
     def _stage_end(self, _number: int, event: Event) -> None:
         progress = self.progress
@@ -223,7 +225,6 @@ class RunState:
         if self.progress.name == "train" and data.get("step"):
             self.progress.done = int(data["step"])
             self.progress.total = int(data.get("steps") or self.progress.total)
-            self.progress.seconds = max(self.progress.seconds, event.time - self._stage_began)
         if any(event.texts.get(label) for label in ("sample", "sample prompt")):
             self.sample, self.sample_step = number, int(step + self._step_base)
 

@@ -112,7 +112,7 @@ def load_all(folder: Path) -> tuple[dict[str, Palette], list[str]]:
             palette = parse(path.read_text(encoding="utf-8"), str(path))
         except InputError as error:
             problems.append(str(error))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             problems.append(f"{path}: the theme cannot be read ({cut(clean(str(error)), 200)}).")
         else:
             palettes[palette.name] = palette

@@ -110,6 +110,9 @@ def _llama(bench: Bench) -> Iterator[Finding]:
 
 def _demo_loop(bench: Bench) -> Iterator[Finding]:
     """The demo preset against the same requests and training rows one at a time, with as many tokens each."""
+    if not importlib.util.find_spec("peft"):
+        yield Missing(f"demo loop, against {ONE}", 10.0, "peft is not installed", "pip install 'peft>=0.18,<1'")
+        return
     redraft, peer, size = bench.redraft, bench.side("transformers"), bench.size
     last: dict[str, Any] = {}
 
@@ -145,10 +148,10 @@ def _training(bench: Bench) -> Iterator[Finding]:
     """SFT and DPO against trl's trainers on the same batches."""
     size = bench.size
     kinds = {"sft": ("SFT", 1), "dpo": ("DPO", size.epochs)}
-    missing = [name for name in ("trl", "datasets") if not importlib.util.find_spec(name)]
+    missing = [name for name in ("trl", "peft", "datasets") if not importlib.util.find_spec(name)]
     if missing:
         for title, _ in kinds.values():
-            command = "pip install 'trl>=1.13,<2' 'datasets>=4,<6'"
+            command = "pip install 'trl>=1.13,<2' 'peft>=0.18,<1' 'datasets>=4,<6'"
             yield Missing(f"{title} training, against trl", 4.0, f"{' and '.join(missing)} not installed", command)
         return
     for objective, (title, epochs) in kinds.items():

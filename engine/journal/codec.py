@@ -25,6 +25,10 @@ class DamagedLine(ValueError):
     """The bytes are not one whole record."""
 
 
+class NewerLine(DamagedLine):
+    """A whole record of a version of the format that this program does not know."""
+
+
 def encode(event: Event) -> bytes:
     """The event as one line, newline included. Non-finite numbers become null: JSON has none."""
     record: dict[str, Any] = {
@@ -62,8 +66,10 @@ def decode(line: bytes) -> Event:
         record = json.loads(head + b"}", parse_constant=_nothing)
     except (ValueError, RecursionError) as error:
         raise DamagedLine(str(error)) from error
-    if record.get("v") != VERSION:
-        raise DamagedLine(f"version {record.get('v')!r} is not known; this program reads version {VERSION}")
+    version = record.get("v")
+    if version != VERSION or isinstance(version, bool):
+        kind = NewerLine if isinstance(version, int) and version > VERSION else DamagedLine
+        raise kind(f"version {str(version)[:20]!r} of the journal is not known; this program reads version {VERSION}")
     return Event(
         seq=_member(record, "seq", int),
         time=_time(record),

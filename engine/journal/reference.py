@@ -41,8 +41,13 @@ A line is a JSON object in UTF-8, so that any tool for JSON lines reads a journa
 
 - The file is only ever appended to, by one process: it holds a lock on the file `lock` beside it, which the kernel
   frees when the process dies. Reading needs no lock and never slows the writer.
-- A line is whole when its checksum fits. Readers pass over every other line, say where it is, and read on. Unknown
-  members are ignored; a line of another version counts as damaged.
+- A line is whole when its checksum fits. Readers pass over every other line, say where it is, and read on. Where
+  records are missing between two lines, the gap in `seq` is told. A resumed run says in a NOTICE what was damaged, and
+  does again whatever was lost.
+- Unknown members and unknown stages are ignored. Journals of older versions stay readable. A line of a newer version
+  is passed over and told like damage; a journal that ends in one is never appended to: only the newer program can.
+- A file that became shorter, or was replaced by a shorter one, is said to have lost bytes; what was read is not given
+  again, and reading goes on at its end.
 - A last line without a newline is still being written, or was cut off by a crash. The next writer moves such bytes to
   `journal.torn-OFFSET`, says so in a NOTICE, and appends after the last whole line.
 - Where the disk is full, the part of a line that was written is taken back, and the run stops with an error.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from engine import paths
 from engine.errors import InputError, StorageError
-from engine.journal.codec import DamagedLine, decode
+from engine.journal.codec import DamagedLine, NewerLine, decode
 from engine.journal.event import Event
 from engine.journal.reader import JOURNAL
 from engine.journal.writer import is_written
@@ -32,6 +33,9 @@ STATES = ("running", "finished", "stopped", "damaged")
 _END_BYTES = 256 << 10
 _BEGIN_BYTES = 1 << 20
 _MAX_JSON = 256 << 20
+_SKEW = 86_400.0
+"""Seconds that the clocks of two machines with a common disk may differ by."""
+
 _TURNS = {"RUN-START", "RUN-RESUMED", "RUN-STOPPED", "RUN-COMPLETE", "ERROR"}
 _STEPS = {"STAGE-START", "PROGRESS", "STAGE-END"}
 
@@ -61,14 +65,16 @@ class RunInfo:
 
 
 def list_runs(runs: Path | None = None) -> list[RunInfo]:
-    """All runs of a folder (default: the user's), newest first; an empty list where there is none.
+    """All runs of a folder (default: the user's), newest first; an empty list where there is none. Runs that seem to
+    have begun in the future, since a clock was set wrong, come last: one of them must not be "the last run" for years.
 
     Raises:
         StorageError: the folder is there but cannot be read.
     """
     runs = paths.runs_dir() if runs is None else runs
     found = [inspect(folder) for folder in _folders(runs) if _is_run(folder)]
-    return sorted(found, key=lambda run: (run.started, run.id), reverse=True)
+    latest = time.time() + _SKEW
+    return sorted(found, key=lambda run: (run.started <= latest, run.started, run.id), reverse=True)
 
 
 def inspect(folder: Path) -> RunInfo:
@@ -271,11 +277,24 @@ def _progress(events: list[Event]) -> Mapping[str, Any]:
 def _why_damaged(journal: Path) -> str:
     try:
         size = journal.stat().st_size
+        with open(journal, "rb") as file:
+            if any(_is_newer(line) for line in file.read(_BEGIN_BYTES).split(b"\n")[:-1]):
+                return "the journal was written by a newer version of Redraft"
     except FileNotFoundError:
         return "there is no journal"
     except OSError as error:
         return f"the journal cannot be read ({error.strerror})"
     return "no record of the journal is whole" if size else "the journal is empty"
+
+
+def _is_newer(line: bytes) -> bool:
+    try:
+        decode(line)
+    except NewerLine:
+        return True
+    except DamagedLine:
+        return False
+    return False
 
 
 def _changed(folder: Path) -> float:

@@ -227,7 +227,12 @@ STAGES: tuple[Stage, ...] = (
     Stage("RUN-STOPPED", "The run was stopped before its end; it can be resumed.", data={"stage": "where"}),
     Stage("RUN-PAUSED", "The run waits."),
     Stage("RUN-CONTINUED", "The run goes on after a pause."),
-    Stage("NOTICE", "Something that a person has to know.", data={}),
+    Stage(
+        "NOTICE",
+        "Something that a person has to know; of a failure that nobody foresaw the traceback is under raw.",
+        raw=("traceback",),
+        data={"type": "exception, where something failed"},
+    ),
     Stage("ERROR", "Something failed; the traceback is under raw.", raw=("traceback",), data={"type": "exception"}),
 )
 

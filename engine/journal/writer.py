@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from engine.errors import StorageError
-from engine.journal.codec import DamagedLine, decode, encode
+from engine.files import own_folder
+from engine.journal.codec import MAX_TIME, DamagedLine, NewerLine, decode, encode
 from engine.journal.event import Event
 from engine.journal.reader import JOURNAL
 
@@ -44,7 +45,7 @@ class JournalWriter:
         self._file = -1
         self._seq = 0
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            own_folder(folder)
             self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if not _take_lock(self._lock):
                 raise StorageError(
@@ -93,7 +94,7 @@ class JournalWriter:
             StorageError: the record could not be written; the file then ends with the record before it.
         """
         event = Event(
-            self._seq, time.time(), stage, level, summary, item, dict(texts or {}), dict(raw or {}), dict(data or {})
+            self._seq, _now(), stage, level, summary, item, dict(texts or {}), dict(raw or {}), dict(data or {})
         )
         line = encode(event if self._texts else _without_texts(event))
         end = os.fstat(self._file).st_size
@@ -134,7 +135,12 @@ class JournalWriter:
         self.close()
 
     def _mend_tail(self) -> None:
-        """Set the bytes after the last whole line aside and go on counting after the last whole record."""
+        """Set the bytes after the last whole line aside and go on counting after the last whole record.
+
+        Raises:
+            StorageError: the journal is of a newer version; nothing is changed then.
+        """
+        _last_seq(self.path)
         size = os.fstat(self._file).st_size
         end, pieces = size, [b""]
         while end > 0 and b"\n" not in pieces[-1]:
@@ -159,6 +165,11 @@ class JournalWriter:
                 f"{len(torn)} bytes of a record that was cut off were set aside in {aside.name}.",
                 data={"bytes": len(torn)},
             )
+
+
+def _now() -> float:
+    """Seconds since the epoch by this machine's clock, as far as a record can hold them: a clock may be set anyhow."""
+    return min(MAX_TIME, max(0.0, time.time()))
 
 
 def owner_of(folder: Path) -> str:
@@ -207,7 +218,11 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _last_seq(path: Path) -> int:
-    """Position of the last whole record; read from the end, since a journal may hold gigabytes."""
+    """Position of the last whole record, -1 where there is none; read from the end, since a journal may hold gigabytes.
+
+    Raises:
+        StorageError: a newer version of Redraft wrote the last one.
+    """
     with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         rest = b""
@@ -220,6 +235,12 @@ def _last_seq(path: Path) -> int:
             for line in reversed(lines):
                 try:
                     return decode(line).seq
+                except NewerLine:
+                    raise StorageError(
+                        "this journal was written by a newer version of Redraft.",
+                        where=str(path),
+                        next_step="Go on with it by that version; this one would damage it.",
+                    ) from None
                 except DamagedLine:
                     continue
             end = start

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import InputError
+from engine.files import expanded
 from engine.prompts.files import Record, read_bytes, records, show
 from engine.prompts.load import load_examples
 from engine.text import clean, cut
@@ -103,7 +104,7 @@ def read_labelled(paths: Sequence[Path | str]) -> tuple[Labelled, ...]:
     """
     rows: list[Labelled] = []
     for path in paths:
-        place = Path(path).expanduser()
+        place = expanded(path)
         rows += _folder(place) if place.is_dir() else _file(place)
     return tuple(rows)
 

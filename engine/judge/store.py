@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,8 +82,8 @@ class VectorStore:
                 values, counts = file["values"], file["counts"]
                 parts = np.split(values, np.cumsum(counts)[:-1])
                 return {str(key): part for key, part in zip(file["keys"], parts, strict=True)}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return {}  # absent or damaged: it is computed again
+        except Exception:  # noqa: BLE001 - absent, or damaged in any of many ways: it is computed again
+            return {}
 
     def _save(self) -> None:
         data = io.BytesIO()

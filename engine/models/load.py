@@ -108,7 +108,7 @@ def read_folder(folder: Path, dtype: str) -> PreTrainedModel:
     """
     found = folder_shape(folder)
     config = _config(folder)
-    _check_size(folder, found)
+    check_size(folder, found)
     model = _build(folder, config, weights.read(folder, torch_dtype(dtype)), dtype)
     _take_ids(folder, model)
     return model
@@ -134,8 +134,12 @@ def _config(folder: Path) -> Any:
         ) from None
 
 
-def _check_size(folder: Path, found: shape.Shape) -> None:
-    """Refuse a config that promises another model than the weights hold, before memory is taken for it."""
+def check_size(folder: Path, found: shape.Shape) -> None:
+    """Refuse a config that promises another model than the weights hold, before memory is taken for it.
+
+    Raises:
+        ModelError, StorageError: the weights are too few, missing, cut short or no safetensors.
+    """
     held = sum(sum(_count(info) for info in weights.header(path).values()) for path in weights.files(folder))
     # Files may hold a tied output matrix or attention masks beside the parameters; they never hold much less.
     if held < 0.98 * found.parameters:
@@ -237,7 +241,7 @@ def read_gguf(path: Path, dtype: str, tick: Callable[[float], None] = lambda _: 
         ModelError: if it is damaged or of a family that cannot be loaded.
         StorageError: if it is missing or cannot be read.
     """
-    _check_gguf(path)
+    check_gguf(path)
     from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
 
     try:
@@ -274,13 +278,18 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     Raises:
         ModelError, StorageError: as `read_gguf`.
     """
-    _check_gguf(path)
+    check_gguf(path)
     from transformers import AutoTokenizer
 
     return _tokenizer(path, lambda: AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL))
 
 
-def _check_gguf(path: Path) -> None:
+def check_gguf(path: Path) -> None:
+    """Refuse what is no GGUF file by its first bytes.
+
+    Raises:
+        ModelError, StorageError: as `read_gguf`.
+    """
     weights.regular(path)
     try:
         with path.open("rb") as file:
@@ -358,7 +367,7 @@ def gguf_shape(path: Path) -> shape.Shape:
     Raises:
         ModelError, StorageError: as `read_gguf`.
     """
-    _check_gguf(path)
+    check_gguf(path)
     from transformers import AutoConfig
 
     try:

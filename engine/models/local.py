@@ -22,6 +22,7 @@ from engine.models import budget, catalogue, chat, embedded, families, identity,
 from engine.models.codec import Codec
 from engine.models.embedded import Progress, silent
 from engine.models.requests import Completion, Message, Request
+from engine.models.shape import Shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +71,14 @@ class LocalModel:
     @property
     def device(self) -> str:
         return str(self.decoder.device)
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes that the memory budget is told from."""
+        a = self.decoder.architecture
+        sizes = (a.family, a.vocab, a.width, a.layers, a.heads, a.kv_heads, a.head_dim, a.ffn, a.context)
+        # Whether the output matrix is the embedding shows in the number of weights.
+        return min((Shape(*sizes, tied) for tied in (True, False)), key=lambda s: abs(s.parameters - self.parameters))
 
     @property
     def sha256(self) -> str:
@@ -228,6 +237,33 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
             place = source.path
     progress(1.0, f"Loading {source.name}.")
     return _loaded(source, place, kind, chosen, began)
+
+
+def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
+    """Refuse what `load_model` would refuse for sure, from headers and configs alone: before anything is written.
+
+    A model on the hub is only checked by its name here, and whether it fits where its sizes are known.
+
+    Raises:
+        ModelError, StorageError: as `load_model`.
+    """
+    source = catalogue.resolve(name)
+    chosen = budget.device(device)
+    kind = dtype or "float32"
+    load.torch_dtype(kind)
+    if source.kind == "gguf":
+        assert source.path is not None
+        load.check_gguf(source.path)
+    elif source.kind == "embedded":
+        if not embedded.is_ready():
+            embedded.gguf_file()
+    elif source.kind == "folder":
+        assert source.path is not None
+        found = load.folder_shape(source.path)
+        load.check_size(source.path, found)
+        load.folder_tokenizer(source.path)
+        if dtype:
+            budget.check_load(source.name, found, dtype, chosen)
 
 
 def _loaded(source: catalogue.Source, place: Path, dtype: str, device: str, began: float) -> LocalModel:

@@ -67,7 +67,7 @@ def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
             key = name, prompt.id, arm
             if key not in state.answer_verdicts and state.answers.get(key):
                 texts.append(Judged(f"{name}#{arm}#{prompt.id}", state.answers[key], prompt.text))
-    for verdict in judge_all(context.judges.comparison, texts, context.control):
+    for verdict in judge_all(context, context.judges.comparison, texts):
         name, arm, item = verdict.key.split("#", 2)
         context.record.event(
             ANSWER_VERDICT,

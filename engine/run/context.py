@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.judge.verdict import Judge, Judged, Verdict
+from engine.models import budget
 from engine.models.requests import Completion, LanguageModel, Request, Sampling
 from engine.prompts.load import Prompt
 from engine.run.record import Recorder
@@ -111,7 +112,8 @@ def ask(
                 left.pop(completion.key, None)
                 yield completion, share
         except (MemoryError, RuntimeError) as error:
-            rows = _fewer(context, min(rows, len(left)), len(prompts), error)
+            need = _need(context, max(map(len, (request.prompt for request in part))) // 2 + sampling.max_tokens)
+            rows = _fewer(context, min(rows, len(left)), len(prompts), error, need)
         else:
             for request in part:
                 left.pop(request.key, None)
@@ -120,8 +122,17 @@ def ask(
             gc.collect()
 
 
-def _fewer(context: Context, rows: int, at_first: int, error: Exception) -> int:
+def _need(context: Context, tokens: int) -> int:
+    """Bytes that writing or reading one text of about so many tokens takes beyond the loaded model."""
+    model = context.generator
+    return budget.generate(model.shape, model.dtype, 1, min(tokens, model.context), model.device).beyond_loaded
+
+
+def _fewer(context: Context, rows: int, at_first: int, error: Exception, need: int) -> int:
     """How many texts to try at a time after memory ran out with `rows` of them.
+
+    Args:
+        need: bytes that one text takes, for the message.
 
     Raises:
         ModelError: it does not suffice for one.
@@ -130,14 +141,31 @@ def _fewer(context: Context, rows: int, at_first: int, error: Exception) -> int:
     if not is_shortage(error):
         raise error
     if rows == 1:
-        raise shortage(context.record.stage, context.generator.device, at_first) from error
+        raise shortage(context.record.stage, context.generator.device, at_first, need) from error
     fewer = max(1, min(rows, _MOST_ROWS) // 2)
     context.record.notice(f"Memory ran out; going on with {fewer} texts at a time.")
     return fewer
 
 
-def judge_all(judge: Judge, texts: Iterable[Judged], control: Control) -> Iterator[Verdict]:
-    """Verdicts on all the texts; nothing where there are none."""
-    texts = list(texts)
-    if texts:
-        yield from judge.judge(texts, control)
+def judge_all(context: Context, judge: Judge, texts: Iterable[Judged]) -> Iterator[Verdict]:
+    """Verdicts on all the texts; nothing where there are none. Where memory runs out, fewer are judged at a time.
+
+    Raises:
+        ModelError: memory does not suffice for one text either.
+    """
+    left = {text.key: text for text in texts}
+    rows = at_first = len(left)
+    while left:
+        part = list(left.values())[:rows]
+        try:
+            for verdict in judge.judge(part, context.control):
+                left.pop(verdict.key, None)
+                yield verdict
+        except (MemoryError, RuntimeError) as error:
+            need = _need(context, max(len(text.prompt) + len(text.text) for text in part) // 2)
+            rows = _fewer(context, min(rows, len(left)), at_first, error, need)
+        else:
+            for text in part:
+                left.pop(text.key, None)
+        if rows < len(part):
+            gc.collect()

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.errors import StorageError
-from engine.files import write_atomically
+from engine import paths
+from engine.errors import InputError, StorageError
+from engine.files import own_folder, write_atomically
 from engine.settings import RunConfig, from_json, to_json
 
 RUN = "run.json"
@@ -28,7 +29,7 @@ def new_folder(runs: Path, config: RunConfig) -> Path:
     stem = re.sub(r"[^a-z0-9]+", "-", config.preset.lower()).strip("-") or "run"
     name = f"{stem}-{time.strftime('%m%d-%H%M%S')}"
     try:
-        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_folder(runs)
         for number in itertools.count(1):
             folder = runs / (name if number == 1 else f"{name}-{number}")
             try:
@@ -46,10 +47,12 @@ def new_folder(runs: Path, config: RunConfig) -> Path:
 
 
 def give_back(folder: Path) -> None:
-    """Take a new folder away in which nothing was written, and the folder of runs where it holds no other."""
+    """Take a new folder away in which nothing was written, and those above it that hold nothing else."""
     with contextlib.suppress(OSError):
         folder.rmdir()
         folder.parent.rmdir()
+        if folder.parent == paths.runs_dir():
+            folder.parent.parent.rmdir()
 
 
 def write_run(folder: Path, config: RunConfig, facts: dict[str, Any]) -> None:
@@ -100,4 +103,7 @@ def read_config(folder: Path) -> RunConfig:
     Raises:
         StorageError, InputError: they cannot be read.
     """
-    return from_json(read_run(folder)["config"])
+    try:
+        return from_json(read_run(folder)["config"])
+    except InputError as error:
+        raise InputError(error.what, where=f"{folder / RUN}, {error.where}", next_step=error.next_step) from None

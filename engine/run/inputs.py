@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import InputError
+from engine.errors import InputsChanged
 from engine.run.folder import read_run, update_run
 from engine.settings import RunConfig
 
@@ -69,10 +69,11 @@ def check_model(folder: Path, name: str, sha256: str) -> list[Change]:
     return [Change(f"model {name}", f"the model {name} (sha256 {str(was)[:12]} → {sha256[:12]})")]
 
 
-def refuse(changed: Sequence[Change], folder: Path) -> InputError:
+def refuse(changed: Sequence[Change], folder: Path) -> InputsChanged:
     """The error that says what changed and how a person decides."""
-    return InputError(
+    return InputsChanged(
         f"what the run was made from has changed: {'; '.join(change.sentence for change in changed)}.",
+        folder=folder,
         where=folder.name,
         next_step="Put it back; or go on with what is there now, mixing both in one run: "
         f"`redraft resume {folder.name} --anyway`.",

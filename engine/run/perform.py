@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.control import Control
 from engine.errors import InputError, Stopped, StorageError
 from engine.journal.event import ALL, SUMMARY
-from engine.journal.reader import read
+from engine.journal.reader import Damage, JournalReader
 from engine.journal.writer import JournalWriter
 from engine.judge.verdict import Verdict
 from engine.run import compare, inputs, prepare, report, revise, train
@@ -43,7 +44,10 @@ class Run:
         anyway: go on also where constitution, prompts, model or package versions are not what the run began with.
 
     Raises:
-        InputError: a setting or a file cannot be used; nothing is written then.
+        InputError: a setting or a file cannot be used, or what the run was made from has changed.
+        ModelError: a model is unknown or certainly cannot be loaded.
+        StorageError: a file cannot be read.
+            Nothing is written where one of these is raised.
     """
 
     def __init__(
@@ -57,11 +61,13 @@ class Run:
         self._constitution = prepare.constitution_of(config)
         self._prompts = prepare.prompts_of(config)
         needs_model(config.judge)
+        self._check_models()
         self._facts = {
             "hashes": prepare.hashes(self._constitution, self._prompts),
             "versions": prepare.versions(),
             "machine": prepare.machine(),
         }
+        self._changed = self._check_inputs()
         self._state = RunState()
         self._record: Recorder | None = None
         self._context: Context | None = None
@@ -76,21 +82,22 @@ class Run:
 
         Raises:
             Stopped: it was stopped; what is finished is in the journal, and performing it again goes on there.
-            InputError: what the run was made from has changed, or it keeps no texts to go on with.
+            InputError: the model has changed, or the run keeps no texts to go on with.
             RedraftError: something failed that a person can mend; the journal says what.
         """
         began = time.monotonic()
-        changed = self._check_inputs()
         with JournalWriter(self._folder, texts=self._config.keep_texts) as journal:
             # Only now: another process may have gone on with the run until a moment ago.
-            self._replay(journal)
+            damage = self._replay(journal)
             if self._state.complete:
                 return
             record = self._record = Recorder(journal, self._state.apply)
             steering = Steering(self._folder, self._control, self._told_pause)
             self._control.also(steering.look)
             try:
-                self._begin(record, journal.next_seq > 0, changed)
+                self._begin(record, journal.next_seq > 0)
+                if damage:
+                    record.notice(damage)
                 self._stages(began)
             except Stopped:
                 with contextlib.suppress(StorageError):  # a full disk does not make a stop a failure
@@ -122,15 +129,27 @@ class Run:
             text, prompt, key, context.judges.shown, self._constitution.most, context.record, Control()
         )
 
-    def notice(self, sentence: str) -> None:
-        """Write a notice into the run's journal, where it is open."""
+    def failed(self, error: BaseException) -> None:
+        """Tell of a failure beside the run in its journal, where it is open."""
         if self._record is not None:
-            self._record.notice(sentence)
+            self._record.failed(error)
 
     @property
     def _device(self) -> str:
         context = self._context
         return context.generator.device if context is not None else self._config.device or "cpu"
+
+    def _check_models(self) -> None:
+        from engine.models.catalogue import EMBEDDED
+        from engine.models.local import check_model
+
+        config = self._config
+        wanted = [config.generator, *([config.critic] if config.critic else [])]
+        for name in dict.fromkeys(wanted):
+            if not self._models.holds(name, config.device, config.dtype):
+                check_model(name, device=config.device, dtype=config.dtype)
+        if config.judge == "panel" and EMBEDDED not in wanted and not self._models.holds(EMBEDDED, config.device):
+            check_model(EMBEDDED, device=config.device)
 
     def _check_inputs(self) -> list[inputs.Change]:
         """What changed since the run began, where it began before; a person must have said that this is wanted."""
@@ -141,8 +160,8 @@ class Run:
             raise inputs.refuse(changed, self._folder)
         return changed
 
-    def _replay(self, journal: JournalWriter) -> None:
-        """Take in what the journal holds of this run.
+    def _replay(self, journal: JournalWriter) -> str:
+        """Take in what the journal holds of this run. Gives what is to be said of its damage, "" where it is whole.
 
         Raises:
             InputError: its texts were not kept.
@@ -153,10 +172,18 @@ class Run:
                 where=str(self._folder),
                 next_step="Start it anew.",
             )
-        for event in read(self._folder):
-            self._state.apply(event)
+        reader = JournalReader(self._folder)
+        unusable = 0
+        for event in reader.so_far():
+            try:
+                self._state.apply(event)
+            except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+                # A whole record with other members than ours have: as good as lost, and done again.
+                unusable += 1
+        return _told_damage(reader.damage, unusable)
 
-    def _begin(self, record: Recorder, resumed: bool, changed: list[inputs.Change]) -> None:
+    def _begin(self, record: Recorder, resumed: bool) -> None:
+        changed = self._changed
         if not (self._folder / RUN).exists():
             write_run(self._folder, self._config, {"kind": "run", **self._facts})
         if resumed:
@@ -183,6 +210,7 @@ class Run:
     def _told_pause(self, paused: bool) -> None:
         """The run waits from now on, or goes on, by whomever that was asked."""
         if self._record is not None:
+            self._record.pause(paused)
             stage, sentence = ("RUN-PAUSED", "waits") if paused else ("RUN-CONTINUED", "goes on")
             self._record.event(stage, SUMMARY, sentence, sync=paused)
 
@@ -258,6 +286,20 @@ class Run:
             },
         )
         return model
+
+
+def _told_damage(damage: Sequence[Damage], unusable: int) -> str:
+    """One sentence on a journal that lost records; "" where it lost none."""
+    parts = []
+    if damage:
+        first = damage[0]
+        places = f"{len(damage)} place{'s' * (len(damage) > 1)}"
+        parts.append(f"The journal is damaged in {places}, first at byte {first.offset}: {first.reason}.")
+    if unusable:
+        parts.append(
+            f"{unusable} record{'s' * (unusable > 1)} of it lack{'s' * (unusable == 1)} what they should hold."
+        )
+    return " ".join([*parts, "What was in there is done again."]) if parts else ""
 
 
 def perform(

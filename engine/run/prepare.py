@@ -10,12 +10,12 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.constitution.load import load, load_default
 from engine.constitution.model import Constitution
 from engine.errors import InputError
+from engine.files import expanded
 from engine.prompts.load import Prompt, load_builtin, load_prompts, overlap
 from engine.run.context import Prompts
 from engine.settings import RunConfig
@@ -35,7 +35,7 @@ def constitution_of(config: RunConfig) -> Constitution:
     Raises:
         InputError: the file cannot be used; names line and field.
     """
-    return load(Path(config.constitution).expanduser()) if config.constitution else load_default()
+    return load(expanded(config.constitution)) if config.constitution else load_default()
 
 
 def prompts_of(config: RunConfig) -> Prompts:
@@ -68,7 +68,7 @@ def _prompts(path: str, builtin: Literal["train", "heldout", "benign"], count: i
         raise InputError(f"{count} is no number of prompts.", where=f"--n-{builtin}", next_step="Use 0 or more.")
     if count == 0:
         return ()
-    found = load_prompts(Path(path).expanduser()) if path else load_builtin(builtin)
+    found = load_prompts(expanded(path)) if path else load_builtin(builtin)
     return found.first(count).prompts
 
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.errors import RedraftError
+from engine.errors import RedraftError, failed_words
 from engine.journal.event import ALL, SUMMARY, Event
 from engine.journal.writer import JournalWriter
 
@@ -35,6 +35,7 @@ class Recorder:
         self._tokens = 0
         self._began = 0.0
         self._told = 0.0
+        self._waits_since = 0.0
 
     @property
     def stage(self) -> str:
@@ -104,6 +105,15 @@ class Recorder:
             },
         )
 
+    def pause(self, paused: bool) -> None:
+        """The run waits from now on, or goes on: waiting is no time that its stage took."""
+        now = time.monotonic()
+        if paused:
+            self._waits_since = now
+        elif self._waits_since:
+            self._began += now - self._waits_since
+            self._waits_since = 0.0
+
     def stage_end(self) -> None:
         """The running stage is complete; its records are on the disk when this returns."""
         seconds = time.monotonic() - self._began
@@ -128,16 +138,17 @@ class Recorder:
         """Something that a person has to know, without a word of any text."""
         self.event("NOTICE", SUMMARY, sentence, data=data)
 
+    def failed(self, error: BaseException) -> None:
+        """A failure that the run goes on after: of one that nobody foresaw the traceback is kept, too."""
+        trace = {} if isinstance(error, RedraftError) else {"traceback": "".join(traceback.format_exception(error))}
+        self.event("NOTICE", SUMMARY, failed_words(error), raw=trace, data={"type": type(error).__name__})
+
     def error(self, error: BaseException) -> None:
         """A failure: its message for a person, its traceback for the journal only."""
-        if isinstance(error, RedraftError):
-            sentence = str(error)
-        else:
-            sentence = f"Redraft failed with {type(error).__name__}; the traceback is in the journal."
         self.event(
             "ERROR",
             SUMMARY,
-            sentence,
+            failed_words(error),
             raw={"traceback": "".join(traceback.format_exception(error))},
             data={"type": type(error).__name__},
             sync=True,

@@ -106,7 +106,8 @@ def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> 
     context.record.event(
         COMPLETE,
         SUMMARY,
-        f"{summary['outcome']} · {counts['kept']} pairs kept, {counts['dropped']} dropped · {seconds:.0f} s",
+        f"{summary['outcome']} · {counts['kept']} pair{'s' if counts['kept'] != 1 else ''} kept, "
+        f"{counts['dropped']} dropped · {seconds:.0f} s",
         data={"seconds": round(seconds, 1), "report": REPORT, "pairs": counts, "outcome": summary["outcome"]},
         sync=True,
     )

@@ -72,7 +72,7 @@ def judge_drafts(context: Context) -> None:
     waiting = [p for p in train if p.id not in state.draft_verdicts and state.drafts.get(p.id)]
     context.record.stage_start("verdict", len(train), done=len(train) - len(waiting))
     texts = [Judged(p.id, state.drafts[p.id], p.text) for p in waiting]
-    for verdict in judge_all(context.judges.shown, texts, context.control):
+    for verdict in judge_all(context, context.judges.shown, texts):
         _verdict_event(context, DRAFT_VERDICT, KEY, verdict)
         context.record.step()
     context.record.stage_end()
@@ -153,7 +153,7 @@ def judge_revisions(context: Context) -> None:
     waiting = [key for key, text in mine.items() if key not in state.candidate_verdicts and text]
     context.record.stage_start("candidate verdict", len(mine), done=len(mine) - len(waiting))
     texts = [Judged(f"{item}#{number}", state.candidates[item, number], prompts[item].text) for item, number in waiting]
-    for verdict in judge_all(context.judges.quick, texts, context.control):
+    for verdict in judge_all(context, context.judges.quick, texts):
         item, _, number = verdict.key.rpartition("#")
         _verdict_event(context, CANDIDATE_VERDICT, ALL, verdict, item=item, candidate=int(number))
         context.record.step()
@@ -180,7 +180,7 @@ def judge_revisions(context: Context) -> None:
             )
         if p.id not in state.revision_judged:
             unjudged.append(Judged(p.id, taken.text, p.text))
-    for verdict in judge_all(context.judges.shown, unjudged, context.control):
+    for verdict in judge_all(context, context.judges.shown, unjudged):
         _verdict_event(context, REVISION_VERDICT, KEY, verdict)
         context.record.step()
     context.record.stage_end()

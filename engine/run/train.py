@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,14 +14,17 @@ from engine.judge import record
 from engine.judge.verdict import Judged, Verdict
 from engine.loop import messages
 from engine.loop.pairs import PreferencePair
+from engine.models import budget
 from engine.models.requests import Request, Sampling
 from engine.run.context import Context, judge_all
+from engine.run.shortage import is_shortage, shortage
 from engine.run.state import TRAINED
 
 if TYPE_CHECKING:
     from engine.models.adapter import Adapter
     from engine.models.local import LocalModel
-    from engine.train.report import Epoch, Hooks, Step
+    from engine.train.config import TrainConfig
+    from engine.train.report import Epoch, Hooks, Step, Trained
     from engine.train.rows import PairRow, Row, SftRow
 
 ADAPTER = "adapter"
@@ -39,10 +43,10 @@ def train(context: Context, pairs: Sequence[PreferencePair]) -> Adapter:
 
     Raises:
         InputError: no pair is short enough to be learned from.
+        ModelError: memory does not suffice for one row at a time.
         TrainingError: loss or gradients stayed non-finite.
         Stopped: a checkpoint was written first.
     """
-    from engine.train.loop import train as train_loop
     from engine.train.lora import load, save
 
     folder = context.folder / ADAPTER
@@ -50,9 +54,10 @@ def train(context: Context, pairs: Sequence[PreferencePair]) -> Adapter:
         return load(folder)
     _refuse_compared(context, pairs)
     learned, kept_out = _rows(context, pairs)
-    config = dataclasses.replace(context.config.train, seed=context.config.seed)
-    teller = _Teller(context)
     context.record.stage_start("train", 0)
+    config = _fitting(
+        context, [*learned, *kept_out], dataclasses.replace(context.config.train, seed=context.config.seed)
+    )
     context.record.event(
         "TRAIN-START",
         SUMMARY,
@@ -67,16 +72,7 @@ def train(context: Context, pairs: Sequence[PreferencePair]) -> Adapter:
             "config": config.as_dict(),
         },
     )
-    trained = train_loop(
-        context.generator.decoder,
-        learned,
-        config,
-        control=context.control,
-        hooks=teller.hooks(),
-        validation=kept_out,
-        checkpoints=context.folder / CHECKPOINTS,
-        references=context.folder / CHECKPOINTS,
-    )
+    trained = _trained(context, learned, kept_out, config)
     save(
         trained.adapter,
         folder,
@@ -100,6 +96,62 @@ def train(context: Context, pairs: Sequence[PreferencePair]) -> Adapter:
     )
     context.record.stage_end()
     return trained.adapter
+
+
+def _fitting(context: Context, rows: Sequence[Row], config: TrainConfig) -> TrainConfig:
+    """The settings with micro-batches as small as memory asks for; the result of training is the same.
+
+    Raises:
+        ModelError: by the budget not even one row at a time fits, with its numbers.
+    """
+    model, longest = context.generator, max(row.tokens for row in rows)
+    fitting = config
+    while not budget.fits(_need(model, rows, fitting), model.device).fits and fitting.micro_tokens >= longest:
+        fitting = dataclasses.replace(fitting, micro_tokens=fitting.micro_tokens // 2)
+    budget.check(_need(model, rows, fitting), "Training", model.device)
+    if fitting is not config:
+        context.record.notice(f"Memory is short; training with {fitting.micro_tokens} tokens at a time.")
+    return fitting
+
+
+def _need(model: LocalModel, rows: Sequence[Row], config: TrainConfig) -> int:
+    """Bytes that training takes beyond the loaded model, by the budget."""
+    longest = max(row.tokens for row in rows)
+    together = max(longest, min(config.micro_tokens, config.batch_size * longest))
+    need = budget.train_lora(model.shape, model.dtype, together, config.rank, model.device, length=longest)
+    return need.beyond_loaded
+
+
+def _trained(context: Context, learned: Sequence[Row], kept_out: Sequence[Row], config: TrainConfig) -> Trained:
+    """The training; where memory runs out, again from its last checkpoint with fewer tokens at a time.
+
+    Raises:
+        ModelError: it runs out with one row at a time, too.
+    """
+    from engine.train.loop import train as train_loop
+
+    model, longest = context.generator, max(row.tokens for row in (*learned, *kept_out))
+    while True:
+        try:
+            return train_loop(
+                model.decoder,
+                learned,
+                config,
+                control=context.control,
+                hooks=_Teller(context).hooks(),
+                validation=kept_out,
+                checkpoints=context.folder / CHECKPOINTS,
+                references=context.folder / CHECKPOINTS,
+            )
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+            if config.micro_tokens < longest:  # every row went alone
+                raise shortage("training", model.device, need=_need(model, learned, config)) from error
+        # What the failed step held hung on the error's traceback, which is gone only now.
+        gc.collect()
+        config = dataclasses.replace(config, micro_tokens=max(1, config.micro_tokens // 2))
+        context.record.notice(f"Memory ran out; training goes on with {config.micro_tokens} tokens at a time.")
 
 
 def trained_model(context: Context, adapter: Adapter) -> LocalModel:
@@ -230,9 +282,7 @@ class _Teller:
         chat = model.render(messages.draft(prompt.text, prompt.messages))
         request = Request(prompt.id, chat, _SAMPLE, context.seed_for("sample", number))
         completion = next(iter(model.generate([request], context.control)))
-        verdicts = judge_all(
-            context.judges.comparison, [Judged(prompt.id, completion.text, prompt.text)], context.control
-        )
+        verdicts = judge_all(context, context.judges.comparison, [Judged(prompt.id, completion.text, prompt.text)])
         verdict = next(iter(verdicts), Verdict(prompt.id, None))
         context.record.event(
             f"EPOCH-{step.epoch}-BATCH-{step.batch}",

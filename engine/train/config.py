@@ -95,7 +95,10 @@ class TrainConfig:
             "schedule": (self.schedule in ("linear", "cosine", "constant"), "that is none of linear, cosine, constant"),
             "warmup": (0 <= self.warmup <= 1, "it must lie between 0 and 1"),
             "weight_decay": (self.weight_decay >= 0, "it must not be negative"),
-            "betas": (all(0 <= b < 1 for b in self.betas), "both must be at least 0 and below 1"),
+            "betas": (
+                len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
+                "it must be two numbers, both at least 0 and below 1",
+            ),
             "epsilon": (self.epsilon > 0, "it must be above 0"),
             "clip": (self.clip >= 0, "it must not be negative"),
             "sample_every": (self.sample_every >= 0, "it must not be negative"),

@@ -33,6 +33,7 @@ def export(
     from engine.journal.export import FORMATS, default_path, write
     from engine.journal.export import export as export_run
     from engine.journal.runs import find_run
+    from tui.words import count
 
     folder = find_run(run)
     ending = path.suffix.lstrip(".").lower() if path is not None else ""
@@ -53,7 +54,7 @@ def export(
         damaged = [{"offset": d.offset, "length": d.length, "reason": d.reason} for d in done.damage]
         output.emit({"path": str(done.path), "format": chosen, "entries": done.entries, "damage": damaged})
     else:
-        output.result(f"{done.entries:,} entries in {done.path}")
+        output.result(f"{count(done.entries, 'entry', 'entries')} in {done.path}")
 
 
 def journal_reference() -> None:

@@ -90,14 +90,14 @@ def _row(run: RunInfo) -> dict[str, str]:
 
 
 def _figures(run: RunInfo) -> str:
-    from tui.words import duration
+    from tui.words import count, duration
 
     figures = run.figures
     if run.state == "finished":
         seconds, pairs = figures.get("seconds"), figures.get("pairs")
         kept = pairs.get("kept") if isinstance(pairs, Mapping) else pairs
         parts = [str(figures["outcome"])] if "outcome" in figures else []
-        parts += [f"{kept} pairs"] if isinstance(kept, int) else []
+        parts += [count(kept, "pair")] if isinstance(kept, int) else []
         parts += [duration(seconds)] if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else []
         return ", ".join(parts)
     stage = f"{figures['stage']} {figures.get('done', 0)}/{figures.get('total', '?')}" if "stage" in figures else ""

@@ -166,23 +166,30 @@ def resume(
 
 
 def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bool, anyway: bool = False) -> None:
+    import threading
+
     from engine.control import Control
     from engine.errors import Stopped
     from engine.journal.reader import JOURNAL
     from tui.headless import perform
     from tui.plain import PlainDisplay
 
+    begun = threading.Event()
+
     def work(control: Control) -> None:
         # Imported on the run's own thread: Ctrl-C is answered while it takes its seconds.
-        from engine.run.perform import perform as perform_run
+        from engine.run.models import Models
+        from engine.run.perform import Run
 
-        perform_run(config, folder, control, anyway=anyway)
+        accepted = Run(config, folder, control, Models(), anyway=anyway)
+        output.notice(f"run {folder.name} in {folder}")
+        begun.set()
+        accepted.perform()
 
     shown = verbosity if verbosity is not None else (1 if as_json else 2)
     display = PlainDisplay(sys.stderr if as_json else sys.stdout, sys.stderr, shown)
-    output.notice(f"run {folder.name} in {folder}")
     try:
-        perform(work, folder, display)
+        perform(work, folder, display, begun)
     except Stopped:
         if (folder / JOURNAL).exists():
             output.notice(f"stopped; go on with `redraft resume {_name(folder)}`.")

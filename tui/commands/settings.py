@@ -43,20 +43,6 @@ PLACES: dict[str, tuple[str, ...]] = {
 }
 """Option -> the settings that it changes."""
 
-_LEAST = {
-    "n_train": 1,
-    "n_heldout": 1,
-    "n_benign": 0,
-    "candidates": 1,
-    "seed": 0,
-    "max_tokens": 1,
-    "temperature": 0,
-    "top_k": 0,
-    "top_p": 0,
-    "min_p": 0,
-}
-_MOST = {"seed": 2**32 - 1, "top_p": 1, "min_p": 1, "temperature": 100, "max_tokens": 1_000_000, "candidates": 1000}
-
 
 def build(preset: str, objective: str, options: Mapping[str, Any], changes: Sequence[str]) -> RunConfig:
     """The preset's settings with these changes.
@@ -161,11 +147,13 @@ def _convert(value: Any, like: Any, option: str) -> Any:
 
 
 def _check_range(name: str, value: Any, option: str) -> None:
+    from engine.settings import limits
+
     if isinstance(value, str) and "\0" in value:
         raise InputError("there is a NUL character in it.", where=option, next_step="Leave it out.")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
-    least, most = _LEAST.get(name, -math.inf), _MOST.get(name, math.inf)
+    least, most = limits(name)
     if not least <= value <= most:
         rule = f"at least {least}" if most == math.inf else f"{least} to {most}"
         raise InputError(f"{value} is out of range.", where=option, next_step=f"Give {rule}.")

@@ -121,7 +121,9 @@ class RunScreen(Screen[None]):
             self.session.attend(state.folder)
         if state.error != self._error:
             self._error = state.error
-            if state.error:
+            if state.changed is not None:
+                self.app.ask_to_go_on(state.changed, state.error)
+            elif state.error:
                 self.app.notify(state.error, title="Failed", severity="error", timeout=12, markup=False)
         problem = self.session.problem
         if problem != self._told:
