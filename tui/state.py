@@ -178,14 +178,19 @@ class RunState:
         progress.done = int(data.get("done") or 0)
         progress.total = int(data.get("total") or progress.total)
         progress.rate = _float(data.get("rate"))
-        # The writer's own count of seconds goes on evenly where its clock is set back or forth.
-        seconds = _float(data.get("seconds")) if "seconds" in data else event.time - self._stage_began
-        progress.seconds = max(progress.seconds, seconds)
+        progress.seconds = max(progress.seconds, self._spent(event))
 
     def _stage_end(self, _number: int, event: Event) -> None:
         progress = self.progress
         progress.done = int(event.data.get("done") or progress.total)
-        progress.seconds = _float(event.data.get("seconds")) or event.time - self._stage_began
+        progress.seconds = self._spent(event)
+
+    def _spent(self, event: Event) -> float:
+        """Seconds of the running stage: the writer's own count, which goes on evenly where its clock is set back or
+        forth, else the difference of times."""
+        if "seconds" in event.data:
+            return _float(event.data["seconds"])
+        return max(0.0, event.time - self._stage_began)
 
     def _paused(self, _number: int, event: Event) -> None:
         self.status = "paused"

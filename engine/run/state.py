@@ -71,8 +71,9 @@ class RunState:
         elif name == DRAFT_VERDICT:
             self.draft_verdicts[item] = record.from_members(item, data, event.texts, event.raw)
         elif name == CRITIQUE:
-            self.critiques[item] = event.texts.get("critique", "")
+            # In this order: a record that lacks the principle must not leave half of it behind.
             self.principles[item] = str(data["principle"])
+            self.critiques[item] = event.texts.get("critique", "")
         elif name == CANDIDATE:
             self.candidates[item, int(data["candidate"])] = event.texts.get("revision", "")
         elif name == CANDIDATE_VERDICT:

@@ -113,11 +113,12 @@ def test_texts_stay_out_of_the_journal_where_that_is_asked(redraft_home: Path, t
             assert b"PLUGH" not in path.read_bytes(), path.name
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_run_with_its_own_code(redraft_home: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_is_refused_with_its_own_code_and_leaves_no_run(
+    redraft_home: Path, tmp_path: Path
+) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     done = redraft("run", "--generator", tmp_path / "model", "--judge", "rules", "--json", code=3)
     assert json.loads(done.stdout)["error"]["type"] == "ModelError"
-    (info,) = json.loads(redraft("runs", "--json").stdout)
-    assert info["state"] == "stopped"
-    assert info["note"]
+    assert json.loads(redraft("runs", "--json").stdout) == []
+    assert not (redraft_home / "data").exists()

@@ -9,87 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny_run import CONSTITUTION, last, stages, stopping_at, tiny_config
 
 from engine.control import Control
 from engine.errors import InputError, ModelError, Stopped, StorageError
-from engine.journal.event import Event
 from engine.journal.reader import JOURNAL, read
-from engine.models.requests import Sampling
 from engine.run import inputs
 from engine.run.folder import RUN, new_folder, update_run
 from engine.run.models import Models
 from engine.run.perform import perform
 from engine.settings import RunConfig
-from engine.train.config import TrainConfig
-
-CONSTITUTION = """
-name = "Plain"
-
-[[principles]]
-id = "{id}"
-title = "Plain words"
-short = "plain"
-description = "Answers do without the letter."
-weight = 2.0
-critiques = ["Say which."]
-revisions = ["Write it anew."]
-
-[[principles.rules]]
-id = "{id}.letter"
-category = "letter"
-pattern = '[aeiou{more}]'
-match = ["a"]
-spare = ["?"]
-"""
 
 
 @pytest.fixture
 def config(tmp_path: Path, tiny: Callable[..., Path], redraft_home: Path) -> RunConfig:
-    (tmp_path / "plain.toml").write_text(CONSTITUTION.format(id="plain", more=""))
-    (tmp_path / "prompts.txt").write_text("What is one?\nWhat is two?\nWhat is three?\n")
-    short = Sampling(max_tokens=8, temperature=1.0)
-    return RunConfig(
-        preset="tiny",
-        generator=str(tiny("llama", max_position_embeddings=8192)),
-        judge="rules",
-        constitution=str(tmp_path / "plain.toml"),
-        train_prompts=str(tmp_path / "prompts.txt"),
-        n_train=3,
-        n_heldout=1,
-        n_benign=0,
-        candidates=2,
-        draft=short,
-        critique=short,
-        revision=short,
-        answer=short,
-        train=TrainConfig.sft(epochs=1),
-        dtype="float32",
-    )
+    return tiny_config(tmp_path, tiny)
 
 
 @pytest.fixture
 def interrupted(config: RunConfig, tmp_path: Path) -> Path:
     """The folder of a run that was stopped after its critiques."""
     folder = tmp_path / "run"
-    control = Control()
-
-    def end() -> None:
-        journal = folder / JOURNAL
-        if b"REVISION-CANDIDATE" in journal.read_bytes():
-            control.stop()
-
-    control.also(end)
     with pytest.raises(Stopped):
-        perform(config, folder, control)
+        perform(config, folder, stopping_at(folder, b"REVISION-CANDIDATE"))
     return folder
-
-
-def stages(folder: Path) -> list[str]:
-    return [event.stage for event in read(folder)]
-
-
-def last(folder: Path, stage: str) -> Event:
-    return [event for event in read(folder) if event.stage == stage][-1]
 
 
 def test_the_weights_that_answered_are_kept_and_an_unchanged_run_goes_on(interrupted: Path, config: RunConfig) -> None:
