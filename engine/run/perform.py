@@ -296,9 +296,7 @@ def _told_damage(damage: Sequence[Damage], unusable: int) -> str:
         places = f"{len(damage)} place{'s' * (len(damage) > 1)}"
         parts.append(f"The journal is damaged in {places}, first at byte {first.offset}: {first.reason}.")
     if unusable:
-        parts.append(
-            f"{unusable} record{'s' * (unusable > 1)} of it lack{'s' * (unusable == 1)} what they should hold."
-        )
+        parts.append(f"{unusable} of its records could not be used: they lack what they should hold.")
     return " ".join([*parts, "What was in there is done again."]) if parts else ""
 
 

@@ -216,7 +216,7 @@ def test_a_damaged_journal_is_told_and_what_was_lost_is_done_again(config: RunCo
     said = " ".join(event.summary for event in read(folder) if event.stage == "NOTICE")
     assert "bytes of a record that was cut off were set aside" in said
     assert f"damaged in 1 place, first at byte {sum(map(len, lines[:place]))}: checksum" in said
-    assert "1 record of it lacks what it should hold" in said
+    assert "1 of its records could not be used" in said
     assert stages(folder).count("INITIAL-GENERATION") == 3  # two were left, one was done again
     assert stages(folder)[-1] == "RUN-COMPLETE"
 
