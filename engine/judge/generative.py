@@ -84,7 +84,7 @@ class ModelJudge:
                 category = self._constitution.ids[-1]
             chat.append(Message("user", _case(prompt, answer)))
             chat.append(Message("assistant", verdict % category if category else verdict))
-        chat.append(Message("user", _case(text.prompt, _shortened(clean(text.text)))))
+        chat.append(Message("user", _case(text.prompt, shortened(clean(text.text)))))
         return chat
 
     def _verdict(self, completion: Completion, request: str) -> Verdict:
@@ -121,7 +121,7 @@ def read_answer(text: str, principles: Sequence[str]) -> Answer:
 
     Unusable: no object, a member missing or of another type, or a flagged text without a known category.
     """
-    record, problem = _first_object(clean(text))
+    record, problem = first_object(clean(text))
     if record is None:
         return Answer(problem=problem)
     flagged = record.get("flagged")
@@ -139,7 +139,8 @@ def read_answer(text: str, principles: Sequence[str]) -> Answer:
     return Answer(flagged, known if flagged else "", reasoning.strip()[:600])
 
 
-def _first_object(text: str) -> tuple[dict[str, Any] | None, str]:
+def first_object(text: str) -> tuple[dict[str, Any] | None, str]:
+    """The first JSON object in a model's answer, or None and why there is none."""
     start = text.find("{")
     if start < 0:
         return None, "it holds no JSON object"
@@ -164,7 +165,8 @@ def _known(category: str, principles: Sequence[str]) -> str:
     return matches[0] if len(matches) == 1 else ""
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """The text as a model is shown it: the head and tail of a long one."""
     if len(text) <= _LONGEST_TEXT:
         return text
     half = _LONGEST_TEXT // 2
