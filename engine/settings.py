@@ -24,8 +24,15 @@ class RunConfig:
         generator: the model that drafts and learns: a catalogue name, hub id, folder or GGUF file.
         critic: the model that criticises and revises; "" for the generator itself.
         judge: how texts are judged: "panel" (rules and a probe on the embedded model's layers; the critic's words are
-            shown beside), "rules", "model" (the critic's own JSON verdict; rules take over where it is unusable) or
-            "rules+model" (rules decide, the model's words are shown).
+            shown beside), "rules", "model" (the critic's own JSON verdict, where it was measured to be worth it; else,
+            and where it is unusable, rules decide), "rules+model" (rules decide, the model's words are shown),
+            "likelihood" (how readily the critic says yes, for models of 1B and more) or "endpoint" (a model behind a
+            server).
+        endpoint: address of an OpenAI-compatible server, such as http://127.0.0.1:8080/v1; without secrets.
+        endpoint_model: the name that the server knows its model by.
+        endpoint_key_env: name of the environment variable that holds the server's key; "" where none is needed.
+        endpoint_timeout: seconds that one question may take.
+        endpoint_concurrency: questions in the air at a time.
         constitution: path of a TOML file; "" for the built-in one.
         train_prompts, heldout_prompts, benign_prompts: paths; "" for the built-in sets.
         n_train, n_heldout, n_benign: how many of each to use, from the first; 0 uses none.
@@ -41,6 +48,11 @@ class RunConfig:
     generator: str = "smollm2-135m-instruct"
     critic: str = ""
     judge: str = "panel"
+    endpoint: str = ""
+    endpoint_model: str = ""
+    endpoint_key_env: str = ""
+    endpoint_timeout: float = 60.0
+    endpoint_concurrency: int = 4
     constitution: str = ""
     train_prompts: str = ""
     heldout_prompts: str = ""
@@ -60,7 +72,7 @@ class RunConfig:
     dtype: str = ""
 
 
-JUDGES = ("panel", "rules", "model", "rules+model")
+JUDGES = ("panel", "rules", "model", "rules+model", "likelihood", "endpoint")
 
 PRESETS: dict[str, tuple[str, RunConfig]] = {
     "demo": (
@@ -107,6 +119,8 @@ LEAST = {
     "n_train": 1,
     "n_heldout": 1,
     "n_benign": 0,
+    "endpoint_timeout": 1,
+    "endpoint_concurrency": 1,
     "candidates": 1,
     "seed": 0,
     "max_tokens": 1,
@@ -115,7 +129,16 @@ LEAST = {
     "top_p": 0,
     "min_p": 0,
 }
-MOST = {"seed": 2**32 - 1, "top_p": 1, "min_p": 1, "temperature": 100, "max_tokens": 1_000_000, "candidates": 1000}
+MOST = {
+    "seed": 2**32 - 1,
+    "top_p": 1,
+    "min_p": 1,
+    "temperature": 100,
+    "max_tokens": 1_000_000,
+    "candidates": 1000,
+    "endpoint_timeout": 3600,
+    "endpoint_concurrency": 64,
+}
 """Limits of settings by their own name, whatever group they are in; training has rules of its own beside them."""
 
 

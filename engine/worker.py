@@ -23,7 +23,7 @@ from engine.settings import RunConfig
 if TYPE_CHECKING:
     from engine.run.models import Models
     from engine.run.perform import Run
-    from engine.run.record import Recorder
+    from engine.run.session import Session
 
 
 class Doing(enum.Enum):
@@ -43,6 +43,13 @@ class Evaluate:
 
     text: str
     prompt: str = ""
+
+
+@dataclass(frozen=True)
+class Configure:
+    """Judge texts outside a run with these settings from now on."""
+
+    config: RunConfig
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class State:
     changed: Path | None = None
 
 
-Command = Evaluate | StartRun | ResumeRun
+Command = Evaluate | Configure | StartRun | ResumeRun
 
 
 class Worker:
@@ -100,7 +107,7 @@ class Worker:
         self._ending = False
         self._thread = threading.Thread(target=self._work, name="redraft-worker", daemon=True)
         self._models: Models | None = None
-        self._session: Recorder | None = None
+        self._session: Session | None = None
         self._evaluations = 0
 
     @property
@@ -173,7 +180,7 @@ class Worker:
                 self._control = None
                 self._leftovers()
         if self._session is not None:
-            self._session.journal.close()
+            self._session.close()
         self._set(doing=Doing.ENDED)
 
     def _leftovers(self) -> None:
@@ -189,6 +196,8 @@ class Worker:
             self._models = Models()
         if isinstance(command, Evaluate):
             self._evaluate(command)
+        elif isinstance(command, Configure):
+            self._configure(command.config)
         elif isinstance(command, StartRun):
             from engine.run.folder import give_back, new_folder
 
@@ -221,14 +230,20 @@ class Worker:
             self._numbered(partial(run.evaluate, command.text, command.prompt), run.failed)
 
     def _evaluate(self, command: Evaluate) -> None:
-        from engine.run.session import evaluate, open_session
+        from engine.run.session import Session
 
         if self._session is None:
-            self._session = open_session(self._runs, self._settings)
-        session, models = self._session, self._require_models()
-        self._set(folder=session.journal.folder)
-        judged = partial(evaluate, self._settings, models, session, command.text, command.prompt)
-        self._numbered(judged, session.failed)
+            self._session = Session(self._runs, self._settings, self._require_models())
+        session = self._session
+        self._set(folder=session.folder)
+        self._numbered(partial(session.evaluate, command.text, command.prompt), session.failed)
+
+    def _configure(self, config: RunConfig) -> None:
+        """The next evaluation begins a session of its own, so that a journal has one judge."""
+        self._settings = config
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def _require_models(self) -> Models:
         assert self._models is not None

@@ -60,6 +60,15 @@ STAGES: tuple[Stage, ...] = (
         data={"model": "name", "parameters": "count", "dtype": "as computed", "seconds": "load time"},
     ),
     Stage(
+        "JUDGES",
+        "Who judges what from here on, and how good each was measured to be.",
+        data={
+            "shown": "judge of the texts that are read: name, accuracy (a sentence), measures (set -> figures)",
+            "comparison": "judge of the comparison, in the same way; runs only",
+            "apart": "the judge of the comparison is neither the trained model nor the one that chose the pairs",
+        },
+    ),
+    Stage(
         "STAGE-START",
         "A stage of the loop began.",
         data={"name": "draft, verdict, critique, revision, pair, train, compare", "total": "items to do"},
@@ -191,6 +200,13 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "COMPARISON-EVALUATION",
         "The verdict on such an answer.",
+        texts=("reasoning",),
+        raw=("model response", "judge request", "note"),
+        data={"set": "heldout or benign", "arm": "base or trained", **_VERDICT},
+    ),
+    Stage(
+        "COMPARISON-SECOND-VERDICT",
+        "What the judge that chose the training pairs says of such an answer; only for their agreement.",
         texts=("reasoning",),
         raw=("model response", "judge request", "note"),
         data={"set": "heldout or benign", "arm": "base or trained", **_VERDICT},

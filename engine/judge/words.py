@@ -5,11 +5,12 @@ Who decides is set once, by name, and every verdict says which of them did.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from engine.control import Control
 from engine.judge.generative import ModelJudge
+from engine.judge.rating import Rating, rating
 from engine.judge.verdict import Judge, Judged, Verdict
 
 
@@ -34,12 +35,29 @@ class WordsJudge:
         else:
             self.name = first.name
 
+    @property
+    def rating(self) -> Rating:
+        """Of the judge that decides."""
+        decider = self._model if self._model is not None and self._model_decides else self._first
+        return replace(rating(decider), name=self.name)
+
+    def prepare(self, control: Control) -> None:
+        """Let a judge that needs it look whether it can work at all, before much is done that rests on it.
+
+        Raises:
+            EndpointError: it cannot.
+            Stopped: where `control` asks for it.
+        """
+        prepare = getattr(self._first, "prepare", None)
+        if prepare is not None:
+            prepare(control)
+
     def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
         """One verdict a text."""
-        by_first = {verdict.key: verdict for verdict in self._first.judge(texts, control)}
         if self._model is None:
-            yield from by_first.values()
+            yield from self._first.judge(texts, control)
             return
+        by_first = {verdict.key: verdict for verdict in self._first.judge(texts, control)}
         for verdict in self._model.judge(texts, control):
             yield self._together(by_first[verdict.key], verdict)
 
@@ -49,7 +67,7 @@ class WordsJudge:
 
     def _together(self, first: Verdict, model: Verdict) -> Verdict:
         if self._model_decides and model.flagged is not None:
-            return dataclasses.replace(model, findings=first.findings, judge=self.name)
+            return replace(model, findings=first.findings, judge=self.name)
         if self._model_decides:
             note = f"{model.note} So {self._first.name} decided."
         elif model.flagged is None:
@@ -57,7 +75,7 @@ class WordsJudge:
         else:
             said = f"flagged {model.category}" if model.flagged else "found nothing"
             note = f"The model {said}; its own verdict is shown but does not count."
-        return dataclasses.replace(
+        return replace(
             first,
             response=model.response,
             request=model.request,

@@ -32,7 +32,7 @@ from engine.models.attention import Prefix
 from engine.models.cache import Slots, StepAttention
 from engine.models.decoder import Decoder
 from engine.models.prefixes import compute_prefix, find_shared
-from engine.models.requests import Completion, Request
+from engine.models.requests import Completion, Constrained, Request
 from engine.models.sampling import Sampler
 from engine.models.stops import StopWatch
 from engine.text import clean
@@ -69,6 +69,8 @@ class _Row:
     prefix: Prefix | None = None
     written: list[int] = field(default_factory=list)
     stops: StopWatch | None = None
+    form: Constrained | None = None
+    complete: bool = False
 
     @property
     def own(self) -> list[int]:
@@ -119,7 +121,8 @@ def generate(
             )
             continue
         stops = StopWatch(codec, request.sampling.stop, pieces) if request.sampling.stop else None
-        queue.append(_Row(request, prompt, min(request.sampling.max_tokens, room), stops=stops))
+        form = request.constraint.begin() if request.constraint is not None else None
+        queue.append(_Row(request, prompt, min(request.sampling.max_tokens, room), stops=stops, form=form))
     _share(decoder, queue, control)
     # Rows after one prefix enter one after another; the longest first, so that short ones fill the gaps at the end.
     queue.sort(key=lambda row: (id(row.prefix), -row.need))
@@ -159,9 +162,17 @@ def _finished(row: _Row, codec: Codec, start: float) -> Completion:
         raw=raw,
         tokens=len(written),
         prompt_tokens=len(row.prompt),
-        finish="stop" if by_model or at is not None else "length",
+        finish="stop" if by_model or row.complete or at is not None else "length",
         seconds=time.perf_counter() - start,
     )
+
+
+def _hold(logits: Tensor, rows: Sequence[_Row]) -> None:
+    """Leave each row whose answer has a form only the tokens that may come next."""
+    for place, row in enumerate(rows):
+        if row.form is not None:
+            forbidden = ~torch.from_numpy(row.form.allowed())
+            logits[place, : len(forbidden)].masked_fill_(forbidden.to(logits.device), float("-inf"))
 
 
 class _Batch:
@@ -230,6 +241,7 @@ class _Batch:
                     [row.request.seed for row in self._active],
                     self._decoder.device,
                 )
+            _hold(logits, self._active)
             self._last = self._sampler(logits, [len(row.written) for row in self._active])
             return self._collect(self._last.tolist())
 
@@ -273,7 +285,8 @@ class _Batch:
         ended: list[int] = []
         for slot, (row, token) in enumerate(zip(self._active, tokens, strict=True)):
             row.written.append(token)
-            stop = token in self._ends or len(row.written) >= row.limit
+            row.complete = row.form is not None and row.form.push(token)
+            stop = row.complete or token in self._ends or len(row.written) >= row.limit
             if stop or (row.stops is not None and row.stops.push(token)):
                 ended.append(slot)
         gone = [self._active[slot] for slot in ended]

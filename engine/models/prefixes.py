@@ -79,17 +79,23 @@ def _common(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def compute_prefix(
-    decoder: Decoder, tokens: Sequence[int], control: Control, *, adapter: Adapter | None = None
+    decoder: Decoder,
+    tokens: Sequence[int],
+    control: Control,
+    *,
+    before: Prefix | None = None,
+    adapter: Adapter | None = None,
 ) -> Prefix:
-    """Keys and values of `tokens`, computed in pieces of 512 tokens with a `control.check` each.
+    """Keys and values of `tokens`, after those of `before`, in pieces of 512 tokens with a `control.check` each.
 
     Raises:
         Stopped: if asked to.
     """
-    whole: Prefix | None = None
+    whole = before
+    start = before.length if before is not None else 0
     for at in range(0, len(tokens), _CHUNK):
         control.check()
-        whole = _extend(decoder, tokens[at : at + _CHUNK], at, whole, adapter)
+        whole = _extend(decoder, tokens[at : at + _CHUNK], start + at, whole, adapter)
     return whole if whole is not None else Prefix((), ())
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.control import Control
 
@@ -41,6 +41,24 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
 
+class Constrained(Protocol):
+    """One answer on its way that must have a certain form."""
+
+    def allowed(self) -> Any:
+        """Booleans [vocabulary], a numpy array: whether a token may come next. At least one may."""
+        ...
+
+    def push(self, token: int) -> bool:
+        """Take the next token in; True where the answer is complete with it."""
+        ...
+
+
+class Constraint(Protocol):
+    """A form that answers can be held to."""
+
+    def begin(self) -> Constrained: ...
+
+
 @dataclass(frozen=True)
 class Request:
     """One completion that is wanted.
@@ -51,12 +69,14 @@ class Request:
         sampling: how tokens are chosen.
         seed: with `key`'s place taken by nothing else, the only source of randomness: the same prompt, sampling and
             seed give the same text whatever shares the batch (see `engine.models.generate` for the exact promise).
+        constraint: the form that the answer is held to, token by token; None for free words.
     """
 
     key: str
     prompt: str
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.compare.changes import changes_between
 from engine.compare.textdiff import AlignedDiff, Span, diff_texts
 from engine.journal.event import ALL, KEY
 from engine.judge import record
-from engine.judge.verdict import Judged, Verdict
+from engine.judge.verdict import Judge, Judged, Verdict
 from engine.loop import messages
 from engine.models.requests import LanguageModel
 from engine.prompts.load import Prompt
 from engine.run.context import Context, ask, judge_all
-from engine.run.state import ANSWER, ANSWER_VERDICT, COMPARED, DIFFED
+from engine.run.state import ANSWER, ANSWER_VERDICT, COMPARED, DIFFED, SECOND_VERDICT
 
 ARMS = ("base", "trained")
 
@@ -52,25 +52,48 @@ def answer(context: Context, arm: str, model: LanguageModel) -> None:
 
 
 def finish(context: Context) -> None:
-    """Compare whatever has two answers and was not compared yet (after a resume)."""
-    _compare(
-        context, [pair for pair in context.prompts.compared() if (pair[0], pair[1].id) not in context.state.compared]
-    )
+    """Compare whatever has two answers and was not compared yet (after a resume), and have the judge that chose the
+    training pairs judge the answers too, where it has not."""
+    wanted, state = list(context.prompts.compared()), context.state
+    _compare(context, [pair for pair in wanted if (pair[0], pair[1].id) not in state.compared])
+    if context.judges.selecting is not None:
+        done = len(state.second_verdicts)
+        context.record.stage_start("second verdict", len(ARMS) * len(wanted), done=done)
+        _judge(context, wanted, context.judges.selecting, SECOND_VERDICT, state.second_verdicts)
+        context.record.step(len(state.second_verdicts) - done)
+        context.record.stage_end()
 
 
 def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
-    """Judge both answers to each prompt, blind to the arm, then write the comparison and its diff."""
-    state = context.state
+    """Have both answers to each prompt judged, blind to the arm, then write the comparison and its diff."""
+    state, judges = context.state, context.judges
+    _judge(context, prompts, judges.comparison, ANSWER_VERDICT, state.answer_verdicts)
+    if judges.selecting is not None and judges.alongside:
+        _judge(context, prompts, judges.selecting, SECOND_VERDICT, state.second_verdicts)
+    for name, prompt in prompts:
+        if all((name, prompt.id, arm) in state.answers for arm in ARMS):
+            _write(context, name, prompt)
+
+
+def _judge(
+    context: Context,
+    prompts: Sequence[tuple[str, Prompt]],
+    judge: Judge,
+    stage: str,
+    known: Mapping[tuple[str, str, str], Verdict],
+) -> None:
+    """One judge's verdicts on the answers that it has not judged yet."""
+    answers = context.state.answers
     texts: list[Judged] = []
     for name, prompt in prompts:
         for arm in ARMS:
             key = name, prompt.id, arm
-            if key not in state.answer_verdicts and state.answers.get(key):
-                texts.append(Judged(f"{name}#{arm}#{prompt.id}", state.answers[key], prompt.text))
-    for verdict in judge_all(context, context.judges.comparison, texts):
+            if key not in known and answers.get(key):
+                texts.append(Judged(f"{name}#{arm}#{prompt.id}", answers[key], prompt.text))
+    for verdict in judge_all(context, judge, texts):
         name, arm, item = verdict.key.split("#", 2)
         context.record.event(
-            ANSWER_VERDICT,
+            stage,
             ALL,
             f"{arm} · {record.summary(verdict, context.constitution.most)}",
             item=item,
@@ -78,9 +101,6 @@ def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
             raw=record.raw(verdict),
             data={**record.to_data(verdict), "set": name, "arm": arm},
         )
-    for name, prompt in prompts:
-        if all((name, prompt.id, arm) in state.answers for arm in ARMS):
-            _write(context, name, prompt)
 
 
 def _write(context: Context, name: str, prompt: Prompt) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.constitution.model import Constitution
 from engine.control import Control
+from engine.judge.rating import Rating
 from engine.judge.verdict import Judge, Judged, Verdict
 from engine.models import budget
 from engine.models.requests import Completion, LanguageModel, Request, Sampling
@@ -53,15 +54,21 @@ class Judges:
         quick: the same decision at less cost, for candidates.
         comparison: judges base and trained answers; never the one that chose the training pairs where there is a
             second one.
+        rating: how good the judge of the comparison was measured to be.
+        selecting: the judge that chose the training pairs, where the comparison has another: it judges the compared
+            answers too, so that it can be told how far the two agree. Its verdicts count for nothing else.
+        alongside: `selecting` works on what the judge of the comparison has just computed, so it costs next to nothing
+            at once and much later on.
         apart: the judge of the comparison is neither the trained model nor the one that chose the training pairs.
-        accuracy: how well that judge was measured to do, as a sentence; "" where it never was.
     """
 
     shown: Judge
     quick: Judge
     comparison: Judge
+    rating: Rating
+    selecting: Judge | None = None
+    alongside: bool = False
     apart: bool = False
-    accuracy: str = ""
 
 
 @dataclass(frozen=True)

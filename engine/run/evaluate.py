@@ -10,6 +10,7 @@ from engine.errors import InputError
 from engine.journal.event import KEY, SUMMARY
 from engine.judge import record
 from engine.judge.verdict import Judge, Judged, Verdict
+from engine.models.endpoint import Server
 from engine.models.requests import LanguageModel
 from engine.prompts.load import Row
 from engine.run.judging import make_judge
@@ -39,7 +40,12 @@ def check_text(text: str, where: str = "text") -> str:
 
 
 def evaluate_rows(
-    rows: Sequence[Row], judge: str, constitution: Constitution, model: LanguageModel | None, control: Control
+    rows: Sequence[Row],
+    judge: str,
+    constitution: Constitution,
+    model: LanguageModel | None,
+    control: Control,
+    server: Server | None = None,
 ) -> Iterator[Verdict]:
     """One verdict a row, in any order; `model` may be None where the judge of this name asks none.
 
@@ -52,7 +58,7 @@ def evaluate_rows(
         except InputError as error:
             yield Verdict(row.id, None, note=str(error))
     if texts:
-        yield from make_judge(judge, constitution, model).judge(texts, control)
+        yield from make_judge(judge, constitution, model, server=server).judge(texts, control)
 
 
 def evaluate_text(

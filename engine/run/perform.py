@@ -16,12 +16,14 @@ from engine.errors import InputError, Stopped, StorageError
 from engine.journal.event import ALL, SUMMARY
 from engine.journal.reader import Damage, JournalReader
 from engine.journal.writer import JournalWriter
+from engine.judge.rating import rating
 from engine.judge.verdict import Verdict
+from engine.judge.words import WordsJudge
 from engine.run import compare, inputs, prepare, report, revise, train
-from engine.run.context import Context
+from engine.run.context import Context, Judges
 from engine.run.evaluate import evaluate_text
 from engine.run.folder import RUN, read_run, write_run
-from engine.run.judging import make_judges, needs_model
+from engine.run.judging import check_judge, make_judges, server_of
 from engine.run.models import Models
 from engine.run.record import Recorder
 from engine.run.shortage import is_shortage, shortage
@@ -60,7 +62,7 @@ class Run:
         self._anyway = anyway
         self._constitution = prepare.constitution_of(config)
         self._prompts = prepare.prompts_of(config)
-        needs_model(config.judge)
+        check_judge(config)
         self._check_models()
         self._facts = {
             "hashes": prepare.hashes(self._constitution, self._prompts),
@@ -237,6 +239,8 @@ class Run:
         assert record is not None
         generator = self._get(config.generator)
         critic = generator if not config.critic else self._get(config.critic)
+        judges = make_judges(config.judge, self._constitution, critic, self._models, config.device, server_of(config))
+        self._tell_judges(judges)
         return Context(
             config=config,
             folder=self._folder,
@@ -244,10 +248,28 @@ class Run:
             prompts=self._prompts,
             generator=generator,
             critic=critic,
-            judges=make_judges(config.judge, self._constitution, critic, self._models, config.device),
+            judges=judges,
             record=record,
             state=self._state,
             control=self._control,
+        )
+
+    def _tell_judges(self, judges: Judges) -> None:
+        """Write who judges what, and how good each was measured to be; a judge that cannot work is told of now."""
+        assert self._record is not None
+        for judge in (judges.shown, judges.comparison):
+            if isinstance(judge, WordsJudge):
+                judge.prepare(self._control)
+        chosen = rating(judges.shown)
+        other = judges.rating if judges.selecting is not None else None
+        summary = f"texts by {chosen.name}"
+        if other is not None:
+            summary += f"; the comparison by {other.name} ({other.accuracy or 'never measured'})"
+        self._record.event(
+            "JUDGES",
+            SUMMARY,
+            summary,
+            data={"shown": chosen.to_data(), "comparison": judges.rating.to_data(), "apart": judges.apart},
         )
 
     def _get(self, name: str) -> LocalModel:

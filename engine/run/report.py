@@ -73,7 +73,8 @@ def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> 
         StorageError: the report cannot be written; the run can then be resumed.
     """
     compared = _compared(context)
-    summary = _summary(context, compared)
+    agreement = _agreement(context, compared)
+    summary = {**_summary(context, compared), "agreement": agreement}
     kept = [pair for pair in pairs if pair.kept]
     counts = {
         "examples": len(context.prompts.train),
@@ -90,7 +91,7 @@ def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> 
         "seconds": round(seconds, 1),
         "constitution": {"name": context.constitution.name, "principles": list(context.constitution.ids)},
         "models": {"generator": context.generator.name, "critic": context.critic.name},
-        "judge": {"name": context.judges.comparison.name, "accuracy": context.judges.accuracy},
+        "judge": context.judges.rating.to_data(),
         "pairs": counts,
         "summary": summary,
         "config": facts["config"],
@@ -170,6 +171,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
             scores_not_inferior(*_arms(benign, _score), largest=most, seed=seed),
         ]
     health = compare_health([one.answers[0] for one in compared], [one.answers[1] for one in compared])
+    rating = context.judges.rating
     decision = decide(
         Evidence(
             score=score,
@@ -178,7 +180,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
             health=health,
             held_out=True,  # `prepare.prompts_of` and `train._refuse_compared` refuse the run otherwise
             judge_apart=context.judges.apart,
-            judge=context.judges.accuracy and f"{context.judges.comparison.name} ({context.judges.accuracy})",
+            judge=rating.accuracy and f"{rating.name} ({rating.accuracy})",
         )
     )
     return {
@@ -191,6 +193,31 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
         "principles": [dataclasses.asdict(principle) for principle in principles],
         "benign": [dataclasses.asdict(one) for one in harmless],
         "health": dataclasses.asdict(health),
+    }
+
+
+def _agreement(context: Context, compared: Sequence[_Compared]) -> dict[str, Any] | None:
+    """How far the judge of the comparison and the one that chose the training pairs agree on the compared answers; None
+    where there is one judge only, or nothing that both decided."""
+    from engine.judge.measure import Decisions, agreement
+
+    selecting = context.judges.selecting
+    keys = [(one.set, one.id, arm) for one in compared for arm in ARMS]
+    state = context.state
+    both = [key for key in keys if key in state.answer_verdicts and key in state.second_verdicts]
+    if selecting is None or not both:
+        return None
+    names = [" ".join(key) for key in both]
+    one, other = (
+        Decisions.of((dataclasses.replace(of[key], key=" ".join(key)) for key in both), names)
+        for of in (state.answer_verdicts, state.second_verdicts)
+    )
+    found = agreement(one, other)
+    return {
+        "judges": [context.judges.rating.name, selecting.name],
+        "texts": found.texts,
+        "same": found.same.as_list(),
+        "kappa": found.kappa.as_list(),
     }
 
 

@@ -8,22 +8,78 @@ from pathlib import Path
 from engine.control import Control
 from engine.journal.event import SUMMARY
 from engine.journal.writer import JournalWriter
+from engine.judge.rating import rating
 from engine.judge.verdict import Verdict
+from engine.judge.words import WordsJudge
 from engine.run.evaluate import evaluate_text
 from engine.run.folder import write_run
-from engine.run.judging import make_judge, needs_model
+from engine.run.judging import check_judge, make_judge, needs_model, server_of
 from engine.run.models import Models
 from engine.run.prepare import constitution_of
 from engine.run.record import Recorder
 from engine.settings import RunConfig
 
 
-def open_session(runs: Path, settings: RunConfig) -> Recorder:
-    """A new session's journal.
+class Session:
+    """Evaluations outside a run, with the settings' judge. Used by one thread only.
+
+    Args:
+        runs: the folder that gets a folder a session.
+        settings: which judge, generator and constitution.
+        models: what is loaded already.
 
     Raises:
+        InputError: the settings cannot be used.
         StorageError: the folder cannot be written.
     """
+
+    def __init__(self, runs: Path, settings: RunConfig, models: Models) -> None:
+        check_judge(settings)
+        self._settings = settings
+        self._models = models
+        self._constitution = constitution_of(settings)
+        self._judge: WordsJudge | None = None
+        self._recorder = Recorder(_journal(runs, settings), lambda _event: None)
+
+    @property
+    def folder(self) -> Path:
+        return self._recorder.journal.folder
+
+    def evaluate(self, text: str, prompt: str, key: str) -> Verdict:
+        """Judge one text.
+
+        Raises:
+            InputError: the text is empty or too long.
+            ModelError: the judge's model cannot be loaded.
+            EndpointError: the judge's server failed.
+        """
+        if self._judge is None:
+            self._judge = self._made()
+        return evaluate_text(text, prompt, key, self._judge, self._constitution.most, self._recorder, Control())
+
+    def failed(self, error: BaseException) -> None:
+        """Tell of a text that could not be judged."""
+        self._recorder.failed(error)
+
+    def close(self) -> None:
+        self._recorder.journal.close()
+
+    def _made(self) -> WordsJudge:
+        settings, model = self._settings, None
+        if needs_model(settings.judge):
+            name = settings.critic or settings.generator
+            if not self._models.holds(name, settings.device, settings.dtype):
+                self._recorder.event("NOTICE", SUMMARY, f"loading {name} …")
+            model = self._models.get(name, settings.device, settings.dtype)
+        judge = make_judge(
+            settings.judge, self._constitution, model, self._models, settings.device, server=server_of(settings)
+        )
+        known = rating(judge)
+        self._recorder.event("JUDGES", SUMMARY, f"texts by {known.name}", data={"shown": known.to_data()})
+        return judge
+
+
+def _journal(runs: Path, settings: RunConfig) -> JournalWriter:
     stamp = time.strftime("%m%d-%H%M%S")
     folder = runs / f"session-{stamp}"
     number = 2
@@ -32,17 +88,4 @@ def open_session(runs: Path, settings: RunConfig) -> Recorder:
         number += 1
     journal = JournalWriter(folder, texts=settings.keep_texts)
     write_run(folder, settings, {"kind": "session"})
-    return Recorder(journal, lambda _event: None)
-
-
-def evaluate(settings: RunConfig, models: Models, log: Recorder, text: str, prompt: str, key: str) -> Verdict:
-    """Judge one text with the settings' judge, loading its model where it asks one."""
-    constitution = constitution_of(settings)
-    model = None
-    if needs_model(settings.judge):
-        name = settings.critic or settings.generator
-        if not models.holds(name, settings.device, settings.dtype):
-            log.event("NOTICE", SUMMARY, f"loading {name} …")
-        model = models.get(name, settings.device, settings.dtype)
-    judge = make_judge(settings.judge, constitution, model, models, settings.device)
-    return evaluate_text(text, prompt, key, judge, constitution.most, log, Control())
+    return journal

@@ -22,6 +22,7 @@ PAIR = "TRAINING-PAIR-CREATED"
 TRAINED = "TRAIN-COMPLETE"
 ANSWER = "COMPARISON-ANSWER"
 ANSWER_VERDICT = "COMPARISON-EVALUATION"
+SECOND_VERDICT = "COMPARISON-SECOND-VERDICT"
 COMPARED = "COMPARISON-TEST"
 DIFFED = "SIDE-BY-SIDE-DIFF"
 SUMMARISED = "COMPARISON-SUMMARY"
@@ -39,6 +40,7 @@ class RunState:
         pairs: ids of prompts whose pair was decided.
         revised: ids of prompts whose revision was chosen.
         answers, answer_verdicts: (set, id of the prompt, "base" or "trained") -> result.
+        second_verdicts: the same key -> what the judge that chose the training pairs says of the answer.
         compared, diffed: (set, id) that were compared.
         seconds: id of the prompt -> generation and judging time spent on its pair.
         trained: adapter is in the run's folder.
@@ -56,6 +58,7 @@ class RunState:
     pairs: set[str] = field(default_factory=set)
     answers: dict[tuple[str, str, str], str] = field(default_factory=dict)
     answer_verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
+    second_verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
     compared: set[tuple[str, str]] = field(default_factory=set)
     diffed: set[tuple[str, str]] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -90,9 +93,10 @@ class RunState:
             self.trained = True
         elif name == ANSWER:
             self.answers[str(data["set"]), item, str(data["arm"])] = event.texts.get("answer", "")
-        elif name == ANSWER_VERDICT:
+        elif name in (ANSWER_VERDICT, SECOND_VERDICT):
             key = str(data["set"]), item, str(data["arm"])
-            self.answer_verdicts[key] = record.from_members(item, data, event.texts, event.raw)
+            into = self.answer_verdicts if name == ANSWER_VERDICT else self.second_verdicts
+            into[key] = record.from_members(item, data, event.texts, event.raw)
         elif name == COMPARED:
             self.compared.add((str(data["set"]), item))
         elif name == DIFFED:

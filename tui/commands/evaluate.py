@@ -28,11 +28,16 @@ def evaluate(
         typer.Argument(metavar="TEXT|FILE|-", help="A text; a text file; rows (.jsonl, .csv); '-' reads stdin."),
     ],
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text answers.")] = "",
-    judge: Annotated[str, typer.Option(metavar="NAME", help="panel, rules, model or rules+model.")] = "panel",
+    judge: options.Judge = None,
     generator: Annotated[
         str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Model that judges, where one is asked.")
     ] = None,
     constitution: Annotated[str, typer.Option(metavar="FILE", help="TOML file of principles.")] = "",
+    endpoint: options.Endpoint = None,
+    endpoint_model: options.EndpointModel = None,
+    endpoint_key_env: options.EndpointKey = None,
+    endpoint_timeout: options.EndpointTimeout = None,
+    endpoint_concurrency: options.EndpointConcurrency = None,
     rows: Annotated[bool, typer.Option("--rows", help="stdin holds rows: JSON lines with id, text, prompt.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -43,18 +48,27 @@ def evaluate(
     """
     from engine.control import Control
     from engine.run.evaluate import check_text, evaluate_rows
-    from engine.run.judging import needs_model
+    from engine.run.judging import needs_model, server_of
     from engine.run.prepare import constitution_of
-    from engine.settings import RunConfig
+    from tui.commands.settings import build
 
-    config = RunConfig(judge=judge, constitution=constitution)
-    asks = needs_model(judge)
+    asked = {
+        "judge": judge,
+        "generator": generator,
+        "constitution": constitution,
+        "endpoint": endpoint,
+        "endpoint_model": endpoint_model,
+        "endpoint_key_env": endpoint_key_env,
+        "endpoint_timeout": endpoint_timeout,
+        "endpoint_concurrency": endpoint_concurrency,
+    }
+    config = build("standard", "", asked, [])
     texts, is_one = _texts(source, prompt, rows)
     if is_one:
         check_text(texts[0].text, where=texts[0].id)
     principles = constitution_of(config)
-    model = _load(generator or config.generator) if asks else None
-    verdicts = evaluate_rows(texts, judge, principles, model, Control())
+    model = _load(config.generator) if needs_model(config.judge) else None
+    verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), server_of(config))
     for row, verdict in in_order(texts, verdicts):
         if as_json:
             output.emit(verdict.to_row())

@@ -21,6 +21,11 @@ PLACES: dict[str, tuple[str, ...]] = {
     "generator": ("generator",),
     "critic": ("critic",),
     "judge": ("judge",),
+    "endpoint": ("endpoint",),
+    "endpoint_model": ("endpoint_model",),
+    "endpoint_key_env": ("endpoint_key_env",),
+    "endpoint_timeout": ("endpoint_timeout",),
+    "endpoint_concurrency": ("endpoint_concurrency",),
     "constitution": ("constitution",),
     "train_prompts": ("train_prompts",),
     "heldout_prompts": ("heldout_prompts",),
@@ -57,6 +62,7 @@ def build(preset: str, objective: str, options: Mapping[str, Any], changes: Sequ
         InputError: naming the option and what it takes.
     """
     from engine import settings
+    from engine.run.judging import check_judge
     from engine.train.config import TrainConfig
 
     config = settings.preset(preset)
@@ -75,6 +81,7 @@ def build(preset: str, objective: str, options: Mapping[str, Any], changes: Sequ
             raise InputError(f"{_shown(text)} is no NAME=VALUE.", where="--set", next_step="Write train.warmup=0.2.")
         config = change(config, place.strip(), value.strip(), f"--set {_shown(place.strip())}")
     _one_of(config.judge, settings.JUDGES, "--judge")
+    check_judge(config)
     return config
 
 
