@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 
 from engine.text import clean, cut
 
-APP, RUN, LOG, DIFF, PROMPTS, INPUT, REPORT, RUNS, LIST = (
+APP, RUN, LOG, DIFF, PROMPTS, INPUT, REPORT, SHEET, RUNS, LIST = (
     "app",
     "run",
     "log",
@@ -24,6 +24,7 @@ APP, RUN, LOG, DIFF, PROMPTS, INPUT, REPORT, RUNS, LIST = (
     "prompts",
     "input",
     "report",
+    "sheet",
     "runs",
     "list",
 )
@@ -37,6 +38,7 @@ PLACES = {
     PROMPTS: "Prompts",
     INPUT: "Evaluate a text",
     REPORT: "Report",
+    SHEET: "Verdict and judges",
     RUNS: "List of runs",
     LIST: "Lists and forms",
 }
@@ -105,6 +107,8 @@ KEYS: tuple[Key, ...] = (
     Key("copy", ("y",), "Copy", "Copies the marked record, comparison or report to the clipboard.", RUN, 13),
     Key("setup", ("c",), "Set up", "Chooses preset, prompts, model and seed of the next run.", RUN, 10),
     Key("evaluate_text", ("i",), "Evaluate", "Goes to the field where a text is typed or pasted to be judged.", RUN, 8),
+    Key("verdict", ("w", "f3"), "Verdict", "Shows the newest verdict whole: bars, marked words, reasons.", RUN),
+    Key("judges", ("a", "f2"), "Judge", "Shows how good the judges were measured to be.", RUN),
     Key("report", ("r",), "Report", "Shows the figures of the run.", RUN, 11),
     Key("runs", ("l",), "Runs", "Lists the runs on this machine and opens one.", RUN, 12),
     Key("zoom", ("z",), "Zoom", "Gives one pane the whole screen, or gives it back.", RUN, 14),
@@ -141,7 +145,12 @@ KEYS: tuple[Key, ...] = (
     Key("choose", ("enter",), "Show in log", "Shows the prompt's records in the log.", PROMPTS),
     Key("evaluate", ("enter",), "Evaluate", "Judges the text.", INPUT, 1),
     Key("newline", ("ctrl+j", "shift+enter"), "New line", "Begins a new line.", INPUT, 2),
+    Key("verdict", ("f3",), "Verdict", "Shows the newest verdict whole.", INPUT, 4),
+    Key("judges", ("f2",), "Judge", "Shows how good the judge was measured to be.", INPUT, 5),
     Key("leave", ("escape",), "Leave the field", "Leaves the field; what was typed stays.", INPUT, 3),
+    Key("close", ("escape", "q", "w", "f3"), "Back", "Goes back.", SHEET, 3),
+    Key("judges", ("a", "f2"), "Judge", "Shows how good the judges were measured to be.", SHEET, 1),
+    Key("copy", ("y",), "Copy", "Copies what is shown to the clipboard.", SHEET, 2),
     Key("close", ("escape", "q", "r"), "Back", "Goes back to the run.", REPORT, 1),
     Key("export", ("e",), "Export", "Writes the run's records into its folder.", REPORT, 2),
     Key("copy", ("y",), "Copy", "Copies the report to the clipboard.", REPORT, 3),
@@ -179,6 +188,8 @@ _NAMES = {
     "shift+tab": "S-Tab",
     "shift+enter": "S-Enter",
     "f1": "F1",
+    "f2": "F2",
+    "f3": "F3",
 }
 _TO_NAME = {shown: name for name, shown in _NAMES.items()}
 

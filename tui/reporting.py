@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from engine.text import clean, cut
 from tui.log.wrap import wrap
 from tui.panes.lines import Pieces
+from tui.verdict import agreement_words
 from tui.words import duration, short_name
 
 _OUTCOMES = {
@@ -66,6 +67,9 @@ def _outcome(report: Map, summary: Map) -> Iterator[Pieces]:
     if judge:
         accuracy = _plain(judge.get("accuracy") or "its accuracy was not measured")
         yield [("judge ", "dim"), (_plain(judge.get("name", "")), "text"), (f" · {accuracy}", "dim")]
+    agreed = agreement_words(summary.get("agreement"))
+    if agreed:
+        yield [("      ", "dim"), (agreed, "text")]
 
 
 def _score(summary: Map) -> Iterator[Pieces]:

@@ -103,6 +103,10 @@ class RunState:
         self.decision = -1
         """Number of the newest EVAL-DECISION; -1 for none."""
         self.decision_data: Mapping[str, Any] = {}
+        self.decision_input = -1
+        """Number of the EVAL-INPUT that it is about; -1 where it is not known."""
+        self.judges: Mapping[str, Any] = {}
+        """Who judges what, and how good each was measured to be; as in the newest JUDGES event."""
         self.notice = -1
         """Number of the newest NOTICE; -1 for none."""
         self.notice_words = ""
@@ -111,6 +115,7 @@ class RunState:
         self.started = 0.0
         self.updated = 0.0
         self.last_score: tuple[str, Any, Any] | None = None
+        self._inputs: dict[str, int] = {}
         self._by_item: dict[str, Comparison] = {}
         self._stage_began = 0.0
         self._paused_at = 0.0
@@ -264,8 +269,15 @@ class RunState:
         comparison.changes = tuple(str(change.get("label", "")) for change in changes if isinstance(change, Mapping))
         self._sorted = None
 
+    def _input(self, number: int, event: Event) -> None:
+        self._inputs[event.item] = number
+
     def _decision(self, number: int, event: Event) -> None:
         self.decision, self.decision_data = number, event.data
+        self.decision_input = self._inputs.pop(event.item, -1)
+
+    def _judged_by(self, _number: int, event: Event) -> None:
+        self.judges = event.data
 
     def _notice(self, number: int, event: Event) -> None:
         self.notice, self.notice_words = number, event.summary
@@ -300,7 +312,9 @@ _HANDLERS = {
     "COMPARISON-TEST": RunState._comparison,
     "SIDE-BY-SIDE-DIFF": RunState._diff,
     "COMPARISON-SUMMARY": RunState._summary,
+    "EVAL-INPUT": RunState._input,
     "EVAL-DECISION": RunState._decision,
+    "JUDGES": RunState._judged_by,
     "NOTICE": RunState._notice,
     "RUN-COMPLETE": RunState._ended,
     "RUN-STOPPED": RunState._ended,

@@ -34,12 +34,17 @@ COLORS = (
     "added",
     "removed",
     "hit",
+    "span1",
+    "span2",
+    "span3",
+    "span4",
 )
 """What a theme names; style sheets know each as `$rd-<name>`."""
 
 READABLE = tuple(
     [(text, "background") for text in ("foreground", "soft", "dim", "accent", "good", "bad", "warn")]
     + [(text, "panel") for text in ("foreground", "dim", "accent", "good", "bad", "warn")]
+    + [(f"span{number}", "background") for number in (1, 2, 3, 4)]
     + [("foreground", behind) for behind in ("added", "removed", "hit")]
 )
 """Pairs of colours, text and what is behind it, that the app draws: each needs a contrast of 4.5 or more."""

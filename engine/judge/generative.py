@@ -1,11 +1,13 @@
 """A model's own verdict, in words: it is asked for a JSON object and its answer is read with care.
 
-What small models say of a text is close to chance (docs/judge.md), so this judge also reports every answer that it
-could not use, and never turns one into a verdict.
+Where llguidance is installed the answer is held to the form token by token, so that every one can be read; elsewhere an
+answer that cannot be read is reported and never turned into a verdict. What small models say of a text is close to
+chance whatever its form (docs/judge.md): it counts only where `redraft judge bench` has shown that it deserves to.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -14,10 +16,14 @@ from typing import Any
 
 from engine.constitution.model import Constitution
 from engine.control import Control
+from engine.judge.figures import Measures
+from engine.judge.measured import deserves, recall, sentence
 from engine.judge.verdict import Judged, Verdict
-from engine.models.requests import Completion, LanguageModel, Message, Request, Sampling
+from engine.models.requests import Completion, Constraint, LanguageModel, Message, Request, Sampling
 from engine.text import clean
 
+_REASON = 160
+"""Characters of the reason in an answer that is held to its form."""
 _LONGEST_TEXT = 4000
 """Characters of a judged text that the model is shown: its head and tail where it is longer."""
 
@@ -62,11 +68,50 @@ class ModelJudge:
         self._seed = seed
         self.name = f"model {model.name}"
 
+    @property
+    def measured_as(self) -> str:
+        """By which `redraft judge bench` keeps what it measured; "" for a model that has no weights here."""
+        weights = getattr(self._model, "sha256", "")
+        return f"model {weights} {self._constitution.sha256}" if weights else ""
+
+    @functools.cached_property
+    def measures(self) -> dict[str, Measures]:
+        """What was measured of this model's own verdicts, by set of texts; empty where nothing was."""
+        return recall(self.measured_as) if self.measured_as else {}
+
+    @property
+    def accuracy(self) -> str:
+        return sentence(self.measures)
+
+    @property
+    def deserves(self) -> bool:
+        """Whether its own verdict may count."""
+        return deserves(self.measures)
+
+    @functools.cached_property
+    def constraint(self) -> Constraint | None:
+        """The form that answers are held to; None where they cannot be."""
+        from engine.models.local import LocalModel
+
+        if not isinstance(self._model, LocalModel):
+            return None
+        from engine.models.grammar import grammar_for, is_installed
+
+        if not is_installed():
+            return None
+        try:
+            return grammar_for(self._model, pattern(self._constitution.ids))
+        except ValueError:  # a tokenizer that it cannot read
+            return None
+
     def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
         """One verdict a text; `flagged` is None, with the reason in `note`, where the answer cannot be used."""
-        sampling = Sampling(max_tokens=80, stop=("}\n", "\n\n"))
+        form = self.constraint
+        # A token is a byte at least, so an answer that is held to the form ends before it runs out of them.
+        held = Sampling(max_tokens=_longest(self._constitution.ids))
+        sampling = held if form is not None else Sampling(max_tokens=80, stop=("}\n", "\n\n"))
         prompts = {text.key: self._model.render(self._chat(text)) for text in texts}
-        requests = [Request(key, prompt, sampling, self._seed) for key, prompt in prompts.items()]
+        requests = [Request(key, prompt, sampling, self._seed, form) for key, prompt in prompts.items()]
         for completion in self._model.generate(requests, control):
             yield self._verdict(completion, prompts[completion.key])
 
@@ -102,7 +147,10 @@ class ModelJudge:
             seconds=completion.seconds,
         )
         if answer.problem:
-            return replace(said, note=f"The model's answer is unusable: {answer.problem}.")
+            free = (
+                "" if self.constraint is not None else " llguidance (`pip install redraft[json]`) would have held it."
+            )
+            return replace(said, note=f"The model's answer is unusable: {answer.problem}.{free}")
         broken = (answer.category,) if answer.flagged else ()
         return replace(
             said,
@@ -114,6 +162,19 @@ class ModelJudge:
             reasoning=answer.reasoning,
             method="model",
         )
+
+
+def pattern(principles: Sequence[str]) -> str:
+    """The form of an answer, as a regular expression: the verdict first, a bounded reason last, since small models
+    lose themselves in words without end. No escapes, and letters of two bytes at most."""
+    known = "|".join(re.escape(principle).replace("\\-", "-") for principle in principles)
+    verdict = f'"flagged": (true, "category": "({known})"|false, "category": "none")'
+    return f' ?\\{{{verdict}, "reasoning": "[ !#-\\[\\]-~\\u{{a1}}-\\u{{7ff}}]{{0,{_REASON}}}"\\}}'
+
+
+def _longest(principles: Sequence[str]) -> int:
+    """Bytes of the longest answer that `pattern` allows."""
+    return 80 + max(map(len, principles)) + 2 * _REASON
 
 
 def read_answer(text: str, principles: Sequence[str]) -> Answer:

@@ -20,20 +20,17 @@ class WordsJudge:
     Args:
         first: always asked.
         model: asked too; None where no model takes part.
-        model_decides: True takes the model's verdict where its answer is usable and the first one's where it is
-            not; False takes the first one's verdict and shows the model's words beside it.
+        model_decides: True takes the model's verdict where it was measured to deserve it and its answer is usable, and
+            the first one's where not; False takes the first one's and shows the model's words beside it.
+        unproven: take the model's verdict also where nothing was measured: for the measurement itself.
     """
 
-    def __init__(self, first: Judge, model: ModelJudge | None, *, model_decides: bool) -> None:
+    def __init__(self, first: Judge, model: ModelJudge | None, *, model_decides: bool, unproven: bool = False) -> None:
         self._first = first
         self._model = model
-        self._model_decides = model_decides
-        if model is None:
-            self.name = first.name
-        elif model_decides:
-            self.name = f"{model.name}, else {first.name}"
-        else:
-            self.name = first.name
+        self._asked_to_decide = model_decides
+        self._model_decides = model_decides and model is not None and (unproven or model.deserves)
+        self.name = f"{model.name}, else {first.name}" if model is not None and self._model_decides else first.name
 
     @property
     def rating(self) -> Rating:
@@ -68,15 +65,16 @@ class WordsJudge:
     def _together(self, first: Verdict, model: Verdict) -> Verdict:
         if self._model_decides and model.flagged is not None:
             return replace(model, findings=first.findings, judge=self.name)
-        if self._model_decides:
-            note = f"{model.note} So {self._first.name} decided."
-        elif model.flagged is None:
-            note = f"{model.note} It would not have counted."
+        if model.flagged is None:
+            note = f"{model.note} So {self._first.name} decided." if self._model_decides else model.note
         else:
             said = f"flagged {model.category}" if model.flagged else "found nothing"
-            note = f"The model {said}; its own verdict is shown but does not count."
+            note = f"The model {said}; its own verdict is shown but does not count"
+            note += ", since no `redraft judge bench` has shown that it deserves to." if self._asked_to_decide else "."
+        words = f' The model\'s words: "{model.reasoning}"' if model.reasoning else ""
         return replace(
             first,
+            reasoning=first.reasoning + words,
             response=model.response,
             request=model.request,
             seconds=first.seconds + model.seconds,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.constitution.model import Constitution
 from engine.errors import InputError, ModelError
 from engine.judge.generative import ModelJudge
-from engine.judge.rating import rating
+from engine.judge.rating import Rating, rating
 from engine.judge.rules import RulesJudge
 from engine.judge.verdict import Judge, Judged
 from engine.judge.words import WordsJudge
@@ -92,6 +92,7 @@ def make_judge(
     device: str = "",
     member: str = "whole",
     server: Server | None = None,
+    unproven: bool = False,
 ) -> WordsJudge:
     """The judge of this name.
 
@@ -100,6 +101,7 @@ def make_judge(
         models: holds the model that a probe reads; its own are loaded where None.
         member: which of the probes "panel" takes: "whole", "a" or "b".
         server: of the judge "endpoint".
+        unproven: let a model's own verdict count though nothing was measured of it: for the measurement.
 
     Raises:
         InputError: there is no judge of this name.
@@ -112,7 +114,7 @@ def make_judge(
         _panel(constitution, _reader(models, device), member) if judge == "panel" else RulesJudge(constitution)
     )
     asked = ModelJudge(model, constitution) if judge != "rules" and model is not None else None
-    return WordsJudge(first, asked, model_decides=judge == "model")
+    return WordsJudge(first, asked, model_decides=judge == "model", unproven=unproven)
 
 
 def make_judges(
@@ -225,3 +227,20 @@ def _reader(models: Models | None, device: str) -> Reader:
         return last[key]
 
     return read
+
+
+def rate(config: RunConfig) -> Rating:
+    """How good the settings' judge of single texts was measured to be, as far as that can be told without loading a
+    model; what was measured of a model itself is told by a run's or session's JUDGES event.
+
+    Raises:
+        InputError: the settings name no judge, or their constitution cannot be used.
+        StorageError: a probe's file is damaged.
+    """
+    from engine.run.prepare import constitution_of
+
+    check_judge(config)
+    if config.judge in ("likelihood", "model", "endpoint"):
+        who = config.endpoint_model if config.judge == "endpoint" else config.critic or config.generator
+        return Rating(f"{config.judge} {who}")
+    return rating(make_judge(config.judge, constitution_of(config), None))

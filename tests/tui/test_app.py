@@ -8,7 +8,7 @@ from driving import Told
 from recorded import Recorder
 from textual.pilot import Pilot
 
-from engine.worker import Doing, Evaluate, ResumeRun, StartRun
+from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun
 from tui.app import RedraftApp
 from tui.screens.dialogs import Choice, TooSmall
 from tui.screens.help import Help
@@ -539,3 +539,34 @@ async def test_a_portrait_of_a_run_needs_no_terminal(finished: Path) -> None:
     svg = await draw(finished, (120, 40), ["1"])
     assert svg.startswith("<svg")
     assert "RUN-COMPLETE" in svg
+
+
+async def test_setup_takes_a_judge_and_names_what_does_not_fit_together() -> None:
+    host = Told()
+    app = RedraftApp(host=host)
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await pilot.press("c")
+        await settle(pilot)
+        fields = {name: app.screen.query_one(f"#set-{name}") for name in ("judge", "endpoint", "endpoint_model")}
+        for value, words in (
+            ("oracle", "Judge: there is no judge 'oracle'"),
+            ("endpoint", "Endpoint: the judge endpoint needs the address"),
+        ):
+            fields["judge"].value = value  # type: ignore[attr-defined]
+            fields["judge"].focus()
+            await pilot.press("enter")
+            await settle(pilot)
+            assert words in text_of(app)
+        fields["endpoint"].value = "http://user:secret@127.0.0.1:8080/v1"  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await settle(pilot)
+        problem = text_of(app).rpartition("Endpoint: ")[2]
+        assert "user name or password" in " ".join(problem.split())
+        assert "secret" not in problem
+        fields["endpoint"].value = "http://127.0.0.1:8080/v1"  # type: ignore[attr-defined]
+        fields["endpoint_model"].value = "judge-1"  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.screen is app.run_screen
+        assert (app.config.judge, app.config.endpoint_model) == ("endpoint", "judge-1")
+        assert host.commands == [Configure(app.config)]

@@ -46,6 +46,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
     from tui.screens.report import Report
     from tui.screens.run import RunScreen
     from tui.screens.runs import Runs
+    from tui.screens.sheet import Sheet
 
     owners = {
         APP: RedraftApp,
@@ -55,6 +56,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
         PROMPTS: PromptRows,
         INPUT: EvaluateField,
         keymap.REPORT: Report,
+        keymap.SHEET: Sheet,
         keymap.RUNS: Runs,
         keymap.LIST: Choice,
     }

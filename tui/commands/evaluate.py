@@ -11,6 +11,7 @@ import typer
 
 from tui import output
 from tui.commands import options
+from tui.plain import columns
 
 if TYPE_CHECKING:
     from engine.judge.verdict import Verdict
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _ROWS = {".jsonl", ".ndjson", ".json", ".csv", ".tsv"}
 _PATHLIKE = {*_ROWS, ".txt", ".md"}
 _MAX_STDIN = 256 << 20
+_WIDEST = 100
 
 
 def evaluate(
@@ -48,7 +50,7 @@ def evaluate(
     """
     from engine.control import Control
     from engine.run.evaluate import check_text, evaluate_rows
-    from engine.run.judging import needs_model, server_of
+    from engine.run.judging import needs_model, rate, server_of
     from engine.run.prepare import constitution_of
     from tui.commands.settings import build
 
@@ -76,6 +78,9 @@ def evaluate(
             for line in lines(row, verdict, alone=is_one):
                 output.result(line)
             sys.stdout.flush()
+    if is_one and not as_json:
+        accuracy = rate(config).accuracy
+        output.result(f"  its accuracy: {accuracy or 'not measured; `redraft judge bench` measures it'}")
 
 
 def in_order(rows: Sequence[Row], verdicts: Iterable[Verdict]) -> Iterator[tuple[Row, Verdict]]:
@@ -90,23 +95,19 @@ def in_order(rows: Sequence[Row], verdicts: Iterable[Verdict]) -> Iterator[tuple
 
 
 def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
-    """A verdict for a person."""
-    from engine.text import clean, cut
-    from tui.words import mark_of, score_words, short_name
+    """A verdict for a person: the same as the app shows of it."""
+    from engine.judge import record
+    from engine.text import clean
+    from tui import verdict as shown
+    from tui.words import mark_of, score_words
 
-    mark = mark_of(verdict.flagged)
-    name = "" if alone else f"{clean(row.id)}: "
-    probability = "" if verdict.probability is None else f", probability {verdict.probability:.2f}"
-    yield f"{name}{mark.sign} {mark.word}, score {score_words(verdict.score)}{probability} ({verdict.judge})"
-    for principle, value in verdict.principles.items():
-        sign = mark_of(principle in verdict.broken).sign
-        yield f"  {sign} {short_name(clean(principle)):<14} {value:.2f}"
-    for finding in verdict.findings:
-        words = " ".join(clean(row.text)[finding.start : finding.end].split())
-        yield f'    {finding.category}: "{cut(words, 120)}"'
-    for note in (verdict.reasoning, verdict.note):
-        if note:
-            yield "  " + clean(note).replace("\n", "\n  ")
+    data = record.to_data(verdict)
+    words = {"reasoning": verdict.reasoning, "note": verdict.note}
+    mark, text = mark_of(verdict.flagged), clean(row.text)
+    yield f"{'' if alone else clean(row.id) + ': '}{mark.sign} {mark.word}, score {score_words(verdict.score)}"
+    width = min(columns(sys.stdout), _WIDEST) - 2
+    body = shown.lines(data, text, words, width) if alone else shown.brief(data, text, words, width)
+    yield from (f"  {line}".rstrip() for line in shown.plain(body))
 
 
 def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from engine.text import clean, cut
+from tui.verdict import agreement_words
 from tui.words import duration, mark_of, short_name
 
 _OUTCOMES = {
@@ -98,6 +99,9 @@ def _made_of(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if judge:
         accuracy = _word(judge, "accuracy") or "accuracy not measured"
         yield "judge", f"{_word(judge, 'name')} ({accuracy})"
+    agreed = agreement_words(_object(report, "summary").get("agreement"))
+    if agreed:
+        yield "", agreed
     constitution = _word(_object(report, "constitution"), "name")
     if constitution:
         yield "rules", f"{constitution} constitution"

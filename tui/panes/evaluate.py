@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from textual import events
@@ -12,14 +13,19 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from engine.text import clean
+from tui import verdict
 from tui.keymap import INPUT, bindings
+from tui.log.store import LogStore
 from tui.panes.border import label
 from tui.panes.lines import LineWidget, Pieces, clip
 from tui.state import RunState
-from tui.words import Mark, mark_of, score_words, short_name
 
 if TYPE_CHECKING:
     from tui.app import RedraftApp
+
+_MOST_BARS = 6
+_REST = 8
+"""Lines of the text, or of the reasons, in the pane."""
 
 LONG = 4000
 """Characters of a paste that goes into the field; longer ones are held beside it: a field of a megabyte is slow."""
@@ -81,6 +87,12 @@ class EvaluateField(TextArea):
     def action_newline(self) -> None:
         self.insert("\n")
 
+    def action_verdict(self) -> None:
+        self.app.run_screen.action_verdict()
+
+    def action_judges(self) -> None:
+        self.app.run_screen.action_judges()
+
     def action_leave(self) -> None:
         if self.held:
             self.held = ""
@@ -95,55 +107,71 @@ class EvaluateField(TextArea):
         self.post_message(self.Held())
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A verdict with what it is about.
+
+    Args:
+        verdict: the data of its event.
+        text: what was judged; "" where it is not kept.
+        words: the event's texts: reasoning, note.
+    """
+
+    verdict: Mapping[str, Any]
+    text: str = ""
+    words: Mapping[str, Any] = field(default_factory=dict)
+
+
 class VerdictView(LineWidget):
-    """The newest verdict: each principle with its probability as a bar, then what decided and why."""
+    """The newest verdict: each principle with its probability as a bar, what decided, and the text around the first
+    words that rules matched. The window that shows it whole is a key away."""
 
     def __init__(self) -> None:
         super().__init__(id="verdict")
-        self._verdict: Mapping[str, Any] | None = None
+        self._shown: Shown | None = None
         self._note = ""
 
-    def show(self, verdict: Mapping[str, Any] | None, note: str = "") -> None:
+    def show(self, shown: Shown | None, note: str = "") -> None:
         """Show a verdict, or a note where there is none."""
-        self._verdict, self._note = verdict, note
-        self.styles.height = len(self.lines(30))
+        self._shown, self._note = shown, note
+        self._fit()
         self.update()
 
+    @property
+    def has_verdict(self) -> bool:
+        return self._shown is not None
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        # Before the first layout the width is not known; a narrow pane's is taken, so that the text has room.
+        self.styles.height = max(1, len(self.lines(self.size.width or 24))) if self._shown or self._note else 0
+
     def lines(self, width: int) -> list[Pieces]:
-        verdict = self._verdict
-        if verdict is None:
+        shown = self._shown
+        if shown is None:
             return [[(clip(self._note, width), "dim")]] if self._note else []
-        mark = mark_of(verdict.get("flagged"))
-        role = {"bad": "bad", "good": "good"}.get(mark.role, "warn")
-        head = f"{mark.sign} {mark.word}"
-        score = verdict.get("score")
-        right = f"score {score_words(score)}" if score is not None else ""
-        lines: list[Pieces] = [[(head.ljust(max(0, width - len(right))), role), (right, "dim")]]
-        principles = verdict.get("principles")
-        broken = verdict.get("broken") or ()
-        if isinstance(principles, Mapping):
-            for name, probability in list(principles.items())[:6]:
-                lines.append(_principle(str(name), probability, name in broken, width))
-        method = clean(str(verdict.get("method") or "")).replace("\n", " ")
-        category = clean(str(verdict.get("category") or "")).replace("\n", " ")
-        why = " · ".join(part for part in (f"by {method}" if method else "", category) if part)
-        lines.append([(clip(why, width), "dim")])
-        return lines
+        data = shown.verdict
+        found = [*verdict.head(data, width), *verdict.bars(data, width)[:_MOST_BARS]]
+        note = str(shown.words.get("note") or "")
+        if data.get("flagged") is None and note:
+            return [*found, *verdict.paragraph(" ".join(clean(note).split()), "warn", width)[:_REST]]
+        found += verdict.method({**data, "judge": ""}, width)[:1]
+        if shown.text and data.get("spans"):
+            first = verdict.first_marked(data, shown.text, width)
+            return [*found, *verdict.marked(data, shown.text, width, start=first)[:_REST]]
+        reasoning = " ".join(clean(str(shown.words.get("reasoning") or "")).split())
+        return [*found, *verdict.paragraph(reasoning, "dim", width)[:_REST]]
 
 
-def _principle(name: str, probability: Any, broken: bool, width: int) -> Pieces:
-    mark = Mark.BROKEN if broken else Mark.CLEAN
-    known = isinstance(probability, int | float) and not isinstance(probability, bool)
-    size = max(0, min(10, width - 20))
-    full = round(size * min(1.0, max(0.0, float(probability)))) if known else 0
-    number = f"{probability:.2f}".lstrip("0").rjust(5) if known else "    –"
-    return [
-        (f"{mark.sign} ", mark.role),
-        (clip(short_name(name), 12).ljust(13), "text"),
-        ("━" * full, mark.role),
-        ("─" * (size - full), "border"),
-        (number, "strong"),
-    ]
+def shown(state: RunState, store: LogStore) -> Shown | None:
+    """The newest verdict with its texts; None before there is one."""
+    if state.decision < 0:
+        return None
+    words = store.event(state.decision).texts
+    about = store.event(state.decision_input).texts if state.decision_input >= 0 else {}
+    return Shown(state.decision_data, str(about.get("text") or ""), words)
 
 
 class EvaluateBox(Vertical):
@@ -155,7 +183,7 @@ class EvaluateBox(Vertical):
         self.verdict = VerdictView()
         self._waiting: tuple[int, int] | None = None
         self._not_judged = ""
-        self._shown: object = None
+        self._key: object = None
 
     def compose(self) -> ComposeResult:
         yield self.field
@@ -168,11 +196,12 @@ class EvaluateBox(Vertical):
         """A text was sent to be judged: the next verdict in this run's journal is on it."""
         self._waiting, self._not_judged = (state.decision, state.notice), ""
 
-    def show(self, state: RunState, error: str) -> None:
+    def show(self, state: RunState, store: LogStore, error: str) -> None:
         """Show the newest verdict; while one is waited for, or there can be none, say so.
 
         Args:
             state: of the run or the evaluations that are shown.
+            store: holds the texts that the verdict is about.
             error: what the worker failed with; "" where it did not.
         """
         waiting = self._waiting
@@ -182,11 +211,11 @@ class EvaluateBox(Vertical):
             # What cannot be judged is told of by a notice, or by the worker itself.
             self._waiting, self._not_judged = None, error or state.notice_words
         note = "Judging …" if self._waiting is not None else self._not_judged
-        verdict = state.decision_data if state.decision >= 0 and not note else None
         key = (id(state), state.decision, note)
-        if key != self._shown:
-            self._shown = key
-            self.verdict.show(verdict, note)
+        if key != self._key:
+            self._key = key
+            self.verdict.show(None if note else shown(state, store), note)
+            self._label()
 
     def on_evaluate_field_held(self) -> None:
         self._label()
@@ -197,5 +226,7 @@ class EvaluateBox(Vertical):
             label(self, f"Evaluate · {held:,} characters pasted", "Enter judges · Esc drops")
             self.field.placeholder = f"{held:,} characters are held here. Enter judges them, Esc drops them."
         else:
-            label(self, "Evaluate a text", "")
+            keymap = self.field.app.keymap
+            keys = f"{keymap.shown('verdict', INPUT)} all · {keymap.shown('judges', INPUT)} judge"
+            label(self, "Evaluate a text", keys if self.verdict.has_verdict else "")
             self.field.placeholder = "Type or paste a text; Enter judges it."

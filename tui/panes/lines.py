@@ -51,7 +51,10 @@ class LineWidget(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"line--{role}"
-        for role in ("strong", "text", "dim", "border", "key", "accent", "current", "good", "bad", "warn")
+        for role in (
+            *("strong", "text", "dim", "border", "key", "accent", "current", "good", "bad", "warn"),
+            *("span1", "span2", "span3", "span4"),
+        )
     }
     ALLOW_SELECT = False
 

@@ -145,7 +145,7 @@ class RunScreen(Screen[None]):
             self._compares = bool(state.comparisons)
             self.place_panes()
         self._show_prompts(state)
-        self.evaluate.show(state, self._error)
+        self.evaluate.show(state, self.session.store, self._error)
         self._show_tabs()
         self._show_keys()
 
@@ -409,6 +409,12 @@ class RunScreen(Screen[None]):
 
     def action_report(self) -> None:
         self.app.show_report()
+
+    def action_verdict(self) -> None:
+        self.app.show_verdict()
+
+    def action_judges(self) -> None:
+        self.app.show_judges()
 
     def action_runs(self) -> None:
         self.app.ask_runs()

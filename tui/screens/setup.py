@@ -1,4 +1,4 @@
-"""What the next run is to do: preset, prompts, constitution, model, counts and seed; checked before it is taken."""
+"""What the next run is to do: preset, model, judge, prompts, constitution, counts, seed; checked before it is taken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from textual.widgets.option_list import Option
 
 from engine.errors import InputError, RedraftError
 from engine.prompts import load_prompts
-from engine.settings import PRESETS, RunConfig, preset
+from engine.run.judging import check_judge
+from engine.settings import JUDGES, PRESETS, RunConfig, preset
 from tui.keymap import LIST, bindings
 from tui.panes.border import label
 
@@ -24,6 +25,12 @@ _FILES = {
     "train_prompts": ("Training prompts", "a file, or empty for the built-in ones"),
     "heldout_prompts": ("Held-out prompts", "a file, or empty for the built-in ones"),
     "constitution": ("Constitution", "a TOML file, or empty for the built-in one"),
+}
+_JUDGE = {
+    "judge": ("Judge", ", ".join(JUDGES)),
+    "endpoint": ("Endpoint", "http://host:port/v1, for the judge endpoint"),
+    "endpoint_model": ("Endpoint's model", "the server's name for it"),
+    "endpoint_key_env": ("Endpoint's key", "name of an environment variable; never the key"),
 }
 _NUMBERS = {
     "n_train": ("Train on", "prompts, from the first"),
@@ -50,7 +57,7 @@ class Setup(ModalScreen[RunConfig | None]):
             yield presets
             yield Static("")
             yield from self._field("generator", "Model", "a catalogue name, hub id, folder or GGUF file")
-            for name, (title, hint) in {**_FILES, **_NUMBERS}.items():
+            for name, (title, hint) in {**_JUDGE, **_FILES, **_NUMBERS}.items():
                 yield from self._field(name, title, hint)
             yield Static("", classes="problem")
 
@@ -69,7 +76,7 @@ class Setup(ModalScreen[RunConfig | None]):
         chosen = preset(list(PRESETS)[event.option_index])
         for name in _NUMBERS:
             self.query_one(f"#set-{name}", Input).value = str(getattr(chosen, name))
-        self._config = dataclasses.replace(chosen, **self._files())  # type: ignore[arg-type]
+        self._config = dataclasses.replace(chosen, **self._files(), **self._judge())  # type: ignore[arg-type]
         self.action_accept()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -85,17 +92,27 @@ class Setup(ModalScreen[RunConfig | None]):
                 values[field] = _number(self._value(field), field)
             for field in _FILES:
                 values[field] = self._checked_file(field)
+            config: RunConfig = dataclasses.replace(self._config, **values, **self._judge())  # type: ignore[arg-type]
+            field = "judge"
+            check_judge(config)
         except RedraftError as error:
-            self.query_one(".problem", Static).update(Content(str(error)))
+            # Errors about the judge name the command line's option; here it is the field of the same name.
+            option = error.where.removeprefix("--").replace("-", "_")
+            field = option if option in _JUDGE else field
+            said = f"{_JUDGE[field][0]}: {error.what} {error.next_step}" if field in _JUDGE else str(error)
+            self.query_one(".problem", Static).update(Content(said))
             self.query_one(f"#set-{field}").focus()
             return
-        self.dismiss(dataclasses.replace(self._config, **values))  # type: ignore[arg-type]
+        self.dismiss(config)
 
     def action_close(self) -> None:
         self.dismiss(None)
 
     def _value(self, name: str) -> str:
         return self.query_one(f"#set-{name}", Input).value.strip()
+
+    def _judge(self) -> dict[str, str]:
+        return {name: self._value(name) for name in _JUDGE}
 
     def _files(self) -> dict[str, str]:
         return {name: self._value(name) for name in _FILES}
