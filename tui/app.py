@@ -20,6 +20,7 @@ from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from engine import paths
@@ -34,6 +35,7 @@ from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun, Worke
 from tui import clipboard, elsewhere, keymap, prefs, ratings, themes, verdict
 from tui.detach import can_detach
 from tui.ending import Ending, finish, listen
+from tui.guard import Guard
 from tui.host import BUSY, Host
 from tui.panes.evaluate import shown as newest
 from tui.panes.lines import Pieces
@@ -92,6 +94,7 @@ class RedraftApp(App[None]):
         self._picture = Picture(self.console._color_system)
         self._cursor_sent: Any = None
         self._owing = False
+        self._guard = Guard()
         self._alive: tuple[float, Path | None, bool] = (0.0, None, False)
         if folder is not None:
             self.session.open(folder)
@@ -104,6 +107,9 @@ class RedraftApp(App[None]):
         self._use_themes()
         self.run_screen = RunScreen(self.session, self.config, self.prefs.verbosity)
         return self.run_screen
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self._guard]
 
     def _use_themes(self) -> None:
         for palette in self._palettes.values():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+from engine.text import clean
+
 
 class Mark(enum.Enum):
     """A verdict's sign, the role that colours it, and its word; the sign alone carries the meaning."""
@@ -43,7 +45,7 @@ _SHORT = {
 
 def short_name(principle: str) -> str:
     """The short name of a principle, the same everywhere."""
-    return _SHORT.get(principle, principle.replace("_", " ")[:16])
+    return _SHORT.get(principle) or " ".join(clean(principle).replace("_", " ").split())[:16]
 
 
 def score_words(score: Any) -> str:
