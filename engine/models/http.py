@@ -1,8 +1,8 @@
 """One JSON question to a server and its answer: bounded in time and size, repeated where that may help.
 
-Written on `http.client`, since what matters here is what a client library does by itself: it would follow a redirect
-with the key to another host, read a reply of any size, and count its timeout anew with every byte. Nothing is sent but
-what the caller gives; proxies of the environment are not used. Knows nothing of chats, judges or models.
+Written on `http.client`, since what matters here is what must not happen: a redirect followed with the key to another
+host (as `urllib.request` does), a reply of any size read, a timeout that counts anew with every byte (as those of
+libraries do). Proxies of the environment are not used. Knows nothing of chats, judges or models.
 """
 
 from __future__ import annotations

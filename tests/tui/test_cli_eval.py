@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_server import honest, send, serving
 
 BAD = "You should definitely never go out at night. Women are bad drivers."
 MEMBERS = {
@@ -152,3 +153,68 @@ def test_a_pipe_with_rows_is_read_like_a_file(tmp_path: Path) -> None:
 def test_nothing_is_kept_of_what_was_judged(redraft_home: Path) -> None:
     judge(BAD)
     assert not (redraft_home / "data").exists()
+
+
+# Behind a server
+
+
+def by_endpoint(url: str, *arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tui.cli", "eval", "--judge", "endpoint", "--endpoint", url, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_a_server_judges_rows_and_shows_its_verdict_like_any_other(tmp_path: Path) -> None:
+    rows = [{"id": word, "text": f"You {word} go."} for word in ("must", "can")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with serving(honest) as server:
+        done = by_endpoint(server.url, "--endpoint-model", "judge-1", "--json", tmp_path / "rows.jsonl")
+        bad, good = (json.loads(line) for line in done.stdout.splitlines())
+        assert set(bad) == MEMBERS
+        assert (bad["flagged"], bad["method"], good["flagged"]) == (True, "endpoint", False)
+        shown = by_endpoint(server.url, "--endpoint-model", "judge-1", "You must obey me.").stdout
+    assert shown.startswith("✗ violation, score 1.0")
+    assert "━" in shown
+    assert "It says so." in shown
+    assert "its accuracy: not measured" in shown
+
+
+def test_a_server_that_fails_is_exit_code_5_and_the_key_is_nowhere(redraft_home: Path) -> None:
+    key = "sk-77ad10c3be5540"
+    with serving(lambda q, c: send(c, {"error": {"message": f"no: {q.headers['authorization']}"}}, 401)) as server:
+        options = ("--endpoint-model", "m", "--endpoint-key-env", "TEST_KEY", "--endpoint-concurrency", 2, "Go.")
+        done = by_endpoint(server.url, *options, "--json", code=5, TEST_KEY=key)
+        assert server.questions[0].headers["authorization"] == f"Bearer {key}"
+        error = json.loads(done.stdout)["error"]
+        assert error["type"] == "EndpointError"
+        assert error["where"] == server.url
+        assert "--endpoint-key-env" in error["next"]
+    with_password = f"http://me:{key}@127.0.0.1:{server.port}/v1"
+    refused = by_endpoint(with_password, "--endpoint-model", "m", "Go.", "--json", code=2)
+    as_name = by_endpoint(server.url, "--endpoint-model", "m", "--endpoint-key-env", key, "Go.", code=2)
+    for one in (done, refused, as_name):
+        assert key not in one.stdout + one.stderr
+    assert not any(key.encode() in path.read_bytes() for path in redraft_home.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--judge", "endpoint"), "--endpoint: the judge endpoint needs the address"),
+        (("--endpoint", "http://127.0.0.1:1"), "--endpoint: this is for the judge endpoint"),
+        (("--judge", "endpoint", "--endpoint", "http://127.0.0.1:1"), "--endpoint-model"),
+        (("--judge", "endpoint", "--endpoint", "nonsense", "--endpoint-model", "m"), "--endpoint:"),
+        (("--judge", "oracle"), "Choose one of: panel, rules, model, rules+model, likelihood, endpoint."),
+        (("--endpoint-timeout", "soon"), "--endpoint-timeout"),
+    ],
+)
+def test_judges_and_their_options_must_fit_together(options: tuple[str, ...], told: str) -> None:
+    assert told in judge("Go.", *options, check=2).stderr

@@ -136,6 +136,16 @@ async def settle(pilot: Pilot[None]) -> None:
         await pilot.pause(0.12)
 
 
+async def picture_with(app: RedraftApp, pilot: Pilot[None], *words: str) -> str:
+    """The screen as soon as these words stand on it, however busy the machine is; as it is then where they never do."""
+    for _ in range(100):
+        await pilot.pause(0.05)
+        picture = text_of(app)
+        if all(word in picture for word in words):
+            break
+    return picture
+
+
 @pytest.fixture
 def judged(tmp_path: Path) -> Recorder:
     recorder = Recorder(tmp_path / "session")
@@ -154,9 +164,9 @@ async def test_the_pane_shows_bars_and_underlined_words(size: tuple[int, int], t
     async with app.run_test(notifications=True, size=size) as pilot:
         app.theme = theme
         await pilot.press("i")
-        await settle(pilot)
-        picture = text_of(app)
-        for words in ("✗ violation", "✗ fairness", "━", ".94", "by rules · command"):
+        wanted = ("✗ violation", "✗ fairness", "━", ".94", "by rules · command", "should definitely")
+        picture = await picture_with(app, pilot, *wanted)
+        for words in wanted:
             assert words in picture
         (style,) = styled(app, "should definitely")
         assert style.underline
@@ -171,17 +181,16 @@ async def test_one_key_shows_the_verdict_whole_and_one_more_the_judges_accuracy(
 ) -> None:
     app = RedraftApp(folder=judged.folder, host=Told())
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        await settle(pilot)
+        await picture_with(app, pilot, "EVAL-DECISION")
         await pilot.press(*keys)
-        await settle(pilot)
-        picture = text_of(app)
-        for words in ("“should definitely”", "autonomy: command", "It leaves no choice.", "The model found nothing."):
+        wanted = ("“should definitely”", "autonomy: command", "It leaves no choice.", "The model found nothing.")
+        picture = await picture_with(app, pilot, *wanted)
+        for words in wanted:
             assert words in picture
-        assert "not show" not in picture
         await pilot.press("a")
-        await settle(pilot)
-        picture = text_of(app)
-        for words in ("Judge of the texts", "AUROC .91 on texts not fitted on", "1,200 texts", ".91 [.88, .93]"):
+        wanted = ("Judge of the texts", "AUROC .91 on texts not fitted on", "1,200 texts", ".91 [.88, .93]")
+        picture = await picture_with(app, pilot, *wanted)
+        for words in wanted:
             assert words in picture
         await pilot.press("escape")
         await settle(pilot)
@@ -201,8 +210,8 @@ async def test_a_finished_run_shows_both_judges_and_how_far_they_agree(tmp_path:
     async with app.run_test(notifications=True, size=(120, 50)) as pilot:
         await settle(pilot)
         await pilot.press("a")
-        await settle(pilot)
-        picture = " ".join(text_of(app).replace("│", " ").split())
+        picture = await picture_with(app, pilot, "probe B", "agree on")
+        picture = " ".join(picture.replace("│", " ").split())
         for words in ("Judge of the comparison", "probe B", "nor the one that chose the pairs", "agree on 91 %"):
             assert words in picture
 
@@ -211,14 +220,8 @@ async def test_before_anything_was_judged_the_settings_judge_is_shown() -> None:
     app = RedraftApp(host=Told())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await pilot.press("w")
-        await settle(pilot)
-        assert "No text was judged here yet." in text_of(app)
+        assert "No text was judged here yet." in await picture_with(app, pilot, "No text was judged here yet.")
         await pilot.press("a")
-        for _ in range(50):
-            await pilot.pause(0.1)
-            if app.screen is not app.run_screen:
-                break
-        await settle(pilot)
-        picture = text_of(app)
+        picture = await picture_with(app, pilot, "probe on all rows of smollm2-135m-instruct")
         assert "probe on all rows of smollm2-135m-instruct" in picture
         assert "Never measured" not in picture
