@@ -6,7 +6,11 @@ ourselves.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
+"""Name and password in an address."""
 
 
 class RedraftError(Exception):
@@ -21,11 +25,10 @@ class RedraftError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
-        self.what = what
-        self.where = where
-        self.next_step = next_step
-        message = f"{where}: {what}" if where else what
-        super().__init__(f"{message} {next_step}" if next_step else message)
+        # An address that a person gave where another thing was asked for may hold a password.
+        self.what, self.where, self.next_step = (_USERINFO.sub("…@", text) for text in (what, where, next_step))
+        message = f"{self.where}: {self.what}" if self.where else self.what
+        super().__init__(f"{message} {self.next_step}" if self.next_step else message)
 
 
 class InputError(RedraftError):
