@@ -1,5 +1,5 @@
 """What the tests of bad input share: how many cases, nasty values, the command line called in this process, and a
-picture of a folder before and after. `REDRAFT_CHAOS=1` makes the counts long ones and their cases new ones."""
+picture of a folder before and after. `REDRAFT_CHAOS` makes the counts long ones and their cases new ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from engine.errors import RedraftError
 
-LONG = bool(os.environ.get("REDRAFT_CHAOS"))
+LONG = os.environ.get("REDRAFT_CHAOS", "0") not in {"", "0"}
 
 CODES = {0, 1, 2, 3, 4, 5, 6, 130, 141}
 """Exit codes that docs/cli.md names."""
@@ -187,6 +187,7 @@ def refuse_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("engine.run.perform.JournalWriter", accept)
     monkeypatch.setattr("engine.run.models.Models.get", accept)
+    monkeypatch.setattr("engine.models.local.load_model", accept)
     monkeypatch.setattr("engine.bench.cases.run", accept)
     monkeypatch.setattr("engine.doctor.examine", accept)
     monkeypatch.setattr("engine.bench.session.Bench.__enter__", lambda bench: bench)

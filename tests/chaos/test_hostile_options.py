@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from tui.cli import app
 
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+def _flat(group: Any, before: str = "") -> dict[str, Any]:
+    """Every command by its words, those of groups within groups too."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        found |= _flat(command, f"{before}{name} ") if hasattr(command, "commands") else {f"{before}{name}": command}
+    return found
+
+
+COMMANDS = _flat(typer.main.get_command(app))
 
 VALID = {
     "run": ["--generator", "smollm2-135m-instruct", "--judge", "rules"],
@@ -57,7 +66,7 @@ def _calls() -> st.SearchStrategy[list[str]]:
                 arguments.append(draw(words()))
         if draw(st.integers(0, 9)) == 0:
             arguments.insert(draw(st.integers(0, len(arguments))), draw(words()))
-        return [command, *arguments]
+        return [*command.split(), *arguments]
 
     return call()
 
@@ -77,7 +86,7 @@ def test_each_option_by_itself_meets_each_kind_of_bad_value(
     values = ("", "\0", "-1", "x\x1b[2J\x9b", "~nobody-of-this-name/x", "9" * 5_000, "\ud800")
     for value in values if valued or not name else ("",):
         arguments = [
-            command,
+            *command.split(),
             *VALID.get(command, []),
             *([name] if name else []),
             *([value] if valued or not name else []),
