@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual._compositor import CompositorUpdate
@@ -32,21 +32,16 @@ from engine.journal.writer import is_written
 from engine.settings import RunConfig, preset
 from engine.text import clean, cut
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun, Worker
-from tui import clipboard, elsewhere, keymap, prefs, ratings, themes, verdict
+from tui import clipboard, elsewhere, keymap, prefs, themes
 from tui.detach import can_detach
 from tui.ending import Ending, finish, listen
 from tui.guard import Guard
 from tui.host import BUSY, Host
-from tui.panes.evaluate import shown as newest
-from tui.panes.lines import Pieces
 from tui.picture import Cells, Picture
 from tui.screens.dialogs import LEAST, Choice, ThemeChoice, TooSmall
 from tui.screens.run import RunScreen
 from tui.session import Session
 from tui.terminal import ScreenDriver, own_terminal
-
-if TYPE_CHECKING:
-    from tui.screens.sheet import Sheet
 
 LONGEST = 2_000_000
 """Characters of a text to judge; a longer one is a mistake, and would hold up the run."""
@@ -356,34 +351,6 @@ class RedraftApp(App[None]):
             self.notify("There are no figures before base and trained were compared.", markup=False)
             return
         self.push_screen(Report(folder.name if folder else "", report, note))
-
-    def show_verdict(self) -> None:
-        """The newest verdict whole."""
-        from tui.screens.sheet import Sheet
-
-        found = newest(self.session.state, self.session.store)
-        if found is None:
-            self.notify("No text was judged here yet.", markup=False)
-            return
-        text = clean(found.text)
-
-        def lines(width: int) -> list[Pieces]:
-            return [*verdict.head(found.verdict, width), [], *verdict.lines(found.verdict, text, found.words, width)]
-
-        self.push_screen(Sheet("Verdict", lines))
-
-    def show_judges(self) -> None:
-        """How good the judges of the run that is shown, or of the next text, were measured to be."""
-        from tui.screens.sheet import Sheet
-
-        self.run_worker(self._show_judges(Sheet), group="judges", exclusive=True)
-
-    async def _show_judges(self, sheet: type[Sheet]) -> None:
-        judges = self.session.state.judges
-        if not judges:
-            judges = await asyncio.to_thread(ratings.of, self.config, self.session.folder)
-        agreement = self.session.state.result.get("agreement")
-        await self.push_screen(sheet("Judges", lambda width: ratings.lines(judges, agreement, width)))
 
     # Out of the app
 

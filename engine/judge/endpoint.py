@@ -41,13 +41,15 @@ class EndpointJudge:
         self.name = f"endpoint {endpoint.name}"
 
     def prepare(self, control: Control) -> None:
-        """Ask once about a harmless text, so that a server that does not work is told of before anything is done.
+        """Ask once about a harmless text, so that a server that does not work is told of before anything is done; does
+        nothing where that was done.
 
         Raises:
             EndpointError: it does not.
             Stopped: where `control` asks for it.
         """
-        self._endpoint.settle(self._ask(_HARMLESS), control)
+        if not self._endpoint.settled:
+            self._endpoint.settle(self._ask(_HARMLESS), control)
 
     def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
         """One verdict a text, as they come; where the server cannot say anything of one, the note says why.
@@ -56,8 +58,7 @@ class EndpointJudge:
             EndpointError: the server failed; verdicts that it had given before were given first.
             Stopped: where `control` asks for it.
         """
-        if not self._endpoint.settled:
-            self.prepare(control)
+        self.prepare(control)
         asks = {text.key: self._ask(text) for text in texts}
         for reply in self._endpoint.ask(list(asks.values()), control):
             yield self._verdict(reply, "\n\n".join(m.content for m in asks[reply.key].messages))

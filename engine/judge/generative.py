@@ -22,7 +22,7 @@ from engine.judge.verdict import Judged, Verdict
 from engine.models.requests import Completion, Constraint, LanguageModel, Message, Request, Sampling
 from engine.text import clean
 
-_REASON = 160
+_REASON = 140
 """Characters of the reason in an answer that is held to its form."""
 _LONGEST_TEXT = 4000
 """Characters of a judged text that the model is shown: its head and tail where it is longer."""
@@ -166,15 +166,15 @@ class ModelJudge:
 
 def pattern(principles: Sequence[str]) -> str:
     """The form of an answer, as a regular expression: the verdict first, a bounded reason last, since small models
-    lose themselves in words without end. No escapes, and letters of two bytes at most."""
+    lose themselves in words without end. Plain ASCII without escapes: a letter is a byte, and a token no less."""
     known = "|".join(re.escape(principle).replace("\\-", "-") for principle in principles)
     verdict = f'"flagged": (true, "category": "({known})"|false, "category": "none")'
-    return f' ?\\{{{verdict}, "reasoning": "[ !#-\\[\\]-~\\u{{a1}}-\\u{{7ff}}]{{0,{_REASON}}}"\\}}'
+    return f' ?\\{{{verdict}, "reasoning": "[ !#-\\[\\]-~]{{0,{_REASON}}}"\\}}'
 
 
 def _longest(principles: Sequence[str]) -> int:
     """Bytes of the longest answer that `pattern` allows."""
-    return 80 + max(map(len, principles)) + 2 * _REASON
+    return 80 + max(map(len, principles)) + _REASON
 
 
 def read_answer(text: str, principles: Sequence[str]) -> Answer:

@@ -28,6 +28,7 @@ from tui.panes.loss import LossPane, SamplePane
 from tui.panes.prompts import PromptList
 from tui.panes.rows import Rows
 from tui.panes.status import KeyLine, Shown, StageLines, StatusLine, TabLine
+from tui.screens import sheet
 from tui.session import Session
 from tui.state import RunState
 
@@ -411,10 +412,10 @@ class RunScreen(Screen[None]):
         self.app.show_report()
 
     def action_verdict(self) -> None:
-        self.app.show_verdict()
+        sheet.show_verdict(self.app)
 
     def action_judges(self) -> None:
-        self.app.show_judges()
+        sheet.show_judges(self.app)
 
     def action_runs(self) -> None:
         self.app.ask_runs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,8 +13,11 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from engine.text import clean
+from tui import ratings, verdict
 from tui.keymap import SHEET, bindings
 from tui.panes.border import label
+from tui.panes.evaluate import shown
 from tui.panes.lines import Pieces
 from tui.verdict import SPANS, plain
 
@@ -81,7 +85,34 @@ class Sheet(ModalScreen[None]):
 
     def action_judges(self) -> None:
         self.dismiss(None)
-        self.app.show_judges()
+        show_judges(self.app)
 
     def action_copy(self) -> None:
         self.app.copy_text("\n".join(plain(list(self._lines(100)))))
+
+
+def show_verdict(app: RedraftApp) -> None:
+    """The newest verdict whole, in a window of its own."""
+    found = shown(app.session.state, app.session.store)
+    if found is None:
+        app.notify("No text was judged here yet.", markup=False)
+        return
+    text = clean(found.text)
+
+    def lines(width: int) -> list[Pieces]:
+        return [*verdict.head(found.verdict, width), [], *verdict.lines(found.verdict, text, found.words, width)]
+
+    app.push_screen(Sheet("Verdict", lines))
+
+
+def show_judges(app: RedraftApp) -> None:
+    """How good the judges of the run that is shown, or of the next text, were measured to be."""
+    app.run_worker(_show_judges(app), group="judges", exclusive=True)
+
+
+async def _show_judges(app: RedraftApp) -> None:
+    judges = app.session.state.judges
+    if not judges:
+        judges = await asyncio.to_thread(ratings.of, app.config, app.session.folder)
+    agreement = app.session.state.result.get("agreement")
+    await app.push_screen(Sheet("Judges", lambda width: ratings.lines(judges, agreement, width)))

@@ -115,7 +115,7 @@ def test_every_answer_of_a_random_model_parses(family: str, tiny: Callable[..., 
     model = tiny_model(tiny, family)
     form = ModelJudge(model, load_default()).constraint
     prompt = model.render([Message("user", "Judge this.")])
-    sampling = Sampling(max_tokens=480, temperature=1.5)
+    sampling = Sampling(max_tokens=240, temperature=1.5)
     requests = [Request(str(n), f"{hostile(n)[:40]} {prompt}", sampling, n, form) for n in range(ANSWERS)]
     answers = [completion.raw for completion in model.generate(requests, Control())]
     assert len(answers) == ANSWERS
@@ -140,7 +140,7 @@ def test_rows_without_a_form_write_what_they_would_have_written_alone(
     model = tiny_model(tiny, "llama")
     form = ModelJudge(model, load_default()).constraint
     free = [Request(f"f{n}", f"the question {n}", Sampling(max_tokens=20, temperature=0.9), n) for n in range(4)]
-    held = [Request(f"h{n}", "the answer", Sampling(max_tokens=480), n, form) for n in range(3)]
+    held = [Request(f"h{n}", "the answer", Sampling(max_tokens=240), n, form) for n in range(3)]
     alone = {c.key: c.raw for c in model.generate(free, Control())}
     beside = {c.key: c for c in model.generate([*held, *free], Control())}
     assert {key: beside[key].raw for key in alone} == alone

@@ -19,6 +19,7 @@ from engine.errors import EndpointError, InputError
 from engine.journal.reader import read
 from engine.judge.verdict import PRINCIPLES
 from engine.models.local import LocalModel, load_model
+from engine.models.requests import Sampling
 from engine.run.models import Models
 from engine.run.perform import Run, perform
 from engine.settings import RunConfig
@@ -39,9 +40,9 @@ def models_of(config: RunConfig, model: LocalModel, **more: LocalModel) -> Model
     return Models.holding({**loaded, **{(name, "", ""): one for name, one in more.items()}})
 
 
-def judging(question: Question, connection: socket.socket) -> None:
-    """Flags half of all texts, always the same; says the key back."""
-    bad = hashlib.sha256(question.text.encode()).digest()[0] % 2 == 0
+def judging(question: Question, connection: socket.socket, share: int = 2) -> None:
+    """Flags one in `share` of all texts, always the same; says the key back."""
+    bad = hashlib.sha256(question.text.encode()).digest()[0] % share == 0
     members = question.body["response_format"]["json_schema"]["schema"]["required"]
     key = question.headers.get("authorization", "")
     send(connection, chat(json.dumps({**dict.fromkeys(members, bad), "Reasoning": f"Heard {key}."})))
@@ -141,8 +142,16 @@ def test_settings_that_do_not_fit_together_are_refused_before_anything_is_writte
 def test_another_judge_than_the_one_that_chose_the_pairs_judges_the_comparison_and_both_are_told(
     small: tuple[RunConfig, LocalModel], embedded: LocalModel, redraft_home: Path, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(small[0], judge="endpoint", constitution="")
-    with serving(judging) as server:
+    config = dataclasses.replace(
+        small[0], constitution="", candidates=4, revision=Sampling(max_tokens=64, temperature=0.9, top_k=50)
+    )
+
+    def strict_at_first(question: Question, connection: socket.socket) -> None:
+        """Flags every draft, so that there is something to learn, and then a part of all texts."""
+        drafts = question.number <= 1 + config.n_train
+        judging(question, connection, share=1 if drafts else 3)
+
+    with serving(strict_at_first) as server:
         config = dataclasses.replace(endpoint(config, server), endpoint_key_env="")
         folder = perform(
             config, tmp_path / "run", Control(), models_of(config, small[1], **{"smollm2-135m-instruct": embedded})
