@@ -68,7 +68,7 @@ class CausalPacked:
 
     Args:
         lengths: tokens of each sequence, in packed order; neighbours of like length are cheapest.
-        heads: query heads over key heads: the folded group size is `heads // kv_heads`.
+        group: query heads that share one key head.
         prefix: shared keys and values that precede every sequence, or None.
         store: called as `store(layer, k, v)` with the new keys and values, before attention (fills a cache).
     """
@@ -142,7 +142,8 @@ def _attend_group(
     whole = group.start == 0 and group.stop == q.shape[0]
     if not whole:
         q, k, v = (t[group.start : group.stop] for t in (q, k, v))
-    if group.longest > _LONG:
+    keys = group.longest + (before[0].shape[1] if before is not None else 0)
+    if group.longest > _LONG or group.longest * keys > SCORE_NUMBERS // 2:
         return _flash(q, k, v, scale, before)
     if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
         assert before is None, "a shared prefix is not differentiable"

@@ -35,7 +35,7 @@ class _Run:
 class Slots:
     """The cache. `lengths[i]` own tokens (prefix not counted) are stored in slot i.
 
-    Memory grows with the longest row, by `_GROWTH` tokens at a time, and keys are read up to its end: a slice of it
+    Memory follows the longest row, by `_GROWTH` tokens at a time, and keys are read up to its end: a slice of it
     would be copied before it is multiplied (measured: 6 times the time of the product).
 
     Args:
@@ -70,7 +70,7 @@ class Slots:
 
     def add(self, lengths: Sequence[int], prefix: Prefix | None) -> list[int]:
         """Take the next slots for rows with so many own tokens, which are about to be stored; gives their numbers."""
-        self._grow(max(lengths))
+        self._fit(max([*self.lengths, *lengths]))
         numbers = list(range(self.count, self.count + len(lengths)))
         for slot, length in zip(numbers, lengths, strict=True):
             self.lengths.append(length)
@@ -100,11 +100,19 @@ class Slots:
         self._runs = None
         return last if slot != last else None
 
-    def _grow(self, length: int) -> None:
-        """Make room for rows of this many own tokens."""
-        if length <= self._room:
+    def fill(self, slot: int, prefix: Prefix, start: int) -> None:
+        """Store the keys and values of `prefix` from its token `start` on as a row's own."""
+        length = prefix.length - start
+        for store, found in ((self.keys, prefix.keys), (self.values, prefix.values)):
+            for layer, kept in enumerate(store):
+                kept[slot, :, :length] = found[layer][:, start:]
+
+    def _fit(self, length: int) -> None:
+        """Have room for rows of this many own tokens, and not for more than twice as many."""
+        wanted = min(-(-length // _GROWTH) * _GROWTH, max(self.capacity, length))
+        if length <= self._room < 2 * wanted + _GROWTH:
             return
-        more = min(-(-length // _GROWTH) * _GROWTH, max(self.capacity, length)) - self._room
+        more = wanted - self._room
         for store in (self.keys, self.values):
             for layer, old in enumerate(store):
                 # Zeros: what is not yet written is masked, but 0 times a NaN of fresh memory would still be a NaN.
@@ -113,7 +121,7 @@ class Slots:
 
     def advance(self) -> Tensor:
         """Make room for one more token in every row; gives the place of each, long [count]."""
-        self._grow(max(self.lengths) + 1)
+        self._fit(max(self.lengths) + 1)
         places = torch.tensor(self.lengths, device=self.device)
         self._hidden[torch.arange(self.count, device=self.device), places] = 0
         self.lengths = [length + 1 for length in self.lengths]

@@ -31,6 +31,7 @@ from engine.control import Control
 from engine.models.attention import Prefix
 from engine.models.cache import Slots, StepAttention
 from engine.models.decoder import Decoder
+from engine.models.giveway import give_way
 from engine.models.prefixes import compute_prefix, find_shared
 from engine.models.requests import Completion, Constrained, Request
 from engine.models.sampling import Sampler
@@ -41,6 +42,8 @@ ROWS = 64
 """Most rows at a time; see docs/log/generation.md for 32 to 128."""
 _PROMPT_TOKENS = 512
 """Prompt tokens that may ride along in one step, so that a stop is obeyed soon."""
+_LONG_PROMPT = 1024
+"""Prompts with more tokens of their own are computed before they enter, in pieces with a check each."""
 _MEMORY = 2 << 30
 
 
@@ -205,6 +208,7 @@ class _Batch:
             self._slots = Slots(self._decoder.architecture, slots, capacity, self._decoder.dtype, self._decoder.device)
             while self._waiting or self._active:
                 self._control.check()
+                give_way()
                 yield from self._step()
 
     def _tight(self, queue: Sequence[_Row]) -> bool:
@@ -220,15 +224,29 @@ class _Batch:
             row = self._waiting[0]
             own = tuple(row.own)
             more = 0 if own in seen else len(own)
-            if new and (row.prefix is not new[0].prefix or tokens + more > _PROMPT_TOKENS):
+            if len(own) > _LONG_PROMPT or (new and (row.prefix is not new[0].prefix or tokens + more > _PROMPT_TOKENS)):
                 break
             seen.add(own)
             tokens += more
             new.append(self._waiting.popleft())
         return new
 
+    def _enter_long(self) -> None:
+        """Rows with long prompts enter as if they were under way already, with their last token still to be read."""
+        while self._waiting and len(self._active) < self._slots.slots and len(self._waiting[0].own) > _LONG_PROMPT:
+            row = self._waiting.popleft()
+            own, shared = row.own, row.prefix.length if row.prefix is not None else 0
+            prompt = compute_prefix(self._decoder, own[:-1], self._control, before=row.prefix)
+            (slot,) = self._slots.add([len(own) - 1], row.prefix)
+            self._slots.fill(slot, prompt, shared)
+            last = torch.tensor(own[-1:], device=self._decoder.device)
+            self._last = last if self._last is None or not self._active else torch.cat([self._last, last])
+            self._active.append(row)
+            self._sampler = None
+
     def _step(self) -> list[_Row]:
         """One token for every row; gives the rows that ended."""
+        self._enter_long()
         with torch.inference_mode():
             new = self._admit()
             logits = self._logits(new)

@@ -154,6 +154,18 @@ def test_rows_of_very_unlike_length_share_a_batch() -> None:
         assert found[str(i)].raw == Numbers().decode(greedy(decoder, prompt, 5, Numbers.ends))
 
 
+def test_long_prompts_are_computed_in_pieces_and_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = families.from_transformers(random_model("llama"))
+    shared = random_sequences((40,))[0]
+    prompts = [shared + tokens for tokens in random_sequences((300, 4, 280, 9, 6))]
+    requests = [Request(str(i), text_of(p), Sampling(max_tokens=6)) for i, p in enumerate(prompts)]
+    whole = all_of(generate(decoder, Numbers(), requests, Control(), rows=3))
+    monkeypatch.setattr("engine.models.generate._LONG_PROMPT", 100)
+    monkeypatch.setattr("engine.models.prefixes._CHUNK", 64)
+    pieces = all_of(generate(decoder, Numbers(), requests, Control(), rows=3))
+    assert {k: c.raw for k, c in whole.items()} == {k: c.raw for k, c in pieces.items()}
+
+
 def test_a_prompt_longer_than_the_context_gets_an_error_and_the_others_their_text() -> None:
     decoder = families.from_transformers(random_model("gpt2"))
     prompts = {"long": text_of([5] * 1024), "empty": "", "good": "7 8 9", "edge": text_of([5] * 1020)}

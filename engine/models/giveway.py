@@ -1,0 +1,100 @@
+"""Uses one thread fewer for each core that other programs keep busy, so that a computation is never held up at every
+barrier by a thread that waits for its turn on a shared core."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_INTERVAL = 0.4
+"""Seconds between looks: some steps of a batch, long against the hundredths of a second that the kernel counts in."""
+_STAT = Path("/proc/stat")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Core-seconds so far of the cores that this process may use: `busy` by all programs, `own` by this one."""
+
+    busy: float
+    own: float
+
+
+def read_usage(stat: Path = _STAT) -> Usage | None:
+    """What the kernel counted, or None where it does not say (not Linux)."""
+    try:
+        cores = os.sched_getaffinity(0)
+        lines = stat.read_text().splitlines()
+        tick = os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError):
+        return None
+    busy = 0
+    for line in lines:
+        name, _, rest = line.partition(" ")
+        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores:
+            numbers = [int(word) for word in rest.split()[:8]]
+            # user, nice, system, idle, iowait, irq, softirq, steal
+            busy += sum(numbers) - sum(numbers[3:5])
+    times = os.times()
+    return Usage(busy / tick, times.user + times.system)
+
+
+class GiveWay:
+    """Keeps torch's threads to the cores that are free. `tick` once a step, from the thread that computes.
+
+    Args:
+        most: threads where nothing else runs.
+        usage, clock, set_threads: what is asked and told; others in tests.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        set_threads: Callable[[int], None],
+        usage: Callable[[], Usage | None] = read_usage,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most = most
+        self._threads = most
+        self._set = set_threads
+        self._usage = usage
+        self._clock = clock
+        self._then = clock()
+        self._seen = usage()
+
+    @property
+    def threads(self) -> int:
+        return self._threads
+
+    def tick(self) -> None:
+        """Look again if it is time, and change the number of threads where that is called for."""
+        now = self._clock()
+        if self._seen is None or now - self._then < _INTERVAL:
+            return
+        seen = self._usage()
+        if seen is None:
+            return
+        # Other programs' cores; what counts of one's own start-up or end can make it slightly negative.
+        others = ((seen.busy - self._seen.busy) - (seen.own - self._seen.own)) / (now - self._then)
+        self._seen, self._then = seen, now
+        # Half a core must be taken to step back, three quarters of it free to come back: no swinging in between.
+        fewest = self._most - int(others + 0.5)
+        highest = self._most - int(others + 0.75)
+        wanted = max(1, min(fewest, max(self._threads, highest)))
+        if wanted != self._threads:
+            self._threads = wanted
+            self._set(wanted)
+
+
+_current: list[GiveWay] = []
+
+
+def give_way() -> None:
+    """`tick` of the process's one watch, made at the first call with torch's present number of threads as the most."""
+    if not _current:
+        import torch
+
+        _current.append(GiveWay(torch.get_num_threads(), torch.set_num_threads))
+    _current[0].tick()
