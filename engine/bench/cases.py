@@ -88,23 +88,23 @@ def _llama(bench: Bench) -> Iterator[Finding]:
     some = [asks[i] for i in spread(len(asks), bench.size.single)]
     redraft, peer = bench.redraft, bench.side("llama.cpp")
     one, batched = names
+    rows = peer.call("best_rows", asks=asks, tokens=bench.size.trial)
     found = bench.measure(
         {
             "redraft": lambda _: Sample.of(redraft.call("generate", asks=asks)),
             one: lambda _: Sample.of(peer.call("each", asks=some)),
-            batched: lambda _: Sample.of(peer.call("together", asks=asks)),
+            batched: lambda _: Sample.of(peer.call("together", asks=asks, rows=rows)),
         }
     )
-    for name, sampled in ((one, len(some)), (batched, len(asks))):
+    more = {one: _sampled(len(some), len(asks), "requests"), batched: f"peer with {rows} sequences, its fastest here"}
+    for name in names:
         yield ratio(
             f"generation, against {name}",
             found["redraft"],
             found[name],
             unit="tokens/s",
             goal=names[name],
-            detail="; ".join(
-                filter(None, [f"{bench.size.exact} tokens each", _sampled(sampled, len(asks), "requests")])
-            ),
+            detail="; ".join(filter(None, [f"{bench.size.exact} tokens each", more[name]])),
         )
 
 
@@ -273,24 +273,34 @@ def _beside(bench: Bench, name: str, method: str, arguments: dict[str, Any]) -> 
 
 
 def _verdict(bench: Bench) -> Iterator[Finding]:
-    """One verdict at a time, rules and a model's words, against transformers writing the same words."""
-    redraft, peer = bench.redraft, bench.side("transformers")
-    arguments = {"count": bench.size.verdicts}
-    rules = Sample.of(redraft.call("verdicts", model=False, **arguments))
+    """One verdict at a time, rules and a model's words, against transformers writing the same words; and what one of
+    the panel costs, alone and among many."""
+    redraft, peer, size = bench.redraft, bench.side("transformers"), bench.size
     last: dict[str, Any] = {}
 
-    def ours(_: int) -> Sample:
-        last.update(redraft.call("verdicts", model=True, **arguments))
+    def by(judge: str, count: int, batch: int) -> Sample:
+        last.update(redraft.call("verdicts", count=count, judge=judge, batch=batch))
         return Sample.of(last)
 
-    found = bench.measure({"redraft": ours, ONE: lambda _: Sample.of(peer.call("each", asks=last["asks"]))})
+    rules, single, many = (
+        by("rules", size.verdicts, 1),
+        by("panel", size.verdicts, 1),
+        by("panel", size.prompts, size.prompts),
+    )
+    found = bench.measure(
+        {
+            "redraft": lambda _: by("rules+model", size.verdicts, 1),
+            ONE: lambda _: Sample.of(peer.call("each", asks=last["asks"])),
+        }
+    )
     middle = sorted(found["redraft"], key=lambda s: s.rate)[len(found["redraft"]) // 2]
     yield ratio(
         f"one verdict, against {ONE}",
         found["redraft"],
         found[ONE],
         unit="verdicts/s",
-        detail=f"{1000 / middle.rate:.0f} ms with the model's words, {1000 / rules.rate:.1f} ms by rules alone",
+        detail=f"{1000 / middle.rate:.0f} ms with the model's words, {1000 / rules.rate:.1f} ms by rules alone, "
+        f"{1000 / single.rate:.0f} ms by the panel; {many.rate:.0f} verdicts/s by the panel, {size.prompts} at once",
     )
 
 

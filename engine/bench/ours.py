@@ -49,7 +49,7 @@ class Redraft:
         """Do a little of everything, so that nothing is done for the first time when it is measured. Gives what peers
         need to load and use the same model."""
         self.rows(1, 4)
-        self.verdicts(1, model=True)
+        self.verdicts(1, "rules+model", 1)
         model, source = self._model, catalogue.resolve(self._name)
         gguf = source.path if source.kind == "gguf" else embedded.gguf_file() if source.kind == "embedded" else None
         return {
@@ -156,18 +156,19 @@ class Redraft:
         """The same products alone, as fast as this machine does them; `seconds` are spent on each shape."""
         return arithmetic.machine_rate([Product.of(p) for p in products], self._model.decoder.dtype, seconds)
 
-    def verdicts(self, count: int, model: bool) -> Answer:
-        """Verdicts on labelled examples one after another, as when a person asks for one; units are verdicts. With
-        `model` its words too, and in `asks` what it was asked, with as many tokens as it wrote."""
+    def verdicts(self, count: int, judge: str, batch: int) -> Answer:
+        """Verdicts on labelled examples, `batch` at a time, as when a person asks for one or a stage for many; units
+        are verdicts. With "model" its words, and in `asks` what it was asked, with as many tokens as it wrote."""
         examples = load_examples()
-        texts = [examples[i].text for i in spread(len(examples), count)]
-        judge = make_judge("rules+model" if model else "rules", load_default(), self._model if model else None)
+        texts = [Judged(str(i), examples[i].text, "") for i in spread(len(examples), count)]
+        words = self._model if judge in ("model", "rules+model") else None
+        asked = make_judge(judge, load_default(), words, self._models)
         # A judge is built once for many verdicts; its first one compiles its patterns.
-        list(judge.judge([Judged("first", "A text.", "")], Control()))
+        list(asked.judge([Judged("first", "A text.", "")], Control()))
         found: list[Verdict] = []
         with Stopwatch() as watch:
-            for number, text in enumerate(texts):
-                found += judge.judge([Judged(str(number), text, "")], Control())
+            for at in range(0, len(texts), batch):
+                found += asked.judge(texts[at : at + batch], Control())
         asks = [
             ask(v.request, Sampling(), 0, exact=max(1, self._model.count_tokens(v.response)))
             for v in found

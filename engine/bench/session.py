@@ -23,6 +23,7 @@ class Size:
         single: prompts that are measured of a peer that takes one at a time.
         tokens: longest text; 0 takes the presets' lengths.
         exact: tokens a request where both sides write equally many.
+        trial: tokens a request to find out how many sequences a peer is fastest with.
         rows, batch: of training.
         steps: of trl that are measured.
         epochs: passes of DPO; the reference is computed once.
@@ -37,6 +38,7 @@ class Size:
     single: int = 4
     tokens: int = 0
     exact: int = 128
+    trial: int = 16
     rows: int = 32
     batch: int = 8
     steps: int = 2
@@ -54,6 +56,7 @@ QUICK = Size(
     single=1,
     tokens=12,
     exact=8,
+    trial=2,
     rows=4,
     batch=2,
     steps=1,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -35,8 +36,10 @@ class _Run:
 class Slots:
     """The cache. `lengths[i]` own tokens (prefix not counted) are stored in slot i.
 
-    Memory follows the longest row, by `_GROWTH` tokens at a time, and keys are read up to its end: a slice of it
-    would be copied before it is multiplied (measured: 6 times the time of the product).
+    Rows have room for the longest of them, by `_GROWTH` tokens at a time, and keys are read up to its end: a slice
+    would be copied before it is multiplied (measured: 6 times the time of the product). All of it lies in one block
+    that is large enough from the beginning, laid out anew when rows need more room: tensors that grow one after
+    another leave holes that none of them fits into (measured: 2.9 GB where 1.5 are in use).
 
     Args:
         slots: most rows at a time.
@@ -53,8 +56,9 @@ class Slots:
         self.dtype = dtype
         self.slots = slots
         self.capacity = capacity
-        self.keys = [torch.zeros(slots, a.kv_heads, 0, a.head_dim, dtype=dtype, device=device)] * a.layers
-        self.values = list(self.keys)
+        self._block = _zeros(2 * a.layers, slots * a.kv_heads * capacity * a.head_dim, dtype, device)
+        self._shape = (slots, a.kv_heads, a.head_dim)
+        self.keys, self.values = self._views(0)
         self.lengths: list[int] = []
         self.prefixes: list[Prefix | None] = []
         self._hidden = torch.full((slots, 0), float("-inf"), dtype=dtype, device=device)
@@ -109,15 +113,24 @@ class Slots:
 
     def _fit(self, length: int) -> None:
         """Have room for rows of this many own tokens, and not for more than twice as many."""
-        wanted = min(-(-length // _GROWTH) * _GROWTH, max(self.capacity, length))
-        if length <= self._room < 2 * wanted + _GROWTH:
+        wanted = min(-(-length // _GROWTH) * _GROWTH, self.capacity)
+        old = self._room
+        if length <= old < 2 * wanted + _GROWTH:
             return
-        more = wanted - self._room
-        for store in (self.keys, self.values):
-            for layer, old in enumerate(store):
-                # Zeros: what is not yet written is masked, but 0 times a NaN of fresh memory would still be a NaN.
-                store[layer] = functional.pad(old, (0, 0, 0, more))
-        self._hidden = functional.pad(self._hidden, (0, more), value=float("-inf"))
+        kept, count = min(old, wanted), self.count
+        before = [*self.keys, *self.values]
+        self.keys, self.values = self._views(wanted)
+        for source, target in zip(before, [*self.keys, *self.values], strict=True):
+            # Both lie in the same memory.
+            target[:count, :, :kept] = source[:count, :, :kept].clone()
+        hidden = self._hidden[:, :kept]
+        self._hidden = functional.pad(hidden, (0, wanted - kept), value=float("-inf"))
+
+    def _views(self, room: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Keys and values of each layer, [slots, heads, room, head_dim] without gaps."""
+        slots, heads, dim = self._shape
+        views = [flat[: slots * heads * room * dim].view(slots, heads, room, dim) for flat in self._block.unbind()]
+        return views[: len(views) // 2], views[len(views) // 2 :]
 
     def advance(self) -> Tensor:
         """Make room for one more token in every row; gives the place of each, long [count]."""
@@ -138,6 +151,16 @@ class Slots:
                 length = self._room
             out.append(_Run(start, stop, self.prefixes[start], length, self._hidden[start:stop, None, None, :length]))
         return out
+
+
+def _zeros(layers: int, numbers: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[layers, numbers]. Zeros, because what is not yet written is masked, but 0 times a NaN of fresh memory would
+    still be a NaN. On a CPU by numpy, whose zeros cost no memory until they are written to: room that no row needs is
+    free."""
+    if device.type != "cpu":
+        return torch.zeros(layers, numbers, dtype=dtype, device=device)
+    raw = torch.from_numpy(np.zeros(layers * numbers * dtype.itemsize, dtype=np.uint8))
+    return raw.view(dtype).view(layers, numbers)
 
 
 def _cheapest_runs(lengths: Sequence[int], prefixes: Sequence[Prefix | None]) -> list[tuple[int, int]]:

@@ -31,7 +31,7 @@ from engine.control import Control
 from engine.models.attention import Prefix
 from engine.models.cache import Slots, StepAttention
 from engine.models.decoder import Decoder
-from engine.models.giveway import give_way
+from engine.models.giveway import giving_way
 from engine.models.prefixes import compute_prefix, find_shared
 from engine.models.requests import Completion, Constrained, Request
 from engine.models.sampling import Sampler
@@ -206,10 +206,11 @@ class _Batch:
             left = deque(row for row in left if id(row) not in chosen)
             self._waiting = phase
             self._slots = Slots(self._decoder.architecture, slots, capacity, self._decoder.dtype, self._decoder.device)
-            while self._waiting or self._active:
-                self._control.check()
-                give_way()
-                yield from self._step()
+            with giving_way() as tick:
+                while self._waiting or self._active:
+                    self._control.check()
+                    tick()
+                    yield from self._step()
 
     def _tight(self, queue: Sequence[_Row]) -> bool:
         return max((row.need for row in queue), default=0) * min(self._most, len(queue)) > self._tokens

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,15 +29,18 @@ def read_usage(stat: Path = _STAT) -> Usage | None:
         cores = os.sched_getaffinity(0)
         lines = stat.read_text().splitlines()
         tick = os.sysconf("SC_CLK_TCK")
+        lowered = os.nice(0) > 0
     except (OSError, AttributeError, ValueError):
         return None
     busy = 0
     for line in lines:
-        name, _, rest = line.partition(" ")
+        name, _, counts = line.partition(" ")
         if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores:
-            numbers = [int(word) for word in rest.split()[:8]]
+            numbers = [int(word) for word in counts.split()[:8]]
             # user, nice, system, idle, iowait, irq, softirq, steal
-            busy += sum(numbers) - sum(numbers[3:5])
+            user, nice, system, _, _, *kernel = numbers
+            # Programs of a lower priority than this one's make room by themselves.
+            busy += user + system + sum(kernel) + (nice if lowered else 0)
     times = os.times()
     return Usage(busy / tick, times.user + times.system)
 
@@ -87,14 +91,36 @@ class GiveWay:
             self._threads = wanted
             self._set(wanted)
 
+    def leave(self) -> None:
+        """All threads again, for what comes next and may not look."""
+        if self._threads != self._most:
+            self._threads = self._most
+            self._set(self._most)
 
+
+_MOST_CORES = 4
+"""On more cores one thread too many costs little, and products whose threads change in number may round otherwise."""
 _current: list[GiveWay] = []
 
 
-def give_way() -> None:
-    """`tick` of the process's one watch, made at the first call with torch's present number of threads as the most."""
-    if not _current:
-        import torch
+@contextmanager
+def giving_way() -> Iterator[Callable[[], None]]:
+    """Gives `tick` of the process's one watch, to be called between steps; all threads are back at the end.
 
-        _current.append(GiveWay(torch.get_num_threads(), torch.set_num_threads))
-    _current[0].tick()
+    The watch is made at the first use, with torch's present number of threads as the most. Does nothing where these
+    are more than four.
+    """
+    import torch
+
+    if not _current:
+        most = torch.get_num_threads()
+        _current.append(GiveWay(most, torch.set_num_threads, usage=read_usage if most <= _MOST_CORES else _unknown))
+    watch = _current[0]
+    try:
+        yield watch.tick
+    finally:
+        watch.leave()
+
+
+def _unknown() -> None:
+    return None

@@ -41,8 +41,10 @@ class Norm:
         if torch.is_grad_enabled() and x.requires_grad and not self.weight.requires_grad:
             normed: Tensor = _RmsNorm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
             return normed
-        plain: Tensor = functional.rms_norm(x, x.shape[-1:], self.weight, self.eps)
-        return plain
+        if torch.is_grad_enabled():
+            plain: Tensor = functional.rms_norm(x, x.shape[-1:], self.weight, self.eps)
+            return plain
+        return _scaled(x, _reciprocal_root(x, self.eps), self.weight)
 
 
 class _RmsNorm(torch.autograd.Function):
@@ -50,16 +52,29 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        square: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
-        root: Tensor = square.mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
+        root = _reciprocal_root(x, eps)
         ctx.save_for_backward(x, weight, root)
-        return (x * root.to(x.dtype)).mul_(weight)
+        return _scaled(x, root, weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,) = grads
         x, weight, root = ctx.saved_tensors
         return _rms_gradient(grad * weight, x, root), None, None
+
+
+def _reciprocal_root(x: Tensor, eps: float) -> Tensor:
+    """1 / sqrt(mean square + eps) of each row, fp32 [..., 1]. (The norm is a vectorised reduction also over bf16;
+    torch's own `rms_norm` takes 12 times as long on a CPU: bf16, 470 x 576: 944 us against 77.)"""
+    square: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
+    return square.mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
+
+
+def _scaled(x: Tensor, root: Tensor, weight: Tensor) -> Tensor:
+    """`x * root * weight`, computed in fp32 and rounded once."""
+    if x.dtype == torch.float32:
+        return (x * root).mul_(weight)
+    return x.to(torch.float32).mul_(root).mul_(weight).to(x.dtype)
 
 
 def _rms_gradient(grad: Tensor, x: Tensor, root: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from engine.errors import InputError
 from engine.models.adapter import Adapter
 from engine.models.attention import CausalPacked, Prefix
 from engine.models.decoder import Decoder, Hidden, pack
-from engine.models.giveway import give_way
 from engine.models.prefixes import compute_prefix, find_shared
 
 Pooling = Literal["last", "mean", "mean+last"]
@@ -81,7 +80,6 @@ def logprobs(
     inputs = [sequence[:-1] if completion else [] for sequence, completion in zip(whole, completions, strict=True)]
     for piece in _pieces(decoder, inputs, prompts, control, adapter):
         control.check()
-        give_way()
         with torch.inference_mode():
             hidden = _forward(decoder, piece, adapter).last
             rows: list[int] = []
@@ -141,7 +139,6 @@ def hidden_states(
     before = [s[: max(1, first + 1)] for s, first in zip(sequences, firsts, strict=True)]
     for piece in _pieces(decoder, sequences, before, control, adapter):
         control.check()
-        give_way()
         with torch.inference_mode():
             states = _forward(decoder, piece, adapter, layers).layers
             kept = torch.stack([states[layer] for layer in layers], 1).float()

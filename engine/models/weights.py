@@ -105,7 +105,9 @@ def header(path: Path) -> dict[str, TensorInfo]:
         raise ModelError("The header of this file is damaged.", where=str(path), next_step=_AGAIN) from None
     if not isinstance(raw, dict):
         raise ModelError("The header of this file is damaged.", where=str(path), next_step=_AGAIN)
-    tensors = {name: _tensor(path, name, entry, 8 + length) for name, entry in raw.items() if name != "__metadata__"}
+    tensors = {
+        name: _tensor(path, size, name, entry, 8 + length) for name, entry in raw.items() if name != "__metadata__"
+    }
     expected = 8 + length + sum(info.size for info in tensors.values())
     if size != expected:
         problem = f"This file has {size:,} bytes where its tensors need {expected:,}."
@@ -113,13 +115,13 @@ def header(path: Path) -> dict[str, TensorInfo]:
     return tensors
 
 
-def _tensor(path: Path, name: str, entry: Any, base: int) -> TensorInfo:
+def _tensor(path: Path, held: int, name: str, entry: Any, base: int) -> TensorInfo:
     try:
         dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not all(type(n) is int and n >= 0 for n in (*shape, start, end)) or len(shape) > 8:
             raise ValueError
         size = math.prod(shape) * _BYTES[dtype]
-        if end - start != size or base + end > path.stat().st_size:
+        if end - start != size or base + end > held:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         problem = f"The entry of tensor {name[:80]!r} is damaged, or in a number format that Redraft does not read."

@@ -115,6 +115,7 @@ def test_the_demo_loop_s_peer_writes_what_the_run_wrote(model: str, calls: list[
     assert memory.median == pytest.approx(ours / theirs)
     assert min(ours, theirs) > 100, "MB of a process with torch in it"
     assert verdict.goal is None
+    assert f"verdicts/s by the panel, {QUICK.prompts} at once" in verdict.detail
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("trl"), reason="trl is not installed")
@@ -146,8 +147,8 @@ def test_a_peer_that_is_missing_is_listed_with_its_command(monkeypatch: pytest.M
     assert [(f.goal, f.install) for f in found if isinstance(f, Missing)] == [
         (5.0, "pip install llama-cpp-python"),
         (1.5, "pip install llama-cpp-python"),
-        (4.0, "pip install 'trl>=1.13,<2' 'datasets>=4,<6'"),
-        (4.0, "pip install 'trl>=1.13,<2' 'datasets>=4,<6'"),
+        (4.0, "pip install 'trl>=1.13,<2' 'peft>=0.18,<1' 'datasets>=4,<6'"),
+        (4.0, "pip install 'trl>=1.13,<2' 'peft>=0.18,<1' 'datasets>=4,<6'"),
     ]
 
 

@@ -284,3 +284,20 @@ def test_stop_texts_are_found_across_tokens_and_split_characters() -> None:
 
 def test_all_families_are_covered_here() -> None:
     assert {family for family, _ in CASES.values()} == set(families.SUPPORTED)
+
+
+def test_texts_do_not_depend_on_the_number_of_threads(embedded: LocalModel) -> None:
+    settings = (Sampling(max_tokens=24), Sampling(max_tokens=24, temperature=0.8, top_p=0.95))
+    asked = [
+        Request(f"{i}", f"Write about the number {i}, and about the sea.", settings[i % 2], seed=i) for i in range(12)
+    ]
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(
+                {k: c.raw for k, c in all_of(generate(embedded.decoder, embedded.codec, asked, Control())).items()}
+            )
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from engine.models.giveway import GiveWay, Usage, read_usage
+from engine.models.giveway import GiveWay, Usage, giving_way, read_usage
 
 
 class Machine:
@@ -74,10 +75,33 @@ def test_the_kernels_counters_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2}, raising=False)
     stat = tmp_path / "stat"
     stat.write_text(
-        "cpu 9 9 9\ncpu0 100 0 50 900 7 0 3 10 0 0\ncpu1 5000 0 0 0 0 0 0 0\ncpu2 40 0 0 1 1 0 0 0\nintr 1\n"
+        "cpu 9 9 9\ncpu0 100 7 50 900 7 0 3 10 0 0\ncpu1 5000 0 0 0 0 0 0 0\ncpu2 40 20 0 1 1 0 0 0\nintr 1\n"
     )
-    found = read_usage(stat)
-    assert found is not None
-    import os
+    tick = os.sysconf("SC_CLK_TCK")
+    for niceness, nice in ((0, 0), (10, 7 + 20)):
+        monkeypatch.setattr("os.nice", lambda _, niceness=niceness: niceness)
+        found = read_usage(stat)
+        assert found is not None
+        assert found.busy == pytest.approx((100 + nice + 50 + 3 + 10 + 40) / tick), "who is nice to us does not count"
 
-    assert found.busy == pytest.approx((100 + 50 + 3 + 10 + 40) / os.sysconf("SC_CLK_TCK"))
+
+def test_leaving_gives_all_threads_back() -> None:
+    machine = Machine()
+    watch = machine.watch()
+    machine.run(1.0, own=1.0, others=3.0)
+    watch.tick()
+    assert machine.threads == 1
+    watch.leave()
+    assert machine.threads == watch.threads == 4
+
+
+def test_all_threads_are_back_after_generation_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    seen: list[int] = []
+    watch = machine.watch()
+    monkeypatch.setattr("engine.models.giveway._current", [watch])
+    with giving_way() as tick:
+        machine.run(1.0, own=2.0, others=2.0)
+        tick()
+        seen.append(machine.threads)
+    assert [*seen, machine.threads] == [2, 4]
