@@ -28,8 +28,8 @@ def prepare() -> None:
 
 
 def result(text: str = "") -> None:
-    """A line of the command's result."""
-    sys.stdout.write(text + "\n")
+    """A line of the command's result, uncoloured: nothing in it is obeyed by a terminal."""
+    sys.stdout.write(clean(text) + "\n")
 
 
 def emit(value: Any) -> None:

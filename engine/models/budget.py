@@ -221,7 +221,8 @@ def devices() -> list[Device]:
     def title(name: str) -> str:
         if name.startswith("cuda"):
             return str(torch.cuda.get_device_name(name))
-        return "Apple graphics processor" if name == "mps" else f"{torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return "Apple graphics processor" if name == "mps" else f"{threads} thread{'s' * (threads != 1)}"
 
     return [Device(name, title(name), free(name), default_dtype(name)) for name in _names()]
 

@@ -58,3 +58,49 @@ def test_a_part_that_cannot_be_examined_does_not_hide_the_others(redraft_home: P
 
 def test_the_home_folder_is_not_named() -> None:
     assert without_home(f"{Path.home()}/.cache/redraft: full") == "~/.cache/redraft: full"
+
+
+WANTED = {
+    "versions": {"python", "redraft", "torch", "transformers", "textual", "system"},
+    "machine": {"cores", "load", "memory", "memory_free", "settings"},
+    "compute": {"devices", "cpu"},
+    "space": {"data", "cache", "settings"},
+    "cache": {"models", "embedded_package"},
+    "runs": {"count", "recent"},
+    "terminal": {"stdin", "stdout", "size", "term", "colours", "unicode", "encoding", "ssh", "tmux", "no_color"},
+}
+"""What the issue template asks for: section -> at least these."""
+
+
+def test_it_tells_all_that_a_bug_report_asks_for(redraft_home: Path) -> None:
+    interrupted(redraft_home)
+    (redraft_home / "data" / "runs" / "damaged-1").mkdir()
+    (redraft_home / "data" / "runs" / "damaged-1" / "run.json").write_text("nonsense")
+    found = json.loads(doctor("--json", TERM="xterm-256color", COLORTERM="", NO_COLOR="1"))
+    assert list(found) == list(WANTED)
+    for section, members in WANTED.items():
+        assert members <= set(found[section]), section
+    device = found["compute"]["devices"][-1]
+    assert (device["name"], device["dtype"]) == ("cpu", found["compute"]["cpu"]["dtype"])
+    assert 0 < found["machine"]["memory_free"] <= found["machine"]["memory"]
+    assert {run["id"]: run["state"] for run in found["runs"]["recent"]} == {"demo-1": "stopped", "damaged-1": "damaged"}
+    assert found["terminal"]["colours"] == "none"
+    shown = doctor()
+    for section in WANTED:
+        assert f"{section}\n" in shown
+
+
+def test_neither_a_variable_nor_a_journal_reaches_the_terminal_as_a_command_or_brings_a_secret(
+    redraft_home: Path,
+) -> None:
+    with JournalWriter(redraft_home / "data" / "runs" / "demo-1") as journal:
+        journal.append("RUN-START", 1, "begins", data={"config": {"preset": "x\x1b[2J", "generator": "XYZZY"}})
+        journal.append("INITIAL-GENERATION", 2, "x", item="p1", texts={"draft": "XYZZY"}, raw={"request": "XYZZY"})
+        journal.append("ERROR", 1, f"{Path.home()}/models: gone\x1b]0;t\x07", raw={"traceback": "XYZZY"})
+    told = doctor(TERM="\x1b[31mxterm", TERM_PROGRAM="\x9b2J", COLORTERM="\x1b]52;c;x\x07", HF_TOKEN="XYZZY")
+    assert "\x1b" not in told
+    assert "\x9b" not in told
+    assert "\x07" not in told
+    assert "XYZZY" not in told
+    assert str(Path.home()) not in told
+    assert "~/models: gone" in told

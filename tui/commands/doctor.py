@@ -43,8 +43,20 @@ def terminal() -> dict[str, Any]:
         "tmux": "TMUX" in environment,
         "screen": "STY" in environment,
         "no_color": "NO_COLOR" in environment,
+        "colours": _colours(environment),
+        "unicode": "utf" in locale.getpreferredencoding(False).lower(),
         "encoding": locale.getpreferredencoding(False),
     }
+
+
+def _colours(environment: Mapping[str, str]) -> str:
+    """How many colours the environment promises; the app may find more by asking the terminal."""
+    term = environment.get("TERM", "")
+    if environment.get("NO_COLOR") or term in {"", "dumb"}:
+        return "none"
+    if environment.get("COLORTERM", "").lower() in {"truecolor", "24bit"}:
+        return "16 million"
+    return "256" if "256" in term else "16"
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
