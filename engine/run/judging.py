@@ -240,7 +240,6 @@ def rate(config: RunConfig) -> Rating:
     from engine.run.prepare import constitution_of
 
     check_judge(config)
-    if config.judge in ("likelihood", "model", "endpoint"):
-        who = config.endpoint_model if config.judge == "endpoint" else config.critic or config.generator
-        return Rating(f"{config.judge} {who}")
-    return rating(make_judge(config.judge, constitution_of(config), None))
+    if config.judge in ("likelihood", "model"):
+        return Rating(f"{config.judge} of {config.critic or config.generator}")
+    return rating(make_judge(config.judge, constitution_of(config), None, server=server_of(config)))

@@ -27,6 +27,15 @@ def test_the_summary_in_the_journal_serves_where_there_is_no_report(finished: Pa
     assert "1.80 → 0.20" in text
 
 
+def test_the_agreement_of_the_two_judges_stands_under_the_judge(finished: Path) -> None:
+    from tui.commands.report import lines as command_lines
+
+    report = json.loads((finished / "report.json").read_text())
+    report["summary"]["agreement"] = {"texts": 80, "same": [0.91, 0.84, 0.95], "kappa": [0.71, 0.5, 0.9]}
+    for text in (plain(lines(report)), "\n".join(command_lines(report))):
+        assert "agree on 91 % of 80 answers (95 % interval 84 to 95), kappa 0.71" in text
+
+
 def test_every_outcome_has_its_words() -> None:
     for outcome, words in (("confirmed", "Improvement confirmed"), ("worse", "worse"), ("nothing trained", "Nothing")):
         assert words in plain(lines({"summary": {"outcome": outcome}}))

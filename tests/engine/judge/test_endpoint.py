@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from engine.constitution.load import load_default
 from engine.control import Control
 from engine.errors import EndpointError, InputError, Stopped
 from engine.judge.endpoint import EndpointJudge, read_flags
+from engine.judge.figures import Figure, Measures
 from engine.judge.verdict import PRINCIPLES, Judged, Verdict
 from engine.models.endpoint import Endpoint, Server
 from engine.models.http import Patience, parse_address
@@ -492,3 +494,17 @@ def test_any_json_value_in_the_place_of_a_reply_gives_no_exception() -> None:
         judge = judge_at(server)
         found = verdicts(judge, *(str(n) for n in range(len(values))))
     assert all(one.flagged is None for one in found.values())
+
+
+def test_what_was_measured_of_a_server_is_shown_with_it_and_with_no_other(redraft_home: Path) -> None:
+    from engine.judge import measured
+    from engine.judge.rating import rating
+
+    with serving(honest) as server:
+        judge, other = judge_at(server), judge_at(server)
+        other._endpoint = Endpoint(Server(server.url, "judge-2"))
+        other.name = "endpoint judge-2"
+    figures = {"auroc": Figure(0.91, 0.88, 0.93)}
+    measured.remember(judge.measured_as, {"all": Measures(1200, 600, figures)})
+    assert rating(judge).accuracy == "AUROC .91 [.88, .93] on 1,200 labelled texts"
+    assert rating(other).accuracy == ""
