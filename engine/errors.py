@@ -6,11 +6,9 @@ ourselves.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-_USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
-"""Name and password in an address."""
+from engine.secrets import hidden
 
 
 class RedraftError(Exception):
@@ -25,8 +23,7 @@ class RedraftError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
-        # An address that a person gave where another thing was asked for may hold a password.
-        self.what, self.where, self.next_step = (_USERINFO.sub("…@", text) for text in (what, where, next_step))
+        self.what, self.where, self.next_step = hidden(what), hidden(where), hidden(next_step)
         message = f"{self.where}: {self.what}" if self.where else self.what
         super().__init__(f"{message} {self.next_step}" if self.next_step else message)
 

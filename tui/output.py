@@ -17,6 +17,14 @@ from engine.text import clean
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
+_ESCAPED = {
+    code: f"\\u{code:04x}"
+    for code in [*range(0x7F, 0xA0), 0x200E, 0x200F, 0x061C, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF]
+}
+"""What a terminal may obey, as JSON's own escapes: it is the same to a program, and nothing to a terminal. JSON itself
+escapes the other control characters."""
+
+
 def prepare() -> None:
     """Make the standard streams usable: closed ones are silent, and no character that they cannot hold raises."""
     for name in ("stdout", "stderr"):
@@ -36,7 +44,7 @@ def emit(value: Any) -> None:
     """A JSON document, or one object of several, on a line of its own."""
     from engine.journal.codec import dumps
 
-    line = dumps(value).encode("utf-8", "replace") + b"\n"
+    line = dumps(value).translate(_ESCAPED).encode("utf-8", "replace") + b"\n"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.flush()
         sys.stdout.buffer.write(line)

@@ -13,6 +13,7 @@ from typing import Any
 from engine.errors import RedraftError, failed_words
 from engine.journal.event import ALL, SUMMARY, Event
 from engine.journal.writer import JournalWriter
+from engine.secrets import hidden
 
 _PROGRESS_EVERY = 1.0
 """Seconds between two PROGRESS events."""
@@ -140,7 +141,7 @@ class Recorder:
 
     def failed(self, error: BaseException) -> None:
         """A failure that the run goes on after: of one that nobody foresaw the traceback is kept, too."""
-        trace = {} if isinstance(error, RedraftError) else {"traceback": "".join(traceback.format_exception(error))}
+        trace = {} if isinstance(error, RedraftError) else {"traceback": _trace(error)}
         self.event("NOTICE", SUMMARY, failed_words(error), raw=trace, data={"type": type(error).__name__})
 
     def error(self, error: BaseException) -> None:
@@ -149,7 +150,11 @@ class Recorder:
             "ERROR",
             SUMMARY,
             failed_words(error),
-            raw={"traceback": "".join(traceback.format_exception(error))},
+            raw={"traceback": _trace(error)},
             data={"type": type(error).__name__},
             sync=True,
         )
+
+
+def _trace(error: BaseException) -> str:
+    return hidden("".join(traceback.format_exception(error)))

@@ -280,6 +280,36 @@ def test_a_keys_file_never_keeps_the_app_from_starting(tmp_path_factory: pytest.
     assert all(key.keys and all(name.strip() for name in key.keys) for key in made.keys)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'pause = ","',
+        'pause = "a,b"',
+        'run = ["ctrl+", "+", "ctrl+alt+shift+x"]',
+        'pause = "\\u0000"',
+        'pause = "\\u001b[31m"',
+        f'pause = "{"x" * 5000}"',
+        'pause = "[bold]"',
+        '[log]\nfold = ["o", "o"]',
+        "x" * 10_000,
+        "a = " + "[" * 5_000,
+    ],
+)
+async def test_the_app_starts_with_any_keys_file(bare_home: Path, text: str) -> None:
+    from tui.app import RedraftApp
+
+    (bare_home / "config").mkdir()
+    (bare_home / "config" / "keys.toml").write_text(text)
+    (bare_home / "config" / "themes").mkdir()
+    (bare_home / "config" / "themes" / "x.toml").write_text(text)
+    app = RedraftApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.1)
+        await pilot.press("question_mark")
+        await pilot.pause(0.1)
+        assert app.is_running
+
+
 @cases(60, 300)
 @given(damaged(THEME))
 def test_a_theme_that_cannot_be_used_is_told_and_left_out(

@@ -157,7 +157,7 @@ def test_no_command_lets_a_text_through_to_the_terminal(own_home: Path, tmp_path
         ["run", "--constitution", str(odd)],
         [payload],
     )
-    for call in calls:
+    for call in [*calls, *([*call, "--json"] for call in calls[:4]), ["eval", "--json", "--judge", "rules", payload]]:
         before = sys.stdout, sys.stderr
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
         sys.stdout, sys.stderr = out, err

@@ -390,3 +390,30 @@ def test_the_worker_says_which_run_was_refused_since_something_changed_and_goes_
     assert last(folder, "RUN-RESUMED").data["changed"] == ["train_prompts"]
     assert json.dumps(last(folder, "RUN-COMPLETE").data)
     assert worker.shutdown(30)
+
+
+def test_the_command_line_refuses_a_changed_run_and_goes_on_where_that_is_wanted(
+    config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tui.cli import main
+
+    folder = tmp_path / "run"
+    with pytest.raises(Stopped):
+        perform(config, folder, stopping_at(folder, b"CRITIQUE"))
+    path = folder / "run.json"
+    record = json.loads(path.read_text())
+    record["versions"]["torch"] = "1.0"
+    path.write_text(json.dumps(record))
+    Path(config.constitution).write_text(Path(config.constitution).read_text() + "# another comment\n")
+    before = (folder / JOURNAL).read_bytes()
+    assert main(["resume", str(folder), "--json"]) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"]["type"] == "InputsChanged"
+    assert "the constitution" in told.err
+    assert "torch 1.0 →" in told.err
+    assert "--anyway" in told.err
+    assert not told.err.startswith("run "), "what is refused is not said to begin"
+    assert (folder / JOURNAL).read_bytes() == before
+    assert main(["resume", str(folder), "--anyway"]) == 0
+    assert last(folder, "RUN-RESUMED").data["changed"] == ["constitution", "torch"]
+    assert stages(folder)[-1] == "RUN-COMPLETE"

@@ -220,3 +220,30 @@ def test_an_address_with_a_password_is_never_repeated_whole() -> None:
         assert "PLUGH" not in str(refused.value)
         assert "PLUGH" not in refused.value.where + refused.value.what
         assert "…@" in str(refused.value)
+
+
+def test_what_libraries_say_of_a_secret_is_hidden_wherever_it_is_written(
+    config: RunConfig, redraft_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.run import revise
+    from tui.failure import known_error
+
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    told = f"Illegal header value b'Bearer {SECRETS['HF_TOKEN']}' for {SECRETS['HTTPS_PROXY']}"
+
+    def broken(*_: object) -> None:
+        raise RuntimeError(told)
+
+    monkeypatch.setattr(revise, "draft", broken)
+    folder = new_folder(redraft_home / "data" / "runs", config)
+    with pytest.raises(RuntimeError):
+        perform(config, folder, Control())
+    known_error(RuntimeError(told))
+    known_error(RedraftError(told))
+    found = str(RedraftError(told))
+    for path in (redraft_home / "data").rglob("*"):
+        if path.is_file():
+            found += path.read_bytes().decode("utf-8", "replace")
+    assert "Illegal header value" in found
+    assert "PLUGH" not in found
