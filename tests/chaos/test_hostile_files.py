@@ -341,8 +341,7 @@ def test_the_command_line_refuses_a_damaged_file_and_writes_nothing(
 ) -> None:
     refuse_to_begin(monkeypatch)
     name = data.draw(st.sampled_from(sorted(READERS)))
-    path = Path.cwd() / name
-    path.write_bytes(data.draw(damaged(READERS[name][0])))
+    harmed = data.draw(damaged(READERS[name][0]))
     if name.startswith("constitution"):
         calls = [["run", "--constitution", name], ["eval", "--judge", "rules", "--constitution", name, "It can."]]
     elif name.startswith("prompts"):
@@ -350,10 +349,14 @@ def test_the_command_line_refuses_a_damaged_file_and_writes_nothing(
     else:
         calls = [["eval", "--judge", "rules", name]]
     arguments = data.draw(st.sampled_from(calls)) + data.draw(st.sampled_from([[], ["--json"]]))
+    path = Path.cwd() / name
+    path.write_bytes(harmed)
     before = picture(Path.cwd())
-    done = redraft(*arguments)
-    assert picture(Path.cwd()) == before
-    path.unlink()
+    try:
+        done = redraft(*arguments)
+        assert picture(Path.cwd()) == before
+    finally:
+        path.unlink()
     check_call(done, bare_home, arguments)
 
 
