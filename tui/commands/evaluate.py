@@ -11,7 +11,6 @@ import typer
 
 from tui import output
 from tui.commands import options
-from tui.plain import columns
 
 if TYPE_CHECKING:
     from engine.judge.verdict import Verdict
@@ -99,6 +98,7 @@ def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
     from engine.judge import record
     from engine.text import clean
     from tui import verdict as shown
+    from tui.plain import columns
     from tui.words import mark_of, score_words
 
     data = record.to_data(verdict)
