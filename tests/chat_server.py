@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,9 +36,11 @@ class ChatServer:
 
     Args:
         answer: writes to the socket; closing is done for it.
+        tls: of a server that speaks https.
     """
 
     answer: Answer
+    tls: ssl.SSLContext | None = None
     questions: list[Question] = field(default_factory=list)
     most: int = 0
 
@@ -50,7 +53,7 @@ class ChatServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     def close(self) -> None:
         """Vanish: nothing answers at the port any more."""
@@ -66,8 +69,9 @@ class ChatServer:
                 return
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
+    def _serve(self, plain: socket.socket) -> None:
+        with plain, contextlib.suppress(OSError):
+            connection = self.tls.wrap_socket(plain, server_side=True) if self.tls else plain
             file = connection.makefile("rb")
             line = file.readline().decode()
             headers = {}
@@ -85,6 +89,7 @@ class ChatServer:
             finally:
                 with self._lock:
                     self._now -= 1
+                connection.close()
 
 
 def send(connection: socket.socket, document: Any, status: int = 200, headers: str = "") -> None:
@@ -111,9 +116,9 @@ def honest(question: Question, connection: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def serving(answer: Answer) -> Iterator[ChatServer]:
+def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[ChatServer]:
     """A server for the length of a block."""
-    server = ChatServer(answer)
+    server = ChatServer(answer, tls)
     try:
         yield server
     finally:

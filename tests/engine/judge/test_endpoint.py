@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import math
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -368,6 +371,44 @@ def test_a_stop_is_obeyed_while_the_server_hangs() -> None:
         with pytest.raises(Stopped):
             list(judge.judge([Judged("a", "b")], control))
         assert time.monotonic() - began < 20
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for this machine that nobody trusts, and its key behind it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    key, path = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    path.write_text(path.read_text() + key.read_text())
+    return path
+
+
+def test_a_server_with_a_certificate_is_reached_only_where_it_is_trusted(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    with serving(honest, tls) as server:
+        with pytest.raises(EndpointError, match="certificate is not trusted"):
+            verdicts(judge_at(server), "Go.")
+        assert server.questions == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert verdicts(judge_at(server), "You must go.")["You must go."].flagged is True
+
+
+def test_a_server_with_a_certificate_that_hangs_is_given_up_in_time(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving(lambda q, c: time.sleep(60), tls) as server:
+        judge = judge_at(server, patience=Patience(timeout=0.5, tries=2, first_wait=0.01))
+        with pytest.raises(EndpointError, match=r"did not answer within 0\.5 s"):
+            verdicts(judge, "Go.")
 
 
 # The key
