@@ -125,8 +125,14 @@ def sentence(summary: dict[str, Any]) -> str:
     smallest = "" if detectable is None else f", smallest detectable {detectable:.2f}"
     return (
         f"{summary['outcome']} · score {score['base']:.2f} → {score['trained']:.2f}{relative}{interval}"
-        f", n {score['n']}{smallest}"
+        f", n {score['n']}{smallest}{_agreed(summary.get('agreement'))}"
     )
+
+
+def _agreed(found: dict[str, Any] | None) -> str:
+    if found is None or found["same"][0] is None:
+        return ""
+    return f" · the two judges agree on {100 * found['same'][0]:.0f} % of {found['texts']} answers"
 
 
 def _compared(context: Context) -> list[_Compared]:

@@ -185,6 +185,8 @@ def test_another_judge_than_the_one_that_chose_the_pairs_judges_the_comparison_a
     same, low, high = agreed["same"]
     assert same == pytest.approx(sum(a == b for a, b in decided) / len(decided), abs=1e-4)
     assert low <= same <= high
+    (summary,) = [event.summary for event in events if event.stage == "COMPARISON-SUMMARY"]
+    assert f"the two judges agree on {100 * same:.0f} % of {len(decided)} answers" in summary
     assert set(report["config"]) >= {"endpoint", "endpoint_model"}
 
 
