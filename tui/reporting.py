@@ -52,7 +52,9 @@ def lines(report: Map, width: int = 88) -> list[Pieces]:
     ):
         section = list(rows)
         for number, row in enumerate(section):
-            found.append([((label if not number else "").ljust(_LABEL), "dim"), *row])
+            # A report may come from elsewhere, with a text where a figure should be.
+            pieces = [(clean(text).replace("\n", " "), role) for text, role in row]
+            found.append([((label if not number else "").ljust(_LABEL), "dim"), *pieces])
         if section and label in ("principles", "pairs", "rule"):
             found.append([])
     return found
