@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 SOURCES := engine tui themes tests
 
-.PHONY: run test check format bench clean
+.PHONY: run test check format bench chaos clean
 
 run: $(VENV)/.run
 	@$(BIN)/redraft
@@ -25,6 +25,12 @@ format: $(VENV)/.test
 
 bench: $(VENV)/.run
 	$(BIN)/redraft bench
+
+# The long form of tests/chaos (docs/chaos.md): 200 kills, 50 of each signal, an hour of runs. About three hours.
+KILLS ?= 200
+MINUTES ?= 60
+chaos: $(VENV)/.test
+	REDRAFT_CHAOS=$(KILLS) REDRAFT_CHAOS_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/chaos -s -o timeout=0
 
 # torch comes first and alone: the newest build that a range admits brings gigabytes that a CPU does not need.
 $(VENV)/.run: pyproject.toml constraints.txt

@@ -19,6 +19,7 @@ class Control:
         self._stop = threading.Event()
         self._may_run = threading.Event()
         self._may_run.set()
+        self._detach = threading.Event()
         self._between = [between] if between is not None else []
         self._inside = False
 
@@ -38,6 +39,14 @@ class Control:
     def resume(self) -> None:
         """Let a paused loop go on."""
         self._may_run.set()
+
+    def detach(self) -> None:
+        """Ask whoever shows the loop's work on a terminal to leave it; the loop itself goes on."""
+        self._detach.set()
+
+    @property
+    def detaching(self) -> bool:
+        return self._detach.is_set()
 
     @property
     def paused(self) -> bool:

@@ -1,4 +1,7 @@
-"""Files that are whole or absent: written beside their place, synced, then renamed into it."""
+"""Files that are whole or absent: written beside their place, synced, then renamed into it.
+
+A process that is killed meanwhile leaves its half behind, under a name that `sweep` knows.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,23 @@ def own_folder(folder: Path) -> None:
         place.mkdir(mode=0o700, exist_ok=True)
 
 
+_PART = ".part"
+
+
+def is_part(path: Path) -> bool:
+    """Whether this is a file that was being written (or still is), by its name."""
+    return path.name.startswith(".") and path.name.endswith(_PART)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed left half written in this folder; only for the one that owns it now."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if is_part(path):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write the file so that a reader sees the old content or the new, never a part.
 
@@ -62,7 +82,7 @@ def open_atomically(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     temporary = ""
     try:
         own_folder(path.parent)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=_PART, dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
             yield file

@@ -77,12 +77,14 @@ class State:
         error: what the last command failed with, for a person; "" where it did not.
         changed: the folder of a run that was not gone on with because what it was made from has changed (`error` says
             what); the person decides. Else None.
+        detach: somebody asked that the run go on without a screen.
     """
 
     doing: Doing = Doing.IDLE
     folder: Path | None = None
     error: str = ""
     changed: Path | None = None
+    detach: bool = False
 
 
 Command = Evaluate | Configure | StartRun | ResumeRun
@@ -117,7 +119,7 @@ class Worker:
         control = self._control
         if control is not None and state.doing in (Doing.RUNNING, Doing.PAUSED, Doing.STOPPING):
             doing = Doing.STOPPING if control.stopping else Doing.PAUSED if control.paused else Doing.RUNNING
-            return replace(state, doing=doing)
+            return replace(state, doing=doing, detach=control.detaching)
         return state
 
     def start(self) -> None:

@@ -288,8 +288,10 @@ class RedraftApp(App[None]):
             elsewhere.stop(self)
 
     def detach(self) -> None:
-        """Leave the screen; the run goes on without it."""
-        if not self.busy:
+        """Leave the screen; the run goes on without it. Of another process's run: ask that process to."""
+        if not self.busy and elsewhere.performed(self) is not None:
+            elsewhere.detach(self)
+        elif not self.busy:
             self.notify("No run goes on in this app; ^q quits.", markup=False)
         elif not can_detach():
             self.notify("This process cannot leave its terminal; start it as `redraft`.", markup=False)

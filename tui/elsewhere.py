@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import RedraftError
 from engine.journal.runs import RunInfo, list_runs
-from engine.run.steering import CONTINUE, PAUSE, STOP, ask
+from engine.run.steering import CONTINUE, DETACH, PAUSE, STOP, ask
 from tui.words import duration
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _TOLD = {
     PAUSE: "The run was asked to wait; it does so at its next step.",
     CONTINUE: "The run was asked to go on.",
     STOP: "The run was asked to stop; what is finished is kept.",
+    DETACH: "The process that performs the run was asked to leave its terminal; the run goes on.",
 }
 
 
@@ -41,6 +42,11 @@ def toggle_pause(app: RedraftApp) -> None:
 def stop(app: RedraftApp) -> None:
     """Ask that process to stop the run."""
     _ask(app, STOP)
+
+
+def detach(app: RedraftApp) -> None:
+    """Ask that process to go on without its screen."""
+    _ask(app, DETACH)
 
 
 def _ask(app: RedraftApp, wish: str) -> None:

@@ -26,16 +26,30 @@ class Ending(enum.Enum):
     """A person left the screen: the run goes on without it."""
 
 
+_late: list[Ending] = []
+"""Signals that came after the app's loop had ended and before `finish` listened itself."""
+
+
 def listen(leave: Callable[[Ending], None]) -> None:
     """Call `leave` on SIGTERM and SIGHUP, on the running loop's thread.
 
     Textual knows neither; without this the process would die at once and leave the terminal in its alternate screen.
-    Where the loop has no signals (a thread of a test), nothing is listened to.
+    A lost connection brings several hang-ups, one after the other (from the kernel, the shell, the parent that waits),
+    so the handlers must outlive the loop: asyncio's own would give the signals back to the system as it ends.
     """
     loop = asyncio.get_running_loop()
-    for number, ending in ((signal.SIGTERM, Ending.TERMINATED), (signal.SIGHUP, Ending.HUNG_UP)):
-        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
-            loop.add_signal_handler(number, leave, ending)
+    _late.clear()
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        ending = Ending.TERMINATED if number == signal.SIGTERM else Ending.HUNG_UP
+        try:
+            loop.call_soon_threadsafe(leave, ending)
+        except RuntimeError:  # the loop has ended; `finish` looks at what came since
+            _late.append(ending)
+
+    with contextlib.suppress(ValueError):  # not on the main thread of a test
+        signal.signal(signal.SIGTERM, handler)
+        signal.signal(signal.SIGHUP, handler)
 
 
 def finish(ending: Ending, host: Host) -> tuple[int, bool]:
@@ -60,6 +74,7 @@ def _go_on(host: Host) -> bool:
     detach.leave_terminal()
     asked = [False]
     _on_signals(lambda *_: asked.__setitem__(0, True))
+    asked[0] = asked[0] or Ending.TERMINATED in _late
     while host.state.doing in BUSY and not asked[0]:
         time.sleep(0.2)
     return asked[0]

@@ -30,8 +30,9 @@ def perform(
     Where `begun` is given nothing is shown before the work sets it: of work that is refused nothing is to be seen but
     the refusal.
 
-    Ctrl-C and SIGTERM stop it cleanly, a second one ends the process at once. SIGHUP (the terminal is gone) only
-    silences the display: the work goes on. A closed stdout stops it, as it stops every filter.
+    Ctrl-C and SIGTERM stop it cleanly, a second one ends the process at once. SIGHUP (the terminal is gone) and a
+    watcher that asks for it only make it let go of the terminal: the work goes on. A closed stdout stops it, as it
+    stops every filter.
 
     Raises:
         Stopped: a person stopped it; what was done is in the journal.
@@ -39,6 +40,8 @@ def perform(
         Exception: what `work` raised.
     """
     control = Control()
+    # Asked now: of a terminal that has hung up the system says that it is none.
+    terminals = [number for number in (0, 1, 2) if _is_terminal(number)]
     failure: list[BaseException] = []
 
     def target() -> None:
@@ -50,9 +53,12 @@ def perform(
     thread = threading.Thread(target=target, name="redraft-run", daemon=True)
     reader = JournalReader(folder)
     closed = False
-    with _signals(control, display):
+    with _signals(control, display, terminals):
         thread.start()
         while True:
+            if control.detaching and terminals:
+                display.notice("the run goes on without this terminal; `redraft watch` shows it.")
+                _let_go(terminals)
             alive = thread.is_alive()
             if begun is None or begun.is_set():
                 closed = not _show(reader, display, control) or closed
@@ -105,8 +111,24 @@ def _show(reader: JournalReader, display: PlainDisplay, control: Control) -> boo
     return True
 
 
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False
+
+
+def _let_go(terminals: list[int]) -> None:
+    """From now on nothing is read from these, and what is written to them is lost. A file that stdout leads to instead
+    goes on being written."""
+    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    while terminals:
+        os.dup2(nowhere, terminals.pop())
+    os.close(nowhere)
+
+
 @contextmanager
-def _signals(control: Control, display: PlainDisplay) -> Iterator[None]:
+def _signals(control: Control, display: PlainDisplay, terminals: list[int]) -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         if control.stopping:
             os._exit(STOPPED)  # records are written whole, so nothing is lost but the item in the air
@@ -114,7 +136,7 @@ def _signals(control: Control, display: PlainDisplay) -> Iterator[None]:
         display.notice("stopping … (again to end at once)")
 
     def silence(_number: int, _frame: FrameType | None) -> None:
-        display.muted = True
+        _let_go(terminals)
 
     wanted = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: silence}
     before = {number: signal.signal(number, handler) for number, handler in wanted.items()}

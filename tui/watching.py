@@ -1,19 +1,21 @@
-"""Keys for the plain display that watches a run: p, s and q, without waiting for Enter, where stdin is a terminal."""
+"""Keys for the plain display that watches a run: p, s, d, q, without waiting for Enter, where stdin is a terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import select
+import signal
 import sys
 import termios
 import time
 import tty
 from collections.abc import Iterator
+from types import FrameType
 
 from tui import output
 
-KEYS = "p pauses or continues the run, s stops it, q leaves it running"
+KEYS = "p pauses or continues the run, s stops it, d has it go on without its own screen, q leaves it running"
 
 
 class Keys:
@@ -57,12 +59,23 @@ def keys() -> Iterator[Keys]:
         return
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
+
+    def restore() -> None:
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        restore()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    before_signal = signal.signal(signal.SIGTERM, end)
     tty.setcbreak(descriptor, termios.TCSANOW)
     try:
         yield Keys(descriptor)
     finally:
-        with contextlib.suppress(termios.error):
-            termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        restore()
+        signal.signal(signal.SIGTERM, before_signal)
 
 
 def _in_front() -> bool:

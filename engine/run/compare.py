@@ -52,10 +52,11 @@ def answer(context: Context, arm: str, model: LanguageModel) -> None:
 
 
 def finish(context: Context) -> None:
-    """Compare whatever has two answers and was not compared yet (after a resume), and have the judge that chose the
-    training pairs judge the answers too, where it has not."""
+    """Compare whatever has two answers and was not compared to its end yet (after a resume), and have the judge that
+    chose the training pairs judge the answers too, where it has not."""
     wanted, state = list(context.prompts.compared()), context.state
-    _compare(context, [pair for pair in wanted if (pair[0], pair[1].id) not in state.compared])
+    complete = state.compared & state.diffed
+    _compare(context, [pair for pair in wanted if (pair[0], pair[1].id) not in complete])
     if context.judges.selecting is not None:
         done = len(state.second_verdicts)
         context.record.stage_start("second verdict", len(ARMS) * len(wanted), done=done)
@@ -72,7 +73,10 @@ def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
         _judge(context, prompts, judges.selecting, SECOND_VERDICT, state.second_verdicts)
     for name, prompt in prompts:
         if all((name, prompt.id, arm) in state.answers for arm in ARMS):
-            _write(context, name, prompt)
+            if (name, prompt.id) not in state.compared:
+                _write_test(context, name, prompt)
+            if (name, prompt.id) not in state.diffed:
+                _write_diff(context, name, prompt)
 
 
 def _judge(
@@ -103,13 +107,14 @@ def _judge(
         )
 
 
-def _write(context: Context, name: str, prompt: Prompt) -> None:
-    state = context.state
+def _verdicts(context: Context, name: str, prompt: Prompt) -> list[Verdict]:
+    nothing = Verdict(prompt.id, None, note="There is no answer to judge.")
+    return [context.state.answer_verdicts.get((name, prompt.id, arm), nothing) for arm in ARMS]
+
+
+def _write_test(context: Context, name: str, prompt: Prompt) -> None:
+    state, verdicts = context.state, _verdicts(context, name, prompt)
     base, trained = (state.answers[name, prompt.id, arm] for arm in ARMS)
-    verdicts = [
-        state.answer_verdicts.get((name, prompt.id, arm), Verdict(prompt.id, None, note="There is no answer to judge."))
-        for arm in ARMS
-    ]
     total = len(context.prompts.heldout) + len(context.prompts.benign)
     context.record.event(
         f"{COMPARED} {len(state.compared) + 1}/{total}",
@@ -125,6 +130,11 @@ def _write(context: Context, name: str, prompt: Prompt) -> None:
             "trained": record.to_data(verdicts[1]),
         },
     )
+
+
+def _write_diff(context: Context, name: str, prompt: Prompt) -> None:
+    verdicts = _verdicts(context, name, prompt)
+    base, trained = (context.state.answers[name, prompt.id, arm] for arm in ARMS)
     diff = diff_texts(base, trained)
     changes = changes_between(base, verdicts[0].findings, trained, verdicts[1].findings)
     named = "; ".join(f"{'+' if change.better else '-'} {change.label}" for change in changes)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from engine.control import Control
 from engine.errors import InputError, Stopped, StorageError
+from engine.files import sweep
 from engine.journal.event import ALL, SUMMARY
 from engine.journal.reader import Damage, JournalReader
 from engine.journal.writer import JournalWriter
@@ -90,6 +91,8 @@ class Run:
         began = time.monotonic()
         with JournalWriter(self._folder, texts=self._config.keep_texts) as journal:
             # Only now: another process may have gone on with the run until a moment ago.
+            for place in (self._folder, self._folder / train.ADAPTER, self._folder / train.CHECKPOINTS):
+                sweep(place)
             damage = self._replay(journal)
             if self._state.complete:
                 return

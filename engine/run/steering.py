@@ -1,4 +1,4 @@
-"""Pause, go on and stop, asked of the process that performs a run by any other process of the same person.
+"""Pause, go on, stop, leave the screen: asked of the process that performs a run by any other of the same person.
 
 A wish is a line appended to the file `steering` in the run's folder, which its owner alone can open. The process that
 holds the run's lock reads what was appended, in order, so no watcher can undo another's wish by writing at the same
@@ -21,8 +21,8 @@ from engine.journal.writer import is_written
 STEERING = "steering"
 """Name of the file in a run's folder; it is there while somebody has asked for something."""
 
-PAUSE, CONTINUE, STOP = "pause", "continue", "stop"
-WISHES = (PAUSE, CONTINUE, STOP)
+PAUSE, CONTINUE, STOP, DETACH = "pause", "continue", "stop", "detach"
+WISHES = (PAUSE, CONTINUE, STOP, DETACH)
 
 EVERY = 0.1
 """Seconds between two looks at the file: a look costs 2 microseconds, and `Control.check` is called for every token."""
@@ -100,6 +100,8 @@ class Steering:
             self._control.pause()
         elif wish == CONTINUE:
             self._control.resume()
+        elif wish == DETACH:
+            self._control.detach()
 
     def _wishes(self) -> list[str]:
         """Whole lines after what was read before. A file that is not this person's own is nobody's wish."""

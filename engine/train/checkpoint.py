@@ -2,7 +2,8 @@
 
 A checkpoint is a folder `step-00000040` with `state.safetensors` and `state.json`; the JSON holds the other's SHA-256
 and its own. It is written under another name, synced and renamed, so it is whole or absent; the last two are kept, and
-where the newer one is damaged the older one is used.
+where the newer one is damaged the older one is used. What a process that was killed left half written is swept away by
+the next one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from engine.train.files import read_json, read_tensors, write_json, write_tensor
 VERSION = 1
 KEPT = 2
 _TENSORS, _VALUES = "state.safetensors", "state.json"
+_NEW, _OLD = ".new", ".old"
 
 
 @dataclass(frozen=True)
@@ -66,35 +68,38 @@ class Checkpoints:
             StorageError: if it cannot be written; those before it are untouched.
         """
         place = self.folder / f"step-{state.step:08d}"
-        temporary = self.folder / f".{place.name}.{os.getpid()}.new"
+        temporary = self.folder / f".{place.name}.{os.getpid()}{_NEW}"
+        aside = self.folder / f".{place.name}.{os.getpid()}{_OLD}"
         try:
             self._clear(temporary)
             numbers, randomness = _random_state()
-            write_tensors(temporary / _TENSORS, {**state.tensors, **numbers})
             values = {
                 "version": VERSION,
                 "step": state.step,
                 "values": dict(state.values),
                 "random": randomness,
-                "tensors_sha256": _sha256(temporary / _TENSORS),
+                "tensors_sha256": write_tensors(temporary / _TENSORS, {**state.tensors, **numbers}),
             }
             values["sha256"] = _digest(values)
             write_json(temporary / _VALUES, values)
             if place.exists():
-                shutil.rmtree(place)
+                # Aside first: a process that is killed here leaves both, and the next one puts the old one back.
+                place.rename(aside)
             temporary.rename(place)
             _sync(self.folder)
         except OSError as error:
             raise StorageError(f"the checkpoint cannot be written ({error.strerror}).", where=str(place)) from error
         finally:
             self._clear(temporary)
+            self._clear(aside)
         for old in self._places()[:-KEPT]:
             self._clear(old)
         return place
 
     def latest(self) -> State | None:
         """The newest checkpoint that is whole, with the random states of this process put back; None where there is
-        none. Damaged ones are noted in `damaged`."""
+        none. Damaged ones are noted in `damaged`; what another process left half written is swept away."""
+        self._mend()
         for place in reversed(self._places()):
             try:
                 return _read(place)
@@ -106,6 +111,18 @@ class Checkpoints:
         """Delete all checkpoints: the training is over and its adapter is stored."""
         for place in self._places():
             self._clear(place)
+
+    def _mend(self) -> None:
+        """Sweep up behind a process that was killed while it wrote."""
+        if not self.folder.is_dir():
+            return
+        for entry in sorted(self.folder.iterdir()):
+            place = self.folder / entry.name[1 : len(".step-00000000")]
+            if entry.name.startswith(".step-") and entry.name.endswith(_OLD) and not place.exists():
+                with contextlib.suppress(OSError):  # the other processes of one training do the same
+                    entry.rename(place)
+            elif entry.name.startswith(".step-"):
+                self._clear(entry)
 
     def _places(self) -> list[Path]:
         if not self.folder.is_dir():

@@ -43,7 +43,8 @@ class TrainConfig:
         clip: largest norm of the gradient; 0 does not clip.
         sample_every: steps between two calls of the sample callback; 0 never calls it (the first step always does,
             otherwise).
-        checkpoint_every: steps between two checkpoints; 0 writes them at epoch ends only. A stop writes one anyway.
+        checkpoint_every: most steps between two checkpoints: there is one after every step while that takes less than a
+            twentieth of the time; 0 writes them at epoch ends only. A stop writes one anyway.
         seed: of the adapter's first values, of the order of the rows and of dropout.
         bad_steps: steps in a row with a loss or gradient that is not finite after which training gives up.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +14,17 @@ from engine.errors import StorageError
 from engine.files import write_atomically
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write tensors as safetensors; gives the file's SHA-256, in hexadecimal.
 
     Raises:
         StorageError: if it cannot be written.
     """
     from safetensors.torch import save
 
-    write_atomically(path, save(dict(tensors), metadata={"format": "pt"}))
+    data = save(dict(tensors), metadata={"format": "pt"})
+    write_atomically(path, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

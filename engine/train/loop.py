@@ -33,6 +33,9 @@ from engine.train.rows import Row, Sampler
 
 __all__ = ["Epoch", "Hooks", "Step", "Trained", "train"]
 
+_SHARE = 0.05
+"""Of a training's time that checkpoints may take where they are not due by `checkpoint_every`."""
+
 
 def train(
     decoder: Decoder,
@@ -150,6 +153,9 @@ class _Run:
     identity: Mapping[str, Any]
     at: _Progress = field(default_factory=_Progress)
     saved: int = 0
+    saving: float = 0.0
+    """Seconds that writing checkpoints took so far in this process."""
+    began: float = field(default_factory=time.perf_counter)
     bad: int = 0
 
     @property
@@ -175,11 +181,11 @@ class _Run:
         )
 
     def _epoch(self) -> None:
-        every = self.config.checkpoint_every
         while (batch := self.sampler.batch) is not None:
             self.processes.check_step(self.control)
             self._tell(self._step([self.rows[i] for i in batch]))
-            if every and self.at.step % every == 0:
+            # After an epoch's last step comes its summary, and the checkpoint after that.
+            if self.sampler.batch is not None and self._due():
                 self._save()
         losses = self.at.epoch_losses
         summary = Epoch(
@@ -287,10 +293,18 @@ class _Run:
         found = self._measure(self.validation, learn=False)
         return {"loss": found.loss, **found.metrics}
 
+    def _due(self) -> bool:
+        """Whether a checkpoint is wanted here: after every step while that takes little of the time, so that a process
+        that is killed costs one step; with large adapters and fast steps less often, up to `checkpoint_every`."""
+        most = self.config.checkpoint_every
+        passed = time.perf_counter() - self.began
+        return most > 0 and (self.at.step - self.saved >= most or self.saving <= _SHARE * passed)
+
     def _save(self, again: bool = False) -> None:
         """Write a checkpoint, unless there is one of this step; `again` writes it over (the epoch's end is new)."""
         if self.checkpoints is None or not self.processes.main or (self.saved == self.at.step and not again):
             return
+        begun = time.perf_counter()
         values = {
             "identity": dict(self.identity),
             "sampler": self.sampler.state(),
@@ -300,6 +314,7 @@ class _Run:
         tensors = {"adapter": self.lora.flat.detach().cpu().clone(), **self.optimizer.state()}
         self.checkpoints.save(State(self.at.step, tensors, values))
         self.saved = self.at.step
+        self.saving += time.perf_counter() - begun
 
     def _resume(self) -> int:
         """Go to the newest whole checkpoint; gives its step, 0 where there is none."""

@@ -123,12 +123,9 @@ class Dpo:
             return
         path = None if self.store is None else self.store / f"{self._key(new)}.safetensors"
         values = None if path is None else _stored(path, len(new))
-        if values is None:
-            values = reference_logps(policy, new, self.micro_tokens, control)
-            if path is not None:
-                write_tensors(path, {"chosen": values[0], "rejected": values[1]})
-        pairs = zip(values[0].tolist(), values[1].tolist(), strict=True)
-        self._reference.update(zip(new, pairs, strict=True))
+        if values is None or bool(torch.isnan(values).any()):
+            values = reference_logps(policy, new, self.micro_tokens, control, path, values)
+        self._reference.update(zip(new, map(tuple, values.T.tolist()), strict=True))
 
     def _key(self, rows: Sequence[PairRow]) -> str:
         return hashlib.sha256(f"{self.model} {fingerprint(rows)}".encode()).hexdigest()
@@ -161,25 +158,44 @@ def pair_logps(policy: Policy, pairs: Sequence[PairRow]) -> tuple[Tensor, Tensor
 
 
 def reference_logps(
-    policy: Policy, pairs: Sequence[PairRow], micro_tokens: int, control: Control
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of all pairs under a policy that does not learn, [P] each, on the CPU.
+    policy: Policy,
+    pairs: Sequence[PairRow],
+    micro_tokens: int,
+    control: Control,
+    path: Path | None = None,
+    known: Tensor | None = None,
+) -> Tensor:
+    """Log-probabilities of all pairs under a policy that does not learn, on the CPU.
+
+    Args:
+        path: where what is known so far is kept, written after each pass through the model.
+        known: what was kept there before; passes that it holds are not made again. A pass is always of the same pairs,
+            so that no sum is rounded in another way after an interruption.
+
+    Returns:
+        [2, P]: of the chosen, of the rejected completions.
 
     Raises:
-        Stopped: if a stop was asked for; nothing is stored then.
+        Stopped: if a stop was asked for.
+        StorageError: if they cannot be stored.
     """
-    found: dict[PairRow, tuple[float, float]] = {}
+    values = torch.full((2, len(pairs)), torch.nan) if known is None else known.clone()
     still = replace(policy, learn=False)
+    places = {row: place for place, row in enumerate(pairs)}
     for rows in split(pairs, micro_tokens):
-        control.check()
         part = [row for row in rows if isinstance(row, PairRow)]
-        chosen, rejected = pair_logps(still, part)
-        found.update(zip(part, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
-    values = torch.tensor([found[row] for row in pairs], dtype=torch.float32)
-    return values[:, 0].contiguous(), values[:, 1].contiguous()
+        where = [places[row] for row in part]
+        if not bool(torch.isnan(values[:, where]).any()):
+            continue
+        control.check()
+        values[:, where] = torch.stack([sums.float().cpu() for sums in pair_logps(still, part)])
+        if path is not None:
+            write_tensors(path, {"chosen": values[0].contiguous(), "rejected": values[1].contiguous()})
+    return values
 
 
-def _stored(path: Path, count: int) -> tuple[Tensor, Tensor] | None:
+def _stored(path: Path, count: int) -> Tensor | None:
+    """[2, P], with NaN for what is not known yet; None where nothing useful is stored."""
     if not path.exists():
         return None
     try:
@@ -190,7 +206,7 @@ def _stored(path: Path, count: int) -> tuple[Tensor, Tensor] | None:
     chosen, rejected = values.get("chosen"), values.get("rejected")
     if chosen is None or rejected is None or chosen.shape != (count,) or rejected.shape != (count,):
         return None
-    return chosen, rejected
+    return torch.stack([chosen.float(), rejected.float()])
 
 
 def objective_for(config: TrainConfig, *, store: Path | None = None, model: str = "") -> Sft | Dpo:

@@ -1,8 +1,91 @@
+"""A tiny run for the chaos tests, the nursery that forks its lives, and a home without anything in it."""
+
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lives import Lives, Nursery, Whole, as_arguments, faults
+
+from engine.models.requests import Sampling
+from engine.settings import RunConfig
+from engine.train.config import TrainConfig
+
+CONSTITUTION = """
+name = "Plain"
+[[principles]]
+id = "plain"
+title = "Plain words"
+short = "plain"
+description = "Answers do without these letters."
+weight = 2.0
+critiques = ["Say which."]
+revisions = ["Write it anew."]
+[[principles.rules]]
+id = "plain.letter"
+category = "letter"
+pattern = '(?i)[bcdfgh]'
+match = ["b"]
+spare = ["?"]
+"""
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, settings and cache of all lives."""
+    return tmp_path_factory.mktemp("chaos") / "home"
+
+
+@pytest.fixture(scope="session")
+def nursery(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    nursery = Nursery(home, faults(tmp_path_factory.mktemp("faults")))
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="session")
+def config(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """A run of some two seconds on a tiny random model, with every stage in it; float32, since only there a text does
+    not depend on what else is in its batch (docs/chaos.md)."""
+    constitution = tmp_path_factory.mktemp("constitution") / "plain.toml"
+    constitution.write_text(CONSTITUTION)
+    return RunConfig(
+        preset="custom",
+        generator=str(tiny("llama", max_position_embeddings=8192)),
+        judge="rules",
+        constitution=str(constitution),
+        n_train=12,
+        n_heldout=4,
+        n_benign=2,
+        candidates=3,
+        draft=Sampling(max_tokens=24, temperature=1.0),
+        critique=Sampling(max_tokens=12, temperature=1.0),
+        revision=Sampling(max_tokens=24, temperature=1.0),
+        answer=Sampling(max_tokens=16),
+        train=TrainConfig.dpo(epochs=2, batch_size=2, checkpoint_every=1, sample_every=3, micro_tokens=256),
+        seed=3,
+        dtype="float32",
+    )
+
+
+@pytest.fixture
+def run(nursery: Nursery, config: RunConfig, tmp_path: Path) -> Callable[[str], Lives]:
+    """A function name -> a run in a folder of that name."""
+    return lambda name: Lives(nursery, tmp_path / name, config, as_arguments(config))
+
+
+@pytest.fixture(scope="session")
+def like(nursery: Nursery, config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing happened to."""
+    lives = Lives(nursery, tmp_path_factory.mktemp("whole") / "run", config, as_arguments(config))
+    lives.finish()
+    return lives.folder
+
+
+@pytest.fixture(scope="session")
+def whole(like: Path) -> Whole:
+    return Whole.of(like)
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import InputError
 from engine.journal.export import row
 from engine.journal.levels import entry
 from engine.journal.reader import JOURNAL, read
+from tui.commands.run import _own
 
 SMALL = ("--judge", "rules", "--candidates", "2", "--max-tokens", "16", "--set", "critique.max_tokens=16")
 
@@ -99,6 +101,15 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_resume_finishes_it(
     drafts = [event.item for event in read(folder) if event.stage == "INITIAL-GENERATION"]
     assert len(drafts) == len(set(drafts)) == 60
     assert drafted <= set(drafts)
+
+
+def test_a_folder_in_which_a_process_died_before_its_run_began_can_be_named_again(tmp_path: Path) -> None:
+    for name in ("lock", "journal.jsonl", ".run.json.a1b2c3.part"):
+        (tmp_path / name).touch()
+    assert _own(tmp_path) == tmp_path
+    (tmp_path / "journal.jsonl").write_text("{}\n")
+    with pytest.raises(InputError, match="not empty"):
+        _own(tmp_path)
 
 
 def test_texts_stay_out_of_the_journal_where_that_is_asked(redraft_home: Path, tmp_path: Path, model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -30,6 +31,7 @@ class Busy:
     def work(self):
         while not (folder / "finish").exists():
             time.sleep(0.02)
+            self.state = State(Doing.RUNNING, detach=(folder / "asked").exists())
         (folder / "done").write_text(str(os.getsid(0)))
         self.state = State(Doing.IDLE)
     def stop(self): pass
@@ -126,6 +128,29 @@ def test_a_second_hang_up_changes_nothing_and_sigterm_ends_it(tmp_path: Path) ->
         os.kill(process, signal.SIGTERM)
         until(lambda: gone(process), 5)
         assert not (tmp_path / "done").exists()
+
+
+def test_a_storm_of_hang_ups_from_kernel_shell_and_parent_does_not_cost_the_run(tmp_path: Path) -> None:
+    with busy(tmp_path) as terminal:
+        process = process_of(tmp_path)
+        for _ in range(300):
+            for target in (process, terminal.process):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(target, signal.SIGHUP)
+            time.sleep(0.002)
+        terminal.wait()
+        assert not gone(process)
+        finish(tmp_path)
+
+
+def test_a_watcher_can_have_the_app_leave_a_terminal_that_was_forgotten(tmp_path: Path) -> None:
+    with busy(tmp_path) as terminal:
+        process = process_of(tmp_path)
+        (tmp_path / "asked").touch()
+        assert terminal.wait() == 0
+        assert terminal.restored
+        assert not gone(process)
+        finish(tmp_path)
 
 
 def test_sigterm_to_the_process_that_the_shell_knows_ends_both_and_restores_the_terminal(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +44,35 @@ with JournalWriter(folder) as journal:
             time.sleep(0.02)
     except Stopped:
         journal.append("RUN-STOPPED", 1, "stopped")
+"""
+
+
+# The same, shown on a terminal by the plain display.
+DETACHABLE = """
+import pathlib, sys, time
+from engine.errors import Stopped
+from engine.journal.writer import JournalWriter
+from engine.run.steering import Steering
+from tui import headless, output
+from tui.plain import PlainDisplay
+folder = pathlib.Path(sys.argv[1])
+def work(control):
+    with JournalWriter(folder) as journal:
+        (folder / "run.json").write_text('{"kind": "run", "config": {"preset": "demo"}}')
+        control.also(Steering(folder, control, lambda paused: None).look)
+        try:
+            for number in range(10_000):
+                control.check()
+                journal.append("NOTICE", 1, f"step {number}")
+                time.sleep(0.02)
+        except Stopped:
+            journal.append("RUN-STOPPED", 1, "stopped")
+            raise
+output.prepare()
+try:
+    headless.perform(work, folder, PlainDisplay(sys.stdout, sys.stderr, 2))
+except Stopped:
+    sys.exit(130)
 """
 
 
@@ -107,6 +138,38 @@ def test_keys_steer_while_watching_and_two_watchers_see_the_same(running: Path) 
         one.until(lambda: b"is stopped" in one.sent)
         assert one.wait() == 0
     assert stages(running).count("RUN-PAUSED") == 1
+
+
+def test_a_run_in_a_forgotten_terminal_is_made_to_let_go_of_it(tmp_path: Path, runs: Path) -> None:
+    (tmp_path / "work.py").write_text(DETACHABLE)
+    folder = runs / "demo-8"
+    code = f"import sys; sys.argv[1:] = [{str(folder)!r}]; exec(open({str(tmp_path / 'work.py')!r}).read())"
+    with Terminal(code) as owner:
+        until(lambda: (folder / "journal.jsonl").exists() and len(stages(folder)) > 3)
+        assert redraft("watch", "demo-8", "--detach").returncode == 0
+        owner.until(lambda: b"goes on without this terminal" in owner.sent)
+        until(lambda: not any("/dev/pts" in str(link.readlink()) for link in descriptors(owner.process)))
+        before = len(stages(folder))
+        until(lambda: len(stages(folder)) > before)
+        assert redraft("watch", "demo-8", "--stop").returncode == 0
+        assert owner.wait() == 130
+    assert stages(folder)[-1] == "RUN-STOPPED"
+
+
+def descriptors(process: int) -> list[Path]:
+    return [entry for entry in Path(f"/proc/{process}/fd").iterdir() if entry.is_symlink()]
+
+
+def test_a_watcher_that_is_terminated_gives_the_terminal_back(running: Path) -> None:
+    code = "import sys; from tui.cli import main; sys.exit(main(['watch', 'demo-7']))"
+    with Terminal(code) as watcher:
+        watcher.until(lambda: b"p pauses" in watcher.sent)
+        watcher.until(lambda: b"step" in watcher.sent)
+        assert termios.tcgetattr(watcher._terminal)[3] != watcher.before[3]
+        watcher.signal(signal.SIGTERM)
+        assert watcher.wait() == -signal.SIGTERM
+        assert termios.tcgetattr(watcher._terminal)[3] == watcher.before[3]
+    assert stages(running)[-1] == "NOTICE"
 
 
 def test_the_app_opens_on_a_run_of_another_process_and_steers_it(running: Path) -> None:

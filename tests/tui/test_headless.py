@@ -63,6 +63,14 @@ def stages(folder: Path) -> list[str]:
     return [event.stage for event in read(folder)]
 
 
+def links(process: int) -> list[str]:
+    """What its descriptors lead to; nothing once it has ended."""
+    try:
+        return [os.readlink(entry) for entry in Path(f"/proc/{process}/fd").iterdir()]
+    except OSError:
+        return []
+
+
 def test_all_of_the_journal_is_shown_up_to_its_last_entry(tmp_path: Path) -> None:
     out, _ = start(tmp_path, 30).communicate(timeout=60)
     assert [line.split()[1] for line in out.decode().splitlines()] == stages(tmp_path)
@@ -114,6 +122,11 @@ def test_a_terminal_that_goes_away_does_not_cost_the_work(tmp_path: Path) -> Non
         seen += os.read(master, 4096)
     os.close(master)
     process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 20
+    while any(link.startswith("/dev/pts") for link in links(process.pid)):
+        assert time.monotonic() < end, "it holds the terminal"
+        time.sleep(0.01)
     assert process.wait(timeout=60) == 0
     assert stages(tmp_path)[-1] == "RUN-COMPLETE"
 

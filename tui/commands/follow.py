@@ -21,24 +21,28 @@ def watch(
     pause: Annotated[bool, typer.Option("--pause", help="Ask the run to wait, then leave.")] = False,
     go_on: Annotated[bool, typer.Option("--continue", help="Ask a waiting run to go on, then leave.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Ask the run to stop cleanly, then leave.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Ask the run to go on without its own screen, then leave.")
+    ] = False,
     verbosity: options.Verbosity = 2,
     as_json: options.Json = False,
 ) -> None:
     """Show a run from its beginning, and go on until it ends. Ctrl-C or q ends the watching, not the run.
 
-    On a terminal p pauses and continues the run, s stops it; several watchers may. --pause, --continue and --stop do
-    the same without watching. With --json every entry is one object a line, as `redraft export --format jsonl` writes
-    it.
+    On a terminal p pauses and continues the run, s stops it, d has the process that performs it leave its own screen;
+    several watchers may. --pause, --continue, --stop and --detach do the same without watching. With --json every entry
+    is one object a line, as `redraft export --format jsonl` writes it.
     """
     from engine.journal.runs import find_run, inspect
     from engine.journal.writer import is_written
-    from engine.run.steering import CONTINUE, PAUSE, STOP
+    from engine.run.steering import CONTINUE, DETACH, PAUSE, STOP
     from tui.headless import follow
     from tui.plain import PlainDisplay
     from tui.watching import KEYS, keys
 
     folder = find_run(run)
-    wishes = [wish for wish, wanted in ((PAUSE, pause), (CONTINUE, go_on), (STOP, stop)) if wanted]
+    asked = ((PAUSE, pause), (CONTINUE, go_on), (STOP, stop), (DETACH, detach))
+    wishes = [wish for wish, wanted in asked if wanted]
     if wishes:
         _steer(folder, wishes, as_json)
         return
@@ -51,8 +55,9 @@ def watch(
 
             def wait(seconds: float) -> bool:
                 key = pressed.wait(seconds)
-                if key in ("p", "s"):
-                    _ask(folder, STOP if key == "s" else CONTINUE if shown.paused else PAUSE, display)
+                wish = {"p": CONTINUE if shown.paused else PAUSE, "s": STOP, "d": DETACH}.get(key)
+                if wish is not None:
+                    _ask(folder, wish, display)
                 return key != "q"
 
             follow(folder, shown.take, lambda: is_written(folder), wait)

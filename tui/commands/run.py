@@ -236,7 +236,10 @@ def _name(folder: Path) -> str:
 
 
 def _is_empty_start(entry: Path) -> bool:
-    return entry.name == "lock" or (entry.name == "journal.jsonl" and entry.is_file() and not entry.stat().st_size)
+    from engine.files import is_part
+
+    empty = entry.name == "journal.jsonl" and entry.is_file() and not entry.stat().st_size
+    return empty or entry.name == "lock" or is_part(entry)
 
 
 def _own(folder: Path) -> Path:
@@ -244,7 +247,7 @@ def _own(folder: Path) -> Path:
 
     folder = folder.expanduser().absolute()
     try:
-        # A process that died before its run began leaves a lock and an empty journal.
+        # A process that died before its run began leaves a lock, an empty journal and perhaps half of its settings.
         if folder.exists() and (not folder.is_dir() or any(not _is_empty_start(entry) for entry in folder.iterdir())):
             raise InputError(
                 "this is a file." if not folder.is_dir() else "the folder is not empty.",

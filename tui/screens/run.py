@@ -77,6 +77,7 @@ class RunScreen(Screen[None]):
         self._prompts_key: object = None
         self._shown_config: Mapping[str, Any] = {}
         self._told = ""
+        self._left = False
         self._error = ""
 
     def compose(self) -> ComposeResult:
@@ -126,6 +127,9 @@ class RunScreen(Screen[None]):
                 self.app.ask_to_go_on(state.changed, state.error)
             elif state.error:
                 self.app.notify(state.error, title="Failed", severity="error", timeout=12, markup=False)
+        if state.detach and not self._left:
+            self._left = True
+            self.app.detach()
         problem = self.session.problem
         if problem != self._told:
             self._told = problem

@@ -102,3 +102,35 @@ def test_all_can_be_removed_once_training_is_over(tmp_path: Path) -> None:
     held.save(_state(1))
     held.remove()
     assert held.latest() is None
+
+
+def test_what_a_killed_process_left_is_swept_away_or_put_back(tmp_path: Path) -> None:
+    held = Checkpoints(tmp_path)
+    for step in (1, 2):
+        held.save(_state(step))
+    half = tmp_path / ".step-00000003.4711.new"
+    half.mkdir()
+    (half / "state.safetensors").write_bytes(b"half")
+    # Killed while step 2 was written over: the old one lies aside, the new one has not taken its place.
+    (tmp_path / "step-00000002").rename(tmp_path / ".step-00000002.4711.old")
+    found = Checkpoints(tmp_path).latest()
+    assert found is not None
+    assert found.step == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000002"]
+
+
+def test_one_that_is_written_over_is_never_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Checkpoints(tmp_path)
+    held.save(_state(1))
+    held.save(_state(2))
+    real, seen = Path.rename, []
+
+    def watched(path: Path, target: Path) -> Path:
+        moved = real(path, target)
+        seen.append({place.name.strip(".")[:13] for place in tmp_path.iterdir()} >= {"step-00000001", "step-00000002"})
+        return moved
+
+    monkeypatch.setattr(Path, "rename", watched)
+    held.save(_state(2))
+    assert seen == [True, True]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000002"]

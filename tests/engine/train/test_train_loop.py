@@ -142,6 +142,57 @@ def test_a_damaged_checkpoint_costs_a_few_steps_and_is_told(twin: Callable[..., 
     _same(found.adapter, wanted.adapter, 1e-6)
 
 
+class Killed(BaseException):
+    """What a test does to a training at a moment where a process could be killed."""
+
+
+@pytest.mark.parametrize(("share", "lost"), [(1e9, 1), (-1.0, 3)], ids=["cheap", "dear"])
+def test_a_kill_costs_one_step_while_checkpoints_are_cheap(
+    twin: Callable[..., Twin], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, lost: int
+) -> None:
+    from engine.train import loop
+
+    monkeypatch.setattr(loop, "_SHARE", share)
+
+    def on_step(step: Step) -> None:
+        if step.step == 7:
+            raise Killed
+
+    decoder, rows, config = twin("llama").decoder, sft_rows(40), _sft(epochs=1, checkpoint_every=4)
+    with pytest.raises(Killed):
+        train(decoder, rows, config, hooks=Hooks(on_step=on_step), checkpoints=tmp_path)
+    found = train(decoder, rows, config, checkpoints=tmp_path)
+    assert found.resumed_from == 7 - lost
+    _same(found.adapter, train(decoder, rows, config).adapter, 1e-6)
+
+
+def test_reference_values_are_gone_on_with_where_they_stopped(
+    twin: Callable[..., Twin], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.train import objective
+
+    passes: list[int] = []
+    real = objective.pair_logps
+
+    def counted(policy: Policy, pairs: list[object]) -> object:
+        if not policy.learn:
+            passes.append(len(pairs))
+            if len(passes) == 3:
+                raise Killed
+        return real(policy, pairs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(objective, "pair_logps", counted)
+    decoder, rows, config = twin("llama").decoder, pair_rows(12), TrainConfig.dpo(**SMALL)
+    with pytest.raises(Killed):
+        train(decoder, rows, config, references=tmp_path)
+    found = train(decoder, rows, config, references=tmp_path)
+    interrupted, passes[:] = list(passes), [0, 0, 0]
+    whole = train(decoder, rows, config)
+    assert len(interrupted) == len(passes) - 3 + 1
+    assert interrupted[3:] == passes[3 + 2 :]
+    _same(found.adapter, whole.adapter)
+
+
 def test_a_finished_training_is_not_repeated(twin: Callable[..., Twin], tmp_path: Path) -> None:
     decoder, rows = twin("llama").decoder, sft_rows(8)
     first = train(decoder, rows, _sft(), checkpoints=tmp_path)

@@ -1,0 +1,95 @@
+"""Killed anywhere, a run goes on and ends as if nothing had happened, with at most one item done twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lives import COUNT, KILL, LONG, SEED, Lives, Nursery, Whole, check, events, kill, repeated
+
+Runs = Callable[[str], Lives]
+
+
+def kill_at(lives: Lives, at: int, jitter: float) -> bool:
+    """One life that is killed when there are this many records; False where it ended before."""
+    child = lives.begin()
+    if not lives.reach(at, child):
+        return False
+    time.sleep(jitter)
+    already = lives.nursery.poll(child)
+    kill(child)
+    code = lives.nursery.wait(child)
+    lives.look()
+    assert code == -signal.SIGKILL or already is not None, lives.log.read_text()
+    return code == -signal.SIGKILL
+
+
+def test_a_kill_after_the_first_record_of_each_kind(run: Runs, like: Path, whole: Whole) -> None:
+    """One run, killed again and again: right after every kind of record that it writes."""
+    lives = run("kinds")
+    seen: set[str] = set()
+    kinds = list(dict.fromkeys(event.stage.split(" ")[0].split("-BATCH")[0] for event in events(like)))
+    killed = 0
+    for kind in kinds:
+        child = lives.begin()
+        end = time.monotonic() + 60
+        while kind not in seen and lives.nursery.poll(child) is None:
+            assert time.monotonic() < end
+            lives.look()
+            seen |= {event.stage.split(" ")[0].split("-BATCH")[0] for event in lives.known}
+        kill(child)
+        killed += lives.nursery.wait(child) == -signal.SIGKILL
+        lives.look()
+    assert killed > len(kinds) // 2
+    lives.finish()
+    check(lives.folder, whole, like)
+
+
+def test_kills_at_random_moments_over_all_stages(run: Runs, like: Path, whole: Whole) -> None:
+    source = random.Random(SEED)
+    wanted = LONG or 6
+    stages: Counter[str] = Counter()
+    again: list[int] = []
+    killed = runs = 0
+    while killed < wanted:
+        runs += 1
+        lives = run(f"random-{runs}")
+        # A moment is a place in the journal: all stages are met, whatever time each takes.
+        for at in sorted(source.sample(range(whole.records), k=min(3, wanted - killed))):
+            if not kill_at(lives, at, source.random() * 0.02):
+                break
+            killed += 1
+            stages[lives.stage] += 1
+        lives.finish()
+        again += repeated(events(lives.folder))
+        check(lives.folder, whole, like)
+    print(f"{killed} kills in {runs} runs: {dict(stages)}; items repeated {dict(Counter(again))}", file=sys.stderr)
+
+
+def test_a_kill_in_the_middle_of_each_operation_on_files(
+    run: Runs, nursery: Nursery, like: Path, whole: Whole, tmp_path: Path
+) -> None:
+    """Before making, writing (half of it done, every other time), syncing or renaming the k-th file of all."""
+    if not nursery.faults:
+        pytest.skip("there is no C compiler")
+    counted = run("counted")
+    code = nursery.wait(counted.begin(fault=[str(counted.folder), COUNT, -1], count=str(tmp_path / "count")))
+    assert code == 0
+    total = int((tmp_path / "count").read_text())
+    killed = 0
+    for at in range(0, total, max(1, total // (LONG or 6))):
+        lives = run(f"operation-{at}")
+        child = lives.begin(fault=[str(lives.folder), KILL, at])
+        code = nursery.wait(child)
+        assert code in (0, -signal.SIGKILL), lives.log.read_text()
+        killed += code == -signal.SIGKILL
+        lives.finish()
+        check(lives.folder, whole, like)
+    print(f"{killed} kills at {total} operations", file=sys.stderr)
+    assert killed > 3

@@ -1,0 +1,217 @@
+"""SIGTERM, SIGHUP and a terminal that closes, at random moments of a run: in the app, without a screen, and watched."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from lives import (
+    LONG,
+    SEED,
+    Lives,
+    Nursery,
+    Pty,
+    Whole,
+    alive,
+    as_arguments,
+    check,
+    events,
+    kill,
+    owner,
+    terminals_of,
+    used,
+)
+
+from engine.journal.writer import is_written
+from engine.run.steering import CONTINUE, PAUSE, ask
+from engine.settings import RunConfig, to_json
+
+Runs = Callable[[str], Lives]
+TIMES = max(2, LONG // 4)
+
+
+@pytest.fixture
+def pty() -> Iterator[Pty]:
+    terminal = Pty()
+    yield terminal
+    terminal.close()
+
+
+class App:
+    """The app in a terminal, with a run that it performs."""
+
+    def __init__(self, nursery: Nursery, config: RunConfig, home: Path) -> None:
+        self.pty = Pty()
+        self.nursery = nursery
+        self._home = home
+        self.launched = nursery.begin(
+            what="app", config=to_json(config), terminal=self.pty.name, environment={"REDRAFT_HOME": str(home)}
+        )
+        self.pty.until(lambda: b"Quit" in self.pty.sent)
+        self.pty.let_go()
+        self.pty.type("\x12")
+        self.pty.until(lambda: self.folders and owner(self.folders[0]))
+        self.folder = self.folders[0]
+        process = owner(self.folder)
+        assert process is not None
+        self.process = process
+        self.lives = Lives(nursery, self.folder, config, as_arguments(config))
+
+    @property
+    def folders(self) -> list[Path]:
+        return list((self._home / "data" / "runs").glob("*/"))
+
+    def reach(self, at: int) -> None:
+        """Wait until the run has written this much."""
+        self.pty.until(lambda: self.lives.look() >= at)
+
+    def lose(self, how: str) -> None:
+        """What happens to people."""
+        if how == "closed":
+            self.pty.close()
+        elif how == "killed parent":
+            kill(self.launched, signal.SIGKILL)
+        else:
+            kill(self.launched, signal.Signals[how])
+
+    def ended(self, seconds: float) -> None:
+        """Wait until the process that performs the run is gone."""
+        end = time.monotonic() + seconds
+        while alive(self.process):
+            assert time.monotonic() < end, "the process does not end"
+            self.pty.pump(0.01)
+
+
+def quiet(folder: Path, process: int) -> None:
+    """Without its terminal the process does not spin and holds no terminal: seen while it is paused."""
+    ask(folder, PAUSE)
+    end = time.monotonic() + 20
+    while events(folder)[-1].stage != "RUN-PAUSED":
+        if not is_written(folder):
+            return  # the run ended first
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    while terminals_of(process):
+        assert time.monotonic() < end, terminals_of(process)
+        time.sleep(0.01)
+    before = used(process)
+    time.sleep(1.0)
+    assert used(process) - before < 0.2
+    ask(folder, CONTINUE)
+
+
+@pytest.mark.parametrize("how", ["SIGHUP", "closed", "killed parent"])
+def test_the_apps_run_goes_on_when_its_terminal_goes_away(
+    nursery: Nursery, config: RunConfig, whole: Whole, like: Path, tmp_path: Path, how: str
+) -> None:
+    source = random.Random(f"{SEED} {how}")
+    for turn in range(TIMES):
+        app = App(nursery, config, tmp_path / f"home-{turn}")
+        app.reach(source.randrange(whole.records - 5))
+        time.sleep(source.random() * 0.02)
+        app.lose(how)
+        if turn % 5 == 0:
+            quiet(app.folder, app.process)
+        app.ended(60)
+        assert app.nursery.wait(app.launched) == {"killed parent": -signal.SIGKILL}.get(how, 0)
+        check(app.folder, whole, like)
+        app.pty.close()
+
+
+def test_sigterm_ends_the_app_with_a_checkpoint_and_the_terminal_restored(
+    nursery: Nursery, config: RunConfig, whole: Whole, like: Path, tmp_path: Path
+) -> None:
+    source = random.Random(f"{SEED} term")
+    longest = 0.0
+    for turn in range(TIMES):
+        app = App(nursery, config, tmp_path / f"home-{turn}")
+        app.reach(source.randrange(whole.records))
+        time.sleep(source.random() * 0.02)
+        began = time.monotonic()
+        kill(app.launched if turn % 2 else app.process, signal.SIGTERM)
+        app.ended(5)
+        assert nursery.wait(app.launched, 5) == 128 + signal.SIGTERM
+        longest = max(longest, time.monotonic() - began)
+        app.pty.pump(0.1)
+        assert app.pty.restored
+        assert events(app.folder)[-1].stage in ("RUN-STOPPED", "RUN-COMPLETE")
+        if events(app.folder)[-1].stage == "RUN-STOPPED":
+            app.lives.finish()
+        check(app.folder, whole, like)
+        app.pty.close()
+    print(f"the slowest of {TIMES} ends took {longest:.2f} s")
+
+
+@pytest.mark.parametrize("how", ["SIGHUP", "closed"])
+def test_a_run_without_a_screen_goes_on_when_its_terminal_goes_away(
+    run: Runs, whole: Whole, like: Path, how: str
+) -> None:
+    source = random.Random(f"{SEED} run {how}")
+    for turn in range(TIMES):
+        lives, pty = run(f"{how}-{turn}"), Pty()
+        child = lives.nursery.begin(what="command", arguments=lives.command, terminal=pty.name)
+        pty.until(lambda c=child: terminals_of(c))
+        pty.let_go()
+        at = source.randrange(1, whole.records - 5)
+        pty.until(lambda n=at, one=lives: one.look() >= n)
+        if how == "closed":
+            pty.close()
+        else:
+            kill(child, signal.SIGHUP)
+        if turn % 5 == 0:
+            quiet(lives.folder, child)
+        assert lives.nursery.wait(child) == 0
+        check(lives.folder, whole, like)
+        pty.close()
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C", "Ctrl-C twice"])
+def test_a_run_without_a_screen_that_is_stopped_can_be_gone_on_with(
+    run: Runs, whole: Whole, like: Path, how: str
+) -> None:
+    source = random.Random(f"{SEED} run {how}")
+    for turn in range(TIMES):
+        lives, pty = run(f"{turn}"), Pty()
+        child = lives.nursery.begin(what="command", arguments=lives.command, terminal=pty.name)
+        at = source.randrange(1, whole.records - 5)
+        pty.until(lambda n=at, one=lives: one.look() >= n)
+        if how == "SIGTERM":
+            kill(child, signal.SIGTERM)
+        else:
+            pty.type("\x03" * (2 if "twice" in how else 1))
+        began = time.monotonic()
+        pty.until(lambda c=child: lives.nursery.poll(c) is not None, 5)  # noqa: B023
+        assert time.monotonic() - began < 5
+        assert lives.nursery.poll(child) == 130
+        assert pty.restored
+        pty.close()
+        lives.finish()
+        check(lives.folder, whole, like)
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP", "closed"])
+def test_a_watcher_that_is_ended_leaves_its_terminal_and_the_run_alone(
+    run: Runs, whole: Whole, like: Path, how: str
+) -> None:
+    lives, pty = run("watched"), Pty()
+    child = lives.begin()
+    assert lives.reach(20, child)
+    ask(lives.folder, PAUSE)
+    watcher = lives.nursery.begin(what="command", arguments=["watch", str(lives.folder)], terminal=pty.name)
+    pty.until(lambda: b"RUN-PAUSED" in pty.sent)
+    pty.let_go()
+    if how == "closed":
+        pty.close()
+    else:
+        kill(watcher, signal.Signals[how])
+    lives.nursery.wait(watcher, 5)
+    if how == "SIGTERM":
+        assert pty.restored
+    pty.close()
+    ask(lives.folder, CONTINUE)
+    assert lives.nursery.wait(child) == 0
+    check(lives.folder, whole, like)

@@ -1,0 +1,112 @@
+"""Runs back to back in one process, and a long journal in the app: memory and handles stay as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lives import Pty
+
+from engine.settings import RunConfig, to_json
+
+MINUTES = float(os.environ.get("REDRAFT_CHAOS_MINUTES", "0"))
+"""Of the soak; 0 is the short form, which counts runs instead."""
+
+# The app's own worker, one run after the other; memory and handles are looked at after each.
+_RUNS = """
+import gc, json, os, shutil, sys, time
+from pathlib import Path
+from engine.models import threads
+threads.machine_profile = lambda **_: threads.Profile("float32", 1, {})
+from engine.settings import from_json
+from engine.worker import Doing, StartRun, Worker
+config = from_json(json.loads(sys.argv[1]))
+minutes, least, runs = float(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+worker = Worker(runs)
+worker.start()
+began, found = time.monotonic(), []
+while len(found) < least or time.monotonic() - began < minutes * 60:
+    worker.send(StartRun(config))
+    while worker.state.doing is Doing.IDLE:
+        time.sleep(0.001)
+    while worker.state.doing is not Doing.IDLE:
+        time.sleep(0.01)
+    assert not worker.state.error, worker.state.error
+    gc.collect()
+    found.append([resident(), len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))])
+    shutil.rmtree(worker.state.folder)
+assert worker.shutdown(20)
+print(json.dumps(found))
+"""
+
+
+def test_memory_and_handles_stay_flat_over_runs_back_to_back(config: RunConfig, home: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _RUNS, json.dumps(to_json(config)), str(MINUTES), "6", str(tmp_path / "runs")]
+    environment = {**os.environ, "REDRAFT_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=600 + MINUTES * 90)
+    found = json.loads(done.stdout.splitlines()[-1])
+    memory, handles, tasks = ([row[column] for row in found] for column in range(3))
+    # The first runs fill pools and caches; from then on a run must give back what it took.
+    settled = len(found) // 3 + 1
+    print(
+        f"{len(found)} runs: {memory[0] / 1e6:.0f} MB after the first, {memory[settled] / 1e6:.0f} after run "
+        f"{settled + 1}, {memory[-1] / 1e6:.0f} at the end; {handles[0]} to {max(handles)} handles",
+        file=sys.stderr,
+    )
+    assert max(handles[1:]) == min(handles[1:])
+    assert max(tasks[1:]) == min(tasks[1:])
+    assert memory[-1] - memory[settled] < 4e6 + 20e3 * len(found)
+
+
+_APP = "import sys, pathlib; from tui.app import run; sys.exit(run(folder=pathlib.Path({folder!r})))"
+
+_WRITER = """
+import sys
+from pathlib import Path
+from engine.journal.writer import JournalWriter
+text = "A draft of some fifty words, as they are. " * 8
+with JournalWriter(Path(sys.argv[1])) as journal:
+    for number in range(int(sys.argv[2])):
+        journal.append("INITIAL-GENERATION", 2, "40 tokens", item=f"p-{number}", texts={"draft": text})
+"""
+
+
+def test_the_app_keeps_little_of_a_long_journal_in_memory(home: Path, tmp_path: Path) -> None:
+    count = 400_000 if MINUTES else 40_000
+    folder = tmp_path / "run"
+    subprocess.run([sys.executable, "-c", _WRITER, str(folder), "100"], check=True)
+    pty = Pty()
+    slave = os.open(pty.name, os.O_RDWR)
+    code = _APP.format(folder=str(folder))
+    environment = {**os.environ, "REDRAFT_HOME": str(home), "TERM": "xterm-256color"}
+    app = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+    )
+    os.close(slave)
+    pty.until(lambda: b"Quit" in pty.sent)
+    pty.pump(1.0)
+    before, handles = resident(app.pid), len(os.listdir(f"/proc/{app.pid}/fd"))
+    subprocess.run([sys.executable, "-c", _WRITER, str(folder), str(count)], check=True)
+    pty.until(lambda: caught_up(pty, count + 100), 300)
+    grown = resident(app.pid) - before
+    print(f"{count} records: {grown / 1e6:.1f} MB more, {grown / count:.0f} bytes each", file=sys.stderr)
+    assert grown / count < 250 if MINUTES else grown < 40e6
+    assert len(os.listdir(f"/proc/{app.pid}/fd")) == handles
+    pty.type("\x11")
+    pty.until(lambda: app.poll() is not None)
+    assert app.returncode == 0
+    assert pty.restored
+    pty.close()
+
+
+def resident(process: int) -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def caught_up(pty: Pty, count: int) -> bool:
+    return f"p-{count - 101}".encode() in pty.sent

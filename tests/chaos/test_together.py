@@ -1,0 +1,119 @@
+"""Several processes on one run, and files that go away under it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree, rmtree
+
+import pytest
+from lives import Lives, Nursery, Whole, as_arguments, check, events, kill
+
+from engine.run.steering import PAUSE, STEERING, STOP, ask
+from engine.settings import RunConfig
+
+Runs = Callable[[str], Lives]
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["a new run", "a run that is gone on with"])
+def test_of_two_processes_on_one_run_one_performs_it_and_the_other_is_told(
+    run: Runs, whole: Whole, like: Path, begun: bool
+) -> None:
+    lives = run("shared")
+    if begun:
+        first = lives.begin()
+        assert lives.reach(50, first)
+        kill(first)
+        lives.nursery.wait(first)
+    other = Lives(lives.nursery, lives.folder, lives.config, lives.arguments)
+    command = lives.command
+    children = [
+        lives.nursery.begin(what="command", arguments=command, log=str(lives.folder.with_suffix(f".{name}")))
+        for name in ("one", "two")
+    ]
+    codes = [lives.nursery.wait(child) for child in children]
+    assert sorted(codes)[0] == 0
+    # The one that came late is refused in whatever way it noticed: the lock, the folder in use, the run that runs.
+    assert sorted(codes)[1] in (2, 4)
+    loser = lives.folder.with_suffix(".one" if codes[0] else ".two").read_text()
+    assert any(words in loser for words in ("another process", "is running", "not empty")), loser
+    assert other.look() > 0
+    check(lives.folder, whole, like)
+
+
+@pytest.mark.parametrize("wish", [PAUSE, STOP])
+def test_what_was_asked_of_an_owner_that_died_binds_nobody(run: Runs, whole: Whole, like: Path, wish: str) -> None:
+    lives = run("orphan")
+    child = lives.begin()
+    assert lives.reach(40, child)
+    kill(child, signal.SIGSTOP)
+    ask(lives.folder, wish)
+    kill(child)
+    lives.nursery.wait(child)
+    assert (lives.folder / STEERING).exists()
+    lives.finish()
+    check(lives.folder, whole, like)
+    assert not (lives.folder / STEERING).exists()
+
+
+def test_an_owner_that_dies_while_it_waits_is_gone_on_with_without_waiting(run: Runs, whole: Whole, like: Path) -> None:
+    lives = run("waiting")
+    child = lives.begin()
+    assert lives.reach(40, child)
+    ask(lives.folder, PAUSE)
+    end = time.monotonic() + 20
+    while events(lives.folder)[-1].stage != "RUN-PAUSED":
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    kill(child)
+    lives.nursery.wait(child)
+    lives.finish()
+    check(lives.folder, whole, like)
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut", "overwritten"])
+def test_the_models_files_may_go_away_once_it_is_loaded(
+    nursery: Nursery, config: RunConfig, whole: Whole, like: Path, tmp_path: Path, harm: str
+) -> None:
+    model = tmp_path / "model"
+    copytree(config.generator, model)
+    config = replace(config, generator=str(model))
+    lives = Lives(nursery, tmp_path / "run", config, as_arguments(config))
+    child = lives.begin()
+    assert lives.reach(20, child)
+    weights = model / "model.safetensors"
+    if harm == "removed":
+        rmtree(model)
+    else:
+        weights.write_bytes(weights.read_bytes()[:1000] if harm == "cut" else b"\0" * weights.stat().st_size)
+    assert nursery.wait(child) == 0, lives.log.read_text()
+    assert (lives.folder / "pairs.jsonl").read_bytes() == whole.pairs
+    assert events(lives.folder)[-1].stage == "RUN-COMPLETE"
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut", "overwritten"])
+def test_a_model_that_is_gone_when_the_run_goes_on_is_named(
+    nursery: Nursery, config: RunConfig, tmp_path: Path, harm: str
+) -> None:
+    model = tmp_path / "model"
+    copytree(config.generator, model)
+    config = replace(config, generator=str(model))
+    lives = Lives(nursery, tmp_path / "run", config, as_arguments(config))
+    child = lives.begin()
+    assert lives.reach(20, child)
+    kill(child)
+    nursery.wait(child)
+    weights = model / "model.safetensors"
+    if harm == "removed":
+        rmtree(model)
+    else:
+        weights.write_bytes(weights.read_bytes()[:1000] if harm == "cut" else weights.read_bytes()[:-64] + b"\0" * 64)
+    lives.log.unlink()
+    code = nursery.wait(lives.begin())
+    told = lives.log.read_text()
+    assert code in (2, 3, 4), told
+    assert str(model) in told
+    assert "Traceback" not in told

@@ -1,0 +1,71 @@
+"""A run that was cut off between any two records ends with the same ones, each of them once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.control import Control
+from engine.files import is_part
+from engine.journal.reader import JOURNAL, read
+from engine.models.requests import Sampling
+from engine.run.models import Models
+from engine.run.perform import perform
+from engine.settings import RunConfig
+from engine.train.config import TrainConfig
+
+OF_ITEMS = {"COMPARISON-ANSWER", "COMPARISON-EVALUATION", "COMPARISON-TEST", "SIDE-BY-SIDE-DIFF", "COMPARISON-SUMMARY"}
+
+
+@pytest.fixture
+def config(tiny: Callable[..., Path], redraft_home: Path) -> RunConfig:
+    short = Sampling(max_tokens=8, temperature=1.0)
+    return RunConfig(
+        preset="tiny",
+        generator=str(tiny("llama", max_position_embeddings=8192)),
+        judge="rules",
+        n_train=4,
+        n_heldout=2,
+        n_benign=0,
+        candidates=2,
+        draft=short,
+        critique=short,
+        revision=short,
+        answer=short,
+        train=TrainConfig.sft(epochs=1),
+        dtype="float32",
+    )
+
+
+def compared(folder: Path) -> Counter[tuple[str, str]]:
+    found = ((event.stage.split(" ")[0], event.item + event.data.get("arm", "")) for event in read(folder))
+    return Counter(key for key in found if key[0] in OF_ITEMS)
+
+
+def test_a_comparison_cut_off_between_any_two_records_is_completed(config: RunConfig, tmp_path: Path) -> None:
+    models = Models()
+    folder = perform(config, tmp_path / "run", Control(), models)
+    wanted = compared(folder)
+    assert wanted
+    assert set(wanted.values()) == {1}
+    journal = folder / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if b'"COMPARISON-ANSWER"' in line)
+    for end in range(first, len(lines)):
+        journal.write_bytes(b"".join(lines[:end]))
+        (folder / "report.json").unlink(missing_ok=True)
+        perform(config, folder, Control(), models)
+        assert compared(folder) == wanted, f"cut after record {end}"
+
+
+def test_what_a_killed_process_left_half_written_is_swept_away(config: RunConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for place in (folder, folder / "adapter", folder / "checkpoints"):
+        place.mkdir()
+        (place / ".pairs.jsonl.x1y2z3.part").write_bytes(b'{"half')
+        assert is_part(place / ".pairs.jsonl.x1y2z3.part")
+    perform(config, folder, Control())
+    assert [path for path in folder.rglob("*") if path.name.startswith(".")] == []
