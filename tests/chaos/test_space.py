@@ -55,7 +55,8 @@ def test_where_any_write_finds_the_disk_full_the_run_ends_clearly_and_goes_on_la
         lives.finish()
         check(lives.folder, whole, like)
     print(f"{failed} failures at {operations} operations", file=sys.stderr)
-    assert failed > 3
+    # Of a disk that took a part of a write and then the rest a run need not notice anything.
+    assert failed > (3 if how == FULL else 0)
 
 
 @pytest.fixture

@@ -20,17 +20,39 @@ from engine.train.config import TrainConfig
 OF_ITEMS = {"COMPARISON-ANSWER", "COMPARISON-EVALUATION", "COMPARISON-TEST", "SIDE-BY-SIDE-DIFF", "COMPARISON-SUMMARY"}
 
 
+# What a random model writes breaks this often, and not always.
+CONSTITUTION = """
+name = "Plain"
+[[principles]]
+id = "plain"
+title = "Plain words"
+short = "plain"
+description = "Answers do without these letters."
+weight = 2.0
+critiques = ["Say which."]
+revisions = ["Write it anew."]
+[[principles.rules]]
+id = "plain.letter"
+category = "letter"
+pattern = '(?i)[bcdfgh]'
+match = ["b"]
+spare = ["?"]
+"""
+
+
 @pytest.fixture
-def config(tiny: Callable[..., Path], redraft_home: Path) -> RunConfig:
+def config(tiny: Callable[..., Path], redraft_home: Path, tmp_path: Path) -> RunConfig:
+    (tmp_path / "plain.toml").write_text(CONSTITUTION)
     short = Sampling(max_tokens=8, temperature=1.0)
     return RunConfig(
         preset="tiny",
         generator=str(tiny("llama", max_position_embeddings=8192)),
         judge="rules",
-        n_train=4,
+        constitution=str(tmp_path / "plain.toml"),
+        n_train=6,
         n_heldout=2,
         n_benign=0,
-        candidates=2,
+        candidates=3,
         draft=short,
         critique=short,
         revision=short,
