@@ -109,6 +109,13 @@ def ask(
     """
     left = {key: Request(key, text, sampling, context.seed_for(purpose, key)) for key, text in prompts}
     rows = len(left)
+    dtype = context.generator.dtype
+    if left and context.record.partly_known and dtype != "float32":
+        # `engine.models.generate` says why; docs/chaos.md what that means.
+        context.record.notice(
+            f"What was left of this stage is written in another batch than without the interruption; in {dtype} its "
+            "texts may differ for that."
+        )
     while left:
         before = 0.0
         part = list(left.values())[:rows]

@@ -33,6 +33,7 @@ class Recorder:
         self._stage = ""
         self._total = 0
         self._done = 0
+        self._known = 0
         self._tokens = 0
         self._began = 0.0
         self._told = 0.0
@@ -42,6 +43,11 @@ class Recorder:
     def stage(self) -> str:
         """Name of the stage that began last; "" before the first."""
         return self._stage
+
+    @property
+    def partly_known(self) -> bool:
+        """Whether some items of the running stage, not all, were known when it began."""
+        return 0 < self._known < self._total
 
     def event(
         self,
@@ -62,7 +68,8 @@ class Recorder:
 
     def stage_start(self, name: str, total: int, *, done: int = 0) -> None:
         """A stage begins; `done` of its `total` items are known from before an interruption."""
-        self._stage, self._total, self._done, self._tokens = name, total, done, 0
+        self._stage, self._total, self._tokens = name, total, 0
+        self._done = self._known = done
         self._began = self._told = time.monotonic()
         again = f", {done} known already" if done else ""
         self.event(

@@ -186,10 +186,13 @@ def test_a_run_without_a_screen_that_is_stopped_can_be_gone_on_with(
         began = time.monotonic()
         pty.until(lambda c=child: lives.nursery.poll(c) is not None, 5)  # noqa: B023
         assert time.monotonic() - began < 5
-        assert lives.nursery.poll(child) == 130
+        # What is asked for in a run's last moments may find it complete.
+        complete = events(lives.folder)[-1].stage == "RUN-COMPLETE"
+        assert lives.nursery.poll(child) in ((0, 130) if complete else (130,))
         assert pty.restored
         pty.close()
-        lives.finish()
+        if not complete:
+            lives.finish()
         check(lives.folder, whole, like)
 
 

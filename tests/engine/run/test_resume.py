@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from engine.run.perform import perform
 from engine.settings import RunConfig
 from engine.train.config import TrainConfig
 
-OF_ITEMS = {"COMPARISON-ANSWER", "COMPARISON-EVALUATION", "COMPARISON-TEST", "SIDE-BY-SIDE-DIFF", "COMPARISON-SUMMARY"}
+OF_ITEMS = {"COMPARISON-ANSWER", "COMPARISON-EVALUATION", "COMPARISON-TEST", "SIDE-BY-SIDE-DIFF"}
 
 
 # What a random model writes breaks this often, and not always.
@@ -91,3 +92,18 @@ def test_what_a_killed_process_left_half_written_is_swept_away(config: RunConfig
         assert is_part(place / ".pairs.jsonl.x1y2z3.part")
     perform(config, folder, Control())
     assert [path for path in folder.rglob("*") if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("dtype", "told"), [("float32", 0), ("bfloat16", 1)])
+def test_where_the_rest_of_a_stage_may_differ_for_another_batch_it_is_told(
+    config: RunConfig, tmp_path: Path, dtype: str, told: int
+) -> None:
+    config = replace(config, dtype=dtype)
+    folder = perform(config, tmp_path / "run", Control())
+    journal = folder / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    drafts = [number for number, line in enumerate(lines) if b'"stage":"INITIAL-GENERATION"' in line]
+    journal.write_bytes(b"".join(lines[: drafts[1] + 1]))
+    perform(config, folder, Control())
+    notices = [event.summary for event in read(folder) if event.stage == "NOTICE"]
+    assert sum("another batch" in notice and dtype in notice for notice in notices) == told
