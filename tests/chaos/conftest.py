@@ -46,7 +46,7 @@ def nursery(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nu
 
 @pytest.fixture(scope="session")
 def config(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """A run of some two seconds on a tiny random model, with every stage in it; float32, since only there a text does
+    """A run of about a second on a tiny random model, with every stage in it; float32, since only there a text does
     not depend on what else is in its batch (docs/chaos.md)."""
     constitution = tmp_path_factory.mktemp("constitution") / "plain.toml"
     constitution.write_text(CONSTITUTION)
@@ -55,9 +55,9 @@ def config(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) 
         generator=str(tiny("llama", max_position_embeddings=8192)),
         judge="rules",
         constitution=str(constitution),
-        n_train=12,
-        n_heldout=4,
-        n_benign=2,
+        n_train=8,
+        n_heldout=3,
+        n_benign=1,
         candidates=3,
         draft=Sampling(max_tokens=24, temperature=1.0),
         critique=Sampling(max_tokens=12, temperature=1.0),

@@ -31,7 +31,7 @@ from engine.run.steering import CONTINUE, PAUSE, ask
 from engine.settings import RunConfig, to_json
 
 Runs = Callable[[str], Lives]
-TIMES = max(2, LONG // 4)
+TIMES = max(1, LONG // 4)
 
 
 @pytest.fixture

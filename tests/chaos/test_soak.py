@@ -46,7 +46,7 @@ print(json.dumps(found))
 
 
 def test_memory_and_handles_stay_flat_over_runs_back_to_back(config: RunConfig, home: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _RUNS, json.dumps(to_json(config)), str(MINUTES), "6", str(tmp_path / "runs")]
+    command = [sys.executable, "-c", _RUNS, json.dumps(to_json(config)), str(MINUTES), "5", str(tmp_path / "runs")]
     environment = {**os.environ, "REDRAFT_HOME": str(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=600 + MINUTES * 90)
     found = json.loads(done.stdout.splitlines()[-1])
@@ -77,7 +77,7 @@ with JournalWriter(Path(sys.argv[1])) as journal:
 
 
 def test_the_app_keeps_little_of_a_long_journal_in_memory(home: Path, tmp_path: Path) -> None:
-    count = 400_000 if MINUTES else 40_000
+    count = 400_000 if MINUTES else 20_000
     folder = tmp_path / "run"
     subprocess.run([sys.executable, "-c", _WRITER, str(folder), "100"], check=True)
     pty = Pty()

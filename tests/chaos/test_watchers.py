@@ -57,7 +57,7 @@ def said(process: subprocess.Popen[str]) -> dict[str, float]:
 
 
 def test_eight_readers_see_every_record_and_do_not_hold_up_the_writer(tmp_path: Path) -> None:
-    seconds = 10 if LONG else 3
+    seconds = 10 if LONG else 2
     alone = said(python(_WRITER, tmp_path / "alone", seconds))
     readers = [python(_READER, tmp_path / "watched") for _ in range(8)]
     watched = said(python(_WRITER, tmp_path / "watched", seconds))
