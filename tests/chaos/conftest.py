@@ -55,7 +55,7 @@ def config(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) 
         generator=str(tiny("llama", max_position_embeddings=8192)),
         judge="rules",
         constitution=str(constitution),
-        n_train=8,
+        n_train=12,
         n_heldout=3,
         n_benign=1,
         candidates=3,

@@ -34,8 +34,10 @@ _READER = """
 import json, sys, time
 from pathlib import Path
 from engine.journal.reader import JournalReader
-reader, seen, spent = JournalReader(Path(sys.argv[1])), [], time.process_time()
+reader, seen = JournalReader(Path(sys.argv[1])), []
 last = None
+print("ready", flush=True)
+spent = time.process_time()
 while last != "RUN-COMPLETE":
     time.sleep(0.1)
     for event in reader.poll():
@@ -60,6 +62,9 @@ def test_eight_readers_see_every_record_and_do_not_hold_up_the_writer(tmp_path: 
     seconds = 10 if LONG else 2
     alone = said(python(_WRITER, tmp_path / "alone", seconds))
     readers = [python(_READER, tmp_path / "watched") for _ in range(8)]
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "ready\n"
     watched = said(python(_WRITER, tmp_path / "watched", seconds))
     found = [said(reader) for reader in readers]
     assert all(one["seen"] == watched["records"] and one["whole"] and not one["damage"] for one in found)
