@@ -74,7 +74,9 @@ async def offer(app: RedraftApp) -> None:
     if living is not None:
         app.run_screen.open(living.folder)
         app.notify(
-            "Another process performs this run; p and s ask it to wait and to stop.", title=living.id, markup=False
+            "Another process performs this run; p, s and d ask it to wait, to stop, to leave its screen.",
+            title=living.id,
+            markup=False,
         )
         return
     newest = known[0]
