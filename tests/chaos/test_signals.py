@@ -26,6 +26,7 @@ from lives import (
     used,
 )
 
+from engine.errors import InputError
 from engine.journal.writer import is_written
 from engine.run.steering import CONTINUE, PAUSE, ask
 from engine.settings import RunConfig, to_json
@@ -88,7 +89,10 @@ class App:
 
 def quiet(folder: Path, process: int) -> None:
     """Without its terminal the process does not spin and holds no terminal: seen while it is paused."""
-    ask(folder, PAUSE)
+    try:
+        ask(folder, PAUSE)
+    except InputError:
+        return  # the run has ended
     end = time.monotonic() + 20
     while events(folder)[-1].stage != "RUN-PAUSED":
         if not is_written(folder):
