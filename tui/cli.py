@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tui import output
-from tui.commands import bench, doctor, evaluate, export, follow, listing, models, run, show
+from tui.commands import bench, doctor, evaluate, export, follow, judge, listing, models, run, show
 from tui.failure import PIPE_CLOSED, STOPPED, PipeClosed, tell, usage
 
 # typer brings its own copy of click, older ones use the real one; both derive BadParameter from the parser's error.
@@ -41,6 +41,7 @@ app.command("show")(show.show)
 app.command("export")(export.export)
 app.command("models")(models.models)
 app.command("bench")(bench.bench)
+app.add_typer(judge.app, name="judge")
 app.command("doctor")(doctor.doctor)
 app.command("journal-reference", hidden=True)(export.journal_reference)
 

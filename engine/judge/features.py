@@ -2,8 +2,9 @@
 
 A text is read as the turn of an assistant, after its prompt where there is one, in the ChatML format whatever the model
 (no system text, so that nothing but the text tells); the vector holds, for each layer asked for, the mean over the
-text's tokens and the state at its end. The text cannot leave its turn: what has a meaning to the model's template or
-tokenizer is neutralised (`engine.models.chat`).
+text's tokens and the state at its end, and behind them which words occur (`engine.judge.wording`). The text cannot
+leave its turn: what has a meaning to the model's template or tokenizer is neutralised (`engine.models.chat`), and what
+it says to its judge is left out (`engine.judge.addressed`).
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.control import Control
+from engine.judge import addressed, wording
 from engine.judge.verdict import Judged
 from engine.text import clean
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when a text becomes another vector than before: a probe fitted on another format is refused."""
 
 _TURN, _END = "<|im_start|>", "<|im_end|>"
@@ -42,7 +44,7 @@ class Vectors:
     """Windows of texts as vectors.
 
     Args:
-        values: float32 [windows, layers * 2 * width], finite.
+        values: float32 [windows, features], finite: layers * 2 * width states, then `wording.SIZE` words.
         owner: [windows], the place of each window's text in the list that was given.
     """
 
@@ -69,7 +71,16 @@ def windows(text: str) -> list[str]:
 
 
 def vectors(model: LocalModel, texts: Sequence[Judged], layers: Sequence[int], control: Control) -> Vectors:
-    """The windows of the texts as the model's layers see them; nothing is computed above the highest layer.
+    """The windows of the texts as the model's layers see them, and their words.
+
+    Raises:
+        Stopped: where `control` asks for it.
+    """
+    return with_words(states(model, texts, layers, control), texts)
+
+
+def states(model: LocalModel, texts: Sequence[Judged], layers: Sequence[int], control: Control) -> Vectors:
+    """The part of the vectors that the model has to be asked for; nothing is computed above the highest layer.
 
     Raises:
         Stopped: where `control` asks for it.
@@ -86,13 +97,23 @@ def vectors(model: LocalModel, texts: Sequence[Judged], layers: Sequence[int], c
         asked = f"{_TURN}user\n{prompt}{_END}\n" if prompt else ""
         before = model.encode_text(f"{asked}{_TURN}assistant\n")[-min(_PROMPT_TOKENS, room // 2) :]
         most = min(_ANSWER_TOKENS, room - len(before) - len(end))
-        for window in windows(clean(judged.text).strip()):
+        for window in _read(judged):
             owner.append(place)
             sequences.append([*before, *model.encode_text(model.chat.neutral(window))[:most], *end])
             starts.append(len(before))
-    states = hidden_states(model.decoder, sequences, layers, control, pooling="mean+last", starts=starts)
-    values = np.nan_to_num(states.flatten(1).numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+    found = hidden_states(model.decoder, sequences, layers, control, pooling="mean+last", starts=starts)
+    values = np.nan_to_num(found.flatten(1).numpy(), nan=0.0, posinf=0.0, neginf=0.0)
     return Vectors(values.astype(np.float32, copy=False), np.array(owner, dtype=np.int64))
+
+
+def with_words(read: Vectors, texts: Sequence[Judged]) -> Vectors:
+    """The states of the windows of these very texts with the words of each behind them."""
+    said = wording.words([window for judged in texts for window in _read(judged)])
+    return Vectors(np.concatenate([read.values, said], 1), read.owner)
+
+
+def _read(judged: Judged) -> list[str]:
+    return [addressed.without(window) for window in windows(clean(judged.text).strip())]
 
 
 def _trimmed(piece: str, inner: bool) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from engine.text import clean, cut
 
 OWN = "own"
 """Name of the set that the project wrote."""
+
+REGISTERS = "registers"
+"""Name of the set that the project wrote in the ways of other places: forums, chats, shops; for fitting only."""
 
 _COLUMNS = ("text", "label")
 _TRUE = {"1", "true", "yes", "violation", "unsafe", "flagged"}
@@ -90,6 +94,12 @@ def own_examples() -> tuple[Labelled, ...]:
         )
         for e in load_examples()
     )
+
+
+def own_registers() -> tuple[Labelled, ...]:
+    """Short texts that the project wrote as people write elsewhere, in pairs of a violation and a clean text."""
+    with as_file(files("engine.prompts") / f"{REGISTERS}.jsonl") as path:
+        return tuple(_file(path))
 
 
 def read_labelled(paths: Sequence[Path | str]) -> tuple[Labelled, ...]:

@@ -2,6 +2,7 @@
 
 A set holds three, fitted on the same model and layers: "whole" on all rows, for verdicts that people ask for; "a" and
 "b" on halves that share no row and no topic, so that one can choose training pairs and the other judge the comparison.
+Each comes with twins, fitted without one fold of its rows: they judge the texts that the member itself has seen.
 Files: weights as safetensors, everything else as JSON beside it. Knows nothing of rules' patterns.
 """
 
@@ -10,8 +11,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,10 @@ from engine.errors import InputError, ModelError, StorageError
 from engine.files import write_atomically
 from engine.judge import features
 from engine.judge.figures import Measures
+from engine.judge.labelled import text_hash
 from engine.judge.logistic import sigmoid
+from engine.settings import JUDGES
+from engine.text import clean, cut
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -107,7 +112,8 @@ class ProbeSet:
         dtype: number format that it was fitted in.
         layers: which layers' states are read.
         probes: "whole", "a", "b".
-        halves: 8 digits of each fitted text -> "a" or "b".
+        twins: member -> one probe a fold, fitted without it.
+        places: 8 digits of each fitted text -> the half ("a" or "b") and the fold that it is in.
         facts: everything else of the file: data with licences, strengths, figures.
     """
 
@@ -117,7 +123,8 @@ class ProbeSet:
     dtype: str
     layers: tuple[int, ...]
     probes: Mapping[str, Probe]
-    halves: Mapping[str, str]
+    twins: Mapping[str, tuple[Probe, ...]]
+    places: Mapping[str, tuple[str, int]]
     facts: Mapping[str, Any]
 
     @property
@@ -126,12 +133,27 @@ class ProbeSet:
 
     @property
     def hash(self) -> str:
-        """Twelve digits over the model, layers, lines, thresholds."""
-        whole = hashlib.sha256(f"{self.weights_hash}|{self.layers}|{features.FORMAT}".encode())
+        """Twelve digits over the model, layers, data, lines, thresholds."""
+        data = json.dumps(self.facts.get("data", []), sort_keys=True)
+        whole = hashlib.sha256(f"{self.weights_hash}|{self.layers}|{features.FORMAT}|{data}".encode())
         for member in MEMBERS:
             probe = self.probes[member]
             whole.update(probe.weight.tobytes() + probe.bias.tobytes() + repr(probe.combinations).encode())
         return whole.hexdigest()[:12]
+
+    def title(self, member: str) -> str:
+        """How a member is named in verdicts, such as "probe A of smollm2-135m-instruct"."""
+        own = "" if self.name == SHIPPED else f"{self.name}, "
+        return f"probe {own}{'on all rows' if member == 'whole' else member.upper()} of {self.model}"
+
+    def fold_of(self, text: str, member: str) -> int | None:
+        """The fold of a text that this member was fitted on; None where it was not."""
+        half, fold = self.places.get(text_hash(text), ("", None))
+        return fold if member in ("whole", half) else None
+
+    def unseen(self, member: str, fold: int | None) -> Probe:
+        """The member, or its twin that was fitted without this fold."""
+        return self.probes[member] if fold is None else self.twins[member][fold]
 
     def check_model(self, model: LocalModel) -> None:
         """Refuse to read another model's layers.
@@ -176,14 +198,19 @@ def write(probes: ProbeSet, folder: Path) -> Path:
     members: dict[str, Any] = {}
     for name in MEMBERS:
         probe = probes.probes[name]
-        tensors[f"{name}.weight"] = np.ascontiguousarray(probe.weight)
-        tensors[f"{name}.bias"] = np.ascontiguousarray(probe.bias)
+        for key, one in _keyed(name, probe, probes.twins[name]):
+            tensors[f"{key}.weight"] = np.ascontiguousarray(one.weight.astype(np.float16))
+            tensors[f"{key}.bias"] = np.ascontiguousarray(one.bias)
         members[name] = {
             "accuracy": probe.accuracy,
-            "measures": {name: measures.to_data() for name, measures in probe.measures.items()},
-            "combinations": {p: vars(c) for p, c in zip(probe.principles, probe.combinations, strict=True)},
+            "measures": {of: measures.to_data() for of, measures in probe.measures.items()},
+            "combinations": _to_data(probe),
+            "twins": [_to_data(twin) for twin in probes.twins[name]],
         }
     blob = save(tensors)
+    places: dict[str, str] = {}
+    for digits, (half, fold) in sorted(probes.places.items()):
+        places[f"{half}{fold}"] = places.get(f"{half}{fold}", "") + digits
     document = {
         "name": probes.name,
         "model": probes.model,
@@ -194,7 +221,7 @@ def write(probes: ProbeSet, folder: Path) -> Path:
         "principles": list(probes.principles),
         "weights_sha256": hashlib.sha256(blob).hexdigest(),
         "members": members,
-        "halves": {half: "".join(sorted(h for h, side in probes.halves.items() if side == half)) for half in "ab"},
+        "places": dict(sorted(places.items())),
         **probes.facts,
     }
     write_atomically(folder / f"{probes.name}.safetensors", blob, 0o644)
@@ -209,7 +236,7 @@ def folder() -> Path:
 
 
 def load(name: str = SHIPPED) -> ProbeSet:
-    """The shipped probes, or a person's own by name.
+    """The shipped probes, or a person's own by name or by the path of their JSON file.
 
     Raises:
         InputError: there are none of this name.
@@ -217,6 +244,8 @@ def load(name: str = SHIPPED) -> ProbeSet:
     """
     if name == SHIPPED:
         return _shipped()
+    if name.endswith(".json"):
+        return _read(Path(name).expanduser())
     if name not in names():
         raise InputError(
             f"there are no probes {name!r}.",
@@ -224,6 +253,20 @@ def load(name: str = SHIPPED) -> ProbeSet:
             next_step=f"There are: {', '.join(names())}. `redraft judge fit DATA --name NAME` makes some.",
         )
     return _read(folder() / f"{name}.json")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no probes of a person's own may have.
+
+    Raises:
+        InputError: it is empty, taken by a judge that is built in, or no plain file name.
+    """
+    if name == SHIPPED or name in JUDGES or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
+        raise InputError(
+            "there is no name." if not name else f"{cut(clean(name), 40)!r} cannot be the name of probes.",
+            where="--name",
+            next_step="Take lower-case letters, digits, - and _, such as my-rules; no judge that is built in.",
+        )
 
 
 def names() -> list[str]:
@@ -264,24 +307,32 @@ def _read(path: Path) -> ProbeSet:
         ) from None
 
 
+def _keyed(name: str, probe: Probe, twins: Sequence[Probe]) -> Iterator[tuple[str, Probe]]:
+    yield name, probe
+    for fold, twin in enumerate(twins):
+        yield f"{name}.{fold}", twin
+
+
+def _to_data(probe: Probe) -> dict[str, Any]:
+    return {p: vars(c) for p, c in zip(probe.principles, probe.combinations, strict=True)}
+
+
 def _parsed(name: str, document: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> ProbeSet:
     principles = tuple(str(p) for p in document["principles"])
-    probes = {}
+    probes: dict[str, Probe] = {}
+    twins: dict[str, tuple[Probe, ...]] = {}
     for member in MEMBERS:
         entry = document["members"][member]
-        weight, bias = tensors[f"{member}.weight"], tensors[f"{member}.bias"]
-        if weight.ndim != 2 or len(weight) != len(principles) or bias.shape != (len(principles),):
-            raise ValueError(f"{member} has the shape {weight.shape} for {len(principles)} principles")
-        probes[member] = Probe(
-            name=member,
-            principles=principles,
-            weight=weight.astype(np.float32),
-            bias=bias.astype(np.float64),
-            combinations=tuple(Combination(**entry["combinations"][p]) for p in principles),
+        plain = _probe(member, principles, entry["combinations"], tensors, member)
+        probes[member] = replace(
+            plain,
             accuracy=str(entry["accuracy"]),
-            measures={str(k): Measures.from_data(v) for k, v in entry.get("measures", {}).items()},
+            measures={str(k): Measures.from_data(v) for k, v in entry["measures"].items()},
         )
-    halves = {joined[i : i + 8]: half for half, joined in document["halves"].items() for i in range(0, len(joined), 8)}
+        twins[member] = tuple(
+            _probe(member, principles, combinations, tensors, f"{member}.{fold}")
+            for fold, combinations in enumerate(entry["twins"])
+        )
     known = {"name", "model", "model_sha256", "dtype", "layers", "format", "principles", "weights_sha256", "members"}
     return ProbeSet(
         name=name,
@@ -290,6 +341,33 @@ def _parsed(name: str, document: dict[str, Any], tensors: Mapping[str, NDArray[A
         dtype=str(document["dtype"]),
         layers=tuple(int(layer) for layer in document["layers"]),
         probes=probes,
-        halves=halves,
-        facts={key: value for key, value in document.items() if key not in known | {"halves"}},
+        twins=twins,
+        places=_places(document["places"], min(len(t) for t in twins.values())),
+        facts={key: value for key, value in document.items() if key not in known | {"places"}},
     )
+
+
+def _probe(
+    name: str, principles: tuple[str, ...], combinations: Any, tensors: Mapping[str, NDArray[Any]], key: str
+) -> Probe:
+    weight, bias = tensors[f"{key}.weight"], tensors[f"{key}.bias"]
+    if weight.ndim != 2 or len(weight) != len(principles) or bias.shape != (len(principles),):
+        raise ValueError(f"{key} has the shape {weight.shape} for {len(principles)} principles")
+    return Probe(
+        name=name,
+        principles=principles,
+        weight=weight.astype(np.float32),
+        bias=bias.astype(np.float64),
+        combinations=tuple(Combination(**combinations[p]) for p in principles),
+        accuracy="",
+    )
+
+
+def _places(joined: Mapping[str, str], folds: int) -> dict[str, tuple[str, int]]:
+    found: dict[str, tuple[str, int]] = {}
+    for key, digits in joined.items():
+        half, fold = key[0], int(key[1:])
+        if half not in "ab" or not 0 <= fold < folds:
+            raise ValueError(f"there is no place {key!r}")
+        found.update({digits[i : i + 8]: (half, fold) for i in range(0, len(digits), 8)})
+    return found

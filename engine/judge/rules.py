@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from engine.constitution.model import Constitution
 from engine.control import Control
+from engine.judge import addressed
 from engine.judge.matching import Hit, Matcher
 from engine.judge.verdict import Finding, Judged, Verdict
 
@@ -52,7 +53,7 @@ class RulesJudge:
     def verdict(self, judged: Judged) -> Verdict:
         """The verdict on one text."""
         began = time.perf_counter()
-        hits = self._matcher.hits(judged.text)
+        hits = self._hits(judged.text)
         findings = tuple(hit.finding for hit in hits if hit.finding.weight > 0)
         probability = self._probabilities(findings)
         broken = tuple(
@@ -79,6 +80,19 @@ class RulesJudge:
             findings=findings,
             seconds=time.perf_counter() - began,
         )
+
+    def _hits(self, text: str) -> list[Hit]:
+        """Matches in the text, and those that come to light, or count for more, without what it says to its judge."""
+        hits = self._matcher.hits(text)
+        masked = addressed.masked(text)
+        if masked == text:
+            return hits
+        found = {(hit.finding.start, hit.finding.end, hit.finding.rule): hit for hit in hits}
+        for hit in self._matcher.hits(masked):
+            place = hit.finding.start, hit.finding.end, hit.finding.rule
+            if place not in found or hit.finding.weight > found[place].finding.weight:
+                found[place] = hit
+        return [found[place] for place in sorted(found)]
 
     def _probabilities(self, findings: Sequence[Finding]) -> dict[str, float]:
         strongest: dict[str, dict[str, float]] = {p: {} for p in self._constitution.ids}

@@ -26,7 +26,7 @@ from engine.judge.verdict import Judged
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
-_STEP = 128
+_STEP = 512
 """Texts between two writes of the file."""
 
 Told = Callable[[int, int], None]
@@ -38,7 +38,7 @@ def _quiet(_done: int, _total: int) -> None:
 
 
 class VectorStore:
-    """Reads texts by a model's layers, each text once.
+    """Reads texts by a model's layers, each text once; their words are cheap and not kept.
 
     Args:
         model: the one whose layers are read.
@@ -67,14 +67,14 @@ class VectorStore:
         for start in range(0, len(missing), _STEP):
             told(len(texts) - len(missing) + start, len(texts))
             part = missing[start : start + _STEP]
-            found = features.vectors(self._model, [text for _, text in part], self._layers, control)
+            found = features.states(self._model, [text for _, text in part], self._layers, control)
             for place, (key, _) in enumerate(part):
                 self._known[key] = found.values[found.owner == place]
             self._save()
         told(len(texts), len(texts))
         values = [self._known[key] for key in keys]
         owner = np.repeat(np.arange(len(values)), [len(windows) for windows in values])
-        return Vectors(np.concatenate(values), owner)
+        return features.with_words(Vectors(np.concatenate(values), owner), texts)
 
     def _load(self) -> dict[str, NDArray[np.float32]]:
         try:

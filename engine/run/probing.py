@@ -1,0 +1,43 @@
+"""Loads the model that a set of probes reads, when the first text comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.control import Control
+    from engine.judge.features import Vectors
+    from engine.judge.panel import Reader
+    from engine.judge.probe import ProbeSet
+    from engine.judge.store import VectorStore
+    from engine.judge.verdict import Judged
+    from engine.run.models import Models
+
+
+def reader(probes: ProbeSet, models: Models | None, device: str, *, remember: bool = False) -> Reader:
+    """Reads the layers of the probes' model, in the number format that suits the device whatever a run's own: verdicts
+    must not depend on how the generator is computed.
+
+    Args:
+        models: holds the model; an own one is loaded where None.
+        remember: keep the vectors in the cache folder: for texts that are judged again and again.
+    """
+    from engine.judge import features
+    from engine.run.models import Models
+
+    held = models if models is not None else Models()
+    stores: list[VectorStore] = []
+
+    def read(texts: Sequence[Judged], control: Control) -> Vectors:
+        model = held.get(probes.model, device)
+        probes.check_model(model)
+        if not remember:
+            return features.vectors(model, texts, probes.layers, control)
+        if not stores:
+            from engine.judge.store import VectorStore
+
+            stores.append(VectorStore(model, probes.layers))
+        return stores[0].read(texts, control)
+
+    return read

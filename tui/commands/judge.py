@@ -1,0 +1,260 @@
+"""`redraft judge`: how good the judges are (`bench`), a judge of one's own (`fit`), and which there are (`list`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tui import output
+from tui.commands import options
+
+if TYPE_CHECKING:
+    from engine.constitution.model import Constitution
+    from engine.judge.bench import SetFindings
+    from engine.judge.make import Recipe
+    from engine.judge.probe import ProbeSet
+    from engine.judge.verdict import Judge
+
+app = typer.Typer(
+    name="judge",
+    help="Measure judges on labelled texts, fit a probe of one's own, list what there is. See docs/judge.md.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="DATA...", help="Files or folders of rows with text, label and, optionally, principle, prompt, topic."
+    ),
+]
+ConstitutionFile = Annotated[str, typer.Option("--constitution", metavar="FILE", help="TOML file of principles.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, mps; chosen if not given.")]
+
+_COLUMNS = (
+    ("AUROC", "auroc"),
+    ("AUPRC", "auprc"),
+    ("balanced", "balanced_accuracy"),
+    ("F1", "f1"),
+    ("found", "found"),
+    ("false alarms", "false_alarms"),
+    ("ECE", "ece"),
+    ("Brier", "brier"),
+    ("no verdict", "no_verdict"),
+)
+
+
+@app.command("bench")
+def bench(
+    data: Data = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option("--judge", metavar="NAME", help="Measure this judge too (see `judge list`); may be repeated."),
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Model that judges, where one is asked.")
+    ] = None,
+    constitution: ConstitutionFile = "",
+    device: Device = "",
+    as_json: options.Json = False,
+) -> None:
+    """Measure judges on labelled texts: ranking, decisions, calibration, agreement, each with a 95 % interval.
+
+    Measures the rules and the panel with each of its probes beside two floors: naive Bayes, cross-validated on the
+    very rows, and the length of the text. Without DATA on the texts that the project wrote. A text that a probe was
+    fitted on is judged by a twin that was fitted without it and its topic.
+    """
+    from engine.control import Control
+    from engine.judge.bench import bench as measured
+    from engine.judge.labelled import own_examples, read_labelled
+    from engine.judge.probe import load
+    from engine.run.prepare import constitution_of
+    from engine.settings import RunConfig
+
+    principles = constitution_of(RunConfig(constitution=constitution))
+    rows = read_labelled(data) if data else own_examples()
+    probes = load(next((name for name in judge or [] if name in _probe_names()), "default"))
+    judges = _judges(judge or [], probes, principles, generator, device)
+    found: list[SetFindings] = []
+    for one in measured(rows, judges, probes, Control(), output.notice):
+        found.append(one)
+        if not as_json:
+            for line in lines(one):
+                output.result(line)
+    if as_json:
+        names = {short: made.name for short, made in judges.items()}
+        output.emit({"judges": names, "probes": facts(probes), "sets": [one.to_data() for one in found]})
+
+
+@app.command("fit")
+def fit(
+    data: Data = None,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the probes; a judge by this name.")] = "",
+    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Model whose layers are read.")] = "",
+    layer: Annotated[
+        list[int] | None,
+        typer.Option("--layer", metavar="N", help="Layer to read; may be repeated. The middle if none."),
+    ] = None,
+    principle: Annotated[str, typer.Option("--principle", metavar="ID", help="For rows that name none.")] = "",
+    with_own: Annotated[bool, typer.Option("--with-own", help="Fit on the project's own examples too.")] = False,
+    default: Annotated[
+        bool, typer.Option("--default", help="Fit the shipped probes again; DATA is the folder with their sets.")
+    ] = False,
+    out: Annotated[
+        str, typer.Option("--output", "-o", metavar="FOLDER", help="Write there, not where --judge NAME looks.")
+    ] = "",
+    constitution: ConstitutionFile = "",
+    device: Device = "",
+    as_json: options.Json = False,
+) -> None:
+    """Fit probes to labelled texts: lines through a model's hidden states, calibrated on rows not fitted on.
+
+    Each principle with at least 20 violations and 20 clean texts gets a line, a threshold and a band in which nothing
+    is decided; 200 rows take about a minute. The probes are stored with the hash of model, layers, data and thresholds
+    and are then a judge: `redraft eval --judge NAME`, `redraft run --judge NAME`.
+    """
+    from engine.control import Control
+    from engine.judge import probe
+    from engine.judge.make import make
+    from engine.run.models import Models
+    from engine.run.prepare import constitution_of
+    from engine.settings import RunConfig
+
+    recipe = _recipe(data or [], name, tuple(layer or ()), principle, with_own=with_own, default=default, out=out)
+    principles = constitution_of(RunConfig(constitution=constitution))
+    # The shipped files are the same wherever they are made: the machine has no say in the number format.
+    loaded = Models().get(model or RunConfig().generator, *(("cpu", "bfloat16") if default else (device,)))
+    made = make(recipe, loaded, principles, Control(), output.notice)
+    path = probe.write(made, Path(out).expanduser() if out else probe.folder())
+    if as_json:
+        output.emit({"file": str(path), **facts(made)})
+        return
+    output.result(f"{made.name} ({made.hash}): {path}")
+    for member, one in made.probes.items():
+        output.result(f"  {member}: {one.accuracy}")
+    if not out:
+        output.result(
+            f"Use it: redraft eval --judge {made.name} TEXT; measure it: redraft judge bench --judge {made.name}"
+        )
+
+
+@app.command("list")
+def list_(as_json: options.Json = False) -> None:
+    """List the judges: those built in, and the probes that were fitted here, with what each was measured to do."""
+    from engine.judge.probe import load
+    from engine.settings import JUDGES
+
+    sets = [load(name) for name in _probe_names()]
+    if as_json:
+        output.emit({"judges": list(JUDGES), "probes": [facts(probes) for probes in sets]})
+        return
+    output.result(f"judges: {', '.join(JUDGES)}")
+    output.result("probes (each is a judge by its name, together with the rules; panel takes default):")
+    rows = [
+        {"name": p.name, "model": p.model, "hash": p.hash, "accuracy": p.probes["whole"].accuracy or "not measured"}
+        for p in sets
+    ]
+    for line in output.table(rows):
+        output.result(line)
+
+
+def lines(found: SetFindings) -> Iterator[str]:
+    """What was measured on one set, for a person."""
+    seen = found.texts - found.unseen
+    yield f"{found.name}: {found.texts} texts, {found.violations} violations" + (
+        f"; {seen} of them were fitted on, each judged by a probe that was not fitted on it" if seen else ""
+    )
+    rows = [
+        {"judge": short, **{title: str(measures[name]) for title, name in _COLUMNS}}
+        for short, measures in found.judges.items()
+    ]
+    for title, figure in (("naive Bayes", found.naive_bayes), ("text length", found.length)):
+        if figure is not None:
+            rows.append({"judge": title, **{column: "" for column, _ in _COLUMNS}, "AUROC": str(figure)})
+    yield from ("  " + line for line in output.table(rows))
+    for short, measures in found.judges.items():
+        if measures["obvious_found"].known:
+            yield f"  {short}: obvious {measures['obvious_found']}, subtle {measures['subtle_found']} found"
+    for (a, b), how in found.agreements.items():
+        yield f"  {a} and {b} agree on {how.same} of {how.texts} texts, kappa {how.kappa}"
+    yield ""
+
+
+def facts(probes: ProbeSet) -> dict[str, Any]:
+    """A set of probes for programs."""
+    return {
+        "name": probes.name,
+        "model": probes.model,
+        "layers": list(probes.layers),
+        "dtype": probes.dtype,
+        "hash": probes.hash,
+        "principles": list(probes.principles),
+        "data": probes.facts.get("data", []),
+        "accuracy": {member: probe.accuracy for member, probe in probes.probes.items()},
+        "measures": {
+            member: {of: measures.to_data() for of, measures in probe.measures.items()}
+            for member, probe in probes.probes.items()
+        },
+    }
+
+
+def _recipe(
+    data: list[Path], name: str, layers: tuple[int, ...], principle: str, *, with_own: bool, default: bool, out: str
+) -> Recipe:
+    from dataclasses import replace
+
+    from engine.errors import InputError
+    from engine.judge.labelled import own_examples, read_labelled
+    from engine.judge.make import Recipe, shipped_recipe
+    from engine.judge.probe import check_name
+
+    if default:
+        if name or layers or principle or with_own or len(data) != 1 or not out:
+            raise InputError(
+                "the shipped probes take one folder and --output, and nothing else.",
+                where="--default",
+                next_step="Write: redraft judge fit --default FOLDER --output FOLDER.",
+            )
+        return shipped_recipe(data[0])
+    if not data:
+        raise InputError(
+            "there is nothing to fit.",
+            where="DATA",
+            next_step='Name a file of rows like {"text": "...", "label": 1, "principle": "fairness"}.',
+        )
+    check_name(name)
+    rows = read_labelled(data)
+    if principle:
+        rows = tuple(row if row.principle else replace(row, principle=principle) for row in rows)
+    return Recipe(name, (*(own_examples() if with_own else ()), *rows), layers)
+
+
+def _probe_names() -> list[str]:
+    from engine.judge.probe import names
+
+    return names()
+
+
+def _judges(
+    wanted: Sequence[str], probes: ProbeSet, constitution: Constitution, generator: str | None, device: str
+) -> dict[str, Judge]:
+    """Rules, the panels, and the judges that were asked for by name."""
+    from engine.judge.bench import panels
+    from engine.judge.rules import RulesJudge
+    from engine.run.judging import make_judge, needs_model
+    from engine.run.models import Models
+    from engine.run.probing import reader
+    from engine.settings import RunConfig
+
+    models = Models()
+    found: dict[str, Judge] = {"rules": RulesJudge(constitution)}
+    found |= panels(constitution, probes, reader(probes, models, device, remember=True))
+    for name in wanted:
+        if name in found or name in _probe_names():
+            continue
+        model = models.get(generator or RunConfig().generator, device) if needs_model(name) else None
+        found[name] = make_judge(name, constitution, model, models, device)
+    return found
