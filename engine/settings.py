@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -154,7 +155,7 @@ def from_json(values: Mapping[str, Any]) -> RunConfig:
         InputError: a name or a value is none that this version knows; names the field.
     """
     made: RunConfig = _read(RunConfig(), values, "config")
-    if made.judge not in JUDGES:
+    if made.judge not in JUDGES and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}|.*\.json", made.judge):
         raise InputError("there is no such judge.", where="config.judge", next_step=f"Known are: {', '.join(JUDGES)}.")
     return made
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.judge import calibrate, ridge, wording
 from engine.judge.labelled import OWN, Labelled
-from engine.judge.probe import MEMBERS, Combination, Probe
+from engine.judge.probe import MEMBERS, Combination, Probe, mixed
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -26,7 +26,15 @@ Numbers = NDArray[np.int64]
 FOLDS = 5
 HALVES = "ab"
 PENALTY = 1.0
-"""For rows of a squared length of about 1, half of which count 1: found to do well for sets that were left out."""
+"""For rows of a squared length of about 1."""
+NEAR, FAR = 6.0, 0.5
+"""What one of the project's examples counts for, beside 1 for a row from elsewhere, in the line for texts like them and
+in the line for others. The examples' clean texts were written to look like violations, and tell them apart only where
+they count for much; elsewhere they must not."""
+LIKENESS = 0.3
+"""Penalty of the line that tells the two kinds of text apart."""
+LEAST_OF_EACH = 100
+"""Rows of the project's, and from elsewhere, without which there is one line a principle."""
 WORDS = 0.3
 """What the words count beside the states."""
 OTHERS = 0.3
@@ -43,7 +51,6 @@ class Rows:
         evidence: [rows, principles], the rules' evidence (`engine.judge.probe.evidence`).
         principles: ids.
         halves, folds: [rows], see `divide`.
-        own: what a row that the project wrote counts for, beside 1 for others.
     """
 
     labelled: tuple[Labelled, ...]
@@ -52,20 +59,12 @@ class Rows:
     principles: tuple[str, ...]
     halves: Numbers
     folds: Numbers
-    own: float = 1.0
 
     def only(self, wanted: Bools) -> Rows:
         """The rows that `wanted` [rows] picks."""
         kept = tuple(row for row, keep in zip(self.labelled, wanted, strict=True) if keep)
-        return Rows(
-            kept,
-            self.values[wanted],
-            self.evidence[wanted],
-            self.principles,
-            self.halves[wanted],
-            self.folds[wanted],
-            self.own,
-        )
+        evidence, halves, folds = self.evidence[wanted], self.halves[wanted], self.folds[wanted]
+        return Rows(kept, self.values[wanted], evidence, self.principles, halves, folds)
 
     @property
     def labels(self) -> Bools:
@@ -75,14 +74,18 @@ class Rows:
     def chosen(self) -> Bools:
         """Rows that thresholds are chosen by: the project's examples where there are any, whose clean texts were all
         written to look like violations; otherwise all."""
-        own = np.array([row.set == OWN for row in self.labelled], dtype=bool)
-        return own if own.any() else np.ones(len(own), dtype=bool)
+        return self.own if self.own.any() else np.ones(len(self.labelled), dtype=bool)
 
-    def weights(self, principle: str) -> Floats:
-        """How much each row counts for a principle; a violation of another one tells nothing about this one."""
+    @property
+    def own(self) -> Bools:
+        """The project's examples."""
+        return np.array([row.set == OWN for row in self.labelled], dtype=bool)
+
+    def weights(self, principle: str, own: float = 1.0) -> Floats:
+        """How much each row counts for a principle, the project's examples `own` times as much; a violation of another
+        one tells nothing about this one."""
         about = np.array([row.principle == principle for row in self.labelled])
-        ours = np.array([row.set == OWN for row in self.labelled])
-        return np.where(about, 1.0, np.where(self.labels, 0.0, OTHERS)) * np.where(ours, self.own, 1.0)
+        return np.where(about, 1.0, np.where(self.labels, 0.0, OTHERS)) * np.where(self.own, own, 1.0)
 
 
 def divide(rows: Sequence[Labelled]) -> tuple[Numbers, Numbers]:
@@ -115,22 +118,21 @@ def fit_members(rows: Rows) -> tuple[dict[str, Probe], dict[str, tuple[Probe, ..
 
 
 def fit(name: str, rows: Rows) -> Probe:
-    """Fit one probe: for each principle a line, its combination with the rules, thresholds that rarely flag clean
-    texts, and a band below them where nothing is decided."""
-    count = len(rows.principles)
+    """Fit one probe: for each principle a line (or two, for texts like the project's and for others), its combination
+    with the rules, thresholds that rarely flag clean texts, and a band below them where nothing is decided."""
     prepared = ridge.scaled(rows.values, rows.values.shape[1] - wording.SIZE, WORDS)
     target = np.where(rows.labels, 1.0, -1.0)
-    held = np.zeros((len(rows.labelled), count))
-    found: list[tuple[Singles, float]] = []
-    for place, principle in enumerate(rows.principles):
-        weights = rows.weights(principle)
-        for fold in np.unique(rows.folds):
-            used, out = np.flatnonzero((rows.folds != fold) & (weights > 0)), np.flatnonzero(rows.folds == fold)
-            shares = ridge.solve(prepared.products[np.ix_(used, used)], target[used], weights[used], PENALTY)
-            held[out, place] = (prepared.products[np.ix_(out, used)] + 1.0) @ shares
-        used = np.flatnonzero(weights > 0)
-        shares = ridge.solve(prepared.products[np.ix_(used, used)], target[used], weights[used], PENALTY)
-        found.append(ridge.line(prepared, used, shares))
+    kinds = (NEAR, FAR) if LEAST_OF_EACH <= rows.own.sum() <= len(rows.labelled) - LEAST_OF_EACH else (1.0,)
+    lines = [
+        _line(prepared, rows.folds, target, rows.weights(principle, own), PENALTY)
+        for own in kinds
+        for principle in rows.principles
+    ]
+    held = np.stack([line.held for line in lines], 1)
+    if len(kinds) > 1:
+        lines.append(_line(prepared, rows.folds, np.where(rows.own, 1.0, -1.0), np.ones(len(target)), LIKENESS))
+        count = len(rows.principles)
+        held = mixed(held[:, :count], held[:, count:], lines[-1].held[:, None])
     combined = _cross_fitted(rows, held)
     limits = calibrate.thresholds(combined, rows.chosen & ~rows.labels)
     lows = calibrate.bands(combined[rows.chosen], limits)
@@ -138,8 +140,8 @@ def fit(name: str, rows: Rows) -> Probe:
     return Probe(
         name=name,
         principles=rows.principles,
-        weight=np.stack([weight for weight, _ in found]),
-        bias=np.array([bias for _, bias in found]),
+        weight=np.stack([line.weight for line in lines]),
+        bias=np.array([line.bias for line in lines]),
         combinations=tuple(
             Combination(
                 probe=round(together[i][0], 4),
@@ -150,10 +152,31 @@ def fit(name: str, rows: Rows) -> Probe:
                 threshold=float(limits[i]),
                 low=float(lows[i]),
             )
-            for i in range(count)
+            for i in range(len(rows.principles))
         ),
         accuracy="",
     )
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line, and what lines that were fitted without a row's fold say of each row, [rows]."""
+
+    weight: Singles
+    bias: float
+    held: Floats
+
+
+def _line(prepared: ridge.Scaled, folds: Numbers, target: Floats, weights: Floats, penalty: float) -> _Line:
+    held = np.zeros(len(target))
+    for fold in np.unique(folds):
+        used, out = np.flatnonzero((folds != fold) & (weights > 0)), np.flatnonzero(folds == fold)
+        shares = ridge.solve(prepared.products[np.ix_(used, used)], target[used], weights[used], penalty)
+        held[out] = (prepared.products[np.ix_(out, used)] + 1.0) @ shares
+    used = np.flatnonzero(weights > 0)
+    shares = ridge.solve(prepared.products[np.ix_(used, used)], target[used], weights[used], penalty)
+    weight, bias = ridge.line(prepared, used, shares)
+    return _Line(weight, bias, held)
 
 
 def _cross_fitted(rows: Rows, held: Floats) -> Floats:
@@ -173,7 +196,7 @@ def _calibrated(rows: Rows, held: Floats, evidence: Floats) -> list[tuple[float,
     target = rows.labels.astype(np.float64)
     scales = []
     for place, principle in enumerate(rows.principles):
-        weights = np.minimum(rows.weights(principle), 1.0)
+        weights = rows.weights(principle)
         used = weights > 0
         scales.append(calibrate.combine(held[used, place], evidence[used, place], target[used], weights[used]))
     logits = np.stack([s[0] * held[:, i] + s[1] * evidence[:, i] + s[2] for i, s in enumerate(scales)], 1)

@@ -49,8 +49,6 @@ SHIPPED_ON: Mapping[str, str] = {
 }
 """Sets of other people's that the shipped probes are fitted on, with the licence that allows it."""
 _OWN_LICENCE = "Apache-2.0 (this project)"
-_OWN_WEIGHT = 2.5
-"""The project's examples are what a run's texts look like: answers of a model, judged by these principles."""
 
 _DEPTHS = (1 / 3, 0.4, 7 / 15, 8 / 15, 0.6, 2 / 3, 11 / 15)
 """Layers that are read where none are named, as parts of the model's depth: the middle knows most."""
@@ -64,14 +62,12 @@ class Recipe:
         name: of the set.
         rows: labelled texts.
         layers: which of the model's are read; () for `middle_layers`.
-        own: what the project's examples count for among them.
         licences: set -> licence, for those that are known.
     """
 
     name: str
     rows: tuple[Labelled, ...]
     layers: tuple[int, ...] = ()
-    own: float = 1.0
     licences: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -86,7 +82,7 @@ def shipped_recipe(folder: Path) -> Recipe:
     """
     files = [folder / f"{name}.jsonl" for name in SHIPPED_ON]
     rows = (*own_examples(), *own_registers(), *read_labelled(files))
-    return Recipe(SHIPPED, rows, own=_OWN_WEIGHT, licences={**SHIPPED_ON, OWN: _OWN_LICENCE, REGISTERS: _OWN_LICENCE})
+    return Recipe(SHIPPED, rows, licences={**SHIPPED_ON, OWN: _OWN_LICENCE, REGISTERS: _OWN_LICENCE})
 
 
 def make(
@@ -126,7 +122,6 @@ def make(
         principles=principles,
         halves=halves,
         folds=folds,
-        own=recipe.own,
     )
     probes, twins = fitting.fit_members(rows)
     made = ProbeSet(
@@ -138,7 +133,7 @@ def make(
         probes=probes,
         twins=twins,
         places={r.hash: (fitting.HALVES[h], int(f)) for r, h, f in zip(labelled, halves, folds, strict=True)},
-        facts={"data": _data(labelled, recipe.licences), "penalty": fitting.PENALTY, "own_weight": recipe.own},
+        facts={"data": _data(labelled, recipe.licences)},
     )
     told("measuring …")
 

@@ -38,6 +38,7 @@ SHIPPED = "default"
 """Name of the set that comes with the package."""
 
 MEMBERS = ("whole", "a", "b")
+_SHARPNESS = 4.0
 
 Floats = NDArray[np.float64]
 
@@ -67,8 +68,9 @@ class Probe:
     """One member of a set.
 
     Args:
-        weight: [principles, features].
-        bias: [principles].
+        weight: [principles, features]; or [2 * principles + 1, features]: lines for texts like the project's examples,
+            lines for texts from elsewhere, and a line that tells how much a text is like the former.
+        bias: as many as there are lines.
         combinations: one a principle.
         accuracy: how well it did on texts that it was not fitted on, as a sentence.
         measures: the same as figures, each with an interval: name of a set of texts ("own" for the project's, "all"
@@ -85,7 +87,9 @@ class Probe:
 
     def logits(self, values: NDArray[np.float32]) -> Floats:
         """[windows, features] -> [windows, principles]."""
-        return (values @ self.weight.T).astype(np.float64) + self.bias
+        found = (values @ self.weight.T).astype(np.float64) + self.bias
+        count = len(self.principles)
+        return found if len(self.weight) == count else mixed(found[:, :count], found[:, count:-1], found[:, -1:])
 
     def alone(self, logits: Floats) -> Floats:
         """Probabilities by the probe alone; [n, principles] both."""
@@ -167,6 +171,17 @@ class ProbeSet:
                 where=model.name,
                 next_step="Fit them again: `redraft judge fit`.",
             )
+
+
+def mixed(near: Floats, far: Floats, likeness: Floats) -> Floats:
+    """Logits of two lines weighed by how much a text is like those that the first was made for.
+
+    Args:
+        near, far: [n, principles].
+        likeness: [n, 1], about -1 to 1.
+    """
+    share = sigmoid(_SHARPNESS * likeness)
+    return np.asarray(share * near + (1 - share) * far)
 
 
 def evidence(probabilities: NDArray[np.float64]) -> Floats:
@@ -351,7 +366,8 @@ def _probe(
     name: str, principles: tuple[str, ...], combinations: Any, tensors: Mapping[str, NDArray[Any]], key: str
 ) -> Probe:
     weight, bias = tensors[f"{key}.weight"], tensors[f"{key}.bias"]
-    if weight.ndim != 2 or len(weight) != len(principles) or bias.shape != (len(principles),):
+    count = len(principles)
+    if weight.ndim != 2 or len(weight) not in (count, 2 * count + 1) or bias.shape != (len(weight),):
         raise ValueError(f"{key} has the shape {weight.shape} for {len(principles)} principles")
     return Probe(
         name=name,

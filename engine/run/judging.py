@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.constitution.model import Constitution
@@ -10,19 +9,24 @@ from engine.errors import InputError, ModelError
 from engine.judge.generative import ModelJudge
 from engine.judge.rating import Rating, rating
 from engine.judge.rules import RulesJudge
-from engine.judge.verdict import Judge, Judged
+from engine.judge.verdict import Judge
 from engine.judge.words import WordsJudge
 from engine.models.endpoint import Server
 from engine.models.requests import LanguageModel
 from engine.run.context import Judges
 from engine.run.models import Models
+from engine.run.probing import reader
 from engine.settings import JUDGES, RunConfig
+from engine.text import clean, cut
 
 if TYPE_CHECKING:
     from engine.judge.panel import PanelJudge, Reader
+    from engine.judge.probe import ProbeSet
     from engine.judge.spans import WithSpans
 
 
+SHIPPED = "default"
+"""Name of the probes that "panel" reads."""
 ASKING = ("model", "rules+model", "likelihood")
 """Judges that need a model of this machine, beside the one that a probe reads."""
 
@@ -33,11 +37,28 @@ def needs_model(judge: str) -> bool:
     Raises:
         InputError: there is no judge of this name.
     """
-    if judge not in JUDGES:
-        raise InputError(
-            f"there is no judge {judge!r}.", where="--judge", next_step=f"Choose one of: {', '.join(JUDGES)}."
-        )
+    _stored(judge)
     return judge in ASKING
+
+
+def _stored(judge: str) -> str:
+    """The name of the probes that the judge of this name reads; "" where it reads none.
+
+    Raises:
+        InputError: there is no judge of this name.
+    """
+    if judge in JUDGES:
+        return SHIPPED if judge == "panel" else ""
+    from engine.judge.probe import names
+
+    own = names()[1:]
+    if judge not in own and not judge.endswith(".json"):
+        raise InputError(
+            f"there is no judge {cut(clean(judge), 60)!r}.",
+            where="--judge",
+            next_step=f"Choose one of: {', '.join((*JUDGES, *own))}.",
+        )
+    return judge
 
 
 def check_judge(config: RunConfig) -> None:
@@ -94,12 +115,12 @@ def make_judge(
     server: Server | None = None,
     unproven: bool = False,
 ) -> WordsJudge:
-    """The judge of this name.
+    """The judge of this name: one of `JUDGES`, or a panel with a person's own probes by theirs.
 
     Args:
         model: whose words are shown beside, and who is asked by the judges of `ASKING`; None where no words are wanted.
         models: holds the model that a probe reads; its own are loaded where None.
-        member: which of the probes "panel" takes: "whole", "a" or "b".
+        member: which of the probes a panel takes: "whole", "a" or "b".
         server: of the judge "endpoint".
         unproven: let a model's own verdict count though nothing was measured of it: for the measurement.
 
@@ -107,12 +128,16 @@ def make_judge(
         InputError: there is no judge of this name.
         ModelError: the probe's model is not installed or does not fit.
     """
+    from engine.judge.probe import load
+
     needs_model(judge)
     if judge in ("likelihood", "endpoint"):
         return WordsJudge(_spanned(judge, constitution, model, server), None, model_decides=False)
-    first: Judge = (
-        _panel(constitution, _reader(models, device), member) if judge == "panel" else RulesJudge(constitution)
-    )
+    stored = _stored(judge)
+    first: Judge = RulesJudge(constitution)
+    if stored:
+        probes = load(stored)
+        first = panel(constitution, probes, reader(probes, models, device), member)
     asked = ModelJudge(model, constitution) if judge != "rules" and model is not None else None
     return WordsJudge(first, asked, model_decides=judge == "model", unproven=unproven)
 
@@ -128,15 +153,19 @@ def make_judges(
     """The judges of a run: one with words for the texts that are read, a quick one for candidates, and another one for
     the comparison.
 
-    With "panel", probe A chooses what is trained on and probe B, fitted on other texts, judges the comparison; with
+    With a panel, probe A chooses what is trained on and probe B, fitted on other texts, judges the comparison; with
     every other judge it is probe B too, where it knows the constitution's principles and its model can be loaded. Both
     probes read weights that nobody trains. How far the two judges agree is measured on the compared answers.
     """
-    read = _reader(models, device)
-    other = _other(constitution, models, device, read, must=judge == "panel")
-    if judge == "panel":
+    from engine.judge.probe import load
+
+    stored = _stored(judge)
+    probes = load(stored or SHIPPED)
+    read = reader(probes, models, device)
+    other = _other(constitution, probes, models, device, read, must=bool(stored))
+    if stored:
         asked = ModelJudge(model, constitution) if model is not None else None
-        shown = WordsJudge(_panel(constitution, read, "a"), asked, model_decides=False)
+        shown = WordsJudge(panel(constitution, probes, read, "a"), asked, model_decides=False)
     else:
         shown = make_judge(judge, constitution, model, server=server)
     if other is None:
@@ -148,30 +177,28 @@ def make_judges(
         quick=quick,
         comparison=other,
         selecting=quick,
-        alongside=judge == "panel",
+        alongside=bool(stored),
         apart=True,
         rating=rating(other),
     )
 
 
 def _other(
-    constitution: Constitution, models: Models | None, device: str, read: Reader, *, must: bool
+    constitution: Constitution, probes: ProbeSet, models: Models | None, device: str, read: Reader, *, must: bool
 ) -> PanelJudge | None:
     """Probe B with the rules, where it has a say.
 
     Raises:
         ModelError: its model cannot be loaded, and it `must` be.
     """
-    judge = _panel(constitution, read, "b")
+    judge = panel(constitution, probes, read, "b")
     if not judge.accuracy:
         return None
     if must:
         return judge
-    from engine.judge.probe import load
-
     try:
         # Told now, not when everything else is done.
-        (models if models is not None else Models()).get(load().model, device)
+        (models if models is not None else Models()).get(probes.model, device)
     except ModelError:
         return None
     return judge
@@ -193,40 +220,11 @@ def _spanned(judge: str, constitution: Constitution, model: LanguageModel | None
     return WithSpans(LikelihoodJudge(model, constitution), constitution)
 
 
-def _panel(constitution: Constitution, read: Reader, member: str) -> PanelJudge:
+def panel(constitution: Constitution, probes: ProbeSet, read: Reader, member: str) -> PanelJudge:
+    """The panel with one member of a set of probes."""
     from engine.judge.panel import PanelJudge
-    from engine.judge.probe import load
 
-    probes = load()
-    title = f"probe {member.upper() if member != 'whole' else 'on all rows'} of {probes.model}"
-    return PanelJudge(constitution, probes.probes[member], read, title)
-
-
-def _reader(models: Models | None, device: str) -> Reader:
-    """Reads the layers of the probes' model, which is loaded at the first text, in the number format that suits the
-    device whatever the run's own: verdicts must not depend on how the generator is computed. Texts that two probes
-    judge one after the other are read once."""
-    from engine.control import Control
-    from engine.judge import features
-    from engine.judge.features import Vectors
-    from engine.judge.probe import load
-
-    probes = load()
-    held = models if models is not None else Models()
-
-    last: dict[tuple[tuple[str, str], ...], Vectors] = {}
-
-    def read(texts: Sequence[Judged], control: Control) -> Vectors:
-        key = tuple((text.prompt, text.text) for text in texts)
-        if key not in last:
-            model = held.get(probes.model, device)
-            probes.check_model(model)
-            found = features.vectors(model, texts, probes.layers, control)
-            last.clear()
-            last[key] = found
-        return last[key]
-
-    return read
+    return PanelJudge(constitution, probes.probes[member], read, probes.title(member))
 
 
 def rate(config: RunConfig) -> Rating:

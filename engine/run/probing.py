@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from engine.judge.probe import ProbeSet
     from engine.judge.store import VectorStore
     from engine.judge.verdict import Judged
+    from engine.models.local import LocalModel
     from engine.run.models import Models
 
 
 def reader(probes: ProbeSet, models: Models | None, device: str, *, remember: bool = False) -> Reader:
     """Reads the layers of the probes' model, in the number format that suits the device whatever a run's own: verdicts
-    must not depend on how the generator is computed.
+    must not depend on how the generator is computed. Texts that two probes judge one after the other are read once.
 
     Args:
         models: holds the model; an own one is loaded where None.
@@ -29,15 +30,26 @@ def reader(probes: ProbeSet, models: Models | None, device: str, *, remember: bo
     held = models if models is not None else Models()
     stores: list[VectorStore] = []
 
+    last: dict[tuple[tuple[str, str], ...], Vectors] = {}
+
     def read(texts: Sequence[Judged], control: Control) -> Vectors:
-        model = held.get(probes.model, device)
-        probes.check_model(model)
-        if not remember:
-            return features.vectors(model, texts, probes.layers, control)
+        key = tuple((text.prompt, text.text) for text in texts)
+        if key not in last:
+            model = held.get(probes.model, device)
+            probes.check_model(model)
+            found = _kept(model).read(texts, control) if remember else _fresh(model, texts, control)
+            last.clear()
+            last[key] = found
+        return last[key]
+
+    def _fresh(model: LocalModel, texts: Sequence[Judged], control: Control) -> Vectors:
+        return features.vectors(model, texts, probes.layers, control)
+
+    def _kept(model: LocalModel) -> VectorStore:
         if not stores:
             from engine.judge.store import VectorStore
 
             stores.append(VectorStore(model, probes.layers))
-        return stores[0].read(texts, control)
+        return stores[0]
 
     return read

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.judge.make import Recipe
     from engine.judge.probe import ProbeSet
     from engine.judge.verdict import Judge
+    from engine.settings import RunConfig
 
 app = typer.Typer(
     name="judge",
@@ -57,6 +58,9 @@ def bench(
     generator: Annotated[
         str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Model that judges, where one is asked.")
     ] = None,
+    endpoint: options.Endpoint = None,
+    endpoint_model: options.EndpointModel = None,
+    endpoint_key_env: options.EndpointKey = None,
     constitution: ConstitutionFile = "",
     device: Device = "",
     as_json: options.Json = False,
@@ -65,25 +69,33 @@ def bench(
 
     Measures the rules and the panel with each of its probes beside two floors: naive Bayes, cross-validated on the
     very rows, and the length of the text. Without DATA on the texts that the project wrote. A text that a probe was
-    fitted on is judged by a twin that was fitted without it and its topic.
+    fitted on is judged by a twin that was fitted without it and its topic. What is measured of a model or a server is
+    kept, and shown wherever it judges.
     """
     from engine.control import Control
     from engine.judge.bench import bench as measured
     from engine.judge.labelled import own_examples, read_labelled
     from engine.judge.probe import load
     from engine.run.prepare import constitution_of
-    from engine.settings import RunConfig
+    from tui.commands.settings import build
 
-    principles = constitution_of(RunConfig(constitution=constitution))
+    asked = {"generator": generator, "constitution": constitution, "device": device or None}
+    server = {"endpoint": endpoint, "endpoint_model": endpoint_model, "endpoint_key_env": endpoint_key_env}
+    wanted = {
+        name: build("standard", "", {**asked, "judge": name, **(server if name == "endpoint" else {})}, [])
+        for name in dict.fromkeys(judge or [])
+    }
+    principles = constitution_of(build("standard", "", asked, []))
     rows = read_labelled(data) if data else own_examples()
     probes = load(next((name for name in judge or [] if name in _probe_names()), "default"))
-    judges = _judges(judge or [], probes, principles, generator, device)
+    judges = _judges(wanted, probes, principles, device)
     found: list[SetFindings] = []
     for one in measured(rows, judges, probes, Control(), output.notice):
         found.append(one)
         if not as_json:
             for line in lines(one):
                 output.result(line)
+    _remember(judges, found)
     if as_json:
         names = {short: made.name for short, made in judges.items()}
         output.emit({"judges": names, "probes": facts(probes), "sets": [one.to_data() for one in found]})
@@ -239,22 +251,34 @@ def _probe_names() -> list[str]:
 
 
 def _judges(
-    wanted: Sequence[str], probes: ProbeSet, constitution: Constitution, generator: str | None, device: str
+    wanted: Mapping[str, RunConfig], probes: ProbeSet, constitution: Constitution, device: str
 ) -> dict[str, Judge]:
     """Rules, the panels, and the judges that were asked for by name."""
     from engine.judge.bench import panels
     from engine.judge.rules import RulesJudge
-    from engine.run.judging import make_judge, needs_model
+    from engine.run.judging import make_judge, needs_model, server_of
     from engine.run.models import Models
     from engine.run.probing import reader
-    from engine.settings import RunConfig
 
     models = Models()
     found: dict[str, Judge] = {"rules": RulesJudge(constitution)}
     found |= panels(constitution, probes, reader(probes, models, device, remember=True))
-    for name in wanted:
+    for name, config in wanted.items():
         if name in found or name in _probe_names():
             continue
-        model = models.get(generator or RunConfig().generator, device) if needs_model(name) else None
-        found[name] = make_judge(name, constitution, model, models, device)
+        model = models.get(config.generator, device) if needs_model(name) else None
+        found[name] = make_judge(name, constitution, model, models, device, server=server_of(config), unproven=True)
     return found
+
+
+def _remember(judges: Mapping[str, Judge], found: Sequence[SetFindings]) -> None:
+    """Keep what was measured of judges whose own files cannot hold it."""
+    from engine.judge import measured
+    from engine.judge.rating import rating
+
+    for short, judge in judges.items():
+        known = rating(judge).measured_as
+        if known and found:
+            # With one set alone that is all there is.
+            measures = {one.name: one.judges[short] for one in found} | {measured.ALL: found[-1].judges[short]}
+            measured.remember(known, measures)

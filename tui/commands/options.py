@@ -22,7 +22,7 @@ Shown = Annotated[
 """Verbosity whose default depends on --json."""
 
 Judge = Annotated[
-    str | None, typer.Option(metavar="NAME", help="panel, rules, model, rules+model, likelihood or endpoint.")
+    str | None, typer.Option(metavar="NAME", help="panel, rules, model, rules+model, likelihood, endpoint or a name.")
 ]
 Endpoint = Annotated[
     str | None, typer.Option(metavar="URL", help="Server of the judge endpoint, such as http://127.0.0.1:8080/v1.")

@@ -80,7 +80,6 @@ def build(preset: str, objective: str, options: Mapping[str, Any], changes: Sequ
         if not equals:
             raise InputError(f"{_shown(text)} is no NAME=VALUE.", where="--set", next_step="Write train.warmup=0.2.")
         config = change(config, place.strip(), value.strip(), f"--set {_shown(place.strip())}")
-    _one_of(config.judge, settings.JUDGES, "--judge")
     check_judge(config)
     return config
 
