@@ -7,6 +7,7 @@ What is taken out are phrases of a closed vocabulary, so that nothing else can h
 from __future__ import annotations
 
 import functools
+import re
 
 import re2
 
@@ -80,6 +81,9 @@ _PHRASES = (
 )
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 @functools.cache
 def _pattern() -> re2._Regexp:
     options = re2.Options()
@@ -91,7 +95,9 @@ def _pattern() -> re2._Regexp:
 
 def spans(text: str) -> list[tuple[int, int]]:
     """Where the text speaks to its judge, in order; characters, end exclusive."""
-    return [match.span() for match in _pattern().finditer(text) if match.end() > match.start()]
+    # RE2 takes UTF-8, which half a surrogate pair has no form in.
+    found = _pattern().finditer(_SURROGATE.sub("?", text))
+    return [match.span() for match in found if match.end() > match.start()]
 
 
 def without(text: str) -> str:
