@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 SOURCES := engine tui themes tests
 
-.PHONY: run test check format bench chaos clean
+.PHONY: run test check format bench chaos hostile clean
 
 run: $(VENV)/.run
 	@$(BIN)/redraft
@@ -31,6 +31,10 @@ KILLS ?= 200
 MINUTES ?= 60
 chaos: $(VENV)/.test
 	REDRAFT_CHAOS=$(KILLS) REDRAFT_CHAOS_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/chaos -s -o timeout=0
+
+# 10,000 hostile texts through the judge; the suite has a short form.
+hostile: $(VENV)/.test
+	REDRAFT_HOSTILE=10000 $(BIN)/python -m pytest --timeout 7200 tests/engine/judge/test_hostile.py
 
 # torch comes first and alone: the newest build that a range admits brings gigabytes that a CPU does not need.
 $(VENV)/.run: pyproject.toml constraints.txt

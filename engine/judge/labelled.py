@@ -149,7 +149,12 @@ def _rows(path: Path) -> Iterator[Labelled]:
     for number, record in enumerate(records(path, read_bytes(path), _COLUMNS), 1):
         text = _string(record, "text")
         if not text.strip():
-            raise InputError("the text is empty.", where=f"{record.place}, field 'text'", next_step="Write one.")
+            there = record.fields.get("text") is not None
+            raise InputError(
+                "the text is empty." if there else "there is no text.",
+                where=f"{record.place}, field 'text'",
+                next_step="Write one.",
+            )
         yield Labelled(
             id=_string(record, "id").strip() or f"{name}-{number}",
             text=text,
