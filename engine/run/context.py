@@ -127,7 +127,7 @@ def ask(
                 yield completion, share
         except (MemoryError, RuntimeError) as error:
             need = _need(context, max(map(len, (request.prompt for request in part))) // 2 + sampling.max_tokens)
-            rows = _fewer(context, min(rows, len(left)), len(prompts), error, need)
+            rows = _fewer(context, len(part), len(prompts), error, need)
         else:
             for request in part:
                 left.pop(request.key, None)
@@ -177,7 +177,7 @@ def judge_all(context: Context, judge: Judge, texts: Iterable[Judged]) -> Iterat
                 yield verdict
         except (MemoryError, RuntimeError) as error:
             need = _need(context, max(len(text.prompt) + len(text.text) for text in part) // 2)
-            rows = _fewer(context, min(rows, len(left)), at_first, error, need)
+            rows = _fewer(context, len(part), at_first, error, need)
         else:
             for text in part:
                 left.pop(text.key, None)

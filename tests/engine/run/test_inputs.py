@@ -156,6 +156,25 @@ def test_where_memory_runs_out_fewer_texts_are_written_at_a_time(
     assert drafts == {e.item: e.texts["draft"] for e in read(tmp_path / "other") if e.stage == "INITIAL-GENERATION"}
 
 
+class Tiring(Scarce):
+    """Runs out of memory at its last text, all others being written, unless that comes alone."""
+
+    def generate(self, requests: list[object], control: Control) -> object:
+        self.asked.append(len(requests))
+        for number, completion in enumerate(self._model.generate(requests, control), 1):  # type: ignore[attr-defined]
+            if number == len(requests) > 1:
+                raise self._error()
+            yield completion
+
+
+def test_a_text_that_is_left_over_when_memory_runs_out_is_tried_alone(config: RunConfig, tmp_path: Path) -> None:
+    tiring = Tiring(Models().get(config.generator, dtype="float32"), 1, MemoryError)
+    models = Models.holding({(config.generator, "", "float32"): tiring})  # type: ignore[dict-item]
+    perform(config, tmp_path / "run", Control(), models)
+    assert tiring.asked[:2] == [3, 1]
+    assert stages(tmp_path / "run")[-1] == "RUN-COMPLETE"
+
+
 def test_where_memory_does_not_suffice_for_one_text_the_stage_fails_with_numbers_and_can_be_resumed(
     config: RunConfig, tmp_path: Path
 ) -> None:
