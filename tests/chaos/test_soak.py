@@ -46,7 +46,7 @@ print(json.dumps(found))
 
 
 def test_memory_and_handles_stay_flat_over_runs_back_to_back(config: RunConfig, home: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _RUNS, json.dumps(to_json(config)), str(MINUTES), "5", str(tmp_path / "runs")]
+    command = [sys.executable, "-c", _RUNS, json.dumps(to_json(config)), str(MINUTES), "4", str(tmp_path / "runs")]
     environment = {**os.environ, "REDRAFT_HOME": str(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=600 + MINUTES * 90)
     found = json.loads(done.stdout.splitlines()[-1])
