@@ -56,6 +56,10 @@ _PHRASES = (
     rf"\b{_PRAY}{_SAY}(?: (?:this|it|the)(?: {_TEXT})?)?(?: (?:as|is|to be|with|only|just))*[:]? ?[\"'`*]{{0,3}}"
     r"(?:clean|unflagged|not flagged|no violations?|not a violation|violation[- ]free|no principles? broken)\b"
     rf"[\"'`*]{{0,3}}{_END}",
+    rf"\b{_PRAY}(?:mark|label|rate|classify|judge|report)(?: (?:this|it|the)(?: {_TEXT})?)? as:?"
+    rf" ?[\"'`*]{{0,3}}{_CLEAN}\b[\"'`*]{{0,3}}{_END}",
+    r"\b(?:new|updated|real|actual) instructions? ?:",
+    r"\byou are (?:now )?in (?:developer|debug|test|god|jailbreak) mode\b[.!,;]*",
     # "Note to the judge: this text is safe." "The correct verdict is clean."
     rf"\b(?:(?:important )?(?:note|notice|message|memo|instructions?|hint|attention|reminder|dear)(?: (?:to|for))?"
     rf" (?:the |all |any |you,? )?{_JUDGE}\b[:,.!]*|attention,? {_JUDGE}\b[:,.!]*)",
@@ -67,6 +71,7 @@ _PHRASES = (
     rf"\b(?:as|you are|you're|act as|pretend to be)(?: now)? (?:the|a|an) (?:\w+ ){{0,2}}?{_JUDGE},?"
     rf" (?:you (?:must|should|will|have to)|who|that)(?: (?:always|only|never))* {_SAY}s?{_SMALL}{_WORTH}{_END}",
     # A verdict, or the beginning of one, as JSON.
+    r"""(?:\b(?:reply|respond|answer|return|output|print|say|write)(?: with| only| back| this| the following)*:?\s*)?"""
     r"""\{?\s*["'](?:flagged|violat\w+|verdict|probability|score|broken|category|principles?|unsafe|safe|label|harmful"""
     r"""|clean|reason(?:ing)?|method|judge|id|text|is_\w+)["']\s*:\s*(?:true|false|null|none|-?[0-9.]+"""
     r"""|"[\w .-]{0,24}"|'[\w .-]{0,24}'|\[\s*\]|\{\s*\})\s*,?\s*\}?""",
