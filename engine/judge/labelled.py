@@ -115,7 +115,12 @@ def read_labelled(paths: Sequence[Path | str]) -> tuple[Labelled, ...]:
     rows: list[Labelled] = []
     for path in paths:
         place = expanded(path)
-        rows += _folder(place) if place.is_dir() else _file(place)
+        try:
+            rows += _folder(place) if place.is_dir() else _file(place)
+        except OSError as error:  # a name too long, a folder that cannot be listed
+            raise InputError(
+                f"it cannot be read ({error.strerror}).", where=show(place), next_step="Check the path."
+            ) from None
     return tuple(rows)
 
 

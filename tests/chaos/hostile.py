@@ -189,6 +189,8 @@ def refuse_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.run.models.Models.get", accept)
     monkeypatch.setattr("engine.models.local.load_model", accept)
     monkeypatch.setattr("engine.bench.cases.run", accept)
+    monkeypatch.setattr("engine.judge.bench.bench", accept)
+    monkeypatch.setattr("engine.judge.make.make", accept)
     monkeypatch.setattr("engine.doctor.examine", accept)
     monkeypatch.setattr("engine.bench.session.Bench.__enter__", lambda bench: bench)
     monkeypatch.setattr("engine.bench.session.Bench.__exit__", lambda *_: None)
