@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lives import COUNT, KILL, LONG, SEED, Lives, Nursery, Whole, check, events, kill, repeated
+from lives import COUNT, KILL, LONG, SEED, Lives, Nursery, Whole, check, events, repeated
+from processes import kill
 
 Runs = Callable[[str], Lives]
 

@@ -9,22 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lives import (
-    LONG,
-    SEED,
-    Lives,
-    Nursery,
-    Pty,
-    Whole,
-    alive,
-    as_arguments,
-    check,
-    events,
-    kill,
-    owner,
-    terminals_of,
-    used,
-)
+from lives import LONG, SEED, Lives, Nursery, Whole, as_arguments, check, events
+from processes import Pty, alive, kill, owner, terminals_of, used
 
 from engine.errors import InputError
 from engine.journal.writer import is_written

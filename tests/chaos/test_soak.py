@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lives import Pty
+from processes import Pty
 
 from engine.settings import RunConfig, to_json
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from shutil import copytree, rmtree
 
 import pytest
-from lives import Lives, Nursery, Whole, as_arguments, check, events, kill
+from lives import Lives, Nursery, Whole, as_arguments, check, events
+from processes import kill
 
 from engine.run.steering import PAUSE, STEERING, STOP, ask
 from engine.settings import RunConfig
