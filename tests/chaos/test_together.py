@@ -37,10 +37,11 @@ def test_of_two_processes_on_one_run_one_performs_it_and_the_other_is_told(
     ]
     codes = [lives.nursery.wait(child) for child in children]
     assert sorted(codes)[0] == 0
-    # The one that came late is refused in whatever way it noticed: the lock, the folder in use, the run that runs.
-    assert sorted(codes)[1] in (2, 4)
-    loser = lives.folder.with_suffix(".one" if codes[0] else ".two").read_text()
-    assert any(words in loser for words in ("another process", "is running", "not empty")), loser
+    # The one that came late is refused in whatever way it noticed: the lock, the folder in use, the run that runs; on a
+    # busy machine it may come so late that there is nothing left to do.
+    assert sorted(codes)[1] in (0, 2, 4)
+    told = "".join(lives.folder.with_suffix(f".{name}").read_text() for name in ("one", "two"))
+    assert any(words in told for words in ("another process", "is running", "not empty", "nothing left to do")), told
     assert other.look() > 0
     check(lives.folder, whole, like)
 
