@@ -10,9 +10,11 @@ from typing import Any
 from engine.errors import RedraftError
 from engine.settings import RunConfig
 from tui.panes.lines import Pieces
-from tui.verdict import agreement, paragraph, rated
+from tui.verdict import agreement, figures, paragraph, rated
 
 Map = Mapping[str, Any]
+
+_ROLES = (("shown", "Judge of the texts"), ("comparison", "Judge of the comparison"))
 
 
 def of(config: RunConfig, folder: Path | None) -> Map:
@@ -40,11 +42,10 @@ def lines(judges: Map, agreed: Any, width: int) -> list[Pieces]:
 
 
 def _lines(judges: Map, agreed: Any, width: int) -> Iterator[Pieces]:
-    for name, words in (("shown", "Judge of the texts"), ("comparison", "Judge of the comparison")):
-        rating = judges.get(name)
-        if isinstance(rating, Mapping):
-            yield from rated(words, rating, width)
-            yield []
+    known = [(words, judges[name]) for name, words in _ROLES if isinstance(judges.get(name), Mapping)]
+    for words, rating in known:
+        yield from rated(words, rating, width)
+        yield []
     if isinstance(judges.get("apart"), bool) and isinstance(judges.get("comparison"), Mapping):
         apart = (
             "The judge of the comparison is neither the model that is trained nor the one that chose the pairs."
@@ -56,8 +57,10 @@ def _lines(judges: Map, agreed: Any, width: int) -> Iterator[Pieces]:
     found = agreement(agreed, width)
     yield from [*found, []] if found else []
     yield from paragraph(
-        "[a, b] is the 95 % interval. AUROC: chance that a violation is scored above a clean text, .5 is guessing. "
-        "ECE: how far probabilities are from frequencies, 0 is best.",
+        "Below, [a, b] is the 95 % interval. AUROC: chance that a violation is scored above a clean text, .5 is "
+        "guessing. ECE: how far probabilities are from frequencies, 0 is best.",
         "dim",
         width,
     )
+    for words, rating in known:
+        yield from figures(words, rating)

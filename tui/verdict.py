@@ -167,7 +167,7 @@ def paragraph(text: str, role: str, width: int) -> list[Pieces]:
 
 
 def rated(name: str, rating: Map, width: int) -> Iterator[Pieces]:
-    """How good a judge was measured to be.
+    """A judge and how good it was measured to be, in a sentence.
 
     Args:
         name: what it judges, such as "comparison".
@@ -181,14 +181,21 @@ def rated(name: str, rating: Map, width: int) -> Iterator[Pieces]:
         "text" if accuracy else "warn",
         width,
     )
+
+
+def figures(name: str, rating: Map) -> Iterator[Pieces]:
+    """A judge's figures on each set of texts; arguments as in `rated`."""
     measures = rating.get("measures")
     for which, data in measures.items() if isinstance(measures, Mapping) else ():
         try:
             found = Measures.from_data(data)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             continue
         yield []
-        yield [(f"{_plain(which)}: {found.texts:,} texts, {found.violations:,} of them violations", "dim")]
+        yield [
+            (f"{name} on {_plain(which)}: ", "accent"),
+            (f"{found.texts:,} texts, {found.violations:,} of them violations", "dim"),
+        ]
         for key, words in WORDS.items():
             if found[key].known:
                 yield [(f"  {words.ljust(29)}", "text"), (str(found[key]), "strong")]

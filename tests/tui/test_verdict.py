@@ -111,7 +111,8 @@ def test_a_verdict_of_another_version_is_shown_as_far_as_it_goes(data: Any, span
     whole = {**data, "spans": spans}
     for row in shown.lines(whole, text, {"reasoning": text, "note": None}, 20):
         assert all(isinstance(piece, str) and isinstance(role, str) for piece, role in row)
-    list(shown.rated("x", {"name": text, "accuracy": text, "measures": data}, 20))
+    rating = {"name": text, "accuracy": text, "measures": data}
+    assert [*shown.rated("x", rating, 20), *shown.figures("x", rating)]
 
 
 # In the app
@@ -212,8 +213,18 @@ async def test_a_finished_run_shows_both_judges_and_how_far_they_agree(tmp_path:
         await pilot.press("a")
         picture = await picture_with(app, pilot, "probe B", "agree on")
         picture = " ".join(picture.replace("│", " ").split())
-        for words in ("Judge of the comparison", "probe B", "nor the one that chose the pairs", "agree on 91 %"):
+        for words in ("Judge of the comparison", "probe B", "agree on 91 %"):
             assert words in picture
+
+
+def test_it_is_said_whether_the_judge_of_the_comparison_chose_the_pairs() -> None:
+    from tui import ratings
+
+    for apart, words in ((True, "nor the one that chose the pairs"), (False, "chose the pairs, too")):
+        judges = {"shown": JUDGE, "comparison": JUDGE, "apart": apart}
+        text = "\n".join(shown.plain(ratings.lines(judges, AGREED, 200)))
+        assert words in text
+        assert text.index("agree on 91 %") < text.index(".91 [.88, .93]")
 
 
 async def test_before_anything_was_judged_the_settings_judge_is_shown() -> None:
