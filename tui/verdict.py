@@ -71,24 +71,32 @@ def bars(verdict: Map, width: int) -> list[Pieces]:
     if not isinstance(principles, Mapping) or not isinstance(broken, list | tuple):
         return []
     named = {found["principle"] for found in _spans(verdict, 1 << 40)}
+    # Without a verdict no principle counts as kept.
+    other = mark_of(None if verdict.get("flagged") is None else False)
     return [
-        _bar(str(name), probability, name in broken, role_of(verdict, str(name)) if name in named else "text", width)
+        _bar(
+            str(name),
+            probability,
+            Mark.BROKEN if name in broken else other,
+            role_of(verdict, str(name)) if name in named else "text",
+            width,
+        )
         for name, probability in principles.items()
     ]
 
 
-def _bar(name: str, probability: Any, broken: bool, role: str, width: int) -> Pieces:
-    mark = Mark.BROKEN if broken else Mark.CLEAN
+def _bar(name: str, probability: Any, mark: Mark, role: str, width: int) -> Pieces:
+    color = "warn" if mark is Mark.NONE else mark.role
     column = _NAME if width >= _NARROW else _NARROW_NAME
     size = max(0, min(_BAR, width - column - 6))
     known = _is_number(probability)
     full = round(size * min(1.0, max(0.0, probability))) if known else 0
     short = clip(short_name(name), column - 1)
     return [
-        (f"{mark.sign} ", mark.role),
+        (f"{mark.sign} ", color),
         (short, role),
         (" " * (column - cells(short)), "text"),
-        (_FULL * full, mark.role),
+        (_FULL * full, color),
         (_REST * (size - full), "border"),
         (f"{probability:.2f}".removeprefix("0").rjust(4) if known else "   –", "strong"),
     ]
@@ -140,7 +148,9 @@ def _styled(verdict: Map, text: str, row: tuple[int, int], spans: Sequence[Map])
 
 def places(verdict: Map, text: str, width: int, most: int = 12) -> list[Pieces]:
     """The words that rules matched, each with what it is of: colours alone tell nothing."""
-    spans = _spans(verdict, len(text))
+    # Several rules may match the same words for the same reason.
+    names = ("start", "end", "principle", "category")
+    spans = list({tuple(str(s.get(name)) for name in names): s for s in _spans(verdict, len(text))}.values())
     found: list[Pieces] = []
     for span in spans[:most]:
         quoted = " ".join(text[span["start"] : span["end"]].split())

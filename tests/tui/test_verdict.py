@@ -65,6 +65,11 @@ def test_matched_words_are_marked_by_principle_and_nothing_else_is() -> None:
     assert " ".join("".join(text for text, _ in row) for row in rows).split() == TEXT.split()
 
 
+def test_words_that_several_rules_match_are_told_once() -> None:
+    twice = {**DATA, "spans": [*DATA["spans"], {**DATA["spans"][0], "rule": "another"}]}
+    assert len(shown.places(twice, TEXT, 80)) == 2
+
+
 def test_in_plain_text_a_line_of_its_own_underlines() -> None:
     text = list(shown.plain(shown.marked(DATA, TEXT, 100)))
     under = text[1]
@@ -76,6 +81,7 @@ def test_no_verdict_is_said_with_its_reason() -> None:
     data = {**verdict(0.0), "flagged": None, "score": None, "method": "none"}
     text = "\n".join(shown.plain([*shown.head(data, 40), *shown.lines(data, "x", {"note": "Not sure enough."}, 40)]))
     assert text.startswith("? no verdict")
+    assert "✓" not in text
     assert "Not sure enough." in text
     assert "by none" not in text
 
