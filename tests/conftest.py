@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
+
+# A suite that a shell started in its background has Ctrl-C ignored, and so would every process that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY: dict[str, dict[str, Any]] = {
     "llama": {"num_key_value_heads": 2},

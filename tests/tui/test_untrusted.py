@@ -205,7 +205,9 @@ async def test_the_app_shows_hostile_texts_as_texts_in_every_pane_and_window(own
         await pilot.press("3", "end")
         for keys in ((), ("home",), *[("pagedown",)] * 30):
             await pilot.press(*keys)
-            await pilot.pause(0.02)
+            # Until nothing is under way, then a frame.
+            await pilot.pause()
+            await pilot.pause(0.05)
             seen += check(app, "log")
         for key in ("right_square_bracket", "left_square_bracket", "5", "6", "7", "z", "z", "r"):
             await pilot.press(key)
