@@ -75,6 +75,9 @@ class RunConfig:
 
 JUDGES = ("panel", "rules", "model", "rules+model", "likelihood", "endpoint")
 
+SHIPPED = "default"
+"""Name of the set of probes that comes with the package: what the judge "panel" reads."""
+
 PRESETS: dict[str, tuple[str, RunConfig]] = {
     "demo": (
         "the whole loop in a few minutes on two cores: 20 training prompts, 40 held out",

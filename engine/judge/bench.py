@@ -18,15 +18,13 @@ from engine.control import Control
 from engine.judge.figures import Figure, Measures
 from engine.judge.labelled import Labelled
 from engine.judge.measure import Agreement, Decisions, agreement, by_length, by_words, measure
+from engine.judge.measured import ALL
 from engine.judge.panel import PanelJudge, Reader
 from engine.judge.probe import MEMBERS, ProbeSet
 from engine.judge.verdict import Judge, Judged, Verdict
 
 Told = Callable[[str], None]
 """Called with what is being done, for people."""
-
-ALL = "all"
-"""Name of all sets together, where there is more than one."""
 
 
 class PanelMember:

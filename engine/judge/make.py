@@ -20,16 +20,18 @@ from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.errors import InputError
 from engine.judge import fit as fitting
-from engine.judge.bench import ALL, PanelMember
+from engine.judge.bench import PanelMember
 from engine.judge.features import Vectors
 from engine.judge.figures import Measures
 from engine.judge.labelled import OWN, REGISTERS, Labelled, own_examples, own_registers, read_labelled
 from engine.judge.measure import Decisions, measure
+from engine.judge.measured import ALL
 from engine.judge.panel import Reader
-from engine.judge.probe import MEMBERS, SHIPPED, ProbeSet, evidence, identity
+from engine.judge.probe import MEMBERS, ProbeSet, evidence, identity
 from engine.judge.rules import RulesJudge
 from engine.judge.store import VectorStore
 from engine.judge.verdict import Judged
+from engine.settings import SHIPPED
 from engine.text import clean, cut
 
 if TYPE_CHECKING:

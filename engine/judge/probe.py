@@ -28,14 +28,11 @@ from engine.judge import features
 from engine.judge.figures import Measures
 from engine.judge.labelled import text_hash
 from engine.judge.logistic import sigmoid
-from engine.settings import JUDGES
+from engine.settings import JUDGES, SHIPPED
 from engine.text import clean, cut
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
-
-SHIPPED = "default"
-"""Name of the set that comes with the package."""
 
 MEMBERS = ("whole", "a", "b")
 _SHARPNESS = 4.0

@@ -16,7 +16,7 @@ from engine.models.requests import LanguageModel
 from engine.run.context import Judges
 from engine.run.models import Models
 from engine.run.probing import reader
-from engine.settings import JUDGES, RunConfig
+from engine.settings import JUDGES, SHIPPED, RunConfig
 from engine.text import clean, cut
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from engine.judge.spans import WithSpans
 
 
-SHIPPED = "default"
-"""Name of the probes that "panel" reads."""
 ASKING = ("model", "rules+model", "likelihood")
 """Judges that need a model of this machine, beside the one that a probe reads."""
 
