@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.compare.exact import wilson_interval
 from engine.judge.figures import NOTHING, Figure
 
 Floats = NDArray[np.float64]
@@ -82,10 +83,8 @@ def wilson(hits: int, total: int) -> Figure:
     """A share with Wilson's interval."""
     if not total:
         return NOTHING
-    z, share = 1.959964, hits / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return Figure(share, max(0.0, middle - half), min(1.0, middle + half))
+    low, high = wilson_interval(hits, total)
+    return Figure(hits / total, low, high)
 
 
 def bootstrapped(measure: OnScores, scores: Floats, labels: Bools) -> Figure:
