@@ -3,7 +3,6 @@ log-probabilities, and its reasons in words."""
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import re
@@ -13,9 +12,7 @@ from typing import Any
 
 from engine.constitution.model import Constitution
 from engine.control import Control
-from engine.judge.figures import Measures
 from engine.judge.generative import first_object, shortened
-from engine.judge.measured import recall, sentence
 from engine.judge.verdict import Judged, Verdict
 from engine.models.endpoint import Ask, Endpoint, Reply, Token
 from engine.models.requests import Message
@@ -47,14 +44,6 @@ class EndpointJudge:
     def measured_as(self) -> str:
         """By which `redraft judge bench` keeps what it measured: by name, as nobody here can see a server's weights."""
         return f"{self.name} {self._constitution.sha256}"
-
-    @functools.cached_property
-    def measures(self) -> dict[str, Measures]:
-        return recall(self.measured_as)
-
-    @property
-    def accuracy(self) -> str:
-        return sentence(self.measures)
 
     def prepare(self, control: Control) -> None:
         """Ask once about a harmless text, so that a server that does not work is told of before anything is done; does

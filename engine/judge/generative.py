@@ -16,8 +16,6 @@ from typing import Any
 
 from engine.constitution.model import Constitution
 from engine.control import Control
-from engine.judge.figures import Measures
-from engine.judge.measured import deserves, recall, sentence
 from engine.judge.verdict import Judged, Verdict
 from engine.models.requests import Completion, Constraint, LanguageModel, Message, Request, Sampling
 from engine.text import clean
@@ -73,20 +71,6 @@ class ModelJudge:
         """By which `redraft judge bench` keeps what it measured; "" for a model that has no weights here."""
         weights = getattr(self._model, "sha256", "")
         return f"model {weights} {self._constitution.sha256}" if weights else ""
-
-    @functools.cached_property
-    def measures(self) -> dict[str, Measures]:
-        """What was measured of this model's own verdicts, by set of texts; empty where nothing was."""
-        return recall(self.measured_as) if self.measured_as else {}
-
-    @property
-    def accuracy(self) -> str:
-        return sentence(self.measures)
-
-    @property
-    def deserves(self) -> bool:
-        """Whether its own verdict may count."""
-        return deserves(self.measures)
 
     @functools.cached_property
     def constraint(self) -> Constraint | None:

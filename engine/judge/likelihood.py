@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING
 
 from engine.constitution.model import Constitution, Principle
 from engine.control import Control
-from engine.judge.figures import Measures
 from engine.judge.generative import shortened
-from engine.judge.measured import recall, sentence
 from engine.judge.verdict import Judged, Verdict
 from engine.models.requests import Message
 from engine.text import clean
@@ -58,14 +56,6 @@ class LikelihoodJudge:
     def measured_as(self) -> str:
         """By which `redraft judge bench` keeps what it measured."""
         return f"likelihood {self._model.sha256} {self._constitution.sha256}"
-
-    @functools.cached_property
-    def measures(self) -> dict[str, Measures]:
-        return recall(self.measured_as)
-
-    @property
-    def accuracy(self) -> str:
-        return sentence(self.measures)
 
     def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
         """One verdict a text, in the order given. Never raises for what a text holds.

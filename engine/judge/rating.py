@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.judge.figures import Measures
+from engine.judge.measured import recall, sentence
 from engine.judge.verdict import Judge
 
 
@@ -33,9 +34,13 @@ class Rating:
 
 
 def rating(judge: Judge) -> Rating:
-    """The rating of a judge, or of the one that decides inside it; judges need to know nothing of this."""
+    """The rating of a judge, or of the one that decides inside it; judges need to know nothing of this. One that has a
+    name to be `measured_as` is rated by what was measured under it, one that has figures of its own by those."""
     own = getattr(judge, "rating", None)
     if isinstance(own, Rating):
         return own
-    members = {name: getattr(judge, name) for name in ("accuracy", "measures", "measured_as") if hasattr(judge, name)}
-    return Rating(judge.name, **members)
+    measured_as = getattr(judge, "measured_as", "")
+    if measured_as:
+        known = recall(measured_as)
+        return Rating(judge.name, sentence(known), known, measured_as)
+    return Rating(judge.name, getattr(judge, "accuracy", ""), getattr(judge, "measures", {}))

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from engine.control import Control
 from engine.judge.generative import ModelJudge
+from engine.judge.measured import deserves
 from engine.judge.rating import Rating, rating
 from engine.judge.verdict import Judge, Judged, Verdict
 
@@ -29,7 +30,7 @@ class WordsJudge:
         self._first = first
         self._model = model
         self._asked_to_decide = model_decides
-        self._model_decides = model_decides and model is not None and (unproven or model.deserves)
+        self._model_decides = model_decides and model is not None and (unproven or deserves(rating(model).measures))
         self.name = f"{model.name}, else {first.name}" if model is not None and self._model_decides else first.name
 
     @property
