@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -92,3 +93,12 @@ class Constitution:
     def score(self, broken: tuple[str, ...] | frozenset[str]) -> float:
         """The weighted score of a text that breaks these principles."""
         return sum(p.weight for p in self.principles if p.id in broken)
+
+    def heaviest_first(self, broken: Iterable[str], probabilities: Mapping[str, float]) -> tuple[str, ...]:
+        """Ids of broken principles by weight, equally heavy ones by probability, the rest as the constitution has it.
+
+        Args:
+            probabilities: of a violation, by id; at least of those that are broken.
+        """
+        place = {p.id: (-p.weight, number) for number, p in enumerate(self.principles)}
+        return tuple(sorted(broken, key=lambda i: (place[i][0], -probabilities[i], place[i][1])))

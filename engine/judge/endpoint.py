@@ -93,8 +93,7 @@ class EndpointJudge:
         if problem:
             return replace(said, note=f"The model's answer is unusable: {problem}.")
         found = {i: probability(i, flag, reply.tokens) for i, flag in flags.items()}
-        weights = {p.id: p.weight for p in self._constitution.principles}
-        broken = tuple(sorted((i for i, flag in flags.items() if flag), key=lambda i: (-weights[i], -found[i])))
+        broken = self._constitution.heaviest_first((i for i, flag in flags.items() if flag), found)
         return replace(
             said,
             flagged=bool(broken),

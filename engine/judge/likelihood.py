@@ -76,8 +76,7 @@ class LikelihoodJudge:
 
     def _verdict(self, text: Judged, raw: dict[str, float], found: dict[str, float], began: float) -> Verdict:
         constitution = self._constitution
-        weights = {p.id: p.weight for p in constitution.principles}
-        broken = tuple(sorted((p for p in found if found[p] >= THRESHOLD), key=lambda p: (-weights[p], -found[p])))
+        broken = constitution.heaviest_first((p for p in found if found[p] >= THRESHOLD), found)
         unsure = [p for p in found if LOW < found[p] < THRESHOLD]
         decided = bool(broken) or not unsure
         shown = (*broken, *unsure) or (max(found, key=lambda p: found[p]),)

@@ -18,7 +18,7 @@ from engine.judge.features import Vectors
 from engine.judge.figures import Measures
 from engine.judge.probe import Probe, evidence
 from engine.judge.rules import THRESHOLD, RulesJudge
-from engine.judge.verdict import Finding, Judged, Verdict
+from engine.judge.verdict import Judged, Verdict, worst_of
 
 _BATCH = 64
 """Texts that are read together: verdicts come as soon as theirs are done."""
@@ -85,7 +85,7 @@ class PanelJudge:
         alone = self._probe.alone(logits)
         combined = self._probe.combined(logits, evidence(said))
         probabilities = dict(rules.principles)
-        broken: list[str] = []
+        over: list[str] = []
         unsure: list[str] = []
         ways: dict[str, str] = {p: "rules" for p in rules.broken if p not in self._known}
         for place, principle in enumerate(self._probe.principles):
@@ -97,22 +97,22 @@ class PanelJudge:
             probabilities[principle] = round(value, 6)
             named = rules.principles.get(principle, 0.0) >= THRESHOLD
             if value >= how.threshold or (named and value >= how.low):
-                broken.append(principle)
+                over.append(principle)
                 sure = float(alone[place]) >= how.threshold
                 ways[principle] = "panel" if named == sure else "rules" if named else "probe"
             elif value >= how.low:
                 unsure.append(principle)
-        broken += [p for p in rules.broken if p not in self._known]
-        broken.sort(key=lambda p: (-self._constitution.principle(p).weight, -probabilities[p]))
+        over += [p for p in rules.broken if p not in self._known]
+        broken = self._constitution.heaviest_first(over, probabilities)
         decided = bool(broken) or not unsure
-        worst = _worst(rules.findings, broken)
+        worst = worst_of(rules.findings, broken)
         by_probe = dict(zip(self._probe.principles, alone.tolist(), strict=True))
         return Verdict(
             key=text.key,
             flagged=bool(broken) if decided else None,
             principles=probabilities,
-            broken=tuple(broken),
-            score=self._constitution.score(tuple(broken)) if decided else None,
+            broken=broken,
+            score=self._constitution.score(broken) if decided else None,
             category=(worst.category if worst is not None else broken[0]) if broken else "",
             reasoning=self._reasoning(rules, broken, unsure, by_probe),
             method=(ways[broken[0]] if broken else "panel") if decided else "none",
@@ -129,9 +129,3 @@ class PanelJudge:
         shown = [p for p in (*broken, *unsure) if p in by_probe] or [max(self._known, key=lambda p: by_probe[p])]
         says = ", ".join(f"{self._constitution.principle(p).short} {by_probe[p]:.2f}" for p in shown)
         return f"Rules: {rules.reasoning.rstrip('.')}. Probe: {says}."
-
-
-def _worst(findings: Sequence[Finding], broken: Sequence[str]) -> Finding | None:
-    """The heaviest finding of the first broken principle."""
-    found = [f for f in findings if broken and f.principle == broken[0]]
-    return max(found, key=lambda f: f.weight, default=None)

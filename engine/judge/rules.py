@@ -13,7 +13,7 @@ from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.judge import addressed
 from engine.judge.matching import Hit, Matcher
-from engine.judge.verdict import Finding, Judged, Verdict
+from engine.judge.verdict import Finding, Judged, Verdict, worst_of
 
 THRESHOLD = 0.5
 """Probability from which a principle counts as broken."""
@@ -56,24 +56,17 @@ class RulesJudge:
         hits = self._hits(judged.text)
         findings = tuple(hit.finding for hit in hits if hit.finding.weight > 0)
         probability = self._probabilities(findings)
-        broken = tuple(
-            sorted(
-                (p for p, value in probability.items() if value >= THRESHOLD),
-                key=lambda p: (
-                    -self._constitution.principle(p).weight,
-                    -probability[p],
-                    self._constitution.ids.index(p),
-                ),
-            )
+        broken = self._constitution.heaviest_first(
+            (p for p, value in probability.items() if value >= THRESHOLD), probability
         )
-        worst = _strongest(findings, broken)
+        worst = worst_of(findings, broken)
         return Verdict(
             key=judged.key,
             flagged=bool(broken),
             principles=probability,
             broken=broken,
             score=self._constitution.score(broken),
-            category=worst[0].category if broken else "",
+            category=worst.category if worst is not None else "",
             reasoning=self._reasoning(judged.text, findings, broken, hits),
             method="rules",
             judge=self.name,

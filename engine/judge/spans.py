@@ -9,7 +9,7 @@ from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.judge.rating import Rating, rating
 from engine.judge.rules import RulesJudge
-from engine.judge.verdict import Judge, Judged, Verdict
+from engine.judge.verdict import Judge, Judged, Verdict, worst_of
 
 
 class WithSpans:
@@ -40,6 +40,5 @@ class WithSpans:
         words = {text.key: text.text for text in texts}
         for verdict in self._judge.judge(texts, control):
             findings = self._rules.find(words[verdict.key])
-            named = [f for f in findings if verdict.broken and f.principle == verdict.broken[0]]
-            worst = max(named, key=lambda f: f.weight, default=None)
+            worst = worst_of(findings, verdict.broken)
             yield replace(verdict, findings=findings, category=worst.category if worst else verdict.category)

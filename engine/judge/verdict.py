@@ -5,7 +5,7 @@ Plain data; knows nothing of how a verdict is reached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -106,6 +106,16 @@ class Verdict:
             "judge": self.judge,
             "note": self.note,
         }
+
+
+def worst_of(findings: Iterable[Finding], broken: Sequence[str]) -> Finding | None:
+    """The heaviest finding of the first broken principle; None where no rule found that one.
+
+    Args:
+        broken: ids of the principles broken, heaviest first.
+    """
+    found = [f for f in findings if broken and f.principle == broken[0]]
+    return max(found, key=lambda f: f.weight, default=None)
 
 
 class Judge(Protocol):
