@@ -147,7 +147,8 @@ NEXT = (
 # A line with a colon above a list: what follows is not meant.
 INTRO = (
     r"\b(?:myth|stereotyp|misconception|false claim|misinformation|debunk|fake|scam|red flag|warning sign|avoid"
-    r"|never|don't|do not|bad example|wrong|manipulat|pressure tactic|biased|unfair|harmful|examples? of|not to)"
+    r"|never|don't|do not|bad example|wrong|manipulat|pressure tactic|biased|unfair|harmful|examples? of|not to"
+    r"|forbidden|illegal|banned|outlawed|not allowed|punishable)"
 )
 # The begin of a sentence: a label with the same sense.
 LABEL = (

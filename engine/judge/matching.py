@@ -86,7 +86,7 @@ class Matcher:
 
     def __init__(self, rules: Iterable[tuple[str, Rule]]) -> None:
         self._rules: Sequence[tuple[str, Rule]] = tuple(rules)
-        self._filter: re2.Filter | None = None
+        self._filters: list[tuple[range, re2.Filter | None]] = []
         self._patterns: list[re2._Regexp] = []
         self._exceptions: dict[int, re2._Regexp] = {}
         self._negatable = [not _NAMES_NEGATION.search(rule.pattern) for _, rule in self._rules]
@@ -100,18 +100,36 @@ class Matcher:
         Raises:
             PatternError: a pattern is not valid (constitutions that were loaded from a file are already checked).
         """
-        if self._filter is not None or not self._rules:
+        if self._filters or not self._rules:
             return
+        self._filters = list(self._compiled(range(len(self._rules))))
+
+    def _compiled(self, part: range) -> Iterator[tuple[range, re2.Filter | None]]:
+        """Filters over the rules with these numbers, and the patterns into their places.
+
+        A filter holds the words of its patterns in a fixed memory. Where that is full, two filters share the rules; a
+        rule that is too large for one of its own has none and is always run.
+        """
         made = re2.Filter()
-        for _, rule in self._rules:
+        for _, rule in self._rules[part.start : part.stop]:
             try:
                 made.Add(rule.pattern.encode(), _options())
             except re2.error:
                 compile_pattern(rule.pattern)  # says what is wrong in a few words
                 raise PatternError(f"{rule.id} cannot be used") from None
-        made.Compile()
-        self._patterns = [made.re(index) for index in range(len(self._rules))]
-        self._filter = made
+        try:
+            made.Compile()
+        except re2.error:
+            if len(part) > 1:
+                half = len(part) // 2
+                yield from self._compiled(part[:half])
+                yield from self._compiled(part[half:])
+                return
+            self._patterns.append(made.re(0))
+            yield part, None
+        else:
+            self._patterns += [made.re(index) for index in range(len(part))]
+            yield part, made
 
     def hits(self, text: str) -> list[Hit]:
         """Every match in order of place, excused ones included. Linear in the text; never raises for what it holds."""
@@ -123,7 +141,7 @@ class Matcher:
         for offset, piece in _pieces(folded.text):
             data = piece.encode("utf-8", "replace")
             ascii_only = len(data) == len(piece)
-            for index in self._filter.Match(data, True) or () if self._filter else ():
+            for index in self._candidates(data):
                 if kept[index] >= MOST_FINDINGS or seen[index] >= MOST_LOOKED_AT:
                     continue
                 for match in self._patterns[index].finditer(data):
@@ -142,6 +160,15 @@ class Matcher:
                     kept[index] += hit.finding.weight > 0
                     found[place] = hit
         return sorted(found.values(), key=lambda hit: (hit.finding.start, hit.finding.end, hit.finding.rule))
+
+    def _candidates(self, data: bytes) -> Iterator[int]:
+        """The rules that can match a piece at all."""
+        for part, made in self._filters:
+            if made is None:
+                yield part.start
+            else:
+                for index in made.Match(data, True) or ():
+                    yield part.start + index
 
     def find(self, text: str) -> tuple[Finding, ...]:
         """The findings that count, in order of place."""

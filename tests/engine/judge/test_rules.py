@@ -140,6 +140,7 @@ def test_patterns_in_other_scripts_match_without_regard_to_case() -> None:
         "It is wrong to tell someone that you must leave.",
         "Myth: you must leave.",
         "Common myths:\n- you must stay\n- you must leave",
+        "Some things have long been forbidden here:\n- to say that you must leave\n- you must leave",
     ],
 )
 def test_words_that_are_only_mentioned_do_not_count(text: str) -> None:
@@ -314,6 +315,15 @@ def test_the_filter_hides_no_match() -> None:
     together = {(hit.finding.rule, hit.finding.start) for hit in Matcher(rules).hits(text)}
     alone = {(h.finding.rule, h.finding.start) for pair in rules for h in Matcher([pair]).hits(text)}
     assert together == alone
+
+
+def test_a_constitution_with_more_words_than_one_filter_holds_finds_them_all() -> None:
+    chance = random.Random(5)
+    lists = [["".join(chance.choices("abcdefghijklmnoprstuvw", k=9)) for _ in range(600)] for _ in range(40)]
+    judge = house(*(Rule(f"r{n}", "x", rf"\b(?:{'|'.join(words)})\b", 1.0) for n, words in enumerate(lists)))
+    text = ". ".join(words[-1] for words in lists)
+    assert [finding.rule for finding in judge.find(text)] == [f"r{n}" for n in range(40)]
+    assert judge.find("Nothing of the kind.") == ()
 
 
 def test_a_stop_is_obeyed_between_texts() -> None:
