@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.constitution.model import Constitution
 from engine.control import Control
-from engine.judge.generative import first_object, shortened
+from engine.judge.generative import first_object, read_flag, shortened
 from engine.judge.verdict import Judged, Verdict
 from engine.models.endpoint import Ask, Endpoint, Reply, Token
 from engine.models.requests import Message
@@ -121,12 +121,10 @@ def read_flags(text: str, principles: Sequence[str]) -> tuple[dict[str, bool], s
         return {}, "", problem
     flags: dict[str, bool] = {}
     for principle in principles:
-        value = record.get(principle)
-        if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-            value = value.strip().lower() == "true"
-        if not isinstance(value, bool):
+        flag = read_flag(record.get(principle))
+        if flag is None:
             return {}, "", f'"{principle}" is neither true nor false'
-        flags[principle] = value
+        flags[principle] = flag
     reasoning = record.get(_REASONING, record.get(_REASONING.lower(), ""))
     return flags, reasoning.strip() if isinstance(reasoning, str) else "", ""
 

@@ -169,10 +169,8 @@ def read_answer(text: str, principles: Sequence[str]) -> Answer:
     record, problem = first_object(clean(text))
     if record is None:
         return Answer(problem=problem)
-    flagged = record.get("flagged")
-    if isinstance(flagged, str) and flagged.strip().lower() in ("true", "false"):
-        flagged = flagged.strip().lower() == "true"
-    if not isinstance(flagged, bool):
+    flagged = read_flag(record.get("flagged"))
+    if flagged is None:
         return Answer(problem='"flagged" is neither true nor false')
     reasoning = record.get("reasoning", "")
     if not isinstance(reasoning, str):
@@ -199,6 +197,13 @@ def first_object(text: str) -> tuple[dict[str, Any] | None, str]:
         if isinstance(record, dict):
             return record, ""
     return None, "its JSON is broken"
+
+
+def read_flag(value: object) -> bool | None:
+    """True or false as a model writes them, in quotes or not; None for anything else."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
 
 
 def _known(category: str, principles: Sequence[str]) -> str:
