@@ -14,7 +14,6 @@ from engine.judge.words import WordsJudge
 from engine.models.endpoint import Server
 from engine.models.requests import LanguageModel
 from engine.run.context import Judges
-from engine.run.models import Models
 from engine.run.probing import reader
 from engine.settings import JUDGES, SHIPPED, RunConfig
 from engine.text import clean, cut
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from engine.judge.panel import PanelJudge, Reader
     from engine.judge.probe import ProbeSet
     from engine.judge.spans import WithSpans
+    from engine.run.models import Models
 
 
 ASKING = ("model", "rules+model", "likelihood")
@@ -144,7 +144,7 @@ def make_judges(
     judge: str,
     constitution: Constitution,
     model: LanguageModel | None,
-    models: Models | None = None,
+    models: Models,
     device: str = "",
     server: Server | None = None,
 ) -> Judges:
@@ -182,7 +182,7 @@ def make_judges(
 
 
 def _other(
-    constitution: Constitution, probes: ProbeSet, models: Models | None, device: str, read: Reader, *, must: bool
+    constitution: Constitution, probes: ProbeSet, models: Models, device: str, read: Reader, *, must: bool
 ) -> PanelJudge | None:
     """Probe B with the rules, where it has a say.
 
@@ -196,7 +196,7 @@ def _other(
         return judge
     try:
         # Told now, not when everything else is done.
-        (models if models is not None else Models()).get(probes.model, device)
+        models.get(probes.model, device)
     except ModelError:
         return None
     return judge
