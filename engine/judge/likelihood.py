@@ -114,7 +114,8 @@ class LikelihoodJudge:
 
     def _logits(self, text: Judged, control: Control) -> dict[str, float] | str:
         """log P(yes) - log P(no) of each principle's question; or why they cannot be asked."""
-        from engine.models.choices import Beginning, masses, shared_by
+        from engine.models.choices import Beginning, masses
+        from engine.models.prefixes import in_common
 
         model = self._model
         if not all(self._spellings):
@@ -122,7 +123,7 @@ class LikelihoodJudge:
         if self._beginning is None:
             two = [self._tokens(Judged("", words), p) for words in ("a", "Z") for p in self._constitution.principles]
             if max(map(len, two)) + _ROOM <= model.context:
-                self._beginning = Beginning.of(model.decoder, shared_by(two)[:-1], control)
+                self._beginning = Beginning.of(model.decoder, two[0][: max(0, in_common(two) - 1)], control)
         endings = self._fitting(text)
         if endings is None:
             return f"The constitution does not fit into {model.name}'s context of {model.context:,} tokens."

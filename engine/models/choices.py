@@ -6,8 +6,7 @@ position an ending.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from engine.control import Control
 from engine.models.attention import CausalPacked, Prefix
 from engine.models.decoder import Decoder, pack
-from engine.models.prefixes import SHORTEST, compute_prefix
+from engine.models.prefixes import SHORTEST, compute_prefix, shareable
 
 if TYPE_CHECKING:
     from engine.models.codec import Codec
@@ -67,7 +66,7 @@ def masses(
     Raises:
         Stopped: if asked to.
     """
-    shared = min(len(shared_by(endings)), min(map(len, endings)) - 1)
+    shared = shareable(endings)
     known = None
     if beginning is not None and tuple(endings[0][:shared][: len(beginning.tokens)]) == beginning.tokens:
         known = beginning.prefix
@@ -88,14 +87,6 @@ def masses(
         last = torch.tensor([len(one) for one in own], device=decoder.device).cumsum(0) - 1
         logprobs = torch.log_softmax(decoder.logits(hidden[last]), -1, dtype=torch.float32).cpu()
     return torch.stack([logprobs[:, list(choice)].logsumexp(-1) for choice in choices], 1)
-
-
-def shared_by(sequences: Iterable[Sequence[int]]) -> list[int]:
-    """The first tokens that all the sequences have in common."""
-    lists = [list(sequence) for sequence in sequences]
-    # In the order of lists the first and the last are the least alike.
-    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(min(lists), max(lists), strict=False))
-    return [token for token, _ in pairs]
 
 
 def spellings(codec: Codec, words: Sequence[str]) -> list[list[int]]:

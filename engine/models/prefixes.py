@@ -48,30 +48,33 @@ def find_shared(sequences: Sequence[Sequence[int]]) -> list[Shared]:
 def _split(order: list[int], sequences: Sequence[Sequence[int]]) -> list[Shared]:
     """Cuts a sorted run of sequences where neighbours are least alike, if the parts then save enough more than they do
     together; what no part takes stays at what all share."""
-    shared = _shared_by(order, sequences)
-    alike = [_common(sequences[a], sequences[b]) for a, b in itertools.pairwise(order)]
+    shared = shareable([sequences[i] for i in order])
+    alike = [in_common((sequences[a], sequences[b])) for a, b in itertools.pairwise(order)]
     if not alike or len(order) < 2 * _FEWEST:
         return [Shared(tuple(order), shared)]
     cuts = [0, *(i + 1 for i, common in enumerate(alike) if common == min(alike)), len(order)]
     parts = [order[a:b] for a, b in itertools.pairwise(cuts)]
-    good = [p for p in parts if len(p) >= _FEWEST and (len(p) - 1) * (_shared_by(p, sequences) - shared) >= _WORTH]
+    saved = [(len(part) - 1) * (shareable([sequences[i] for i in part]) - shared) for part in parts]
+    good = [part for part, tokens in zip(parts, saved, strict=True) if len(part) >= _FEWEST and tokens >= _WORTH]
     rest = tuple(i for p in parts if p not in good for i in p)
     found = [group for part in good for group in _split(part, sequences)]
     return [*found, Shared(rest, shared)] if rest else found
 
 
-def _shared_by(order: list[int], sequences: Sequence[Sequence[int]]) -> int:
-    """First tokens that a sorted run has in common; one less than the shortest at most."""
-    shortest = min(len(sequences[i]) for i in order)
-    return max(0, min(_common(sequences[order[0]], sequences[order[-1]]), shortest - 1))
+def shareable(sequences: Sequence[Sequence[int]]) -> int:
+    """How many first tokens all sequences have in common, so that each is left at least one of its own."""
+    return max(0, min(in_common(sequences), min(map(len, sequences)) - 1))
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many first tokens are the same; by halving, as comparing slices is quick."""
-    low, high = 0, min(len(a), len(b))
+def in_common(sequences: Sequence[Sequence[int]]) -> int:
+    """How many first tokens all sequences have in common; by halving, as comparing slices is quick."""
+    lists = [list(sequence) for sequence in sequences]
+    # In the order of lists the first and the last are the least alike.
+    first, last = min(lists), max(lists)
+    low, high = 0, min(len(first), len(last))
     while low < high:
         middle = (low + high + 1) // 2
-        if a[:middle] == b[:middle]:
+        if first[:middle] == last[:middle]:
             low = middle
         else:
             high = middle - 1

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine.models.adapter import Adapter
 from engine.models.decoder import Decoder
+from engine.models.prefixes import shareable
 from engine.train.attention import Layout, SharedPacked
 from engine.train.losses import token_logps
 
@@ -94,7 +95,7 @@ class _Packed:
 
 
 def _pack(rows: Sequence[Completions]) -> _Packed:
-    shared = _in_common([row.prompt for row in rows])
+    shared = _worth_sharing([row.prompt for row in rows])
     tokens = list(rows[0].prompt[:shared])
     positions = list(range(shared))
     before: list[int] = []
@@ -126,11 +127,9 @@ def _pack(rows: Sequence[Completions]) -> _Packed:
     )
 
 
-def _in_common(prompts: Sequence[tuple[int, ...]]) -> int:
+def _worth_sharing(prompts: Sequence[tuple[int, ...]]) -> int:
     """Tokens that all prompts begin with, one of each left over at least; 0 where sharing saves next to nothing."""
-    first, last = min(prompts), max(prompts)
-    most = min(len(prompt) for prompt in prompts) - 1
-    same = next((i for i in range(most) if first[i] != last[i]), most)
+    same = shareable(prompts)
     return same if same * (len(prompts) - 1) >= _WORTH_SHARING else 0
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from engine.control import Control
-from engine.models.choices import Beginning, masses, shared_by, spellings
+from engine.models.choices import Beginning, masses, spellings
 from engine.models.local import LocalModel, load_model
+from engine.models.prefixes import in_common, shareable
 
 FAMILIES = ("llama", "qwen2", "gemma", "phi", "gpt2")
 
@@ -69,6 +70,13 @@ def test_a_vocabulary_without_the_words_is_asked_for_their_first_letters(
 
 
 def test_sequences_share_their_first_tokens() -> None:
-    assert shared_by([[1, 2, 3], [1, 2, 4], [1, 2, 3, 5]]) == [1, 2]
-    assert shared_by([[1], [2]]) == []
-    assert shared_by([[1, 2]]) == [1, 2]
+    assert in_common([[1, 2, 3], [1, 2, 4], [1, 2, 3, 5]]) == 2
+    assert in_common([[1], [2]]) == 0
+    assert in_common([[1, 2]]) == 2
+
+
+def test_what_sequences_may_share_leaves_each_a_token_of_its_own() -> None:
+    assert shareable([[1, 2, 3], [1, 2, 4]]) == 2
+    assert shareable([[1, 2], [1, 2, 3]]) == 1
+    assert shareable([(1, 2)]) == 1
+    assert shareable([[1], [1]]) == 0
