@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import paths
+from engine.cores import usable
 from engine.errors import RedraftError
 from engine.journal.runs import RunInfo, list_runs
 from engine.models import memory
@@ -76,10 +77,9 @@ def _versions() -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
-        "cores": cores,
+        "cores": len(usable()),
         "load": None if load is None else round(load, 2),
         "memory": memory.total(),
         "memory_free": memory.available(),

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.cores import busy_seconds, usable
+
 BUSY = 0.1
 """Share of the cores that other programs may use before a sample counts as disturbed."""
 
@@ -217,7 +219,7 @@ class Stopwatch:
         if busy is not None and self._busy is not None and self.seconds > 0:
             # The kernel counts in ticks of 10 ms: a very short stretch says nothing.
             left = busy - self._busy - own - 0.05
-            self.others = min(1.0, max(0.0, left) / (self.seconds * len(_cores())))
+            self.others = min(1.0, max(0.0, left) / (self.seconds * len(usable())))
 
     def sample(self, units: float, *, seconds: float | None = None, note: str = "") -> dict[str, Any]:
         """A `Sample` as an object to be sent; `seconds` where only a part of the stretch counts."""
@@ -230,29 +232,6 @@ class Stopwatch:
 
     def _own_seconds(self) -> float:
         return sum(os.times()[:4]) + sum(_process_seconds(pid) for pid in self._also)
-
-
-def _cores() -> set[int]:
-    try:
-        return os.sched_getaffinity(0)
-    except AttributeError:
-        return set(range(os.cpu_count() or 1))
-
-
-def busy_seconds(stat: Path = Path("/proc/stat")) -> float | None:
-    """Seconds that the cores which this process may use were busy since the system's start, time that a hypervisor
-    gave to others included; None where the system does not tell."""
-    try:
-        lines = stat.read_text().splitlines()
-    except OSError:
-        return None
-    found, cores = 0.0, _cores()
-    for line in lines:
-        match = re.match(r"cpu(\d+) (.*)", line)
-        if match and int(match.group(1)) in cores:
-            user, nice, system, _, _, irq, softirq, steal, *_ = (int(ticks) for ticks in match.group(2).split())
-            found += (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    return found or None
 
 
 def _process_seconds(pid: int) -> float:

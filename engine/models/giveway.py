@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine import cores
+
 _INTERVAL = 0.4
 """Seconds between looks: some steps of a batch, long against the hundredths of a second that the kernel counts in."""
-_STAT = Path("/proc/stat")
 
 
 @dataclass(frozen=True)
@@ -23,26 +24,12 @@ class Usage:
     own: float
 
 
-def read_usage(stat: Path = _STAT) -> Usage | None:
+def read_usage(stat: Path = cores.STAT) -> Usage | None:
     """What the kernel counted, or None where it does not say (not Linux)."""
-    try:
-        cores = os.sched_getaffinity(0)
-        lines = stat.read_text().splitlines()
-        tick = os.sysconf("SC_CLK_TCK")
-        lowered = os.nice(0) > 0
-    except (OSError, AttributeError, ValueError):
-        return None
-    busy = 0
-    for line in lines:
-        name, _, counts = line.partition(" ")
-        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores:
-            numbers = [int(word) for word in counts.split()[:8]]
-            # user, nice, system, idle, iowait, irq, softirq, steal
-            user, nice, system, _, _, *kernel = numbers
-            # Programs of a lower priority than this one's make room by themselves.
-            busy += user + system + sum(kernel) + (nice if lowered else 0)
+    # Programs of a lower priority than this one's make room by themselves.
+    busy = cores.busy_seconds(stat, lowered=os.nice(0) > 0) if hasattr(os, "nice") else None
     times = os.times()
-    return Usage(busy / tick, times.user + times.system)
+    return None if busy is None else Usage(busy, times.user + times.system)
 
 
 class GiveWay:

@@ -14,6 +14,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from engine.cores import usable
 from engine.paths import cache_dir
 
 _SPIN = "1000"
@@ -72,14 +73,6 @@ def _keep_memory() -> None:
     mallopt(_M_TRIM_THRESHOLD, 512 << 20)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
-
-
 def machine_profile(*, again: bool = False) -> Profile:
     """The measured profile: from the cache, or measured now (about 2 s) and stored there.
 
@@ -95,7 +88,7 @@ def machine_profile(*, again: bool = False) -> Profile:
         busy = _busy()
         found = _measure()
         if busy:
-            return replace(found, threads=cores())
+            return replace(found, threads=len(usable()))
         _write(place, found)
     return found
 
@@ -121,7 +114,7 @@ def _key() -> str:
 
     import torch
 
-    name = "|".join((str(_VERSION), _cpu_model(), str(cores()), str(torch.__version__), platform.machine()))
+    name = "|".join((str(_VERSION), _cpu_model(), str(len(usable())), str(torch.__version__), platform.machine()))
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
@@ -141,7 +134,7 @@ def _read(place: Path) -> Profile | None:
         profile = Profile(str(raw["dtype"]), int(raw["threads"]), {k: float(v) for k, v in raw["rates"].items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return profile if profile.dtype in ("float32", "bfloat16") and 0 < profile.threads <= cores() else None
+    return profile if profile.dtype in ("float32", "bfloat16") and 0 < profile.threads <= len(usable()) else None
 
 
 def _write(place: Path, profile: Profile) -> None:
@@ -162,7 +155,7 @@ def _measure() -> Profile:
     import torch
 
     before = torch.get_num_threads()
-    counts = sorted({cores(), max(1, cores() // 2)}, reverse=True)
+    counts = sorted({len(usable()), max(1, len(usable()) // 2)}, reverse=True)
     best: tuple[float, int] = (0.0, counts[0])
     rates: dict[str, float] = {}
     try:

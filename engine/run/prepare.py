@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.constitution.load import load, load_default
 from engine.constitution.model import Constitution
+from engine.cores import usable
 from engine.errors import InputError
 from engine.files import expanded
 from engine.prompts.load import Prompt, load_builtin, load_prompts, overlap
@@ -100,7 +101,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """The machine as far as it bears on a run's speed; no names."""
     return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(usable()),
         "system": f"{platform.system()} {platform.machine()}",
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from engine.bench.measure import BUSY, Sample, Stopwatch, busy_seconds, interleave, peak_memory, ratio
+from engine.bench.measure import BUSY, Sample, Stopwatch, interleave, peak_memory, ratio
 from engine.bench.side import busy_core
 from engine.bench.work import spread
+from engine.cores import busy_seconds
 
 
 def samples(*rates: float, others: float | None = 0.0) -> list[Sample]:
@@ -65,18 +64,6 @@ def test_rounds_are_interleaved() -> None:
     found = interleave({"a": lambda _: side("a"), "b": lambda _: side("b")}, 2)
     assert [name for name, _ in order] == ["a", "b", "a", "b"]
     assert [len(found[name]) for name in ("a", "b")] == [2, 2]
-
-
-def test_busy_time_is_that_of_the_cores_which_this_process_may_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stat = tmp_path / "stat"
-    stat.write_text("cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 20 30 999 999 4 6 40 7 7\ncpu1 5 5 5 5 5 5 5 5 0 0\nintr 1\n")
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
-    monkeypatch.setattr("os.sysconf", lambda _: 100)
-    # Idle and waiting are left out, what the hypervisor took is not; guests are in "user" already.
-    assert busy_seconds(stat) == pytest.approx(2.0)
-    assert busy_seconds(tmp_path / "none") is None
 
 
 @pytest.mark.skipif(busy_seconds() is None, reason="the system does not tell")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.cores import usable
 from engine.models import threads
 from engine.paths import cache_dir
 
@@ -32,14 +33,14 @@ def test_a_quiet_machine_is_measured_once_and_read_afterwards(home: Path, monkey
     changed = {**json.loads(path.read_text()), "rates": {"float32/64": 123.0}}
     path.write_text(json.dumps(changed))
     assert threads.machine_profile().rates == {"float32/64": 123.0}
-    assert 1 <= first.threads <= threads.cores()
+    assert 1 <= first.threads <= len(usable())
     assert first.dtype in ("float32", "bfloat16")
     assert all(rate > 0 for rate in first.rates.values())
 
 
 def test_a_busy_machine_is_not_remembered_and_gets_all_cores(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 3.0, 3.0))
-    assert threads.machine_profile().threads == threads.cores()
+    assert threads.machine_profile().threads == len(usable())
     assert stored() == []
 
 
