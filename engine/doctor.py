@@ -18,6 +18,7 @@ from typing import Any
 from engine import paths
 from engine.cores import usable
 from engine.errors import RedraftError
+from engine.journal.reader import JOURNAL
 from engine.journal.runs import RunInfo, list_runs
 from engine.models import memory
 from engine.run.prepare import versions
@@ -129,7 +130,7 @@ def _runs() -> dict[str, Any]:
 
 
 def _run(run: RunInfo) -> dict[str, Any]:
-    journal = run.folder / "journal.jsonl"
+    journal = run.folder / JOURNAL
     return {
         "id": run.id,
         "state": run.state,

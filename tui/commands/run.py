@@ -237,8 +237,9 @@ def _name(folder: Path) -> str:
 
 def _is_empty_start(entry: Path) -> bool:
     from engine.files import is_part
+    from engine.journal.reader import JOURNAL
 
-    empty = entry.name == "journal.jsonl" and entry.is_file() and not entry.stat().st_size
+    empty = entry.name == JOURNAL and entry.is_file() and not entry.stat().st_size
     return empty or entry.name == "lock" or is_part(entry)
 
 
