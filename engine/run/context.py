@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
 
-_MOST_ROWS = 64
-"""Texts that a model writes at a time where memory suffices (`engine.models.generate.ROWS`)."""
-
-
 @dataclass(frozen=True)
 class Prompts:
     """The prompts of a run: what is trained on, what is compared on, and what no good answer refuses."""
@@ -156,7 +152,9 @@ def _fewer(context: Context, rows: int, at_first: int, error: Exception, need: i
         raise error
     if rows == 1:
         raise shortage(context.record.stage, context.generator.device, at_first, need) from error
-    fewer = max(1, min(rows, _MOST_ROWS) // 2)
+    from engine.models.generate import ROWS
+
+    fewer = max(1, min(rows, ROWS) // 2)
     context.record.notice(f"Memory ran out; going on with {fewer} texts at a time.")
     return fewer
 
