@@ -203,7 +203,7 @@ class Worker:
         elif isinstance(command, StartRun):
             from engine.run.folder import give_back, new_folder
 
-            folder = new_folder(self._runs, command.config)
+            folder = new_folder(self._runs, command.config.preset)
             try:
                 self._run(command.config, folder)
             except RedraftError:

@@ -19,14 +19,17 @@ RUN = "run.json"
 """Name of the file with the run's settings, what it was made from, and when."""
 
 
-def new_folder(runs: Path, config: RunConfig) -> Path:
-    """A new, empty folder, named by preset and time; of several processes that begin in the same second each gets its
+def new_folder(runs: Path, kind: str) -> Path:
+    """A new, empty folder, named by kind and time; of several processes that begin in the same second each gets its
     own. Whoever asked for it takes it away again where the run is refused (`give_back`).
+
+    Args:
+        kind: a run's preset, or what else is kept in it; only its letters and digits get into the name.
 
     Raises:
         StorageError: it cannot be made.
     """
-    stem = re.sub(r"[^a-z0-9]+", "-", config.preset.lower()).strip("-") or "run"
+    stem = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-") or "run"
     name = f"{stem}-{time.strftime('%m%d-%H%M%S')}"
     try:
         own_folder(runs)
@@ -61,8 +64,7 @@ def write_run(folder: Path, config: RunConfig, facts: dict[str, Any]) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    record = {"version": 1, "created": time.time(), "config": to_json(config), **facts}
-    write_atomically(folder / RUN, json.dumps(record, indent=1, ensure_ascii=False).encode())
+    _write(folder, {"version": 1, "created": time.time(), "config": to_json(config), **facts})
 
 
 def update_run(folder: Path, members: dict[str, Any]) -> None:
@@ -71,7 +73,10 @@ def update_run(folder: Path, members: dict[str, Any]) -> None:
     Raises:
         StorageError: it cannot be read or written.
     """
-    record = {**read_run(folder), **members}
+    _write(folder, {**read_run(folder), **members})
+
+
+def _write(folder: Path, record: dict[str, Any]) -> None:
     write_atomically(folder / RUN, json.dumps(record, indent=1, ensure_ascii=False).encode())
 
 

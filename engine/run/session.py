@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from engine.control import Control
@@ -12,7 +11,7 @@ from engine.judge.rating import rating
 from engine.judge.verdict import Verdict
 from engine.judge.words import WordsJudge
 from engine.run.evaluate import evaluate_text
-from engine.run.folder import write_run
+from engine.run.folder import new_folder, write_run
 from engine.run.judging import check_judge, make_judge, needs_model, server_of
 from engine.run.models import Models
 from engine.run.prepare import constitution_of
@@ -80,12 +79,7 @@ class Session:
 
 
 def _journal(runs: Path, settings: RunConfig) -> JournalWriter:
-    stamp = time.strftime("%m%d-%H%M%S")
-    folder = runs / f"session-{stamp}"
-    number = 2
-    while folder.exists():
-        folder = runs / f"session-{stamp}-{number}"
-        number += 1
+    folder = new_folder(runs, "session")
     journal = JournalWriter(folder, texts=settings.keep_texts)
     write_run(folder, settings, {"kind": "session"})
     return journal

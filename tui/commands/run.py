@@ -138,7 +138,7 @@ def start(
     if folder is not None:
         _perform(config, _own(folder), verbosity, as_json)
         return
-    target = new_folder(paths.runs_dir(), config)
+    target = new_folder(paths.runs_dir(), config.preset)
     try:
         _perform(config, target, verbosity, as_json)
     except RedraftError:

@@ -85,9 +85,7 @@ def test_other_weights_under_the_same_name_are_named(interrupted: Path, config: 
 
 def test_two_processes_that_begin_at_the_same_moment_get_two_folders(tmp_path: Path) -> None:
     found: list[Path] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(new_folder(tmp_path / "runs", RunConfig()))) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(new_folder(tmp_path / "runs", "demo"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

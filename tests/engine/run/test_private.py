@@ -61,7 +61,7 @@ def test_everything_that_is_written_can_be_read_by_its_owner_only_whatever_the_u
     config: RunConfig, redraft_home: Path
 ) -> None:
     runs = redraft_home / "data" / "runs"
-    folder = new_folder(runs, config)
+    folder = new_folder(runs, config.preset)
     with pytest.raises(Stopped):
         perform(config, folder, stopping_at(folder, b"EPOCH-2-BATCH-1"))
     assert list((folder / "checkpoints").glob("step-*"))
@@ -198,9 +198,9 @@ def test_no_secret_of_the_environment_reaches_a_file_or_a_message(
 
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    folder = new_folder(redraft_home / "data" / "runs", config)
+    folder = new_folder(redraft_home / "data" / "runs", config.preset)
     perform(config, folder, Control())
-    broken = new_folder(redraft_home / "data" / "runs", config)
+    broken = new_folder(redraft_home / "data" / "runs", config.preset)
     (broken / "run.json").write_text("{}")
     with pytest.raises(RedraftError) as refused:
         perform(config, broken, Control())
@@ -236,7 +236,7 @@ def test_what_libraries_say_of_a_secret_is_hidden_wherever_it_is_written(
         raise RuntimeError(told)
 
     monkeypatch.setattr(revise, "draft", broken)
-    folder = new_folder(redraft_home / "data" / "runs", config)
+    folder = new_folder(redraft_home / "data" / "runs", config.preset)
     with pytest.raises(RuntimeError):
         perform(config, folder, Control())
     known_error(RuntimeError(told))
