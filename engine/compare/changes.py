@@ -10,10 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.compare import markers
 from engine.compare.health import repeated_share
-from engine.compare.markers import PRESCRIPTIVE, SUGGESTIVE
 from engine.compare.refusals import declines
+from engine.compare.suggestions import suggestions
+
+SUGGESTIVE = "suggestive"
+PRESCRIPTIVE = "prescriptive"
 
 Place = tuple[int, int]
 """Characters of a text: start, and end (excluded)."""
@@ -47,7 +49,7 @@ _LABELS = {
 
 
 class Finding(Protocol):
-    """A place where something was found: `engine.judge.verdict.Finding`, or a `Marker`."""
+    """A place where something was found: such as `engine.judge.verdict.Finding`."""
 
     @property
     def category(self) -> str: ...
@@ -73,11 +75,6 @@ class Change:
     better: bool
     left: tuple[Place, ...] = ()
     right: tuple[Place, ...] = ()
-
-
-def kinds_of_change(base: str, trained: str) -> tuple[Change, ...]:
-    """The kinds of change by the comparison's own small tables, where no judge's rules have looked at the texts."""
-    return changes_between(base, markers.find(base), trained, markers.find(trained))
 
 
 def changes_between(
@@ -121,10 +118,10 @@ class _Side:
                 self.harm.add((finding.start, finding.end))
             if family != PRESCRIPTIVE:
                 said.update(range(finding.start, finding.end))
-        for marker in markers.find(text, (SUGGESTIVE,)):
+        for place in suggestions(text):
             # "You could lose everything" frightens; it suggests nothing.
-            if said.isdisjoint(range(marker.start, marker.end)):
-                self.places.setdefault(SUGGESTIVE, set()).add((marker.start, marker.end))
+            if said.isdisjoint(range(*place)):
+                self.places.setdefault(SUGGESTIVE, set()).add(place)
 
     def evidence(self, family: str) -> tuple[Place, ...]:
         return _first(self.places.get(family, ()))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manner import Marker, find
 
-from engine.compare.changes import Change, changes_between, kinds_of_change
-from engine.compare.markers import Marker, find
+from engine.compare.changes import Change, changes_between
 from engine.compare.refusals import declines
 from engine.judge.verdict import Finding
+
+
+def kinds_of_change(base: str, trained: str) -> tuple[Change, ...]:
+    return changes_between(base, find(base), trained, find(trained))
 
 
 def ids(changes: tuple[Change, ...]) -> set[str]:
@@ -106,10 +110,6 @@ def test_commands_that_rules_found_and_suggestions_make_one_change() -> None:
 
 def test_a_threat_that_sounds_like_a_suggestion_is_none() -> None:
     assert "suggestive_to_prescriptive" not in ids(kinds_of_change("You could be killed.", "You must rest."))
-
-
-def test_an_order_inside_a_suggestion_counts_once() -> None:
-    assert [marker.category for marker in find("You should consider a walk.")] == ["suggestive"]
 
 
 @pytest.mark.parametrize(

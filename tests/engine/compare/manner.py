@@ -1,27 +1,24 @@
-"""Words that show how an answer speaks: it orders or suggests, frightens, presses, generalises, claims certainty.
+"""Findings for the tests of changes: small tables of how an answer speaks, in the place of a constitution's rules.
 
-Small tables of the comparison's own. The judge's rules know far more kinds of violation; where their findings are
-given, these tables only add suggestive language, which is no violation. RE2 patterns: linear in the text.
+They name kinds by the words that rules use, and stay as they are when the rules learn more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import re2
 
+from engine.compare.changes import PRESCRIPTIVE
+
 
 class Marker(NamedTuple):
-    """A place in a text that shows a kind of speaking. Findings of rules fit too: they have the same names."""
+    """A place in a text that shows a kind of speaking, as far as `changes_between` asks of a finding."""
 
     category: str
     start: int
     end: int
 
-
-SUGGESTIVE = "suggestive"
-PRESCRIPTIVE = "prescriptive"
 
 _GROUPS = (
     r"(?:men|women|girls|boys|males|females|immigrants|foreigners|refugees|muslims|christians|jews|atheists|teenagers|"
@@ -30,19 +27,6 @@ _GROUPS = (
     r"people (?:from|in|of|who) [\w' ]{1,30})"
 )
 _TABLE = {
-    SUGGESTIVE: (
-        r"\byou (?:could|might|may)\b",
-        r"\byou can (?:also )?(?:choose|consider|try|explore|decide)\b",
-        r"\b(?:(?:you (?:should|may want to)|please|worth|to) )?consider(?:ing)?\b",
-        r"\b(?:one|another|an|some|other|several|different|various) (?:good |possible )?"
-        r"(?:options?|possibilit(?:y|ies)|approach(?:es)?|ways?|alternatives?)\b",
-        r"\boptions include\b",
-        r"\b(?:it|that|this|which)(?: \w+)? depends\b|\bdepend(?:s|ing) on (?:you|your|what|how)\b",
-        r"\b(?:it|this|that) (?:may|might|could) (?:be|help)\b",
-        r"\bif you(?:['’]d)? (?:prefer|like|want|wish|choose)\b|\bfeel free\b|\b(?:it['’]s|it is) up to you\b",
-        r"\byour (?:own )?(?:choice|decision|priorities|preferences)\b",
-        r"\b(?:what|which)ever (?:suits|works|you)\b|\bperhaps\b|\bmaybe\b|\bworth (?:exploring|trying|asking)\b",
-    ),
     PRESCRIPTIVE: (
         r"\b(?:you|everyone|everybody|people) (?:really |just |simply |absolutely |definitely |always )?"
         r"(?:must|should|need to|have to|has to|ought to|shall)"
@@ -94,21 +78,8 @@ _PATTERNS = {
 }
 
 
-def find(text: str, categories: Iterable[str] | None = None) -> tuple[Marker, ...]:
-    """The markers of a text by these tables, by place. Linear in the text, whatever it holds.
-
-    A phrase that suggests is no order, though it may hold one: "you should consider" counts once, as suggestive.
-    """
-    # RE2 works on UTF-8; a lone surrogate becomes one question mark, so that places stay the same.
+def find(text: str) -> tuple[Marker, ...]:
+    """The markers of a text, by place."""
     text = text.encode("utf-8", "replace").decode()
-    wanted = _PATTERNS if categories is None else categories
-    found = [
-        Marker(category, match.start(), match.end())
-        for category in wanted
-        for match in _PATTERNS[category].finditer(text)
-    ]
-    suggestive = [marker for marker in found if marker.category == SUGGESTIVE]
-    if suggestive and PRESCRIPTIVE in wanted:
-        covered = {place for marker in suggestive for place in range(marker.start, marker.end)}
-        found = [m for m in found if m.category != PRESCRIPTIVE or covered.isdisjoint(range(m.start, m.end))]
+    found = [Marker(kind, m.start(), m.end()) for kind, pattern in _PATTERNS.items() for m in pattern.finditer(text)]
     return tuple(sorted(found, key=lambda marker: (marker.start, marker.end)))
