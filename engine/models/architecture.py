@@ -61,16 +61,3 @@ class Architecture:
     def kv_elements(self) -> int:
         """Numbers that one token adds to the cache, over all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim
-
-    @property
-    def matrix_flop(self) -> int:
-        """Floating-point operations of the matrix products that one token's forward pass needs, head left out,
-        attention left out."""
-        attention = self.width * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-        feed_forward = self.width * self.ffn * (3 if self.gated else 2)
-        return 2 * self.layers * (attention + feed_forward)
-
-    @property
-    def head_flop(self) -> int:
-        """Floating-point operations of one token's logits."""
-        return 2 * self.width * self.vocab

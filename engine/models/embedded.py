@@ -117,11 +117,6 @@ def _state(place: Path) -> str:
         return "bad"
 
 
-def verify() -> bool:
-    """Whether the converted model is there and every file has the SHA-256 that it was written with (about .5 s)."""
-    return _state(folder()) != "bad" and _hashes_hold(folder())
-
-
 def _hashes_hold(place: Path) -> bool:
     try:
         manifest = json.loads((place / MANIFEST).read_text("utf-8"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,46 +166,6 @@ def from_transformers(model: nn.Module) -> Decoder:
     for parameter in model.parameters():
         parameter.data = parameter.data.new_empty(0)
     return decoder
-
-
-def original_weights(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
-    """Every weight under its name in transformers' state dict, one at a time (what a merged model is saved from).
-
-    A head that is tied to the embedding is given too where it is stored apart; saving drops it by the config.
-    """
-    names = _FAMILIES[decoder.architecture.family]
-    yield f"{names.base}.{names.embedding}.weight", decoder.embedding
-    if decoder.learned_positions is not None:
-        yield f"{names.base}.{names.positions}.weight", decoder.learned_positions
-    for number, block in enumerate(decoder.blocks):
-        at = f"{names.base}.{names.blocks}.{number}"
-        norms = {
-            names.attention_norm: block.attention_norm,
-            names.ffn_norm: block.ffn_norm,
-            (names.q_norm or "self_attn.q_layernorm"): block.q_norm,
-            (names.k_norm or "self_attn.k_layernorm"): block.k_norm,
-        }
-        for name, norm in norms.items():
-            yield from _norm_weights(f"{at}.{name}", norm, names.norm_offset, decoder.dtype)
-        for linear in block.linears():
-            weight = linear.weight
-            for part in linear.parts:
-                piece = weight[part.start : part.stop]
-                yield f"{part.name}.weight", piece.t().contiguous() if names.transposed else piece.contiguous()
-                if linear.bias is not None:
-                    yield f"{part.name}.bias", linear.bias[part.start : part.stop].clone()
-    yield from _norm_weights(f"{names.base}.{names.final_norm}", decoder.final_norm, names.norm_offset, decoder.dtype)
-    yield "lm_head.weight", decoder.head.weight
-    if decoder.head.bias is not None:
-        yield "lm_head.bias", decoder.head.bias
-
-
-def _norm_weights(name: str, norm: Norm | None, offset: float, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-    if norm is None:
-        return
-    yield f"{name}.weight", (norm.weight.float() - offset).to(dtype) if offset else norm.weight
-    if norm.bias is not None:
-        yield f"{name}.bias", norm.bias
 
 
 def _rope(config: Any) -> dict[str, Any]:

@@ -104,10 +104,6 @@ class LocalModel:
         """The tokens of a rendered prompt. Nothing is added to it: `render` has written what belongs there."""
         return self.codec.encode(prompt)
 
-    def encode_texts(self, prompts: Sequence[str]) -> list[list[int]]:
-        """As `encode_text`, for many at once."""
-        return self.codec.encode_all(prompts)
-
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of the rendered chat."""
         return self.encode_text(self.render(messages))

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -276,8 +275,3 @@ def load(folder: Path) -> Adapter:
     if not pairs:
         raise StorageError("the file holds no LoRA matrices.", where=str(folder / WEIGHTS))
     return Adapter(pairs)
-
-
-def describe(lora: Lora) -> dict[str, Any]:
-    """Size and scale, for events and reports."""
-    return {"parameters": lora.parameters, "rank": lora.rank, "alpha": lora.alpha, "modules": len(lora.adapter().pairs)}

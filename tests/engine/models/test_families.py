@@ -60,15 +60,6 @@ def test_a_shared_prefix_changes_nothing(twins: tuple[Any, Decoder]) -> None:
     torch.testing.assert_close(found, own, atol=1e-4, rtol=0)
 
 
-def test_the_weights_come_back_under_their_own_names(twins: tuple[Any, Decoder]) -> None:
-    reference, decoder = twins
-    expected = reference.state_dict()
-    found = dict(families.original_weights(decoder))
-    assert set(expected) == set(found)
-    for name, weight in found.items():
-        torch.testing.assert_close(weight, expected[name], atol=1e-6, rtol=0)
-
-
 def test_the_transformers_model_gives_its_memory_up() -> None:
     model = random_model("llama")
     families.from_transformers(model)

@@ -89,7 +89,6 @@ def test_tokens_are_counted_without_additions(load: Callable[..., LocalModel]) -
     model = load()
     assert model.count_tokens("") == 0
     assert model.count_tokens("the question") == len(model.encode_text("the question"))
-    assert model.encode_texts([]) == []
 
 
 def test_scores_and_hidden_states_are_those_of_transformers(load: Callable[..., LocalModel], tiny: Tiny) -> None:
