@@ -39,8 +39,8 @@ class Damage:
 class JournalReader:
     """Gives the events that were appended since the last call.
 
-    A last line without its newline is not damage: the writer may be in the middle of it. `pending` says how many
-    such bytes there are. They are read again by the next call, because a writer that ran out of space takes them back.
+    A last line without its newline is not damage: the writer may be in the middle of it. Its bytes are read again by
+    the next call, because a writer that ran out of space takes them back.
     """
 
     def __init__(self, path: Path, *, chunk: int = _CHUNK) -> None:
@@ -53,11 +53,6 @@ class JournalReader:
         self._at_end = (-1, -1)  # size and time of change of a file that was read to its end
         self._next_seq = 0
         self._damaged_since = 0
-
-    @property
-    def pending(self) -> int:
-        """Bytes after the last newline that was seen."""
-        return self._pending
 
     def poll(self, limit: int | None = None) -> list[Event]:
         """New events, oldest first; at most about `limit` where given (the rest comes with the next call).

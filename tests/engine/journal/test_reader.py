@@ -50,7 +50,6 @@ def test_after_any_truncation_every_whole_record_is_read_and_the_rest_is_counted
         found = reader.poll()
         complete = sum(end <= size for end in ends) - 1
         assert found == records[:complete]
-        assert reader.pending == size - ends[complete]
         assert reader.damage == []
 
 
@@ -69,7 +68,7 @@ def test_after_any_changed_bit_all_other_records_are_read_and_the_damage_is_told
         lost = [record for record in records if record not in found]
         assert [record for record in records if record in found] == found
         assert 1 <= len(lost) <= 2  # two where the newline between them is gone
-        if reader.pending == 0:
+        if changed.endswith(b"\n"):
             assert any(d.offset <= position < d.offset + d.length for d in reader.damage)
         else:
             assert lost == records[-1:] or lost == records[-2:]
@@ -173,13 +172,11 @@ def test_half_a_record_that_the_writer_takes_back_costs_nothing(tmp_path: Path) 
     path.write_bytes(first + second[:30])
     reader = JournalReader(tmp_path)
     assert len(reader.poll()) == 1
-    assert reader.pending == 30
     path.write_bytes(first)
     assert reader.poll() == []
     path.write_bytes(first + second)
     assert [event.seq for event in reader.poll()] == [1]
     assert reader.damage == []
-    assert reader.pending == 0
 
 
 def test_a_file_that_lost_lines_is_told_and_read_on(tmp_path: Path) -> None:
