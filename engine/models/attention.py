@@ -1,17 +1,16 @@
 """Causal attention over packed tokens, with or without a prefix that every sequence shares.
 
 Queries, keys and values come as [N, heads, head_dim], sequences one after another without padding. Grouped-query heads
-are folded into the query length, so keys and values are never expanded. Short sequences use explicit matrix products
-(measured, 4 x 160 tokens, 9 heads, bf16: 6.8 ms -> 1.3 ms a layer for the backward pass of torch's CPU flash kernel),
-long ones that kernel. The prefix is attended to by all queries as one matrix product and joined with a sequence's own
-keys under one softmax (Hydragen, Juravsky et al., 2024).
+are folded into the query length, so keys and values are never expanded. Short sequences use explicit matrix products,
+long ones torch's flash kernel. The prefix is attended to by all queries as one matrix product and joined with a
+sequence's own keys under one softmax (Hydragen, Juravsky et al., 2024).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -64,7 +63,8 @@ class _Group:
 
 
 class CausalPacked:
-    """Each sequence attends to itself, causally, and to all of `prefix`. Differentiable where there is no prefix.
+    """Each sequence attends to itself, causally, and to all of `prefix`. For generating and scoring; training has
+    `engine.train.attention.SharedPacked`, whose backward pass costs less.
 
     Args:
         lengths: tokens of each sequence, in packed order; neighbours of like length are cheapest.
@@ -145,10 +145,6 @@ def _attend_group(
     keys = group.longest + (before[0].shape[1] if before is not None else 0)
     if group.longest > _LONG or group.longest * keys > SCORE_NUMBERS // 2:
         return _flash(q, k, v, scale, before)
-    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
-        assert before is None, "a shared prefix is not differentiable"
-        out: Tensor = _Explicit.apply(group, q, k, v, scale)  # type: ignore[no-untyped-call]
-        return out
     qf, kf, vf = _fold(group, q, k.shape[1]), _spread(group, k), _spread(group, v)
     if before is None:
         out = torch.bmm(_probabilities(group, qf, kf, scale), vf)
@@ -238,49 +234,6 @@ def _with_prefix(q: Tensor, k: Tensor, v: Tensor, before: tuple[Tensor, Tensor],
     far = torch.bmm(weights[..., :length].view(kv_heads, -1, length), values)
     out = torch.bmm(weights[..., length:].transpose(0, 1).reshape(-1, rows, own), v)
     return out.add_(far.view(kv_heads, batch, rows, dim).transpose(0, 1).reshape(out.shape))
-
-
-class _Explicit(torch.autograd.Function):
-    """Attention of one group by matrix products; keeps the folded inputs and the probabilities."""
-
-    @staticmethod
-    def forward(ctx: Any, group: _Group, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        qf, kf, vf = _fold(group, q, k.shape[1]), _spread(group, k), _spread(group, v)
-        p = _probabilities(group, qf, kf, scale)
-        ctx.save_for_backward(qf, kf, vf, p)
-        ctx.group, ctx.scale, ctx.shape = group, scale, q.shape
-        return _unfold(group, torch.bmm(p, vf), q.shape)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        group: _Group = ctx.group
-        qf, kf, vf, p = ctx.saved_tensors
-        grad = grads[0].view(ctx.shape)
-        if group.gather is not None and group.scatter is not None:
-            padded = grad.new_zeros(group.gather.shape[0], *grad.shape[1:])
-            grad = padded.index_copy_(0, group.scatter, grad)
-        kv_heads = kf.shape[0] // group.count
-        grad = grad.reshape(group.count, group.longest, kv_heads, -1, grad.shape[-1]).transpose(1, 2)
-        grad = grad.reshape(qf.shape)
-        dv = torch.bmm(p.mT, grad)
-        dp = torch.bmm(grad, vf.mT)
-        ds = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
-        dq = torch.bmm(ds, kf).mul_(ctx.scale)
-        dk = torch.bmm(ds.mT, qf).mul_(ctx.scale)
-        return (
-            None,
-            _unfold(group, dq, ctx.shape).view(ctx.shape),
-            _gather_back(group, dk, kv_heads),
-            _gather_back(group, dv, kv_heads),
-            None,
-        )
-
-
-def _gather_back(group: _Group, dk: Tensor, kv_heads: int) -> Tensor:
-    """The inverse of `_spread`; padded places carry no gradient, as no real query sees them."""
-    dk = dk.view(group.count, kv_heads, group.longest, -1).transpose(1, 2)
-    dk = dk.reshape(group.count * group.longest, kv_heads, -1)
-    return dk if group.scatter is None else dk.index_select(0, group.scatter)
 
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, scale: float, before: tuple[Tensor, Tensor] | None) -> Tensor:

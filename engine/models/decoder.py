@@ -12,7 +12,8 @@ How to use it::
     logits = decoder.logits(hidden[wanted])                         # [M, vocab]; ask only for the rows you need
 
 Training: `adapter` carries the tensors that learn (`requires_grad`), under the original modules' names, see
-`Decoder.adaptable()`. The base weights are frozen; everything is differentiable towards the adapter.
+`Decoder.adaptable()`, and attention is `engine.train.attention.SharedPacked`. The base weights are frozen; everything
+is differentiable towards the adapter.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Decoder:
         }
 
     def causal(self, lengths: Sequence[int]) -> CausalPacked:
-        """Plain causal attention for packed sequences of these lengths; differentiable."""
+        """Plain causal attention for packed sequences of these lengths, for passes without gradients."""
         return CausalPacked(lengths, self.architecture.group, device=self.device, dtype=self.dtype)
 
     def forward(

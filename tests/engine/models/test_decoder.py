@@ -12,8 +12,10 @@ from torch import Tensor
 
 from engine.models import families
 from engine.models.adapter import Adapter, LoraPair
+from engine.models.attention import Attention
 from engine.models.decoder import Decoder, pack
 from engine.models.linear import Linear, Part
+from engine.train.attention import Layout, SharedPacked
 
 LENGTHS = (7, 12, 12, 40, 1, 100)
 
@@ -28,10 +30,15 @@ def random_adapter(decoder: Decoder, *, train: bool = False, rank: int = 4) -> A
     return Adapter(pairs)
 
 
-def logits_of(decoder: Decoder, adapter: Adapter | None = None, lengths: tuple[int, ...] = LENGTHS) -> Tensor:
-    sequences = random_sequences(lengths)
-    tokens, positions = pack(sequences)
-    return decoder.logits(decoder.forward(tokens, positions, decoder.causal(lengths), adapter=adapter).last)
+def logits_of(decoder: Decoder, adapter: Adapter | None = None, attention: Attention | None = None) -> Tensor:
+    tokens, positions = pack(random_sequences(LENGTHS))
+    attention = attention or decoder.causal(LENGTHS)
+    return decoder.logits(decoder.forward(tokens, positions, attention, adapter=adapter).last)
+
+
+def in_training(decoder: Decoder, lengths: tuple[int, ...]) -> Attention:
+    """Attention as training has it."""
+    return SharedPacked(Layout(0, lengths), decoder.architecture.group, decoder.device, decoder.dtype)
 
 
 def with_hooks(model: Any, adapter: Adapter) -> dict[str, tuple[Tensor, Tensor]]:
@@ -57,7 +64,7 @@ def test_gradients_of_an_adapter_are_those_of_transformers(case: str) -> None:
     reference = copy.deepcopy(model)
     decoder = families.from_transformers(model)
     adapter = random_adapter(decoder, train=True)
-    out = logits_of(decoder, adapter)
+    out = logits_of(decoder, adapter, in_training(decoder, LENGTHS))
     weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(2)) / out.numel() ** 0.5
     (out * weights).sum().backward()
     copies = with_hooks(reference, adapter)
@@ -77,7 +84,7 @@ def test_gradients_do_not_depend_on_which_sequences_are_packed_together() -> Non
         adapter = random_adapter(decoder, train=True)
         sequences = dict(zip((700, 5, 90), random_sequences((700, 5, 90)), strict=True))
         chosen = [sequences[n] for n in order]
-        hidden = decoder.forward(*pack(chosen), decoder.causal(order), adapter=adapter).last
+        hidden = decoder.forward(*pack(chosen), in_training(decoder, order), adapter=adapter).last
         hidden.square().mean().backward()
         grads.append([pair.a.grad for pair in adapter.pairs.values() if pair.a.grad is not None])
     for first, second in zip(*grads, strict=True):
