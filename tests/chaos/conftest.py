@@ -7,28 +7,11 @@ from pathlib import Path
 
 import pytest
 from lives import Lives, Nursery, Whole, as_arguments, faults
+from tiny_run import LETTERS, constitution, tiny_config
 
 from engine.models.requests import Sampling
 from engine.settings import RunConfig
 from engine.train.config import TrainConfig
-
-CONSTITUTION = """
-name = "Plain"
-[[principles]]
-id = "plain"
-title = "Plain words"
-short = "plain"
-description = "Answers do without these letters."
-weight = 2.0
-critiques = ["Say which."]
-revisions = ["Write it anew."]
-[[principles.rules]]
-id = "plain.letter"
-category = "letter"
-pattern = '(?i)[bcdfgh]'
-match = ["b"]
-spare = ["?"]
-"""
 
 
 @pytest.fixture(scope="session")
@@ -46,15 +29,13 @@ def nursery(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nu
 
 @pytest.fixture(scope="session")
 def config(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """A run of about a second on a tiny random model, with every stage in it; float32, since only there a text does
-    not depend on what else is in its batch (docs/chaos.md)."""
-    constitution = tmp_path_factory.mktemp("constitution") / "plain.toml"
-    constitution.write_text(CONSTITUTION)
-    return RunConfig(
+    """A run of about a second on a tiny random model, with every stage in it."""
+    rules = tmp_path_factory.mktemp("constitution") / "plain.toml"
+    rules.write_text(constitution(LETTERS))
+    return tiny_config(
+        tiny,
+        rules,
         preset="custom",
-        generator=str(tiny("llama", max_position_embeddings=8192)),
-        judge="rules",
-        constitution=str(constitution),
         n_train=12,
         n_heldout=3,
         n_benign=1,
@@ -65,7 +46,6 @@ def config(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) 
         answer=Sampling(max_tokens=16),
         train=TrainConfig.dpo(epochs=2, batch_size=2, checkpoint_every=1, sample_every=3, micro_tokens=256),
         seed=3,
-        dtype="float32",
     )
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tiny_run import tiny_config
 
 from engine.journal.event import Event
 from engine.journal.reader import JournalReader, read
 from engine.models.requests import Sampling
 from engine.settings import RunConfig
-from engine.train.config import TrainConfig
 from engine.worker import Doing, Evaluate, ResumeRun, StartRun, Worker
 
 
@@ -28,22 +28,8 @@ def worker(redraft_home: Path) -> Iterator[Worker]:
 @pytest.fixture
 def config(tiny: Callable[..., Path]) -> RunConfig:
     """A run on a tiny random model that goes on for a while if nobody stops it."""
-    short = Sampling(max_tokens=24, temperature=1.0)
-    return RunConfig(
-        preset="tiny",
-        generator=str(tiny("llama", max_position_embeddings=8192)),
-        judge="rules",
-        n_train=40,
-        n_heldout=2,
-        n_benign=0,
-        candidates=2,
-        draft=short,
-        critique=short,
-        revision=short,
-        answer=short,
-        train=TrainConfig.sft(epochs=1),
-        dtype="float32",
-    )
+    long = Sampling(max_tokens=24, temperature=1.0)
+    return tiny_config(tiny, n_train=40, draft=long, critique=long, revision=long, answer=long)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:

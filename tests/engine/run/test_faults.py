@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import last, stages, stopping_at, tiny_config
+from tiny_run import last, stages, stopping_at, tiny_files
 
 from engine.control import Control
 from engine.errors import InputsChanged, ModelError, Stopped, StorageError
@@ -31,7 +31,7 @@ OUT = "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memor
 
 @pytest.fixture
 def config(tmp_path: Path, tiny: Callable[..., Path], redraft_home: Path) -> RunConfig:
-    made = tiny_config(tmp_path, tiny)
+    made = tiny_files(tmp_path, tiny)
     return dataclasses.replace(made, candidates=8, train=TrainConfig.sft(epochs=2, batch_size=1, checkpoint_every=1))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_run import CONSTITUTION, last, stages, stopping_at, tiny_config
+from tiny_run import constitution, last, stages, stopping_at, tiny_files
 
 from engine.control import Control
 from engine.errors import InputError, ModelError, Stopped, StorageError
@@ -23,7 +23,7 @@ from engine.settings import RunConfig
 
 @pytest.fixture
 def config(tmp_path: Path, tiny: Callable[..., Path], redraft_home: Path) -> RunConfig:
-    return tiny_config(tmp_path, tiny)
+    return tiny_files(tmp_path, tiny)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_weights_that_answered_are_kept_and_an_unchanged_run_goes_on(interru
 
 def test_a_changed_constitution_is_named_and_the_person_decides(interrupted: Path, config: RunConfig) -> None:
     # Not only another rule: the principle that the critiques are about is gone.
-    Path(config.constitution).write_text(CONSTITUTION.format(id="other", more="y"))
+    Path(config.constitution).write_text(constitution("[aeiouy]", principle="other"))
     before = (interrupted / JOURNAL).read_bytes()
     with pytest.raises(InputError, match=r"the constitution \(.*plain.toml\).*--anyway"):
         perform(config, interrupted, Control())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_run import stages, stopping_at, tiny_config
+from tiny_run import stages, stopping_at, tiny_files
 
 from engine.control import Control
 from engine.errors import RedraftError, Stopped
@@ -32,7 +32,7 @@ MARK = "XYZZY"
 
 @pytest.fixture
 def config(tmp_path: Path, tiny: Callable[..., Path], redraft_home: Path) -> RunConfig:
-    made = tiny_config(tmp_path, tiny)
+    made = tiny_files(tmp_path, tiny)
     Path(made.train_prompts).write_text(f"What is one {MARK}?\nWhat is two {MARK}?\nWhat is three {MARK}?\n")
     (tmp_path / "heldout.txt").write_text(f"What is seven {MARK}?\n")
     return dataclasses.replace(

@@ -8,59 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_run import LETTERS, constitution, tiny_config
 
 from engine.control import Control
 from engine.files import is_part
 from engine.journal.reader import JOURNAL, read
-from engine.models.requests import Sampling
 from engine.run.models import Models
 from engine.run.perform import perform
 from engine.settings import RunConfig
-from engine.train.config import TrainConfig
 
 OF_ITEMS = {"COMPARISON-ANSWER", "COMPARISON-EVALUATION", "COMPARISON-TEST", "SIDE-BY-SIDE-DIFF"}
 
 
-# What a random model writes breaks this often, and not always.
-CONSTITUTION = """
-name = "Plain"
-[[principles]]
-id = "plain"
-title = "Plain words"
-short = "plain"
-description = "Answers do without these letters."
-weight = 2.0
-critiques = ["Say which."]
-revisions = ["Write it anew."]
-[[principles.rules]]
-id = "plain.letter"
-category = "letter"
-pattern = '(?i)[bcdfgh]'
-match = ["b"]
-spare = ["?"]
-"""
-
-
 @pytest.fixture
 def config(tiny: Callable[..., Path], redraft_home: Path, tmp_path: Path) -> RunConfig:
-    (tmp_path / "plain.toml").write_text(CONSTITUTION)
-    short = Sampling(max_tokens=8, temperature=1.0)
-    return RunConfig(
-        preset="tiny",
-        generator=str(tiny("llama", max_position_embeddings=8192)),
-        judge="rules",
-        constitution=str(tmp_path / "plain.toml"),
-        n_train=6,
-        n_heldout=2,
-        n_benign=0,
-        candidates=3,
-        draft=short,
-        critique=short,
-        revision=short,
-        answer=short,
-        train=TrainConfig.sft(epochs=1),
-        dtype="float32",
-    )
+    rules = tmp_path / "plain.toml"
+    rules.write_text(constitution(LETTERS))
+    return tiny_config(tiny, rules, candidates=3)
 
 
 def compared(folder: Path) -> Counter[tuple[str, str]]:

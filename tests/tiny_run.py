@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from engine.control import Control
 from engine.journal.event import Event
@@ -12,40 +14,51 @@ from engine.models.requests import Sampling
 from engine.settings import RunConfig
 from engine.train.config import TrainConfig
 
-CONSTITUTION = """
+VOWELS = "[aeiou]"
+"""A rule that nearly everything breaks."""
+LETTERS = "(?i)[bcdfgh]"
+"""A rule that what a random model writes breaks often, and not always."""
+
+
+def constitution(pattern: str, principle: str = "plain") -> str:
+    """The text of a constitution with one principle and one rule, which matches "ab"."""
+    return f"""
 name = "Plain"
 
 [[principles]]
-id = "{id}"
+id = "{principle}"
 title = "Plain words"
 short = "plain"
-description = "Answers do without the letter."
+description = "Answers do without these letters."
 weight = 2.0
 critiques = ["Say which."]
 revisions = ["Write it anew."]
 
 [[principles.rules]]
-id = "{id}.letter"
+id = "{principle}.letter"
 category = "letter"
-pattern = '[aeiou{more}]'
-match = ["a"]
+pattern = '{pattern}'
+match = ["ab"]
 spare = ["?"]
 """
 
 
-def tiny_config(folder: Path, tiny: Callable[..., Path]) -> RunConfig:
-    """The settings; constitution and prompts are files in `folder`."""
-    (folder / "plain.toml").write_text(CONSTITUTION.format(id="plain", more=""))
-    (folder / "prompts.txt").write_text("What is one?\nWhat is two?\nWhat is three?\n")
+def tiny_config(tiny: Callable[..., Path], rules: Path | None = None, **changes: Any) -> RunConfig:
+    """The settings of a run with every stage in it; float32, since only there a text does not depend on what else is in
+    its batch (docs/chaos.md).
+
+    Args:
+        rules: a constitution's file; the built-in one if not given.
+        changes: other settings than these.
+    """
     short = Sampling(max_tokens=8, temperature=1.0)
-    return RunConfig(
+    config = RunConfig(
         preset="tiny",
         generator=str(tiny("llama", max_position_embeddings=8192)),
         judge="rules",
-        constitution=str(folder / "plain.toml"),
-        train_prompts=str(folder / "prompts.txt"),
-        n_train=3,
-        n_heldout=1,
+        constitution=str(rules or ""),
+        n_train=6,
+        n_heldout=2,
         n_benign=0,
         candidates=2,
         draft=short,
@@ -55,6 +68,15 @@ def tiny_config(folder: Path, tiny: Callable[..., Path]) -> RunConfig:
         train=TrainConfig.sft(epochs=1),
         dtype="float32",
     )
+    return replace(config, **changes)
+
+
+def tiny_files(folder: Path, tiny: Callable[..., Path]) -> RunConfig:
+    """The settings of a run in a second or two, whose constitution and prompts are files in `folder`."""
+    rules, prompts = folder / "plain.toml", folder / "prompts.txt"
+    rules.write_text(constitution(VOWELS))
+    prompts.write_text("What is one?\nWhat is two?\nWhat is three?\n")
+    return tiny_config(tiny, rules, train_prompts=str(prompts), n_train=3, n_heldout=1)
 
 
 def stopping_at(folder: Path, words: bytes) -> Control:
