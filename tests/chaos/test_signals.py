@@ -73,6 +73,14 @@ class App:
             self.pty.pump(0.01)
 
 
+def on_a_terminal(lives: Lives, at: int) -> tuple[Pty, int]:
+    """The terminal and the process of a run without a screen, when it has written this much."""
+    pty = Pty()
+    child = lives.nursery.begin(what="command", arguments=lives.command, terminal=pty.name)
+    pty.until(lambda: lives.look() >= at)
+    return pty, child
+
+
 def quiet(folder: Path, process: int) -> None:
     """Without its terminal the process does not spin and holds no terminal: seen while it is paused."""
     try:
@@ -142,12 +150,10 @@ def test_a_run_without_a_screen_goes_on_when_its_terminal_goes_away(
 ) -> None:
     source = random.Random(f"{SEED} run {how}")
     for turn in range(TIMES):
-        lives, pty = run(f"{how}-{turn}"), Pty()
-        child = lives.nursery.begin(what="command", arguments=lives.command, terminal=pty.name)
+        lives = run(f"{how}-{turn}")
+        pty, child = on_a_terminal(lives, source.randrange(1, whole.records - 5))
         pty.until(lambda c=child: terminals_of(c))
         pty.let_go()
-        at = source.randrange(1, whole.records - 5)
-        pty.until(lambda n=at, one=lives: one.look() >= n)
         if how == "closed":
             pty.close()
         else:
@@ -165,10 +171,8 @@ def test_a_run_without_a_screen_that_is_stopped_can_be_gone_on_with(
 ) -> None:
     source = random.Random(f"{SEED} run {how}")
     for turn in range(TIMES):
-        lives, pty = run(f"{turn}"), Pty()
-        child = lives.nursery.begin(what="command", arguments=lives.command, terminal=pty.name)
-        at = source.randrange(1, whole.records - 5)
-        pty.until(lambda n=at, one=lives: one.look() >= n)
+        lives = run(f"{turn}")
+        pty, child = on_a_terminal(lives, source.randrange(1, whole.records - 5))
         if how == "SIGTERM":
             kill(child, signal.SIGTERM)
         else:

@@ -76,46 +76,50 @@ def test_an_owner_that_dies_while_it_waits_is_gone_on_with_without_waiting(run: 
     check(lives.folder, whole, like)
 
 
-@pytest.mark.parametrize("harm", ["removed", "cut", "overwritten"])
-def test_the_models_files_may_go_away_once_it_is_loaded(
-    nursery: Nursery, config: RunConfig, whole: Whole, like: Path, tmp_path: Path, harm: str
-) -> None:
+@pytest.fixture
+def copied(nursery: Nursery, config: RunConfig, tmp_path: Path) -> Lives:
+    """A run on a model of its own."""
     model = tmp_path / "model"
     copytree(config.generator, model)
     config = replace(config, generator=str(model))
-    lives = Lives(nursery, tmp_path / "run", config, as_arguments(config))
-    child = lives.begin()
-    assert lives.reach(20, child)
+    return Lives(nursery, tmp_path / "run", config, as_arguments(config))
+
+
+def harmed(model: Path, harm: str, zeros: int | None = None) -> None:
+    """Harm a model's files; overwriting them touches the last `zeros` bytes, or all."""
     weights = model / "model.safetensors"
     if harm == "removed":
         rmtree(model)
-    else:
-        weights.write_bytes(weights.read_bytes()[:1000] if harm == "cut" else b"\0" * weights.stat().st_size)
+        return
+    held = weights.read_bytes()
+    kept = held[:-zeros] if zeros else b""
+    weights.write_bytes(held[:1000] if harm == "cut" else kept + b"\0" * (len(held) - len(kept)))
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut", "overwritten"])
+def test_the_models_files_may_go_away_once_it_is_loaded(
+    copied: Lives, nursery: Nursery, whole: Whole, harm: str
+) -> None:
+    lives = copied
+    child = lives.begin()
+    assert lives.reach(20, child)
+    harmed(Path(lives.config.generator), harm)
     assert nursery.wait(child) == 0, lives.log.read_text()
     assert (lives.folder / "pairs.jsonl").read_bytes() == whole.pairs
     assert events(lives.folder)[-1].stage == "RUN-COMPLETE"
 
 
 @pytest.mark.parametrize("harm", ["removed", "cut", "overwritten"])
-def test_a_model_that_is_gone_when_the_run_goes_on_is_named(
-    nursery: Nursery, config: RunConfig, tmp_path: Path, harm: str
-) -> None:
-    model = tmp_path / "model"
-    copytree(config.generator, model)
-    config = replace(config, generator=str(model))
-    lives = Lives(nursery, tmp_path / "run", config, as_arguments(config))
+def test_a_model_that_is_gone_when_the_run_goes_on_is_named(copied: Lives, nursery: Nursery, harm: str) -> None:
+    lives = copied
     child = lives.begin()
     assert lives.reach(20, child)
     kill(child)
     nursery.wait(child)
-    weights = model / "model.safetensors"
-    if harm == "removed":
-        rmtree(model)
-    else:
-        weights.write_bytes(weights.read_bytes()[:1000] if harm == "cut" else weights.read_bytes()[:-64] + b"\0" * 64)
+    harmed(Path(lives.config.generator), harm, zeros=64)
     lives.log.unlink()
     code = nursery.wait(lives.begin())
     told = lives.log.read_text()
     assert code in (2, 3, 4), told
-    assert str(model) in told
+    assert lives.config.generator in told
     assert "Traceback" not in told

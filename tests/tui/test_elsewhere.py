@@ -23,43 +23,20 @@ from tui.app import RedraftApp
 pytestmark = pytest.mark.usefixtures("own_home")
 
 # A run without a model: it writes a record every 20 ms until it is stopped.
-OWNER = """
+WORK = """
 import pathlib, sys, time
 from engine.control import Control
 from engine.errors import Stopped
 from engine.journal.writer import JournalWriter
 from engine.run.steering import Steering
 folder = pathlib.Path(sys.argv[1])
-control = Control()
-with JournalWriter(folder) as journal:
-    def told(paused):
-        journal.append("RUN-PAUSED" if paused else "RUN-CONTINUED", 1, "waits" if paused else "goes on")
-    (folder / "run.json").write_text('{"kind": "run", "config": {"preset": "demo"}}')
-    control.also(Steering(folder, control, told).look)
-    journal.append("RUN-START", 1, "begins", data={"config": {"preset": "demo", "generator": "tiny"}})
-    try:
-        for number in range(10_000):
-            control.check()
-            journal.append("NOTICE", 1, f"step {number}")
-            time.sleep(0.02)
-    except Stopped:
-        journal.append("RUN-STOPPED", 1, "stopped")
-"""
-
-
-# The same, shown on a terminal by the plain display.
-DETACHABLE = """
-import pathlib, sys, time
-from engine.errors import Stopped
-from engine.journal.writer import JournalWriter
-from engine.run.steering import Steering
-from tui import headless, output
-from tui.plain import PlainDisplay
-folder = pathlib.Path(sys.argv[1])
 def work(control):
     with JournalWriter(folder) as journal:
+        def told(paused):
+            journal.append("RUN-PAUSED" if paused else "RUN-CONTINUED", 1, "waits" if paused else "goes on")
         (folder / "run.json").write_text('{"kind": "run", "config": {"preset": "demo"}}')
-        control.also(Steering(folder, control, lambda paused: None).look)
+        control.also(Steering(folder, control, told).look)
+        journal.append("RUN-START", 1, "begins", data={"config": {"preset": "demo", "generator": "tiny"}})
         try:
             for number in range(10_000):
                 control.check()
@@ -68,6 +45,19 @@ def work(control):
         except Stopped:
             journal.append("RUN-STOPPED", 1, "stopped")
             raise
+"""
+
+OWNER = f"""{WORK}
+try:
+    work(Control())
+except Stopped:
+    pass
+"""
+
+# The same, shown on a terminal by the plain display.
+DETACHABLE = f"""{WORK}
+from tui import headless, output
+from tui.plain import PlainDisplay
 output.prepare()
 try:
     headless.perform(work, folder, PlainDisplay(sys.stdout, sys.stderr, 2))
