@@ -110,6 +110,8 @@ class RunState:
         self.notice = -1
         """Number of the newest NOTICE; -1 for none."""
         self.notice_words = ""
+        self.loading = ""
+        """What is told of the model that is being loaded, such as "Writing the embedded model. 80%"; else ""."""
         self.result: Mapping[str, Any] = {}
         self.problem = ""
         self.started = 0.0
@@ -127,6 +129,8 @@ class RunState:
         stage = event.stage
         if event.time > self.updated:
             self.updated = event.time
+        # Whatever comes next, the model is there or has failed.
+        self.loading = ""
         handler = _HANDLERS.get(stage)
         if handler is None:
             # Names that end in i/n, or carry numbers inside.
@@ -164,6 +168,10 @@ class RunState:
         self.status = "running"
         self.problem = ""
         self.started = self.started or event.time
+
+    def _model_loading(self, _number: int, event: Event) -> None:
+        # The journal tells the model's name first, then sentences.
+        self.loading = f"Loading {event.summary} …" if event.summary == event.data.get("model") else event.summary
 
     def _model(self, _number: int, event: Event) -> None:
         if not self.model:
@@ -301,6 +309,7 @@ class RunState:
 _HANDLERS = {
     "RUN-START": RunState._run_start,
     "RUN-RESUMED": RunState._resumed,
+    "MODEL-LOADING": RunState._model_loading,
     "MODEL-LOADED": RunState._model,
     "STAGE-START": RunState._stage_start,
     "PROGRESS": RunState._progress,

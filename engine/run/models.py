@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
 Progress = Callable[[float, str], None]
+"""Called with the fraction that is done, and a sentence."""
+Watch = Callable[[str], Progress]
+"""Called with the name of a model that is about to be loaded; gives what is told how far that is."""
 
 
-def _silent(_fraction: float, _sentence: str) -> None:
-    return None
+def _silent(_name: str) -> Progress:
+    return lambda _fraction, _sentence: None
 
 
 class Models:
@@ -26,6 +30,7 @@ class Models:
     def __init__(self, keep: int = 3) -> None:
         self._keep = keep
         self._loaded: OrderedDict[tuple[str, str, str], LocalModel] = OrderedDict()
+        self._watch: Watch = _silent
 
     @classmethod
     def holding(cls, loaded: Mapping[tuple[str, str, str], LocalModel]) -> Models:
@@ -34,11 +39,20 @@ class Models:
         models._loaded.update(loaded)
         return models
 
+    @contextmanager
+    def watched(self, watch: Watch) -> Iterator[None]:
+        """Tell `watch` of what is loaded meanwhile, whoever asks for it."""
+        before, self._watch = self._watch, watch
+        try:
+            yield
+        finally:
+            self._watch = before
+
     def holds(self, name: str, device: str = "", dtype: str = "") -> bool:
         """Whether the model is loaded already."""
         return (name, device, dtype) in self._loaded
 
-    def get(self, name: str, device: str = "", dtype: str = "", progress: Progress = _silent) -> LocalModel:
+    def get(self, name: str, device: str = "", dtype: str = "") -> LocalModel:
         """The model of this name; "" for device or dtype lets this machine's measurement choose.
 
         Raises:
@@ -52,6 +66,6 @@ class Models:
 
         while len(self._loaded) >= self._keep:
             self._loaded.popitem(last=False)
-        model = load_model(name, device=device, dtype=dtype, progress=progress)
+        model = load_model(name, device=device, dtype=dtype, progress=self._watch(name))
         self._loaded[key] = model
         return model

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from engine.control import Control
 from engine.errors import InputError, Stopped, StorageError
 from engine.files import sweep
-from engine.journal.event import ALL, SUMMARY
+from engine.journal.event import SUMMARY
 from engine.journal.reader import Damage, JournalReader
 from engine.journal.writer import JournalWriter
 from engine.judge.rating import rating
@@ -103,7 +103,8 @@ class Run:
                 self._begin(record, journal.next_seq > 0)
                 if damage:
                     record.notice(damage)
-                self._stages(began)
+                with self._models.watched(record.loading):
+                    self._stages(began)
             except Stopped:
                 with contextlib.suppress(StorageError):  # a full disk does not make a stop a failure
                     record.event(
@@ -279,17 +280,7 @@ class Run:
         config, record = self._config, self._record
         assert record is not None
         known = self._models.holds(name, config.device, config.dtype)
-        if not known:
-            record.event("MODEL-LOADING", SUMMARY, name, data={"model": name})
-        told = 0.0
-
-        def progress(fraction: float, sentence: str) -> None:
-            nonlocal told
-            if time.monotonic() - told >= 1.0:
-                told = time.monotonic()
-                record.event("MODEL-LOADING", ALL, f"{sentence} {fraction:.0%}", data={"model": name})
-
-        model = self._models.get(name, config.device, config.dtype, progress)
+        model = self._models.get(name, config.device, config.dtype)
         changed = inputs.check_model(self._folder, name, model.sha256)
         if changed and not self._anyway:
             raise inputs.refuse(changed, self._folder)

@@ -16,7 +16,7 @@ from engine.journal.writer import JournalWriter
 from engine.secrets import hidden
 
 _PROGRESS_EVERY = 1.0
-"""Seconds between two PROGRESS events."""
+"""Seconds between two events on how far something is."""
 
 
 class Recorder:
@@ -112,6 +112,19 @@ class Recorder:
                 "seconds": round(seconds, 3),
             },
         )
+
+    def loading(self, model: str) -> Callable[[float, str], None]:
+        """A model is about to be loaded; gives what tells readers how far that is, at most once a second."""
+        self.event("MODEL-LOADING", SUMMARY, model, data={"model": model})
+        told = 0.0
+
+        def progress(fraction: float, sentence: str) -> None:
+            nonlocal told
+            if time.monotonic() - told >= _PROGRESS_EVERY:
+                told = time.monotonic()
+                self.event("MODEL-LOADING", ALL, f"{sentence} {fraction:.0%}", data={"model": model})
+
+        return progress
 
     def pause(self, paused: bool) -> None:
         """The run waits from now on, or goes on: waiting is no time that its stage took."""

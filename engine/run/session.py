@@ -52,9 +52,10 @@ class Session:
             ModelError: the judge's model cannot be loaded.
             EndpointError: the judge's server failed.
         """
-        if self._judge is None:
-            self._judge = self._made()
-        return evaluate_text(text, prompt, key, self._judge, self._constitution.most, self._recorder, Control())
+        with self._models.watched(self._recorder.loading):
+            if self._judge is None:
+                self._judge = self._made()
+            return evaluate_text(text, prompt, key, self._judge, self._constitution.most, self._recorder, Control())
 
     def failed(self, error: BaseException) -> None:
         """Tell of a text that could not be judged."""
@@ -66,10 +67,7 @@ class Session:
     def _made(self) -> WordsJudge:
         settings, model = self._settings, None
         if needs_model(settings.judge):
-            name = settings.critic or settings.generator
-            if not self._models.holds(name, settings.device, settings.dtype):
-                self._recorder.event("NOTICE", SUMMARY, f"loading {name} …")
-            model = self._models.get(name, settings.device, settings.dtype)
+            model = self._models.get(settings.critic or settings.generator, settings.device, settings.dtype)
         judge = make_judge(
             settings.judge, self._constitution, model, self._models, settings.device, server=server_of(settings)
         )

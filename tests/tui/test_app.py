@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun
 from tui.app import RedraftApp
+from tui.panes.evaluate import VerdictView
 from tui.screens.dialogs import Choice, TooSmall
 from tui.screens.help import Help
 from tui.screens.report import Report
@@ -236,6 +237,34 @@ async def test_a_verdict_stands_under_the_field(tmp_path: Path) -> None:
         assert "✗ autonomy" in picture
         assert ".94" in picture
     recorder.writer.close()
+
+
+async def test_a_model_that_is_loaded_for_a_verdict_tells_how_far_it_is(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "session")
+    recorder.folder.joinpath("run.json").write_text('{"kind": "session"}')
+    host = Told(recorder.folder)
+    app = RedraftApp(host=host)
+    async with app.run_test(notifications=True, size=SIZE) as pilot:
+        await pilot.press("i", "a", "enter")
+        recorder("EVAL-INPUT", 2, "1 character", texts={"text": "a"})
+        recorder("MODEL-LOADING", 1, "tiny", data={"model": "tiny"})
+        await settle(pilot)
+        pane = app.run_screen.evaluate.verdict
+        assert shown_in(pane) == "Loading tiny …"
+        recorder(
+            "MODEL-LOADING", 3, "Unpacking the embedded model (once for this machine). 42%", data={"model": "tiny"}
+        )
+        await settle(pilot)
+        assert shown_in(pane) == "Unpacking the embedded model (once for this machine). 42%"
+        recorder("JUDGES", 1, "texts by rules")
+        await settle(pilot)
+        assert shown_in(pane) == "Judging …"
+    recorder.writer.close()
+
+
+def shown_in(pane: VerdictView) -> str:
+    """The words of the pane's lines as they are cut to its width."""
+    return " ".join("".join(words for words, _ in line).strip() for line in pane.lines(pane.size.width))
 
 
 async def test_a_text_that_could_not_be_judged_says_so(tmp_path: Path) -> None:

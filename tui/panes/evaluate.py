@@ -17,7 +17,7 @@ from tui import verdict
 from tui.keymap import INPUT, bindings
 from tui.log.store import LogStore
 from tui.panes.border import label
-from tui.panes.lines import LineWidget, Pieces, clip
+from tui.panes.lines import LineWidget, Pieces
 from tui.state import RunState
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class VerdictView(LineWidget):
     def lines(self, width: int) -> list[Pieces]:
         shown = self._shown
         if shown is None:
-            return [[(clip(self._note, width), "dim")]] if self._note else []
+            return verdict.paragraph(" ".join(clean(self._note).split()), "dim", width)[:_REST]
         data = shown.verdict
         found = [*verdict.head(data, width), *verdict.bars(data, width)[:_MOST_BARS]]
         note = str(shown.words.get("note") or "")
@@ -210,7 +210,7 @@ class EvaluateBox(Vertical):
         elif waiting is not None and (state.notice > waiting[1] or error):
             # What cannot be judged is told of by a notice, or by the worker itself.
             self._waiting, self._not_judged = None, error or state.notice_words
-        note = "Judging …" if self._waiting is not None else self._not_judged
+        note = (state.loading or "Judging …") if self._waiting is not None else self._not_judged
         key = (id(state), state.decision, note)
         if key != self._key:
             self._key = key
