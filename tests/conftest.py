@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,17 @@ CHAT_TEMPLATE = (
 SHARED = ("models", "machine")
 """Folders of the cache that are kept from one test run to the next: converted models, and what was measured of this
 machine. Both are made again where they are missing."""
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """What a test has signals do ends with it. The app's handlers outlive its loop, as hang-ups come in any number;
+    left in place they would keep SIGTERM from ending the tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
