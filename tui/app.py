@@ -10,34 +10,30 @@ import dataclasses
 import gc
 import os
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
-from textual._compositor import CompositorUpdate
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
 from engine import paths
-from engine.errors import RedraftError, StorageError
-from engine.files import write_atomically
-from engine.journal.export import default_path, export
+from engine.errors import RedraftError
 from engine.journal.runs import read_report
 from engine.journal.writer import is_written
 from engine.settings import RunConfig, preset
 from engine.text import clean, cut
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun, Worker
-from tui import clipboard, elsewhere, keymap, prefs, themes
+from tui import command_list, elsewhere, keymap, outgoing, prefs, themes
 from tui.detach import can_detach
 from tui.ending import Ending, finish, listen
+from tui.frames import Frames
 from tui.guard import Guard
 from tui.host import BUSY, Host
-from tui.picture import Cells, Picture
 from tui.screens.dialogs import LEAST, Choice, ThemeChoice, TooSmall
 from tui.screens.run import RunScreen
 from tui.session import Session
@@ -86,9 +82,7 @@ class RedraftApp(App[None]):
         """An interrupted run that the resume key goes on with while no run is shown."""
         self._prefs_file = paths.data_dir() / "app.json"
         self.prefs = prefs.load(self._prefs_file)
-        self._picture = Picture(self.console._color_system)
-        self._cursor_sent: Any = None
-        self._owing = False
+        self._frames = Frames(self)
         self._guard = Guard()
         self._alive: tuple[float, Path | None, bool] = (0.0, None, False)
         if folder is not None:
@@ -135,43 +129,19 @@ class RedraftApp(App[None]):
 
     def forget_picture(self) -> None:
         """The terminal may show anything now; the next frames are sent whole."""
-        self._picture.forget()
+        self._frames.forget()
 
     def action_redraw(self) -> None:
         self.forget_picture()
         self.screen.refresh(layout=True)
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
-        # Textual sends whole regions; only the cells that change go out. Frames that Textual would not send are left
-        # to it, since what is not sent must not be taken for shown.
+        # Frames that Textual would not send are left to it, since what is not sent must not be taken for shown.
         sends = self._running and not self._closed and not self.is_headless and not self._batch_count
-        if sends and self._driver is not None and isinstance(renderable, CompositorUpdate):
-            if getattr(self._driver, "congested", False):
-                self._owe_a_frame()
-                return
-            cells = self._picture.changes(renderable, *self.size)
-            if cells is None:
-                self._picture.forget()
-            elif not cells and self.screen.outer_size.clamp_offset(self.cursor_position) == self._cursor_sent:
-                return
-            else:
-                self._cursor_sent = self.screen.outer_size.clamp_offset(self.cursor_position)
-                renderable = Cells(cells)
-        super()._display(screen, renderable)
-
-    def _owe_a_frame(self) -> None:
-        """The terminal takes nothing for now: leave frames out until it does, then send one whole."""
-        self._picture.forget()
-        if not self._owing:
-            self._owing = True
-            self.set_timer(0.1, self._pay_a_frame)
-
-    def _pay_a_frame(self) -> None:
-        self._owing = False
-        if getattr(self._driver, "congested", False):
-            self._owe_a_frame()
-        else:
-            self.screen.refresh()
+        if sends and self._driver is not None:
+            renderable = self._frames.reduced(renderable)
+        if renderable is not None:
+            super()._display(screen, renderable)
 
     def leave(self, ending: Ending) -> None:
         """Leave the screen; what becomes of the run is decided after it (`tui.ending.finish`)."""
@@ -354,59 +324,8 @@ class RedraftApp(App[None]):
             return
         self.push_screen(Report(folder.name if folder else "", report, note))
 
-    # Out of the app
-
     def action_export(self) -> None:
-        self.export_run(("md", "json"), max(1, self.run_screen.verbosity))
-
-    def export_run(self, formats: Sequence[str], verbosity: int) -> None:
-        """Write what the log shows into the run's folder."""
-        folder = self.session.folder
-        if folder is None:
-            self.notify("There is nothing to export before a run or an evaluation.", markup=False)
-            return
-        self.run_worker(self._export(folder, formats, verbosity), group="export")
-
-    async def _export(self, folder: Path, formats: Sequence[str], verbosity: int) -> None:
-        try:
-            names: list[str] = []
-            for file_format in formats:
-                path = default_path(folder, file_format, verbosity)
-                await asyncio.to_thread(export, folder, file_format, path, verbosity)
-                names.append(path.name)
-        except RedraftError as error:
-            self.notify(str(error), title="Not exported", severity="error", timeout=12, markup=False)
-            return
-        where = f"{' and '.join(names)}\nin {default_path(folder, 'md', verbosity).parent}"
-        self.notify(where, title="Exported", timeout=10, markup=False)
-
-    def export_picture(self) -> None:
-        """Write what is on the screen as SVG, beside the run's other exports."""
-        path = (self.session.folder or paths.data_dir()) / "exports" / f"redraft-{time.strftime('%Y%m%d-%H%M%S')}.svg"
-        try:
-            write_atomically(path, self.export_screenshot().encode())
-        except StorageError as error:
-            self.notify(str(error), severity="error", markup=False)
-        else:
-            self.notify(str(path), title="Picture written to", timeout=10, markup=False)
-
-    def copy_text(self, text: str) -> None:
-        """Put a text on the clipboard through the terminal, or into a file where it is too long for that."""
-        if not text:
-            self.notify("There is nothing to copy.", markup=False)
-            return
-        sequence = clipboard.sequence(clean(text))
-        if sequence is not None and self._driver is not None:
-            self._clipboard = text
-            self._driver.write(sequence)
-            self.notify(f"{len(text):,} characters copied, if the terminal allows it.", title="Copied", markup=False)
-            return
-        try:
-            path = clipboard.write(clean(text), (self.session.folder or paths.data_dir()) / "exports")
-        except StorageError as error:
-            self.notify(str(error), severity="error", markup=False)
-            return
-        self.notify(str(path), title="Too long for the clipboard; written to", timeout=10, markup=False)
+        outgoing.export(self, ("md", "json"), max(1, self.run_screen.verbosity))
 
     # Colours, help, commands
 
@@ -426,24 +345,7 @@ class RedraftApp(App[None]):
             self.push_screen(Help(self.keymap, keymap.RUN))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002 - Textual's
-        for key in self.keymap.of(keymap.RUN, keymap.APP):
-            if key.action in ("command_palette", "suspend_process"):
-                continue
-            name = keymap.shown_key(key.keys[0]) if key.keys else ""
-            owner = self if key.place == keymap.APP else self.run_screen
-            action = key.action if "(" in key.action else f"{key.action}()"
-            yield SystemCommand(
-                f"{key.label}  {name}", key.help, lambda a=action, o=owner: self.run_action(a, default_namespace=o)
-            )
-        yield SystemCommand(
-            "Picture", "Writes a picture of the screen (SVG) into the run's folder.", self.export_picture
-        )
-        for file_format in ("json", "jsonl", "md"):
-            yield SystemCommand(
-                f"Export as {file_format}",
-                "Writes everything, uncut, into the run's folder.",
-                lambda f=file_format: self.export_run((f,), 3),
-            )
+        return command_list.commands(self)
 
 
 def run(*, preset: str = "demo", config: RunConfig | None = None, folder: Path | None = None) -> int:
@@ -487,10 +389,3 @@ def _say(text: str) -> None:
     from tui.terminal import say
 
     say(cut(text) + "\n")
-
-
-def main() -> None:
-    """The console script's way in; `tui.cli` calls it where a terminal is there."""
-    code = run()
-    if code:
-        raise SystemExit(code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -12,9 +12,12 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui import reporting
+from tui import outgoing, reporting
 from tui.keymap import REPORT, bindings
 from tui.panes.border import label
+
+if TYPE_CHECKING:
+    from tui.app import RedraftApp
 
 _STYLES = {
     "strong": "bold",
@@ -34,6 +37,7 @@ class Report(ModalScreen[None]):
     """The report of the run that is shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(REPORT)
+    app: RedraftApp
 
     def __init__(self, name: str, report: Mapping[str, Any], note: str) -> None:
         super().__init__()
@@ -62,7 +66,7 @@ class Report(ModalScreen[None]):
         await self.app.run_action("export", default_namespace=self.app)
 
     def action_copy(self) -> None:
-        self.app.copy_text(self.text)  # type: ignore[attr-defined]
+        outgoing.copy(self.app, self.text)
 
     def _text(self) -> Content:
         rows = [

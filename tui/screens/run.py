@@ -19,7 +19,7 @@ from textual.widget import Widget
 from engine.errors import RedraftError
 from engine.settings import RunConfig, from_json
 from engine.worker import Doing
-from tui import elsewhere
+from tui import elsewhere, outgoing
 from tui.keymap import APP, INPUT, RUN, bindings
 from tui.panes.diff import DiffPane
 from tui.panes.evaluate import EvaluateBox, EvaluateField
@@ -398,10 +398,10 @@ class RunScreen(Screen[None]):
         self.app.detach()
 
     def action_export(self) -> None:
-        self.app.export_run(("md", "json"), max(1, self.verbosity))
+        outgoing.export(self.app, ("md", "json"), max(1, self.verbosity))
 
     def action_copy(self) -> None:
-        self.app.copy_text(self._copied())
+        outgoing.copy(self.app, self._copied())
 
     def _copied(self) -> str:
         if self._at == "diff" and self.diff.current is not None:

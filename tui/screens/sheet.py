@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.text import clean
-from tui import ratings, verdict
+from tui import outgoing, ratings, verdict
 from tui.keymap import SHEET, bindings
 from tui.panes.border import label
 from tui.panes.evaluate import shown
@@ -88,7 +88,7 @@ class Sheet(ModalScreen[None]):
         show_judges(self.app)
 
     def action_copy(self) -> None:
-        self.app.copy_text("\n".join(plain(list(self._lines(100)))))
+        outgoing.copy(self.app, "\n".join(plain(list(self._lines(100)))))
 
 
 def show_verdict(app: RedraftApp) -> None:
