@@ -29,20 +29,17 @@ from tui.panes.prompts import PromptList
 from tui.panes.rows import Rows
 from tui.panes.status import KeyLine, Shown, StageLines, StatusLine, TabLine
 from tui.screens import sheet
+from tui.screens.arrangement import PANES, Arrangement, pane_of
 from tui.session import Session
 from tui.state import RunState
 
 if TYPE_CHECKING:
     from tui.app import RedraftApp
 
-PANES = ("log", "input", "loss", "diff")
 _LABELS = {"log": "Log", "input": "Prompts", "loss": "Loss", "diff": "Diff"}
 
 RESUMABLE = ("stopped", "failed")
 """What a run is at where it can be resumed."""
-
-WIDE, HIGH = 100, 28
-"""Columns and lines from which on all panes are in sight."""
 
 _TICK = 0.1
 _WORK = 0.008
@@ -71,9 +68,7 @@ class RunScreen(Screen[None]):
         self.stage_lines = StageLines()
         self.keys = KeyLine()
         self._generation = session.generation
-        self._at = "log"
-        self._zoomed = False
-        self._compares = False
+        self.arrangement = Arrangement(self)
         self._prompts_key: object = None
         self._shown_config: Mapping[str, Any] = {}
         self._told = ""
@@ -97,7 +92,7 @@ class RunScreen(Screen[None]):
         yield self.keys
 
     def on_mount(self) -> None:
-        self.place_panes()
+        self.arrangement.place()
         self.tick()
         self.set_interval(_TICK, self.tick)
 
@@ -146,9 +141,7 @@ class RunScreen(Screen[None]):
         self.loss.show(state, f"The loss comes here while the model learns. {self._key('run')} starts a run.")
         self._show_sample(state)
         self.diff.show(state, self.session.store)
-        if bool(state.comparisons) != self._compares:
-            self._compares = bool(state.comparisons)
-            self.place_panes()
+        self.arrangement.compare(bool(state.comparisons))
         self._show_prompts(state)
         self.evaluate.show(state, self.session.store, self._error)
         self._show_tabs()
@@ -215,7 +208,7 @@ class RunScreen(Screen[None]):
         tabs = [(name, self._key(f"pane_{name}"), _LABELS[name]) for name in PANES]
         if not self.session.state.comparisons:
             tabs.pop()
-        self.tabs.show(tabs, self._at)
+        self.tabs.show(tabs, self.arrangement.at)
 
     def _show_keys(self) -> None:
         paused = self.doing() == "paused"
@@ -238,52 +231,13 @@ class RunScreen(Screen[None]):
     # Layout
 
     def on_resize(self, event: events.Resize) -> None:
-        small = event.size.width < WIDE or event.size.height < HIGH
-        self.set_class(small, "-small")
-        self.place_panes()
-
-    def place_panes(self) -> None:
-        """Show the panes that belong into sight, in the sizes that a person chose as far as there is room."""
-        single = self._zoomed or self.has_class("-small")
-        self.set_class(single, "-single")
-        for name in ("log", "input", "loss"):
-            self.query_one(f"#{name}").display = not single or self._at == name
-        self.query_one("#upper").display = not single or self._at != "diff"
-        self.diff.display = self._at == "diff" if single else self._compares
-        if not single:
-            self._size_panes()
-            return
-        for name in ("input", "loss"):
-            self.query_one(f"#{name}").styles.clear_rule("width")
-        self.diff.styles.clear_rule("height")
-
-    def _size_panes(self) -> None:
-        prefs = self.app.prefs
-        width, height = self.size
-        if not width:
-            return
-        left = prefs.left or max(26, min(44, width * 22 // 100))
-        right = prefs.right or max(30, min(60, width * 30 // 100))
-        self.query_one("#input").styles.width = min(left, width // 3)
-        self.query_one("#loss").styles.width = min(right, width // 2)
-        self.diff.styles.height = min(prefs.diff or max(9, height // 3), height - 14)
-
-    def _set_at(self, name: str) -> None:
-        if name != self._at:
-            self._at = name
-            self.place_panes()
+        self.arrangement.fit(event.size)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        pane = self._pane_of(event.widget)
+        pane = pane_of(event.widget)
         if pane is not None:
-            self._set_at(pane)
+            self.arrangement.enter(pane)
         self.present()
-
-    def _pane_of(self, widget: Widget) -> str | None:
-        for node in widget.ancestors_with_self:
-            if node.id in PANES:
-                return str(node.id)
-        return None
 
     def _stops(self) -> list[Widget]:
         """What Tab goes to, in order."""
@@ -292,9 +246,9 @@ class RunScreen(Screen[None]):
 
     def go_to(self, widget: Widget) -> None:
         """Put the focus here, and its pane into sight."""
-        pane = self._pane_of(widget)
+        pane = pane_of(widget)
         if pane is not None:
-            self._set_at(pane)
+            self.arrangement.enter(pane)
         self.set_focus(widget, scroll_visible=False)
 
     def action_pane(self, step: int) -> None:
@@ -319,19 +273,13 @@ class RunScreen(Screen[None]):
         self.go_to(self.evaluate.field)
 
     def action_zoom(self) -> None:
-        self._zoomed = not self._zoomed
-        self.place_panes()
+        self.arrangement.zoom()
 
     def action_widen(self, cells: int) -> None:
-        left, right = (self.query_one(f"#{name}").size.width for name in ("input", "loss"))
-        if not self.has_class("-single"):
-            self.app.remember(left=max(20, left + cells), right=max(24, right + cells))
-            self.place_panes()
+        self.arrangement.widen(cells)
 
     def action_heighten(self, lines: int) -> None:
-        if not self.has_class("-single"):
-            self.app.remember(diff=max(6, self.diff.size.height + lines))
-            self.place_panes()
+        self.arrangement.heighten(lines)
 
     # Keys
 
@@ -348,7 +296,7 @@ class RunScreen(Screen[None]):
         self.action_verbosity(self.verbosity - 1)
 
     def action_search(self) -> None:
-        self._set_at("log")
+        self.arrangement.enter("log")
         self.log_box.open_search()
 
     def action_next_hit(self) -> None:
@@ -374,7 +322,7 @@ class RunScreen(Screen[None]):
         if not self.session.state.comparisons:
             self.app.notify("There is nothing to compare yet.", markup=False)
             return
-        if self.has_class("-single") and self._at != "diff":
+        if self.arrangement.single and self.arrangement.at != "diff":
             self.go_to(self.diff)
             return
         self.diff.step(step)
@@ -404,7 +352,7 @@ class RunScreen(Screen[None]):
         outgoing.copy(self.app, self._copied())
 
     def _copied(self) -> str:
-        if self._at == "diff" and self.diff.current is not None:
+        if self.arrangement.at == "diff" and self.diff.current is not None:
             texts = self.session.store.event(self.diff.current.event).texts
             return "\n\n".join(f"{name}:\n{text}" for name, text in texts.items())
         return self.log_box.view.copied()
