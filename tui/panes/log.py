@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections import OrderedDict
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -20,14 +19,14 @@ from textual.widget import Widget
 
 from engine.journal.levels import entry
 from tui.keymap import LOG, bindings
-from tui.log.layout import Line, Piece, lay_out
+from tui.log.layout import Line
+from tui.log.layouts import Layouts
 from tui.log.search import Filter, Scan, Words
 from tui.log.store import LogStore
 from tui.log.viewport import Row, Viewport
 from tui.log.wrap import wrap
 from tui.words import count
 
-_KEPT_LAYOUTS = 1000
 _SLICE = 0.012
 """Seconds of searching at a time; keys are served in between."""
 
@@ -74,9 +73,7 @@ class LogView(Widget, can_focus=True):
         self._filter: Filter | None = None
         self._scan: Scan | None = None
         self._wrapped = False
-        self._folded: set[int] = set()  # records that are not as `_all_folded` says
-        self._all_folded = False
-        self._layouts: OrderedDict[int, list[Line]] = OrderedDict()
+        self._layouts = Layouts()
         self._styles: dict[str, Style] = {}
         self._rows: list[Row] | None = None
 
@@ -87,8 +84,7 @@ class LogView(Widget, can_focus=True):
         self.store = store
         self.marked = self.words = self._filter = self._scan = None
         self.search_note = ""
-        self._folded.clear()
-        self._layouts.clear()
+        self._layouts.fold_none_apart()
         self.port.following = True
         self._reshow()
 
@@ -104,7 +100,7 @@ class LogView(Widget, can_focus=True):
         if verbosity == self.verbosity:
             return
         self.verbosity = verbosity
-        self._layouts.clear()
+        self._layouts.forget()
         if self._filter is not None and self.words is not None:
             self._filter = self._new_filter()
         self._reshow()
@@ -147,7 +143,7 @@ class LogView(Widget, can_focus=True):
     # Drawing
 
     def on_resize(self) -> None:
-        self._layouts.clear()
+        self._layouts.forget()
         self.port.height = max(1, self.size.height)
         self.port.relaid()
         self._changed()
@@ -165,18 +161,7 @@ class LogView(Widget, can_focus=True):
         return len(self._lines(number))
 
     def _lines(self, number: int) -> list[Line]:
-        lines = self._layouts.get(number)
-        if lines is not None:
-            self._layouts.move_to_end(number)
-            return lines
-        event = self.store.event(number)
-        shown = entry(event, self.verbosity)
-        folded = (number in self._folded) != self._all_folded
-        lines = [(Piece("", "text"),)] if shown is None else lay_out(event, shown, self.text_width, folded)
-        self._layouts[number] = lines
-        if len(self._layouts) > _KEPT_LAYOUTS:
-            self._layouts.popitem(last=False)
-        return lines
+        return self._layouts.lines(self.store, number, self.verbosity, self.text_width)
 
     def render_line(self, y: int) -> Strip:
         if self._rows is None:
@@ -291,15 +276,12 @@ class LogView(Widget, can_focus=True):
             top = self.port.top
             self.marked = top.number if top else None
         if self.marked is not None:
-            self._folded ^= {self.marked}
-            self._layouts.pop(self.marked, None)
+            self._layouts.fold(self.marked)
             self.port.relaid()
             self._changed()
 
     def action_fold_all(self) -> None:
-        self._all_folded = not self._all_folded
-        self._folded.clear()
-        self._layouts.clear()
+        self._layouts.fold_all()
         self.port.relaid()
         self._changed()
 
