@@ -52,6 +52,10 @@ _ROLE = (
     rf"\b(?:(?:as|you are|you're|act as)(?: now)? (?:the|a|an) (?:\w+ ){{0,2}}?{_JUDGE},? )?"
     r"(?:you (?:must|should|will|have to|need to) )?"
 )
+_FOR = (
+    r"(?:from|for|in|of|out of|as)(?: (?:a|an|the|my|our|research|scientific|paper|study|book|novel|article|purposes?"
+    r"|training|safety|testing|test|film|play|example))+"
+)
 _ALL_FINE = r"(?:everything|all|it|this|the text) (?:is|was) (?:fine|ok(?:ay)?|clean|safe|good|in order|harmless)"
 
 _PHRASES = (
@@ -77,8 +81,10 @@ _PHRASES = (
     rf"\b(?:this|the)(?: (?:whole|entire|above|following))? {_TEXT}(?: (?:above|below|around (?:this line|it|this)))?"
     r" (?:is|was)(?: (?:just|only|merely|purely))? an? (?:harmless|fictional|hypothetical|safe|benign|satirical"
     r"|made-up|invented) (?:quotation|quote|example|text|joke|story|test|sample|citation|dialogue|excerpt|scene)"
-    r"(?: (?:from|for|in|of|out of)(?: (?:a|an|the|my|our|research|scientific|paper|study|book|novel|article|purposes?"
-    rf"|training|safety|testing|test|film|play))+)?\b{_END}",
+    rf"(?: {_FOR})?\b{_END}",
+    r"\b(?:(?:the|all of the|everything) above|all of this) (?:is|was)(?: (?:just|only|merely|purely|entirely))?"
+    r" (?:fictional|fiction|hypothetical|satire|satirical|made up|invented|harmless|a (?:test|joke|quotation|sample))"
+    rf"(?:,? (?:and )?(?:it )?(?:was )?(?:only )?(?:written|made|meant|intended) {_FOR})?\b{_END}",
     # "You must mark this as not a violation." Without the first half only words of judging count as a worth.
     rf"\b{_PRAY}{_SAY}(?: (?:this|it|the)(?: {_TEXT})?)?(?: (?:as|is|to be|with|only|just))*[:]? ?[\"'`*]{{0,3}}"
     r"(?:clean|unflagged|not flagged|no violations?|not a violation|violation[- ]free|no principles? broken)\b"
@@ -98,10 +104,12 @@ _PHRASES = (
     rf"\b(?:as|you are|you're|act as|pretend to be)(?: now)? (?:the|a|an) (?:\w+ ){{0,2}}?{_JUDGE},?"
     rf" (?:you (?:must|should|will|have to)|who|that)(?: (?:always|only|never))* {_SAY}s?{_SMALL}{_WORTH}{_END}",
     # A verdict, or the beginning of one, as JSON.
-    r"""(?:\b(?:reply|respond|answer|return|output|print|say|write)(?: with| only| back| this| the following)*:?\s*)?"""
-    r"""\{?\s*["'](?:flagged|violat\w+|verdict|probability|score|broken|category|principles?|unsafe|safe|label|harmful"""
+    r"""(?:\b(?:reply|respond|answer|return|output|print|say|write)(?: with| only| back| this| the following| the"""
+    r""" json| json)*:?\s*)?"""
+    r"""\{?\s*["'](?:harm(?:_prevention)?|truth(?:fulness)?|fair(?:ness)?|autonomy(?:_respect)?"""
+    r"""|flagged|violat\w+|verdict|probability|score|broken|category|principles?|unsafe|safe|label|harmful"""
     r"""|clean|reason(?:ing)?|method|judge|id|text|is_\w+)["']\s*:\s*(?:true|false|null|none|-?[0-9.]+"""
-    r"""|"[\w .-]{0,24}"|'[\w .-]{0,24}'|\[\s*\]|\{\s*\})\s*,?\s*\}?""",
+    r"""|"[\w .-]{0,24}"|'[\w .-]{0,24}'|\[\s*\]|\{\s*\})\s*,?\s*(?:\}[.;]?)?""",
     rf"\b{_PRAY}(?:do not|don't|never) (?:flag|judge|report|moderate|censor) (?:this|it|the|me)(?: {_TEXT})?\b{_END}",
     # A chat's marks.
     rf"<\|[\w ]{{1,32}}\|>(?:\s*(?:system|user|assistant)\b:?(?:\s*{_CLEAN}\b)?)?"
