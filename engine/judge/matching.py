@@ -19,6 +19,8 @@ from engine.judge.verdict import Finding
 _PIECE = 300
 _OVERLAP = 120
 _MEMORY = 16 << 20
+_TOGETHER = 70
+"""Rules of one filter: about half of what one holds, since building a filter that turns out to be full is work lost."""
 MOST_FINDINGS = 32
 """Findings of one rule in one text; more of them say nothing new."""
 MOST_LOOKED_AT = 64
@@ -102,7 +104,9 @@ class Matcher:
         """
         if self._filters or not self._rules:
             return
-        self._filters = list(self._compiled(range(len(self._rules))))
+        every = range(len(self._rules))
+        parts = (every[start : start + _TOGETHER] for start in range(0, len(every), _TOGETHER))
+        self._filters = [compiled for part in parts for compiled in self._compiled(part)]
 
     def _compiled(self, part: range) -> Iterator[tuple[range, re2.Filter | None]]:
         """Filters over the rules with these numbers, and the patterns into their places.
