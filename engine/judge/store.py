@@ -61,12 +61,15 @@ class VectorStore:
             Stopped: where `control` asks for it; what is computed is kept.
         """
         keys = [_key(text) for text in texts]
-        missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}.items())
         # Texts of like length together: a pass is cheapest so.
-        missing.sort(key=lambda item: len(item[1].text))
-        for start in range(0, len(missing), _STEP):
-            told(len(texts) - len(missing) + start, len(texts))
-            part = missing[start : start + _STEP]
+        once = sorted(dict(zip(keys, texts, strict=True)).items(), key=lambda item: len(item[1].text))
+        for start in range(0, len(once), _STEP):
+            part = once[start : start + _STEP]
+            # What a text is read beside shows in its last bits: a step is read whole or not at all, so that a fit that
+            # was stopped and begun again gives the same as one that was not.
+            if all(key in self._known for key, _ in part):
+                continue
+            told(start, len(texts))
             found = features.states(self._model, [text for _, text in part], self._layers, control)
             for place, (key, _) in enumerate(part):
                 self._known[key] = found.values[found.owner == place]
