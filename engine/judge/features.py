@@ -24,8 +24,9 @@ from engine.text import clean
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
-FORMAT = 2
-"""Counts up when a text becomes another vector than before: a probe fitted on another format is refused."""
+FORMAT = 3
+"""Counts up when a text becomes another vector, or a vector other features (`engine.judge.space`), than before: a probe
+fitted on another format is refused."""
 
 _TURN, _END = "<|im_start|>", "<|im_end|>"
 

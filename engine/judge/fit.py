@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.judge import calibrate, ridge, wording
-from engine.judge.labelled import OWN, Labelled
-from engine.judge.probe import MEMBERS, Combination, Probe, mixed
+from engine.judge import calibrate, ridge, space, wording
+from engine.judge.labelled import OWN, REGISTERS, Labelled
+from engine.judge.probe import MEMBERS, Combination, Probe, in_one
+from engine.judge.space import Space
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -35,8 +36,9 @@ LIKENESS = 0.3
 """Penalty of the line that tells the two kinds of text apart."""
 LEAST_OF_EACH = 100
 """Rows of the project's, and from elsewhere, without which there is one line a principle."""
-WORDS = 0.3
-"""What the words count beside the states."""
+BREADTH = 0.3
+"""What one of the project's texts in the ways of elsewhere counts for: there are many of them, and they are a guess at
+texts that other rows may really show."""
 OTHERS = 0.3
 """What a clean text of another principle counts for, beside 1 for the principle's own texts."""
 
@@ -85,7 +87,8 @@ class Rows:
         """How much each row counts for a principle, the project's examples `own` times as much; a violation of another
         one tells nothing about this one."""
         about = np.array([row.principle == principle for row in self.labelled])
-        return np.where(about, 1.0, np.where(self.labels, 0.0, OTHERS)) * np.where(self.own, own, 1.0)
+        kind = np.where(self.own, own, np.where([row.set == REGISTERS for row in self.labelled], BREADTH, 1.0))
+        return np.where(about, 1.0, np.where(self.labels, 0.0, OTHERS)) * kind
 
 
 def divide(rows: Sequence[Labelled]) -> tuple[Numbers, Numbers]:
@@ -107,76 +110,93 @@ def divide(rows: Sequence[Labelled]) -> tuple[Numbers, Numbers]:
 
 
 def fit_members(rows: Rows) -> tuple[dict[str, Probe], dict[str, tuple[Probe, ...]]]:
-    """Every member on its rows, and its twins, each fitted without one fold."""
+    """Every member on its rows, and its twins, each fitted without one fold. Twins share their member's space, which is
+    fitted without labels."""
     probes: dict[str, Probe] = {}
     twins: dict[str, tuple[Probe, ...]] = {}
     for member in MEMBERS:
-        part = rows if member == "whole" else rows.only(rows.halves == HALVES.index(member))
-        probes[member] = fit(member, part)
-        twins[member] = tuple(fit(member, part.only(part.folds != fold)) for fold in range(FOLDS))
+        lines = Lines.of(rows if member == "whole" else rows.only(rows.halves == HALVES.index(member)))
+        probes[member] = lines.probe(member)
+        twins[member] = tuple(lines.probe(member, without=fold) for fold in range(FOLDS))
     return probes, twins
 
 
-def fit(name: str, rows: Rows) -> Probe:
-    """Fit one probe: for each principle a line (or two, for texts like the project's and for others), its combination
-    with the rules, thresholds that rarely flag clean texts, and a band below them where nothing is decided."""
-    prepared = ridge.scaled(rows.values, rows.values.shape[1] - wording.SIZE, WORDS)
-    target = np.where(rows.labels, 1.0, -1.0)
-    kinds = (NEAR, FAR) if LEAST_OF_EACH <= rows.own.sum() <= len(rows.labelled) - LEAST_OF_EACH else (1.0,)
-    lines = [
-        _line(prepared, rows.folds, target, rows.weights(principle, own), PENALTY)
-        for own in kinds
-        for principle in rows.principles
-    ]
-    held = np.stack([line.held for line in lines], 1)
-    if len(kinds) > 1:
-        lines.append(_line(prepared, rows.folds, np.where(rows.own, 1.0, -1.0), np.ones(len(target)), LIKENESS))
-        count = len(rows.principles)
-        held = mixed(held[:, :count], held[:, count:], lines[-1].held[:, None])
-    combined = _cross_fitted(rows, held)
-    limits = calibrate.thresholds(combined, rows.chosen & ~rows.labels)
-    lows = calibrate.bands(combined[rows.chosen], limits)
-    together, alone = _calibrated(rows, held, rows.evidence), _calibrated(rows, held, np.zeros_like(rows.evidence))
-    return Probe(
-        name=name,
-        principles=rows.principles,
-        weight=np.stack([line.weight for line in lines]),
-        bias=np.array([line.bias for line in lines]),
-        combinations=tuple(
-            Combination(
-                probe=round(together[i][0], 4),
-                rules=round(together[i][1], 4),
-                offset=round(together[i][2], 4),
-                alone_scale=round(alone[i][0], 4),
-                alone_offset=round(alone[i][2], 4),
-                threshold=float(limits[i]),
-                low=float(lows[i]),
-            )
-            for i in range(len(rows.principles))
-        ),
-        accuracy="",
-    )
-
-
 @dataclass(frozen=True)
-class _Line:
-    """A line, and what lines that were fitted without a row's fold say of each row, [rows]."""
+class Lines:
+    """Everything that is fitted on one member's rows, from which the member and its twins follow.
 
-    weight: Singles
-    bias: float
-    held: Floats
+    Args:
+        space: turns vectors into features.
+        features: float32 [rows, features].
+        products: [rows, rows], each row's features times each other's.
+        solutions: one a principle; or, where there are enough rows like the project's and from elsewhere, one a
+            principle for the former, one a principle for the latter, and one that tells which a text is like.
+    """
 
+    rows: Rows
+    space: Space
+    features: Singles
+    products: Floats
+    solutions: tuple[ridge.Solution, ...]
 
-def _line(prepared: ridge.Scaled, folds: Numbers, target: Floats, weights: Floats, penalty: float) -> _Line:
-    held = np.zeros(len(target))
-    for fold in np.unique(folds):
-        used, out = np.flatnonzero((folds != fold) & (weights > 0)), np.flatnonzero(folds == fold)
-        shares = ridge.solve(prepared.products[np.ix_(used, used)], target[used], weights[used], penalty)
-        held[out] = (prepared.products[np.ix_(out, used)] + 1.0) @ shares
-    used = np.flatnonzero(weights > 0)
-    shares = ridge.solve(prepared.products[np.ix_(used, used)], target[used], weights[used], penalty)
-    weight, bias = ridge.line(prepared, used, shares)
-    return _Line(weight, bias, held)
+    @classmethod
+    def of(cls, rows: Rows) -> Lines:
+        place = space.fitted(rows.values, rows.values.shape[1] - wording.SIZE)
+        features = place.features(rows.values)
+        products = (features @ features.T).astype(np.float64)
+        target = np.where(rows.labels, 1.0, -1.0)
+        both = LEAST_OF_EACH <= rows.own.sum() <= len(rows.labelled) - LEAST_OF_EACH
+        solutions = [
+            ridge.solve(products, target, rows.weights(principle, own), PENALTY)
+            for own in ((NEAR, FAR) if both else (1.0,))
+            for principle in rows.principles
+        ]
+        if both:
+            alike = np.where(rows.own, 1.0, -1.0)
+            solutions.append(ridge.solve(products, alike, np.ones(len(target)), LIKENESS))
+        return cls(rows, place, features, products, tuple(solutions))
+
+    def probe(self, name: str, without: int | None = None) -> Probe:
+        """The probe of all rows, or of all but one fold: lines, their combination with the rules, thresholds that
+        rarely flag clean texts, and a band below them where nothing is decided."""
+        gone = np.full(len(self.rows.labelled), False) if without is None else self.rows.folds == without
+        shares = np.stack([solution.without(gone) for solution in self.solutions], 1)
+        rows, held = self.rows.only(~gone), self._held(gone)[~gone]
+        combined = _cross_fitted(rows, held)
+        limits = calibrate.thresholds(combined, rows.chosen & ~rows.labels)
+        lows = calibrate.bands(combined[rows.chosen], limits)
+        together, alone = _calibrated(rows, held, rows.evidence), _calibrated(rows, held, np.zeros_like(rows.evidence))
+        return Probe(
+            name=name,
+            principles=rows.principles,
+            space=self.space,
+            # As it will be stored.
+            weight=(shares.T.astype(np.float32) @ self.features).astype(np.float16).astype(np.float32),
+            bias=shares.sum(0),
+            combinations=tuple(
+                Combination(
+                    probe=round(together[i][0], 4),
+                    rules=round(together[i][1], 4),
+                    offset=round(together[i][2], 4),
+                    alone_scale=round(alone[i][0], 4),
+                    alone_offset=round(alone[i][2], 4),
+                    threshold=float(limits[i]),
+                    low=float(lows[i]),
+                )
+                for i in range(len(rows.principles))
+            ),
+            accuracy="",
+        )
+
+    def _held(self, gone: Bools) -> Floats:
+        """What lines that were fitted without a row's fold, and without the rows that are `gone`, say of each row that
+        is left; [rows, principles], 0 for those that are gone."""
+        held = np.zeros((len(gone), len(self.solutions)))
+        for fold in np.unique(self.rows.folds[~gone]):
+            out = (self.rows.folds == fold) & ~gone
+            for place, solution in enumerate(self.solutions):
+                held[out, place] = ridge.predicted(self.products[out], solution.without(gone | out))
+        return in_one(held, len(self.rows.principles))
 
 
 def _cross_fitted(rows: Rows, held: Floats) -> Floats:

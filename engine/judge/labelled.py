@@ -97,7 +97,8 @@ def own_examples() -> tuple[Labelled, ...]:
 
 
 def own_registers() -> tuple[Labelled, ...]:
-    """Short texts that the project wrote as people write elsewhere, in pairs of a violation and a clean text."""
+    """Texts that the project wrote in the ways of forums, chats, shops, replies, questions and answers, in pairs of a
+    violation and a clean text on the same topic."""
     with as_file(files("engine.prompts") / f"{REGISTERS}.jsonl") as path:
         return tuple(_file(path))
 

@@ -28,6 +28,7 @@ from engine.judge import features
 from engine.judge.figures import Measures
 from engine.judge.labelled import text_hash
 from engine.judge.logistic import sigmoid
+from engine.judge.space import Space
 from engine.settings import JUDGES, SHIPPED
 from engine.text import clean, cut
 
@@ -65,6 +66,7 @@ class Probe:
     """One member of a set.
 
     Args:
+        space: what a vector's features are.
         weight: [principles, features]; or [2 * principles + 1, features]: lines for texts like the project's examples,
             lines for texts from elsewhere, and a line that tells how much a text is like the former.
         bias: as many as there are lines.
@@ -76,6 +78,7 @@ class Probe:
 
     name: str
     principles: tuple[str, ...]
+    space: Space
     weight: NDArray[np.float32]
     bias: Floats
     combinations: tuple[Combination, ...]
@@ -83,10 +86,9 @@ class Probe:
     measures: Mapping[str, Measures] = field(default_factory=dict)
 
     def logits(self, values: NDArray[np.float32]) -> Floats:
-        """[windows, features] -> [windows, principles]."""
-        found = (values @ self.weight.T).astype(np.float64) + self.bias
-        count = len(self.principles)
-        return found if len(self.weight) == count else mixed(found[:, :count], found[:, count:-1], found[:, -1:])
+        """Vectors [windows, states + words] -> [windows, principles]."""
+        found = (self.space.features(values) @ self.weight.T).astype(np.float64) + self.bias
+        return in_one(found, len(self.principles))
 
     def alone(self, logits: Floats) -> Floats:
         """Probabilities by the probe alone; [n, principles] both."""
@@ -139,7 +141,12 @@ class ProbeSet:
         whole = hashlib.sha256(f"{self.weights_hash}|{self.layers}|{features.FORMAT}|{data}".encode())
         for member in MEMBERS:
             probe = self.probes[member]
-            whole.update(probe.weight.tobytes() + probe.bias.tobytes() + repr(probe.combinations).encode())
+            whole.update(
+                probe.space.basis.tobytes()
+                + probe.weight.tobytes()
+                + probe.bias.tobytes()
+                + repr(probe.combinations).encode()
+            )
         return whole.hexdigest()[:12]
 
     def title(self, member: str) -> str:
@@ -170,15 +177,17 @@ class ProbeSet:
             )
 
 
-def mixed(near: Floats, far: Floats, likeness: Floats) -> Floats:
-    """Logits of two lines weighed by how much a text is like those that the first was made for.
+def in_one(logits: Floats, count: int) -> Floats:
+    """What a probe's lines say together, [n, `count` principles]. Where there are two lines a principle they are
+    weighed by how much a text is like those that the first was made for, about -1 to 1, which the last line tells.
 
     Args:
-        near, far: [n, principles].
-        likeness: [n, 1], about -1 to 1.
+        logits: [n, lines].
     """
-    share = sigmoid(_SHARPNESS * likeness)
-    return np.asarray(share * near + (1 - share) * far)
+    if logits.shape[1] == count:
+        return logits
+    share = sigmoid(_SHARPNESS * logits[:, -1:])
+    return np.asarray(share * logits[:, :count] + (1 - share) * logits[:, count:-1])
 
 
 def evidence(probabilities: NDArray[np.float64]) -> Floats:
@@ -210,6 +219,8 @@ def write(probes: ProbeSet, folder: Path) -> Path:
     members: dict[str, Any] = {}
     for name in MEMBERS:
         probe = probes.probes[name]
+        tensors[f"{name}.mean"], tensors[f"{name}.scale"] = probe.space.mean, probe.space.scale
+        tensors[f"{name}.basis"] = np.ascontiguousarray(probe.space.basis.astype(np.float16))
         for key, one in _keyed(name, probe, probes.twins[name]):
             tensors[f"{key}.weight"] = np.ascontiguousarray(one.weight.astype(np.float16))
             tensors[f"{key}.bias"] = np.ascontiguousarray(one.bias)
@@ -335,14 +346,15 @@ def _parsed(name: str, document: dict[str, Any], tensors: Mapping[str, NDArray[A
     twins: dict[str, tuple[Probe, ...]] = {}
     for member in MEMBERS:
         entry = document["members"][member]
-        plain = _probe(member, principles, entry["combinations"], tensors, member)
+        space = Space(tensors[f"{member}.mean"], tensors[f"{member}.scale"], _whole(tensors[f"{member}.basis"]))
+        plain = _probe(member, principles, space, entry["combinations"], tensors, member)
         probes[member] = replace(
             plain,
             accuracy=str(entry["accuracy"]),
             measures={str(k): Measures.from_data(v) for k, v in entry["measures"].items()},
         )
         twins[member] = tuple(
-            _probe(member, principles, combinations, tensors, f"{member}.{fold}")
+            _probe(member, principles, space, combinations, tensors, f"{member}.{fold}")
             for fold, combinations in enumerate(entry["twins"])
         )
     known = {"name", "model", "model_sha256", "dtype", "layers", "format", "principles", "weights_sha256", "members"}
@@ -359,17 +371,29 @@ def _parsed(name: str, document: dict[str, Any], tensors: Mapping[str, NDArray[A
     )
 
 
+def _whole(stored: NDArray[Any]) -> NDArray[np.float32]:
+    return stored.astype(np.float32)
+
+
 def _probe(
-    name: str, principles: tuple[str, ...], combinations: Any, tensors: Mapping[str, NDArray[Any]], key: str
+    name: str,
+    principles: tuple[str, ...],
+    space: Space,
+    combinations: Any,
+    tensors: Mapping[str, NDArray[Any]],
+    key: str,
 ) -> Probe:
     weight, bias = tensors[f"{key}.weight"], tensors[f"{key}.bias"]
     count = len(principles)
     if weight.ndim != 2 or len(weight) not in (count, 2 * count + 1) or bias.shape != (len(weight),):
         raise ValueError(f"{key} has the shape {weight.shape} for {len(principles)} principles")
+    if len(space.basis) != len(space.mean) or weight.shape[1] != space.size:
+        raise ValueError(f"{key} has {weight.shape[1]} features, its space {space.size}")
     return Probe(
         name=name,
         principles=principles,
-        weight=weight.astype(np.float32),
+        space=space,
+        weight=_whole(weight),
         bias=bias.astype(np.float64),
         combinations=tuple(Combination(**combinations[p]) for p in principles),
         accuracy="",

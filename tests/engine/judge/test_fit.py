@@ -11,6 +11,7 @@ import pytest
 
 from engine.judge import calibrate, fit, metrics, ridge
 from engine.judge.labelled import Labelled, own_examples
+from engine.judge.probe import Probe
 
 
 def test_groups_are_never_divided_and_every_part_has_its_share() -> None:
@@ -44,7 +45,7 @@ def test_where_a_row_falls_does_not_depend_on_the_order_of_the_file() -> None:
 
 
 def test_a_probe_tells_new_rows_and_each_principle_its_own() -> None:
-    probe = fit.fit("whole", made.rows(seed=1))
+    probe = whole(made.rows(seed=1))
     new = made.rows(seed=2)
     logits = probe.logits(new.values)
     for place, principle in enumerate(made.PRINCIPLES):
@@ -53,7 +54,7 @@ def test_a_probe_tells_new_rows_and_each_principle_its_own() -> None:
 
 
 def test_probabilities_of_new_rows_are_calibrated_and_few_clean_ones_are_flagged() -> None:
-    probe = fit.fit("whole", made.rows(800, seed=3, signal=1.5))
+    probe = whole(made.rows(800, seed=3, signal=1.5))
     new = made.rows(800, seed=4, signal=1.5)
     chance = probe.combined(probe.logits(new.values), new.evidence)
     assert metrics.ece(chance.max(1), new.labels) < 0.1
@@ -63,8 +64,8 @@ def test_probabilities_of_new_rows_are_calibrated_and_few_clean_ones_are_flagged
 
 
 def test_labels_that_nothing_tells_give_no_confidence() -> None:
-    probe = fit.fit("whole", made.rows(400, signal=0.0, seed=5))
-    new = made.rows(400, signal=0.0, seed=6)
+    probe = whole(made.rows(400, signal=0.0, seed=5))
+    new = made.rows(400, signal=0.0, seed=6, set_name="unheard")
     chance = probe.combined(probe.logits(new.values), new.evidence).max(1)
     assert abs(metrics.auroc(chance, new.labels) - 0.5) < 0.08
     assert 0.3 < chance.min() <= chance.max() < 0.7
@@ -74,13 +75,13 @@ def test_rules_that_speak_raise_the_probability_and_never_lower_it() -> None:
     rows = made.rows(400, signal=0.7, seed=7)
     evidence = rows.evidence.copy()
     evidence[rows.labels & (np.arange(400) % 3 == 0)] = 2.0
-    probe = fit.fit("whole", dataclasses.replace(rows, evidence=evidence))
+    probe = whole(dataclasses.replace(rows, evidence=evidence))
     logits = np.zeros((1, 2))
     silent, speaking = probe.combined(logits, np.zeros((1, 2))), probe.combined(logits, np.full((1, 2), 2.0))
     assert (speaking > silent).all()
     against = rows.evidence.copy()
     against[~rows.labels] = 2.0
-    deceived = fit.fit("whole", dataclasses.replace(rows, evidence=against))
+    deceived = whole(dataclasses.replace(rows, evidence=against))
     assert all(c.rules == 0 for c in deceived.combinations)
 
 
@@ -101,7 +102,7 @@ def test_the_two_halves_share_no_row_and_twins_do_not_see_their_fold() -> None:
 
 
 def test_the_same_rows_give_the_same_probes() -> None:
-    first, again = fit.fit("whole", made.rows(seed=9)), fit.fit("whole", made.rows(seed=9))
+    first, again = whole(made.rows(seed=9)), whole(made.rows(seed=9))
     assert np.array_equal(first.weight, again.weight)
     assert np.array_equal(first.bias, again.bias)
     assert first.combinations == again.combinations
@@ -109,23 +110,28 @@ def test_the_same_rows_give_the_same_probes() -> None:
 
 def test_a_line_is_the_one_of_the_normal_equations() -> None:
     random = np.random.default_rng(0)
-    x = random.normal(size=(30, 4)).astype(np.float32)
+    x = random.normal(size=(30, 4))
     target, weights = random.normal(size=30), random.uniform(0.5, 2, size=30)
-    prepared = ridge.Scaled(x, np.zeros(4, np.float32), np.ones(4, np.float32), (x @ x.T).astype(np.float64))
-    shares = ridge.solve(prepared.products, target, weights, 0.7)
-    weight, bias = ridge.line(prepared, np.arange(30), shares)
-    one = np.concatenate([x, np.ones((30, 1))], 1).astype(np.float64)
+    shares = ridge.solve(x @ x.T, target, weights, 0.7).shares
+    one = np.concatenate([x, np.ones((30, 1))], 1)
     expected = np.linalg.solve(one.T @ (weights[:, None] * one) + 0.7 * np.eye(5), one.T @ (weights * target))
-    assert weight == pytest.approx(expected[:4], abs=1e-3)  # stored with 11 bits
-    assert bias == pytest.approx(expected[4], abs=1e-5)
+    assert x.T @ shares == pytest.approx(expected[:4], abs=1e-9)
+    assert shares.sum() == pytest.approx(expected[4], abs=1e-9)
+    assert ridge.predicted(x @ x.T, shares) == pytest.approx(one @ expected, abs=1e-9)
 
 
-def test_rare_words_count_more_than_words_that_every_text_has() -> None:
-    values = np.zeros((10, 2), dtype=np.float32)
-    values[:, 0] = 1.0
-    values[:2, 1] = 1.0
-    made_so = ridge.scaled(values, dense=0, share=1.0)
-    assert made_so.scale[1] > 10 * abs(made_so.scale[0])
+def test_a_line_without_some_rows_is_the_one_that_is_fitted_without_them() -> None:
+    random = np.random.default_rng(1)
+    x = random.normal(size=(40, 6))
+    target, weights = random.normal(size=40), random.uniform(0, 2, size=40)
+    weights[::7] = 0.0
+    gone = np.arange(40) % 5 == 2
+    solution = ridge.solve(x @ x.T, target, weights, 0.3)
+    found = solution.without(gone)
+    expected = ridge.solve(x @ x.T, target, np.where(gone, 0.0, weights), 0.3).shares
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert not found[gone].any()
+    assert np.array_equal(solution.without(np.full(40, False)), solution.shares)
 
 
 def test_thresholds_let_the_wanted_share_of_clean_texts_through() -> None:
@@ -154,6 +160,10 @@ def test_platt_scaling_gives_the_frequencies_back() -> None:
     scale, offset = calibrate.platt(truth * 5 - 3, labels, np.ones(6000))
     assert scale == pytest.approx(0.2, abs=0.02)
     assert offset == pytest.approx(0.6, abs=0.1)
+
+
+def whole(rows: fit.Rows) -> Probe:
+    return fit.Lines.of(rows).probe("whole")
 
 
 def _with(rows: fit.Rows, places: fit.Numbers) -> list[tuple[Labelled, int]]:

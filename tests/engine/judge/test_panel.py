@@ -13,6 +13,7 @@ from engine.errors import Stopped
 from engine.judge.features import Vectors
 from engine.judge.panel import PanelJudge
 from engine.judge.probe import Combination, Probe
+from engine.judge.space import Space
 from engine.judge.verdict import Judged, Verdict
 
 
@@ -27,7 +28,9 @@ HOUSE = Constitution("house", (CALM, KIND, NEAT), "", "")
 
 # The line of each principle reads one feature; p = sigmoid(feature + 2 * evidence).
 USUAL = Combination(probe=1, rules=2, offset=0, alone_scale=1, alone_offset=0, threshold=0.7, low=0.6)
-PROBE = Probe("whole", ("calm", "kind"), np.eye(2, dtype=np.float32), np.zeros(2), (USUAL, USUAL), "measured")
+# Two words and no states: what a text says of each is its logit.
+PLAIN = Space(np.zeros(0, np.float32), np.ones(2, np.float32), np.zeros((0, 0), np.float32))
+PROBE = Probe("whole", ("calm", "kind"), PLAIN, np.eye(2, dtype=np.float32), np.zeros(2), (USUAL, USUAL), "measured")
 
 
 def read(texts: Sequence[Judged], control: Control) -> Vectors:
@@ -82,7 +85,7 @@ def test_a_principle_that_the_probe_does_not_know_is_judged_by_its_rules() -> No
 
 def test_a_principle_without_rules_is_judged_by_the_probe_alone() -> None:
     alone = Combination(probe=0, rules=9, offset=-9, alone_scale=2, alone_offset=1, threshold=0.7, low=0.6)
-    probe = Probe("a", ("kind",), np.array([[0, 1]], np.float32), np.zeros(1), (alone,), "")
+    probe = Probe("a", ("kind",), PLAIN, np.array([[0, 1]], np.float32), np.zeros(1), (alone,), "")
     panel = PanelJudge(HOUSE, probe, read, "p")
     found = next(panel.judge([Judged("k", "words", "0 1.0")], Control()))
     assert found.principles["kind"] == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-6)
