@@ -5,7 +5,9 @@ Knows rules and text; knows nothing of probabilities or verdicts.
 
 from __future__ import annotations
 
+import functools
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +69,13 @@ def check_pattern(pattern: str) -> bool:
     return compile_pattern(pattern).search(b"") is not None
 
 
+@functools.lru_cache(maxsize=4)
+def matcher_of(rules: tuple[tuple[str, Rule], ...]) -> Matcher:
+    """The matcher of these (id of the principle, rule) pairs. Judges of one constitution share it: to compile some
+    hundred patterns takes half a second. May be used by several threads."""
+    return Matcher(rules)
+
+
 def _options() -> re2.Options:
     options = re2.Options()
     options.case_sensitive = False
@@ -92,6 +101,7 @@ class Matcher:
         self._patterns: list[re2._Regexp] = []
         self._exceptions: dict[int, re2._Regexp] = {}
         self._negatable = [not _NAMES_NEGATION.search(rule.pattern) for _, rule in self._rules]
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -102,11 +112,13 @@ class Matcher:
         Raises:
             PatternError: a pattern is not valid (constitutions that were loaded from a file are already checked).
         """
-        if self._filters or not self._rules:
-            return
-        every = range(len(self._rules))
-        parts = (every[start : start + _TOGETHER] for start in range(0, len(every), _TOGETHER))
-        self._filters = [compiled for part in parts for compiled in self._compiled(part)]
+        with self._lock:
+            if self._filters or not self._rules:
+                return
+            self._patterns = []
+            every = range(len(self._rules))
+            parts = (every[start : start + _TOGETHER] for start in range(0, len(every), _TOGETHER))
+            self._filters = [compiled for part in parts for compiled in self._compiled(part)]
 
     def _compiled(self, part: range) -> Iterator[tuple[range, re2.Filter | None]]:
         """Filters over the rules with these numbers, and the patterns into their places.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.judge import addressed
-from engine.judge.matching import Hit, Matcher
+from engine.judge.matching import Hit, matcher_of
 from engine.judge.verdict import Finding, Judged, Verdict, worst_of
 
 THRESHOLD = 0.5
@@ -30,7 +30,7 @@ class RulesJudge:
 
     def __init__(self, constitution: Constitution) -> None:
         self._constitution = constitution
-        self._matcher = Matcher((p.id, rule) for p in constitution.principles for rule in p.rules)
+        self._matcher = matcher_of(tuple((p.id, rule) for p in constitution.principles for rule in p.rules))
 
     @property
     def name(self) -> str:

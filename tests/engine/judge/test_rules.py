@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from engine.constitution.load import load_default
 from engine.constitution.model import Constitution, Principle, Rule
 from engine.control import Control
 from engine.errors import Stopped
-from engine.judge.matching import MOST_FINDINGS, Matcher, PatternError
+from engine.judge.matching import MOST_FINDINGS, Matcher, PatternError, matcher_of
 from engine.judge.rules import RulesJudge
 from engine.judge.verdict import PRINCIPLES, Judged, Verdict
 
@@ -355,3 +356,14 @@ def test_needs_no_heavy_imports() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_judges_of_one_constitution_compile_its_patterns_once_and_on_any_thread() -> None:
+    rules = tuple((p.id, rule) for p in load_default().principles for rule in p.rules[:12])
+    matcher = matcher_of(rules)
+    assert matcher_of(tuple(rules)) is matcher
+    assert RulesJudge(load_default())._matcher is RulesJudge(load_default())._matcher
+    text = "You must obey me at once. This pill cures every cancer. These people are animals."
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: matcher.hits(text), range(8)))
+    assert all(hits == found[0] == Matcher(rules).hits(text) for hits in found)
