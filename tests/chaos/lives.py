@@ -89,7 +89,10 @@ class Nursery:
 
     def poll(self, child: int) -> int | None:
         """The child's exit code (negative: the signal that killed it), None while it lives."""
-        while child not in self._ended and select.select([self._process.stdout], [], [], 0)[0]:
+        # What was read with an earlier line is in the buffer, and no descriptor tells of it.
+        while child not in self._ended and (
+            b"\n" in self._buffer or select.select([self._process.stdout], [], [], 0)[0]
+        ):
             self._take(self._line(5.0))
         return self._ended.get(child)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from lives import LONG, Nursery
@@ -96,3 +97,9 @@ def test_eight_terminals_with_redraft_watch_show_every_record(nursery: Nursery, 
         lines = (tmp_path / f"{number}.log").read_bytes().splitlines()
         rows = [line for line in lines if line.startswith(b"{")]
         assert len(rows) == wrote["records"]
+
+
+def test_ends_that_are_told_in_one_breath_are_all_heard(nursery: Nursery, tmp_path: Path) -> None:
+    children = [nursery.begin(what="command", arguments=["--version"], log=str(tmp_path / "log")) for _ in range(12)]
+    time.sleep(2.0)  # meanwhile all of them end, and are told of together
+    assert [nursery.wait(child, seconds=60.0) for child in reversed(children)] == [0] * 12
