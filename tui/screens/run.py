@@ -346,7 +346,7 @@ class RunScreen(Screen[None]):
         self.app.detach()
 
     def action_export(self) -> None:
-        outgoing.export(self.app, ("md", "json"), max(1, self.verbosity))
+        self.app.action_export()
 
     def action_copy(self) -> None:
         outgoing.copy(self.app, self._copied())
