@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +131,7 @@ class Lines:
         products: [rows, rows], each row's features times each other's.
         solutions: one a principle; or, where there are enough rows like the project's and from elsewhere, one a
             principle for the former, one a principle for the latter, and one that tells which a text is like.
+        known: folds -> the lines that are fitted without them, as far as they were asked for.
     """
 
     rows: Rows
@@ -138,6 +139,7 @@ class Lines:
     features: Singles
     products: Floats
     solutions: tuple[ridge.Solution, ...]
+    known: dict[frozenset[int], Floats] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Rows) -> Lines:
@@ -159,9 +161,10 @@ class Lines:
     def probe(self, name: str, without: int | None = None) -> Probe:
         """The probe of all rows, or of all but one fold: lines, their combination with the rules, thresholds that
         rarely flag clean texts, and a band below them where nothing is decided."""
-        gone = np.full(len(self.rows.labelled), False) if without is None else self.rows.folds == without
-        shares = np.stack([solution.without(gone) for solution in self.solutions], 1)
-        rows, held = self.rows.only(~gone), self._held(gone)[~gone]
+        out = frozenset[int]() if without is None else frozenset((without,))
+        kept = ~self._in(out)
+        shares = self._shares(out)
+        rows, held = self.rows.only(kept), self._held(out)[kept]
         combined = _cross_fitted(rows, held)
         limits = calibrate.thresholds(combined, rows.chosen & ~rows.labels)
         lows = calibrate.bands(combined[rows.chosen], limits)
@@ -188,14 +191,25 @@ class Lines:
             accuracy="",
         )
 
-    def _held(self, gone: Bools) -> Floats:
-        """What lines that were fitted without a row's fold, and without the rows that are `gone`, say of each row that
-        is left; [rows, principles], 0 for those that are gone."""
-        held = np.zeros((len(gone), len(self.solutions)))
-        for fold in np.unique(self.rows.folds[~gone]):
-            out = (self.rows.folds == fold) & ~gone
-            for place, solution in enumerate(self.solutions):
-                held[out, place] = ridge.predicted(self.products[out], solution.without(gone | out))
+    def _in(self, folds: frozenset[int]) -> Bools:
+        """The rows that these folds hold."""
+        return np.isin(self.rows.folds, list(folds))
+
+    def _shares(self, out: frozenset[int]) -> Floats:
+        """What each row adds to each line that is fitted without these folds, [rows, lines]. The lines without two
+        folds serve the twins of both."""
+        if out not in self.known:
+            self.known[out] = np.stack([solution.without(self._in(out)) for solution in self.solutions], 1)
+        return self.known[out]
+
+    def _held(self, out: frozenset[int]) -> Floats:
+        """What lines that were fitted without a row's fold, and without the folds that are `out`, say of each row that
+        is left; [rows, principles], 0 for the rows of those folds."""
+        held = np.zeros((len(self.rows.labelled), len(self.solutions)))
+        for fold in set(self.rows.folds.tolist()) - out:
+            here = self.rows.folds == fold
+            for place, shares in enumerate(self._shares(out | {fold}).T):
+                held[here, place] = ridge.predicted(self.products[here], np.ascontiguousarray(shares))
         return in_one(held, len(self.rows.principles))
 
 

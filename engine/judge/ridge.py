@@ -24,13 +24,11 @@ class Solution:
     Args:
         inverse: [used, used], of the system.
         used: places of the rows that count for something.
-        rows: how many there are in all.
-        shares: [rows]: the line is features.T @ them, the constant is their sum.
+        shares: [rows], 0 for those that count for nothing: the line is features.T @ them, the constant is their sum.
     """
 
     inverse: Floats
     used: NDArray[np.intp]
-    rows: int
     shares: Floats
 
     def without(self, gone: Bools) -> Floats:
@@ -41,7 +39,7 @@ class Solution:
         if out.any():
             kept = kept - self.inverse[:, out] @ np.linalg.solve(self.inverse[np.ix_(out, out)], kept[out])
             kept[out] = 0.0
-        shares = np.zeros(self.rows)
+        shares = np.zeros_like(self.shares)
         shares[self.used] = kept
         return shares
 
@@ -59,7 +57,7 @@ def solve(products: Floats, target: Floats, weights: Floats, penalty: float) -> 
     inverse = np.asarray(np.linalg.inv(system), dtype=np.float64)
     shares = np.zeros(len(target))
     shares[used] = inverse @ target[used]
-    return Solution(inverse, used, len(target), shares)
+    return Solution(inverse, used, shares)
 
 
 def predicted(products: Floats, shares: Floats) -> Floats:

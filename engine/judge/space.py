@@ -46,15 +46,20 @@ class Space:
 
     def features(self, values: Singles) -> Singles:
         """[texts, states + words] -> [texts, size]: the states at a length of 1 a text, the words, the products."""
-        dense = len(self.mean)
-        states = (values[:, :dense] - self.mean) * self.scale[:dense]
-        states /= np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-6)
+        states = self.states(values)
         places = states @ self.basis
         first, second = np.triu_indices(self.basis.shape[1])
         # A product of two directions stands for itself and its mirror image.
         products = places[:, first] * places[:, second] * np.where(first == second, 1.0, np.sqrt(2.0))
-        words = values[:, dense:] * self.scale[dense:]
+        words = values[:, len(self.mean) :] * self.scale[len(self.mean) :]
         return np.concatenate([states, words, products], 1, dtype=np.float32)
+
+    def states(self, values: Singles) -> Singles:
+        """[texts, states + words] -> [texts, states], at a length of 1 a text."""
+        dense = len(self.mean)
+        states = (values[:, :dense] - self.mean) * self.scale[:dense]
+        states /= np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-6)
+        return np.asarray(states)
 
 
 def fitted(values: Singles, dense: int) -> Space:
@@ -73,14 +78,14 @@ def fitted(values: Singles, dense: int) -> Space:
     usual = np.sqrt(float((counts * frequency**2).sum()) / max(1, int(counts.sum())))
     scale[dense:] = np.sqrt(_WORDS) * frequency / max(usual, 1e-6)
     plain = Space(mean, scale, np.zeros((dense, 0), dtype=np.float32))
-    return Space(mean, scale, _directions(plain.features(values)[:, :dense]))
+    sample = np.linspace(0, len(values) - 1, min(len(values), _SAMPLE)).astype(int)
+    most = min(DIRECTIONS, len(values) // _SHARE, dense)
+    return Space(mean, scale, _directions(plain.states(values[sample]), most))
 
 
-def _directions(states: Singles) -> Singles:
-    """The directions in which these differ most, [states, directions]."""
-    sample = states[np.linspace(0, len(states) - 1, min(len(states), _SAMPLE)).astype(int)]
+def _directions(sample: Singles, most: int) -> Singles:
+    """The directions, at most so many, in which the states of these texts differ most, [states, directions]."""
     lengths, vectors = np.linalg.eigh((sample @ sample.T).astype(np.float64))
-    most = min(DIRECTIONS, len(states) // _SHARE, states.shape[1])
     # In the order of their lengths, the longest last.
     used = np.flatnonzero(lengths > 1e-6 * lengths.max())
     used = used[max(0, len(used) - most) :]
