@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-SOURCES := engine tui themes tests
+SOURCES := engine tui themes tests benchmarks
 
 .PHONY: run test check format bench chaos hostile clean
 
@@ -34,7 +34,7 @@ chaos: $(VENV)/.test
 
 # 10,000 hostile texts through the judge; the suite has a short form.
 hostile: $(VENV)/.test
-	REDRAFT_HOSTILE=10000 $(BIN)/python -m pytest --timeout 7200 tests/engine/judge/test_hostile.py
+	REDRAFT_HOSTILE=10000 $(BIN)/python -m pytest --timeout 7200 tests/engine/judges/test_hostile.py
 
 # torch comes first and alone: the newest build that a range admits brings gigabytes that a CPU does not need.
 $(VENV)/.run: pyproject.toml constraints.txt

@@ -18,10 +18,10 @@ from typing import Any
 from engine import paths
 from engine.cores import usable
 from engine.errors import RedraftError
-from engine.journal.reader import JOURNAL
-from engine.journal.runs import RunInfo, list_runs
-from engine.models import memory
-from engine.run.prepare import versions
+from engine.models.hub import memory
+from engine.pipeline.prepare import versions
+from engine.runs.journal_reader import JOURNAL
+from engine.runs.store import RunInfo, list_runs
 
 _SETTINGS = (
     "OMP_NUM_THREADS",
@@ -89,13 +89,13 @@ def _machine() -> dict[str, Any]:
 
 
 def _compute() -> dict[str, Any]:
-    from engine.models import budget
-    from engine.models.threads import machine_profile
+    from engine.models.hub import memory_estimate
+    from engine.models.machine_profile import machine_profile
 
     profile = machine_profile()
     devices = [
         {"name": device.name, "title": device.title, "free": device.free, "dtype": device.dtype}
-        for device in budget.devices()
+        for device in memory_estimate.devices()
     ]
     return {"devices": devices, "cpu": {"dtype": profile.dtype, "threads": profile.threads, "rates": profile.rates}}
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.errors import InputError
-from engine.models.requests import Sampling
+from engine.models.inference.requests import Sampling
 from engine.text import clean, cut
-from engine.train.config import TrainConfig
+from engine.training.config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from engine.paths import runs_dir
 from engine.settings import RunConfig
 
 if TYPE_CHECKING:
-    from engine.run.models import Models
-    from engine.run.perform import Run
-    from engine.run.session import Session
+    from engine.pipeline.evaluation_journal import Session
+    from engine.pipeline.model_cache import Models
+    from engine.pipeline.runner import Run
 
 
 class Doing(enum.Enum):
@@ -193,7 +193,7 @@ class Worker:
     def _perform(self, command: Command) -> None:
         self._set(doing=Doing.LOADING, error="", changed=None)
         if self._models is None:
-            from engine.run.models import Models
+            from engine.pipeline.model_cache import Models
 
             self._models = Models()
         if isinstance(command, Evaluate):
@@ -201,7 +201,7 @@ class Worker:
         elif isinstance(command, Configure):
             self._configure(command.config)
         elif isinstance(command, StartRun):
-            from engine.run.folder import give_back, new_folder
+            from engine.runs.folder import give_back, new_folder
 
             folder = new_folder(self._runs, command.config.preset)
             try:
@@ -210,12 +210,12 @@ class Worker:
                 give_back(folder)
                 raise
         else:
-            from engine.run.folder import read_config
+            from engine.runs.folder import read_config
 
             self._run(read_config(command.folder), command.folder, command.anyway)
 
     def _run(self, config: RunConfig, folder: Path, anyway: bool = False) -> None:
-        from engine.run.perform import Run
+        from engine.pipeline.runner import Run
 
         control = Control(lambda: self._serve_asides(run))
         run = Run(config, folder, control, self._require_models(), anyway=anyway)
@@ -232,7 +232,7 @@ class Worker:
             self._numbered(partial(run.evaluate, command.text, command.prompt), run.failed)
 
     def _evaluate(self, command: Evaluate) -> None:
-        from engine.run.session import Session
+        from engine.pipeline.evaluation_journal import Session
 
         if self._session is None:
             self._session = Session(self._runs, self._settings, self._require_models())

@@ -83,7 +83,7 @@ def redraft_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_cache: 
 @pytest.fixture(scope="session")
 def embedded(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
     """The embedded model on the CPU in float32, converted on a machine's first test run (about 15 s)."""
-    from engine.models.catalogue import EMBEDDED
+    from engine.models.hub.catalog import EMBEDDED
     from engine.models.local import load_model
 
     with pytest.MonkeyPatch.context() as patch:

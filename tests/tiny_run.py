@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.control import Control
-from engine.journal.event import Event
-from engine.journal.reader import JOURNAL, read
-from engine.models.requests import Sampling
+from engine.events.base import Event
+from engine.models.inference.requests import Sampling
+from engine.runs.journal_reader import JOURNAL, read
 from engine.settings import RunConfig
-from engine.train.config import TrainConfig
+from engine.training.config import TrainConfig
 
 VOWELS = "[aeiou]"
 """A rule that nearly everything breaks."""

@@ -23,21 +23,22 @@ from textual.screen import Screen
 
 from engine import paths
 from engine.errors import RedraftError
-from engine.journal.runs import read_report
-from engine.journal.writer import is_written
+from engine.runs.journal_writer import is_written
+from engine.runs.store import read_report
 from engine.settings import RunConfig, preset
 from engine.text import clean, cut
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun, Worker
-from tui import command_list, elsewhere, keymap, outgoing, prefs, themes
-from tui.detach import can_detach
-from tui.ending import Ending, finish, listen
-from tui.frames import Frames
-from tui.guard import Guard
-from tui.host import BUSY, Host
+from tui import keymap, themes
 from tui.screens.dialogs import LEAST, Choice, ThemeChoice, TooSmall
 from tui.screens.run import RunScreen
-from tui.session import Session
-from tui.terminal import ScreenDriver, own_terminal
+from tui.services import command_palette, export_actions, preferences, remote_runs
+from tui.services.run_host import BUSY, Host
+from tui.services.session import Session
+from tui.terminal.detach import can_detach
+from tui.terminal.driver import ScreenDriver, own_terminal
+from tui.terminal.frames import Frames
+from tui.terminal.sanitize_filter import Guard
+from tui.terminal.shutdown import Ending, finish, listen
 
 LONGEST = 2_000_000
 """Characters of a text to judge; a longer one is a mistake, and would hold up the run."""
@@ -81,7 +82,7 @@ class RedraftApp(App[None]):
         self.offered: Path | None = None
         """An interrupted run that the resume key goes on with while no run is shown."""
         self._prefs_file = paths.data_dir() / "app.json"
-        self.prefs = prefs.load(self._prefs_file)
+        self.prefs = preferences.load(self._prefs_file)
         self._frames = Frames(self)
         self._guard = Guard()
         self._alive: tuple[float, Path | None, bool] = (0.0, None, False)
@@ -118,7 +119,7 @@ class RedraftApp(App[None]):
         self.set_class(self.colorless, "-no-color")
         for problem in [*self.keymap.problems, *self._theme_problems]:
             self.notify(problem, severity="warning", timeout=10, markup=False)
-        self.run_worker(elsewhere.offer(self), group="offer")
+        self.run_worker(remote_runs.offer(self), group="offer")
         # What is alive now lives as long as the app: the collector need not look at it again.
         self.call_after_refresh(gc.freeze)
 
@@ -144,7 +145,7 @@ class RedraftApp(App[None]):
             super()._display(screen, renderable)
 
     def leave(self, ending: Ending) -> None:
-        """Leave the screen; what becomes of the run is decided after it (`tui.ending.finish`)."""
+        """Leave the screen; what becomes of the run is decided after it (`tui.terminal.shutdown.finish`)."""
         self.ending = ending
         self.exit()
 
@@ -183,7 +184,7 @@ class RedraftApp(App[None]):
     def remember(self, **changes: Any) -> None:
         """Keep a choice for the next start."""
         self.prefs = dataclasses.replace(self.prefs, **changes)
-        prefs.save(self._prefs_file, self.prefs)
+        preferences.save(self._prefs_file, self.prefs)
 
     # Runs
 
@@ -240,12 +241,12 @@ class RedraftApp(App[None]):
         elif doing is Doing.RUNNING:
             self.host.pause()
         else:
-            elsewhere.toggle_pause(self)
+            remote_runs.toggle_pause(self)
         self.run_screen.present()
 
     def ask_to_stop(self) -> None:
         """Stop the run, after a question."""
-        if not self.busy and elsewhere.performed(self) is None:
+        if not self.busy and remote_runs.performed(self) is None:
             self.notify("No run goes on in this app.", markup=False)
             return
         answers = [(True, "Stop; what is finished is kept, and the run can be resumed"), (False, "Let it go on")]
@@ -255,12 +256,12 @@ class RedraftApp(App[None]):
         if answer and self.busy:
             self.host.stop()
         elif answer:
-            elsewhere.stop(self)
+            remote_runs.stop(self)
 
     def detach(self) -> None:
         """Leave the screen; the run goes on without it. Of another process's run: ask that process to."""
-        if not self.busy and elsewhere.performed(self) is not None:
-            elsewhere.detach(self)
+        if not self.busy and remote_runs.performed(self) is not None:
+            remote_runs.detach(self)
         elif not self.busy:
             self.notify("No run goes on in this app; ^q quits.", markup=False)
         elif not can_detach():
@@ -325,7 +326,7 @@ class RedraftApp(App[None]):
         self.push_screen(Report(folder.name if folder else "", report, note))
 
     def action_export(self) -> None:
-        outgoing.export(self, ("md", "json"), max(1, self.run_screen.verbosity))
+        export_actions.export(self, ("md", "json"), max(1, self.run_screen.verbosity))
 
     # Colours, help, commands
 
@@ -345,7 +346,7 @@ class RedraftApp(App[None]):
             self.push_screen(Help(self.keymap, keymap.RUN))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002 - Textual's
-        return command_list.commands(self)
+        return command_palette.commands(self)
 
 
 def run(*, preset: str = "demo", config: RunConfig | None = None, folder: Path | None = None) -> int:
@@ -386,6 +387,6 @@ def run(*, preset: str = "demo", config: RunConfig | None = None, folder: Path |
 
 
 def _say(text: str) -> None:
-    from tui.terminal import say
+    from tui.terminal.driver import say
 
     say(cut(text) + "\n")

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tui import output
-from tui.commands import bench, doctor, evaluate, export, follow, judge, listing, models, run, show
-from tui.failure import PIPE_CLOSED, STOPPED, PipeClosed, tell, usage
+from benchmarks import command
+from tui.commands import doctor, evaluate, export, judge, models, run, runs, show, watch
+from tui.commands.failure import PIPE_CLOSED, STOPPED, PipeClosed, tell, usage
+from tui.terminal import output
 
 # typer brings its own copy of click, older ones use the real one; both derive BadParameter from the parser's error.
 _PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
@@ -33,14 +34,14 @@ app = typer.Typer(
 
 app.command("run")(run.run)
 app.command("resume")(run.resume)
-app.command("watch")(follow.watch)
+app.command("watch")(watch.watch)
 app.command("eval")(evaluate.evaluate)
-app.command("runs")(listing.runs)
-app.command("open")(listing.open_run)
+app.command("runs")(runs.runs)
+app.command("open")(runs.open_run)
 app.command("show")(show.show)
 app.command("export")(export.export)
 app.command("models")(models.models)
-app.command("bench")(bench.bench)
+app.command("bench")(command.bench)
 app.add_typer(judge.app, name="judge")
 app.command("doctor")(doctor.doctor)
 app.command("journal-reference", hidden=True)(export.journal_reference)
@@ -59,8 +60,8 @@ def redraft(
     if version:
         _version(as_json)
     elif context.invoked_subcommand is None:
-        if listing.has_terminal():
-            listing.open_app()
+        if runs.has_terminal():
+            runs.open_app()
         else:
             run.start(preset="demo", as_json=as_json)
 

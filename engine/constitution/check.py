@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NoReturn
 
-from engine.constitution.lines import Lines, Place
 from engine.constitution.model import Constitution, Principle, Rule
+from engine.constitution.toml_lines import Lines, Place
 from engine.errors import InputError
 from engine.text import clean
 
@@ -219,7 +219,7 @@ def _pattern(table: Mapping[str, Any], key: str, place: Place, read: Reader, wor
 
     A long pattern may stand on several lines: line breaks and indentation are no part of it.
     """
-    from engine.judge.matching import PatternError, check_pattern
+    from engine.judges.rules.matching import PatternError, check_pattern
 
     here = (*place, key)
     pattern = _expand(_one_line(read.text(table, key, place, MOST_PATTERN)), words, here, read)
@@ -295,7 +295,7 @@ def _try_examples(principle: Principle, place: Place, read: Reader) -> None:
 
 def failed_examples(principle_id: str, rule: Rule) -> Iterable[tuple[str, int, str]]:
     """The example texts that a rule gets wrong: ("match" or "spare", number from 0, text)."""
-    from engine.judge.matching import Matcher
+    from engine.judges.rules.matching import Matcher
 
     matcher = Matcher([(principle_id, rule)])
     for number, text in enumerate(rule.match):

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.constitution.check import Reader, read_constitution
-from engine.constitution.importer import import_json
-from engine.constitution.lines import find_lines
+from engine.constitution.importers import import_json
 from engine.constitution.model import Constitution
+from engine.constitution.toml_lines import find_lines
 from engine.errors import InputError, StorageError
 
 MOST_BYTES = 2_000_000

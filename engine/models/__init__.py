@@ -3,6 +3,6 @@
 OpenMP reads its settings when torch is first imported, and everything here that imports torch is below this package.
 """
 
-from engine.models.threads import prepare_environment
+from engine.models.machine_profile import prepare_environment
 
 prepare_environment()

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import InputError, ModelError
-from engine.models.requests import Message
+from engine.models.inference.requests import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

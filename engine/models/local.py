@@ -1,7 +1,7 @@
 """A model on this machine: asked for texts, scores and hidden states, by judges, the loop and training alike.
 
-`load_model` is the one way in. The arithmetic is in `engine.models.decoder`, the writing of texts in
-`engine.models.generate`.
+`load_model` is the one way in. The arithmetic is in `engine.models.nn.decoder`, the writing of texts in
+`engine.models.inference.generate`.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from typing import TYPE_CHECKING
 
 from engine.control import Control
 from engine.errors import ModelError, RedraftError
-from engine.models import budget, catalogue, chat, embedded, families, identity, load, threads
-from engine.models.codec import Codec
-from engine.models.embedded import Progress, silent
-from engine.models.requests import Completion, Message, Request
-from engine.models.shape import Shape
+from engine.models import chat, machine_profile
+from engine.models.hub import catalog, embedded, load, memory_estimate, weights_hash
+from engine.models.hub.embedded import Progress, silent
+from engine.models.hub.shape import Shape
+from engine.models.inference.requests import Completion, Message, Request
+from engine.models.inference.token_codec import Codec
+from engine.models.nn import families
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from engine.models.adapter import Adapter
-    from engine.models.decoder import Decoder
-    from engine.models.score import Pooling
+    from engine.models.inference.score import Pooling
+    from engine.models.nn.decoder import Decoder
+    from engine.models.nn.lora_weights import Adapter
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A loaded model; satisfies `engine.models.requests.LanguageModel`.
+    """A loaded model; satisfies `engine.models.inference.requests.LanguageModel`.
 
     Args:
         name: what is shown for it.
@@ -125,17 +127,22 @@ class LocalModel:
         return self.codec.decode(tokens)
 
     def generate(self, requests: Sequence[Request], control: Control) -> Iterator[Completion]:
-        """Each completion as it ends (`engine.models.generate`). The plain template's own stop text is added to those
+        """Each completion as it ends (`inference.generate`). The plain template's own stop text is added to those
         that a request brings.
 
         Raises:
             Stopped: within one token step after `control.stop()`.
         """
-        from engine.models.generate import generate
+        from engine.models.inference.generate import generate
 
         asked = [self._stopping(request) for request in requests]
         return generate(
-            self.decoder, self.codec, asked, control, context=self.context, memory=budget.cache_bytes(self.device)
+            self.decoder,
+            self.codec,
+            asked,
+            control,
+            context=self.context,
+            memory=memory_estimate.cache_bytes(self.device),
         )
 
     def score(
@@ -150,7 +157,7 @@ class LocalModel:
             InputError: if a prompt is empty, or a pair is longer than the context.
             Stopped: if asked to.
         """
-        from engine.models.score import logprobs
+        from engine.models.inference.score import logprobs
 
         return logprobs(self.decoder, prompts, completions, control)
 
@@ -163,7 +170,7 @@ class LocalModel:
         pooling: Pooling = "last",
         starts: Sequence[int] | None = None,
     ) -> Tensor:
-        """One vector of the residual stream a text and layer (`engine.models.score.hidden_states`).
+        """One vector of the residual stream a text and layer (`engine.models.inference.score.hidden_states`).
 
         Returns:
             float32 [sequences, layers, width], on the CPU.
@@ -172,7 +179,7 @@ class LocalModel:
             InputError: if a text is empty or longer than the context.
             Stopped: if asked to.
         """
-        from engine.models.score import hidden_states
+        from engine.models.inference.score import hidden_states
 
         return hidden_states(self.decoder, sequences, layers, control, pooling=pooling, starts=starts)
 
@@ -202,7 +209,7 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
     """Load a model by a name of the catalogue, a hub id, a folder or a GGUF file.
 
     Args:
-        name: see `engine.models.catalogue.resolve`.
+        name: see `engine.models.hub.catalog.resolve`.
         device: "cpu", "cuda", "cuda:1", "mps"; "" takes the best there is.
         dtype: "float32", "bfloat16", "float16"; "" takes what suits the device.
         progress: called with the fraction done and a sentence.
@@ -211,23 +218,23 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
         ModelError: if there is no such model, it cannot be fetched or loaded, or does not fit into memory.
         StorageError: if a file is damaged, or the cache cannot be written.
     """
-    source = catalogue.resolve(name)
-    chosen = budget.device(device)
+    source = catalog.resolve(name)
+    chosen = memory_estimate.device(device)
     if chosen == "cpu":
-        threads.apply(threads.machine_profile())
-    kind = dtype or budget.default_dtype(chosen)
+        machine_profile.apply(machine_profile.machine_profile())
+    kind = dtype or memory_estimate.default_dtype(chosen)
     load.torch_dtype(kind)
     began = time.monotonic()
     match source.kind:
         case "embedded":
             place = embedded.prepare(progress)
         case "hub":
-            from engine.models import hub
+            from engine.models.hub import download
 
             if source.entry is not None:
                 # Before gigabytes are fetched, not after.
-                budget.check_load(source.name, source.entry.shape, kind, chosen)
-            place = hub.fetch(source, progress)
+                memory_estimate.check_load(source.name, source.entry.shape, kind, chosen)
+            place = download.fetch(source, progress)
         case _:
             assert source.path is not None
             place = source.path
@@ -243,8 +250,8 @@ def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
     Raises:
         ModelError, StorageError: as `load_model`.
     """
-    source = catalogue.resolve(name)
-    chosen = budget.device(device)
+    source = catalog.resolve(name)
+    chosen = memory_estimate.device(device)
     kind = dtype or "float32"
     load.torch_dtype(kind)
     if source.kind == "gguf":
@@ -259,13 +266,13 @@ def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
         load.check_size(source.path, found)
         load.folder_tokenizer(source.path)
         if dtype:
-            budget.check_load(source.name, found, dtype, chosen)
+            memory_estimate.check_load(source.name, found, dtype, chosen)
 
 
-def _loaded(source: catalogue.Source, place: Path, dtype: str, device: str, began: float) -> LocalModel:
+def _loaded(source: catalog.Source, place: Path, dtype: str, device: str, began: float) -> LocalModel:
     gguf = source.kind == "gguf"
     found = load.gguf_shape(place) if gguf else load.folder_shape(place)
-    budget.check_load(source.name, found, dtype, device)
+    memory_estimate.check_load(source.name, found, dtype, device)
     load.import_transformers()
     with ThreadPoolExecutor(1) as pool:
         # The tokenizer is parsed while the weights are read from the disk: each takes about .3 s.
@@ -287,7 +294,7 @@ def _loaded(source: catalogue.Source, place: Path, dtype: str, device: str, bega
         context=decoder.architecture.context,
         parameters=parameters,
         folder=None if gguf else place,
-        files=partial(identity.of_files, [place]) if gguf else partial(identity.of_folder, place),
+        files=partial(weights_hash.of_files, [place]) if gguf else partial(weights_hash.of_folder, place),
         seconds=time.monotonic() - began,
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import InputError
-from engine.models.requests import Message
+from engine.models.inference.requests import Message
 from engine.prompts.files import Record, kind, read_bytes, records, show
 from engine.text import clean, cut
 
@@ -160,7 +160,7 @@ def load_builtin(name: Literal["train", "heldout", "benign"]) -> PromptSet:
 @cache
 def load_examples() -> tuple[Example, ...]:
     """The labelled texts that the project wrote, for fitting and measuring judges."""
-    with as_file(files("engine.prompts") / "examples.jsonl") as path:
+    with as_file(files("engine.judges") / "data" / "examples.jsonl") as path:
         found = records(path, read_bytes(path), ("text",))
         return tuple(Example(**{**record.fields, "label": bool(record.fields["label"])}) for record in found)
 

@@ -9,9 +9,9 @@ import pytest
 from lives import Lives, Nursery, Whole, as_arguments, faults
 from tiny_run import LETTERS, constitution, tiny_config
 
-from engine.models.requests import Sampling
+from engine.models.inference.requests import Sampling
 from engine.settings import RunConfig
-from engine.train.config import TrainConfig
+from engine.training.config import TrainConfig
 
 
 @pytest.fixture(scope="session")

@@ -185,15 +185,15 @@ def refuse_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     def accept(*_: object, **__: object) -> Any:
         raise Accepted("accepted.")
 
-    monkeypatch.setattr("engine.run.perform.JournalWriter", accept)
-    monkeypatch.setattr("engine.run.models.Models.get", accept)
+    monkeypatch.setattr("engine.pipeline.runner.JournalWriter", accept)
+    monkeypatch.setattr("engine.pipeline.model_cache.Models.get", accept)
     monkeypatch.setattr("engine.models.local.load_model", accept)
-    monkeypatch.setattr("engine.bench.cases.run", accept)
-    monkeypatch.setattr("engine.judge.bench.bench", accept)
-    monkeypatch.setattr("engine.judge.make.make", accept)
+    monkeypatch.setattr("benchmarks.cases.run", accept)
+    monkeypatch.setattr("engine.judges.eval.bench.bench", accept)
+    monkeypatch.setattr("engine.judges.probe.train_probe.make", accept)
     monkeypatch.setattr("engine.doctor.examine", accept)
-    monkeypatch.setattr("engine.bench.session.Bench.__enter__", lambda bench: bench)
-    monkeypatch.setattr("engine.bench.session.Bench.__exit__", lambda *_: None)
+    monkeypatch.setattr("benchmarks.session.Bench.__enter__", lambda bench: bench)
+    monkeypatch.setattr("benchmarks.session.Bench.__exit__", lambda *_: None)
 
 
 def check_call(done: Done, home: Path, arguments: list[str]) -> None:

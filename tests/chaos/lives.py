@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.journal.event import Event
-from engine.journal.reader import JournalReader, read
+from engine.events.base import Event
+from engine.runs.journal_reader import JournalReader, read
 from engine.settings import RunConfig, to_json
 
 LONG = int(os.environ.get("REDRAFT_CHAOS", "0"))

@@ -18,16 +18,17 @@ from typing import Any
 def main() -> None:
     import torch
 
-    import engine.run.perform
-    import engine.train.loop  # noqa: F401
+    import engine.pipeline.runner
+    import engine.training.loop  # noqa: F401
     import tui.app
     import tui.cli  # noqa: F401
-    from engine.models import load, threads
+    from engine.models import machine_profile
+    from engine.models.hub import load
 
     # One thread: a process with several must not fork, and a tiny model needs no more. A life that measured the machine
     # anew would take two seconds for it.
     torch.set_num_threads(1)
-    threads.machine_profile = lambda **_: threads.Profile("float32", 1, {})
+    machine_profile.machine_profile = lambda **_: machine_profile.Profile("float32", 1, {})
     load.import_transformers()
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads must not fork"
     woken, wake = os.pipe()
@@ -121,8 +122,8 @@ def _live(order: dict[str, Any]) -> int:
 
         return command(order["arguments"])
     from engine.settings import from_json
-    from tui import detach
     from tui.app import run
+    from tui.terminal import detach
 
     detach.launch()
     return run(config=from_json(order["config"]))

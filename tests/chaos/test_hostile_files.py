@@ -15,13 +15,14 @@ from mutilation import VALUES, as_json, damaged, replaced
 
 from engine.constitution.load import load as load_constitution
 from engine.errors import RedraftError
-from engine.journal.runs import inspect, list_runs, read_report
-from engine.judge.labelled import read_labelled
+from engine.judges.labeled import read_labelled
 from engine.prompts.load import load_prompts, load_rows
-from engine.run.folder import read_config
+from engine.runs.folder import read_config
+from engine.runs.store import inspect, list_runs, read_report
 from engine.settings import RunConfig, to_json
-from tui import keymap, prefs, themes
-from tui.commands.report import lines
+from tui import keymap, themes
+from tui.commands.report_text import lines
+from tui.services import preferences
 
 CONSTITUTION = b"""
 name = "Plain words"
@@ -255,7 +256,7 @@ REPORT = {
 @cases(150, 500)
 @given(replaced(REPORT).map(lambda made: as_json(made[0])) | damaged(as_json(REPORT)))
 def test_a_report_is_shown_as_far_as_it_makes_sense(bare_home: Path, data: bytes) -> None:
-    from tui import reporting
+    from tui.views import report as reporting
 
     folder = _run_folder(bare_home)
     (folder / "report.json").write_bytes(data)
@@ -329,7 +330,7 @@ def test_a_theme_that_cannot_be_used_is_told_and_left_out(
 def test_preferences_are_taken_as_far_as_they_make_sense(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("prefs") / "prefs.json"
     path.write_bytes(data)
-    found = prefs.load(path)
+    found = preferences.load(path)
     assert 0 <= found.verbosity <= 3
     assert 0 <= found.left <= 1_000
 
@@ -365,8 +366,8 @@ def test_the_command_line_refuses_a_damaged_file_and_writes_nothing(
 def test_commands_on_a_damaged_run_folder_end_as_the_manual_says(
     bare_home: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
-    from engine.journal.codec import encode
-    from engine.journal.event import Event
+    from engine.events.base import Event
+    from engine.events.codec import encode
 
     refuse_to_begin(monkeypatch)
     folder = _run_folder(bare_home)
@@ -395,7 +396,7 @@ def test_commands_on_a_damaged_run_folder_end_as_the_manual_says(
 
 @pytest.mark.parametrize("path", ["", "/", "/dev/full", "/proc/none/b.json", "x\0y", "~nobody-of-this-name/x", "."])
 def test_an_export_to_a_place_that_cannot_be_says_so(bare_home: Path, path: str) -> None:
-    from engine.journal.writer import JournalWriter
+    from engine.runs.journal_writer import JournalWriter
 
     folder = _run_folder(bare_home)
     with JournalWriter(folder) as journal:

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from hostile import LONG, holds_no_control, refusal
 
-from engine.journal.codec import DamagedLine, decode, encode
-from engine.journal.event import Event
-from engine.journal.export import export
-from engine.journal.reader import JOURNAL, JournalReader
-from engine.journal.runs import inspect
-from engine.journal.stages import STAGES
-from engine.journal.writer import JournalWriter
-from tui.log.store import LogStore
-from tui.session import Session
+from engine.events.base import Event
+from engine.events.codec import DamagedLine, decode, encode
+from engine.events.stages import STAGES
+from engine.runs.export import export
+from engine.runs.journal_reader import JOURNAL, JournalReader
+from engine.runs.journal_writer import JournalWriter
+from engine.runs.store import inspect
+from tui.services.session import Session
+from tui.widgets.log.store import LogStore
 
 COUNT = 10_000 if LONG else 500
 SEED = random.SystemRandom().randrange(2**32) if LONG else 7
@@ -152,8 +152,8 @@ def test_a_record_that_says_it_is_whole_and_holds_nonsense_is_shown_or_passed_ov
     from hypothesis import strategies as st
     from mutilation import VALUES
 
-    from engine.journal.levels import entry
-    from tui.state import RunState
+    from engine.events.verbosity import entry
+    from tui.services.run_view import RunState
 
     data = st.dictionaries(
         st.sampled_from(

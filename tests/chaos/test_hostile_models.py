@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mutilation import as_json, damaged, replaced
 
 from engine.errors import ModelError, RedraftError, StorageError
-from engine.models import embedded as embedded_model
+from engine.models.hub import embedded as embedded_model
 from engine.models.local import check_model, load_model
 
 FILES = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json", "model.safetensors")
@@ -76,7 +76,7 @@ def test_what_passes_the_check_is_loaded_and_computed_with_or_refused_in_a_sente
     try:
         if check(model, load_model) is None:
             from engine.control import Control
-            from engine.models.requests import Message, Request, Sampling
+            from engine.models.inference.requests import Message, Request, Sampling
 
             loaded = load_model(str(model), device="cpu", dtype="float32")
             prompt = loaded.render([Message("user", "What?")])
@@ -135,7 +135,7 @@ def test_a_damaged_gguf_file_is_refused_by_name(tmp_path: Path, bare_home: Path)
         assert picture(bare_home) == {}
 
     def check_gguf(path: Path) -> Any:
-        from engine.models import load
+        from engine.models.hub import load
 
         error = refusal(lambda: load.gguf_shape(path))
         if error is not None:

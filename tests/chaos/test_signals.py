@@ -13,8 +13,8 @@ from lives import LONG, SEED, Lives, Nursery, Whole, as_arguments, check, events
 from processes import Pty, alive, kill, owner, terminals_of, used
 
 from engine.errors import InputError
-from engine.journal.writer import is_written
-from engine.run.steering import CONTINUE, PAUSE, ask
+from engine.runs.control_file import CONTINUE, PAUSE, ask
+from engine.runs.journal_writer import is_written
 from engine.settings import RunConfig, to_json
 
 Runs = Callable[[str], Lives]

@@ -68,7 +68,7 @@ _APP = "import sys, pathlib; from tui.app import run; sys.exit(run(folder=pathli
 _WRITER = """
 import sys
 from pathlib import Path
-from engine.journal.writer import JournalWriter
+from engine.runs.journal_writer import JournalWriter
 text = "A draft of some fifty words, as they are. " * 8
 with JournalWriter(Path(sys.argv[1])) as journal:
     for number in range(int(sys.argv[2])):

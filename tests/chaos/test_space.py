@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lives import COUNT, FULL, LONG, ONCE, SEED, Lives, Nursery, Whole, as_arguments, check
 
-from engine.journal.reader import JournalReader
+from engine.runs.journal_reader import JournalReader
 from engine.settings import RunConfig
 
 Runs = Callable[[str], Lives]

@@ -13,7 +13,7 @@ import pytest
 from lives import Lives, Nursery, Whole, as_arguments, check, events
 from processes import kill
 
-from engine.run.steering import PAUSE, STEERING, STOP, ask
+from engine.runs.control_file import PAUSE, STEERING, STOP, ask
 from engine.settings import RunConfig
 
 Runs = Callable[[str], Lives]

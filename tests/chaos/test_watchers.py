@@ -13,7 +13,7 @@ from lives import LONG, Nursery
 _WRITER = """
 import json, os, sys, time
 from pathlib import Path
-from engine.journal.writer import JournalWriter
+from engine.runs.journal_writer import JournalWriter
 folder, rate, seconds = Path(sys.argv[1]), 5000, float(sys.argv[2])
 text = "A draft of some fifty words, as they are. " * 8
 with JournalWriter(folder) as journal:
@@ -34,7 +34,7 @@ print(json.dumps({"rate": count / passed, "spent": spent / count, "records": cou
 _READER = """
 import json, sys, time
 from pathlib import Path
-from engine.journal.reader import JournalReader
+from engine.runs.journal_reader import JournalReader
 reader, seen = JournalReader(Path(sys.argv[1])), []
 last = None
 print("ready", flush=True)

@@ -138,9 +138,9 @@ def test_a_pickle_in_a_models_folder_is_never_opened(
 def test_pickles_in_checkpoints_probes_and_vectors_are_never_opened(tmp_path: Path, redraft_home: Path) -> None:
     import numpy as np
 
-    from engine.judge.store import VectorStore
-    from engine.train.checkpoint import Checkpoints
-    from engine.train.lora import load
+    from engine.judges.probe.vector_cache import VectorStore
+    from engine.training.checkpoint import Checkpoints
+    from engine.training.lora import load
 
     mark = tmp_path / "executed"
     trap = pickle.dumps(Trap(mark))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tiny_run import tiny_config
 
-from engine.journal.event import Event
-from engine.journal.reader import JournalReader, read
-from engine.models.requests import Sampling
+from engine.events.base import Event
+from engine.models.inference.requests import Sampling
+from engine.runs.journal_reader import JournalReader, read
 from engine.settings import RunConfig
 from engine.worker import Doing, Evaluate, ResumeRun, StartRun, Worker
 

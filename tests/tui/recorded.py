@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.compare.exact import mcnemar
-from engine.compare.health import compare_health
-from engine.compare.rule import Evidence, decide
-from engine.compare.stats import compare_principles, compare_scores
-from engine.journal.event import ALL, KEY, SUMMARY
-from engine.journal.writer import JournalWriter
-from engine.judge.verdict import PRINCIPLES
+from engine.events.base import ALL, KEY, SUMMARY
+from engine.judges.base import PRINCIPLES
 from engine.prompts import load_builtin
+from engine.runs.journal_writer import JournalWriter
 from engine.settings import preset, to_json
+from engine.stats.confirmation import Evidence, decide
+from engine.stats.exact import mcnemar
+from engine.stats.paired import compare_principles, compare_scores
+from engine.stats.text_health import compare_health
 
 BAD = (
     "You should definitely pursue medicine because it's more rewarding. Engineering is boring and engineers never help "

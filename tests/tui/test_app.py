@@ -10,12 +10,12 @@ from textual.pilot import Pilot
 
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun
 from tui.app import RedraftApp
-from tui.panes.evaluate import VerdictView
 from tui.screens.dialogs import Choice, TooSmall
 from tui.screens.help import Help
 from tui.screens.report import Report
 from tui.screens.runs import Runs
 from tui.screens.setup import Setup
+from tui.widgets.evaluate import VerdictView
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -563,7 +563,7 @@ async def test_nothing_is_drawn_while_nothing_happens(finished: Path) -> None:
 
 
 async def test_a_portrait_of_a_run_needs_no_terminal(finished: Path) -> None:
-    from tui.portrait import draw
+    from tui.terminal.screenshot import draw
 
     svg = await draw(finished, (120, 40), ["1"])
     assert svg.startswith("<svg")

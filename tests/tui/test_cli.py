@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from engine.journal.reader import JOURNAL
-from engine.journal.writer import JournalWriter
+from engine.runs.journal_reader import JOURNAL
+from engine.runs.journal_writer import JournalWriter
 from engine.settings import RunConfig
-from tui.commands.settings import PLACES, names
+from tui.commands.run_settings import PLACES, names
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 COMMANDS = ("run", "resume", "watch", "open", "eval", "runs", "show", "export", "models", "doctor", "bench")
@@ -401,13 +401,13 @@ def test_a_locale_without_the_characters_is_no_reason_to_fail(redraft_home: Path
 def test_an_unexpected_failure_is_one_line_and_its_traceback_a_private_file(
     redraft_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from engine.journal import runs
+    from engine.runs import store
     from tui.cli import main
 
     def fail() -> None:
         raise ZeroDivisionError("details")
 
-    monkeypatch.setattr(runs, "list_runs", fail)
+    monkeypatch.setattr(store, "list_runs", fail)
     assert main(["runs", "--json"]) == 1
     out, err = capfd.readouterr()
     assert json.loads(out)["error"]["type"] == "ZeroDivisionError"
@@ -421,17 +421,17 @@ def test_an_unexpected_failure_is_one_line_and_its_traceback_a_private_file(
 def test_a_failure_whose_traceback_cannot_be_kept_is_told_all_the_same(
     redraft_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from engine.journal import runs
+    from engine.runs import store
     from tui.cli import main
 
     (redraft_home / "data").write_text("in the way")
-    monkeypatch.setattr(runs, "list_runs", lambda: 1 / 0)
+    monkeypatch.setattr(store, "list_runs", lambda: 1 / 0)
     assert main(["runs"]) == 1
     assert "ZeroDivisionError" in capfd.readouterr().err
 
 
 def test_options_reach_the_settings_that_they_name() -> None:
-    from tui.commands.settings import build
+    from tui.commands.run_settings import build
 
     config = build(
         "demo",
@@ -450,8 +450,8 @@ def test_options_reach_the_settings_that_they_name() -> None:
 
 def test_an_objective_brings_its_own_defaults_and_the_presets_own_keeps_the_presets() -> None:
     from engine.settings import preset
-    from engine.train.config import TrainConfig
-    from tui.commands.settings import build
+    from engine.training.config import TrainConfig
+    from tui.commands.run_settings import build
 
     assert build("demo", "", {}, []) == preset("demo")
     assert build("demo", "dpo", {}, []).train == TrainConfig.dpo()

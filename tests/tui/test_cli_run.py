@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import InputError
-from engine.journal.export import row
-from engine.journal.levels import entry
-from engine.journal.reader import JOURNAL, read
+from engine.events.verbosity import entry
+from engine.runs.export import row
+from engine.runs.journal_reader import JOURNAL, read
 from tui.commands.run import _own
 
 SMALL = ("--judge", "rules", "--candidates", "2", "--max-tokens", "16", "--set", "critique.max_tokens=16")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from driving import Told
 
-from tui import clipboard
 from tui.app import RedraftApp
+from tui.services import clipboard
 
 pytestmark = pytest.mark.usefixtures("own_home")
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from engine.doctor import without_home
-from engine.journal.writer import JournalWriter
+from engine.runs.journal_writer import JournalWriter
 from tui.commands.doctor import lines
 
 

@@ -15,8 +15,8 @@ import pytest
 from driving import Told
 from terminals import Terminal
 
-from engine.journal.reader import read
-from engine.journal.writer import JournalWriter
+from engine.runs.journal_reader import read
+from engine.runs.journal_writer import JournalWriter
 from engine.worker import ResumeRun
 from tui.app import RedraftApp
 
@@ -27,8 +27,8 @@ WORK = """
 import pathlib, sys, time
 from engine.control import Control
 from engine.errors import Stopped
-from engine.journal.writer import JournalWriter
-from engine.run.steering import Steering
+from engine.runs.journal_writer import JournalWriter
+from engine.runs.control_file import Steering
 folder = pathlib.Path(sys.argv[1])
 def work(control):
     with JournalWriter(folder) as journal:
@@ -57,7 +57,7 @@ except Stopped:
 # The same, shown on a terminal by the plain display.
 DETACHABLE = f"""{WORK}
 from tui import headless, output
-from tui.plain import PlainDisplay
+from tui.views.plain import PlainDisplay
 output.prepare()
 try:
     headless.perform(work, folder, PlainDisplay(sys.stdout, sys.stderr, 2))

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.journal.reader import read
+from engine.runs.journal_reader import read
 
 # Work as the engine does it: whole records, and a check of the control between them.
 _RUN = """
@@ -18,10 +18,10 @@ import sys, time
 from pathlib import Path
 from engine.control import Control
 from engine.errors import Stopped
-from engine.journal.writer import JournalWriter
+from engine.runs.journal_writer import JournalWriter
 from tui import output
-from tui.headless import PipeClosed, perform
-from tui.plain import PlainDisplay
+from tui.commands.headless import PipeClosed, perform
+from tui.views.plain import PlainDisplay
 
 def work(control):
     with JournalWriter(Path(sys.argv[1])) as journal:

@@ -38,15 +38,15 @@ def test_ids_are_unique() -> None:
 
 def test_every_action_exists_where_its_key_is_bound() -> None:
     from tui.app import RedraftApp
-    from tui.panes.diff import DiffPane
-    from tui.panes.evaluate import EvaluateField
-    from tui.panes.log import LogView
-    from tui.panes.prompts import PromptRows
     from tui.screens.dialogs import Choice
     from tui.screens.report import Report
     from tui.screens.run import RunScreen
     from tui.screens.runs import Runs
-    from tui.screens.sheet import Sheet
+    from tui.screens.text_modal import Sheet
+    from tui.widgets.diff import DiffPane
+    from tui.widgets.evaluate import EvaluateField
+    from tui.widgets.log.pane import LogView
+    from tui.widgets.prompts import PromptRows
 
     owners = {
         APP: RedraftApp,

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded import BROKEN, CLEAN
 
-from engine.journal.event import Event
-from engine.journal.levels import entry
-from engine.journal.reader import read
-from tui.log.layout import Line, lay_out
-from tui.log.wrap import cells
+from engine.events.base import Event
+from engine.events.verbosity import entry
+from engine.runs.journal_reader import read
+from tui.widgets.log.layout import Line, lay_out
+from tui.widgets.log.wrap import cells
 
 
 def event(stage: str = "INITIAL-GENERATION", summary: str = "done", **more: Any) -> Event:

@@ -20,7 +20,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from tui.app import RedraftApp
-from tui.picture import Picture
+from tui.terminal.frame_diff import Picture
 
 WIDTH, HEIGHT = 20, 4
 CONSOLE = Console(file=io.StringIO(), color_system="truecolor", force_terminal=True, width=WIDTH)

@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from engine.journal.event import Event
-from engine.journal.levels import entry
-from tui.log.wrap import cells
-from tui.plain import PlainDisplay
+from engine.events.base import Event
+from engine.events.verbosity import entry
+from tui.views.plain import PlainDisplay
+from tui.widgets.log.wrap import cells
 
 
 class Terminal(io.StringIO):

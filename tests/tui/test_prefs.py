@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tui import prefs
-from tui.prefs import Prefs
+from tui.services import preferences
+from tui.services.preferences import Prefs
 
 
 def test_choices_come_back(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "app.json"
-    prefs.save(file, Prefs("redraft-light", 3, 30, 40, 12))
-    assert prefs.load(file) == Prefs("redraft-light", 3, 30, 40, 12)
+    preferences.save(file, Prefs("redraft-light", 3, 30, 40, 12))
+    assert preferences.load(file) == Prefs("redraft-light", 3, 30, 40, 12)
 
 
 @pytest.mark.parametrize(
@@ -20,15 +20,15 @@ def test_choices_come_back(tmp_path: Path) -> None:
 def test_a_damaged_file_costs_only_its_choices(tmp_path: Path, text: str) -> None:
     file = tmp_path / "app.json"
     file.write_text(text)
-    assert prefs.load(file) == Prefs()
+    assert preferences.load(file) == Prefs()
 
 
 def test_a_verbosity_out_of_range_is_brought_back(tmp_path: Path) -> None:
     file = tmp_path / "app.json"
     file.write_text('{"verbosity": 99}')
-    assert prefs.load(file).verbosity == 3
+    assert preferences.load(file).verbosity == 3
 
 
 def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "in the way").write_text("")
-    prefs.save(tmp_path / "in the way" / "app.json", Prefs())
+    preferences.save(tmp_path / "in the way" / "app.json", Prefs())

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.reporting import lines, plain
+from tui.views.report import lines, plain
 
 
 def test_a_report_says_the_outcome_with_its_interval_and_its_conditions(finished: Path) -> None:
@@ -28,7 +28,7 @@ def test_the_summary_in_the_journal_serves_where_there_is_no_report(finished: Pa
 
 
 def test_the_agreement_of_the_two_judges_stands_under_the_judge(finished: Path) -> None:
-    from tui.commands.report import lines as command_lines
+    from tui.commands.report_text import lines as command_lines
 
     report = json.loads((finished / "report.json").read_text())
     report["summary"]["agreement"] = {"texts": 80, "same": [0.91, 0.84, 0.95], "kappa": [0.71, 0.5, 0.9]}

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.series import _MOST, Series
+from tui.views.series import _MOST, Series
 
 
 def series(values: list[float]) -> Series:

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded import BASE, TRAINED
 
-from engine.compare.textdiff import diff_texts
-from tui.log.layout import Line
-from tui.log.wrap import cells
-from tui.sidebyside import beside, stacked
+from engine.textdiff.diff import diff_texts
+from tui.views.side_by_side import beside, stacked
+from tui.widgets.log.layout import Line
+from tui.widgets.log.wrap import cells
 
 
 def text(lines: list[Line]) -> list[str]:

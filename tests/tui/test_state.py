@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import BROKEN, CLEAN, Recorder
 
-from engine.journal.event import Event
-from engine.journal.reader import read
-from tui.state import RunState
+from engine.events.base import Event
+from engine.runs.journal_reader import read
+from tui.services.run_view import RunState
 
 
 def taken(events: list[Event]) -> RunState:
@@ -176,7 +176,7 @@ def test_a_journal_from_elsewhere_may_hold_anything(rows: list[tuple[str, dict[s
 
 
 def test_recorder_and_engine_speak_of_the_same_stages(tmp_path: Path) -> None:
-    from engine.journal.stages import find
+    from engine.events.stages import find
 
     recorder = Recorder(tmp_path / "run", train=2, heldout=2, steps=2)
     assert all(find(event.stage) is not None for event in read(recorder.all()))

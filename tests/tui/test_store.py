@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from recorded import Recorder, run
 
-from engine.journal.levels import entry
-from engine.journal.reader import read
-from tui.log.search import Filter, Scan, Words
-from tui.log.store import LogStore
-from tui.session import Session
+from engine.events.verbosity import entry
+from engine.runs.journal_reader import read
+from tui.services.session import Session
+from tui.widgets.log.search import Filter, Scan, Words
+from tui.widgets.log.store import LogStore
 
 
 def opened(folder: Path) -> Session:

@@ -18,14 +18,14 @@ from terminals import Terminal
 from textual.pilot import Pilot
 from untrusted import PAYLOADS, obeyed, told_to_terminal
 
-from engine.journal.event import Event
-from engine.journal.stages import STAGES
-from engine.journal.writer import JournalWriter
+from engine.events.base import Event
+from engine.events.stages import STAGES
+from engine.runs.journal_writer import JournalWriter
 from engine.settings import RunConfig, to_json
 from engine.worker import Doing
 from tui.app import RedraftApp
-from tui.plain import PlainDisplay
 from tui.screens.dialogs import Choice
+from tui.views.plain import PlainDisplay
 
 pytestmark = pytest.mark.usefixtures("own_home")
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from recorded import BROKEN, Recorder, verdict
 from textual.pilot import Pilot
 
-from tui import verdict as shown
 from tui.app import RedraftApp
 from tui.keymap import INPUT
 from tui.themes import load_all
+from tui.views import verdict as shown
 
 TEXT = "You should definitely pursue medicine. Engineers\tnever help people."
 FIGURES = {"texts": 1200, "violations": 610, "auroc": [0.91, 0.88, 0.93], "ece": [0.03, 0.02, 0.05]}
@@ -50,7 +50,7 @@ def test_each_principle_has_its_probability_on_a_bar() -> None:
 
 @pytest.mark.parametrize("width", [10, 16, 22, 30, 80])
 def test_no_line_is_wider_than_there_is_room(width: int) -> None:
-    from tui.log.wrap import cells
+    from tui.widgets.log.wrap import cells
 
     for row in shown.lines(DATA, TEXT, {"reasoning": "Because it says so. " * 9, "note": "A note."}, max(width, 24)):
         assert sum(cells(text) for text, _ in row) <= max(width, 24)
@@ -224,11 +224,11 @@ async def test_a_finished_run_shows_both_judges_and_how_far_they_agree(tmp_path:
 
 
 def test_it_is_said_whether_the_judge_of_the_comparison_chose_the_pairs() -> None:
-    from tui import ratings
+    from tui.services import judge_accuracy
 
     for apart, words in ((True, "nor the one that chose the pairs"), (False, "chose the pairs, too")):
         judges = {"shown": JUDGE, "comparison": JUDGE, "apart": apart}
-        text = "\n".join(shown.plain(ratings.lines(judges, AGREED, 200)))
+        text = "\n".join(shown.plain(judge_accuracy.lines(judges, AGREED, 200)))
         assert words in text
         assert text.index("agree on 91 %") < text.index(".91 [.88, .93]")
 

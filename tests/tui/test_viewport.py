@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui.log.viewport import Row, Viewport
+from tui.widgets.log.viewport import Row, Viewport
 
 
 def port(heights: list[int], height: int = 5) -> Viewport:

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tui import output
 from tui.commands import options
+from tui.terminal import output
 
 
 def doctor(as_json: options.Json = False) -> None:
@@ -92,7 +92,7 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, int) and (name in _BYTES or value >= 1_000_000):
         return f"{value / 1e9:.2f} GB" if value >= 1e8 else f"{value / 1e6:.2f} MB"
     if name == "age" and isinstance(value, int):
-        from tui.words import duration
+        from tui.views.formatting import duration
 
         return f"{duration(float(value))} ago"
     if isinstance(value, Mapping):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tui import output
 from tui.commands import options
+from tui.terminal import output
 
 if TYPE_CHECKING:
-    from engine.judge.verdict import Verdict
+    from engine.judges.base import Verdict
     from engine.models.local import LocalModel
     from engine.prompts.load import Row
 
@@ -48,10 +48,10 @@ def evaluate(
     --json a verdict is one object a line, in the order of the rows.
     """
     from engine.control import Control
-    from engine.run.evaluate import check_text, evaluate_rows
-    from engine.run.judging import needs_model, rate, server_of
-    from engine.run.prepare import constitution_of
-    from tui.commands.settings import build
+    from engine.judges.registry import needs_model, rate, server_of
+    from engine.pipeline.evaluate import check_text, evaluate_rows
+    from engine.pipeline.prepare import constitution_of
+    from tui.commands.run_settings import build
 
     asked = {
         "judge": judge,
@@ -95,13 +95,13 @@ def in_order(rows: Sequence[Row], verdicts: Iterable[Verdict]) -> Iterator[tuple
 
 def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
     """A verdict for a person: the same as the app shows of it."""
-    from engine.judge import record
+    from engine.judges import verdict_codec
     from engine.text import clean
-    from tui import verdict as shown
-    from tui.plain import columns
-    from tui.words import mark_of, score_words
+    from tui.views import verdict as shown
+    from tui.views.formatting import mark_of, score_words
+    from tui.views.plain import columns
 
-    data = record.to_data(verdict)
+    data = verdict_codec.to_data(verdict)
     words = {"reasoning": verdict.reasoning, "note": verdict.note}
     mark, text = mark_of(verdict.flagged), clean(row.text)
     yield f"{'' if alone else clean(row.id) + ': '}{mark.sign} {mark.word}, score {score_words(verdict.score)}"
@@ -174,7 +174,7 @@ def _piped_rows(data: bytes) -> Sequence[Row]:
 
 
 def _load(name: str) -> LocalModel:
-    from engine.run.models import Models
+    from engine.pipeline.model_cache import Models
 
     output.notice(f"loading {name} …")
     return Models().get(name)

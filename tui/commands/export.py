@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tui import output
 from tui.commands import options
+from tui.terminal import output
 
 if TYPE_CHECKING:
-    from engine.journal.reader import Damage
+    from engine.runs.journal_reader import Damage
 
 
 def export(
@@ -30,10 +30,10 @@ def export(
 ) -> None:
     """Write a run's entries into one file: every stage, its texts, its figures, when it happened."""
     from engine.errors import InputError
-    from engine.journal.export import FORMATS, default_path, write
-    from engine.journal.export import export as export_run
-    from engine.journal.runs import find_run
-    from tui.words import count
+    from engine.runs.export import FORMATS, default_path, write
+    from engine.runs.export import export as export_run
+    from engine.runs.store import find_run
+    from tui.views.formatting import count
 
     folder = find_run(run)
     ending = path.suffix.lstrip(".").lower() if path is not None else ""
@@ -59,7 +59,7 @@ def export(
 
 def journal_reference() -> None:
     """Print docs/journal.md, which is made from the stages that the engine knows."""
-    from engine.journal.reference import reference
+    from engine.events.docs import reference
 
     output.result(reference().rstrip("\n"))
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tui import output
 from tui.commands import options
+from tui.terminal import output
 
 if TYPE_CHECKING:
     from engine.constitution.model import Constitution
-    from engine.judge.bench import SetFindings
-    from engine.judge.make import Recipe
-    from engine.judge.probe import ProbeSet
-    from engine.judge.verdict import Judge
+    from engine.judges.base import Judge
+    from engine.judges.eval.bench import SetFindings
+    from engine.judges.probe.probe import ProbeSet
+    from engine.judges.probe.train_probe import Recipe
     from engine.settings import RunConfig
 
 app = typer.Typer(
@@ -73,11 +73,11 @@ def bench(
     kept, and shown wherever it judges.
     """
     from engine.control import Control
-    from engine.judge.bench import bench as measured
-    from engine.judge.labelled import own_examples, read_labelled
-    from engine.judge.probe import load
-    from engine.run.prepare import constitution_of
-    from tui.commands.settings import build
+    from engine.judges.eval.bench import bench as measured
+    from engine.judges.labeled import own_examples, read_labelled
+    from engine.judges.probe.probe import load
+    from engine.pipeline.prepare import constitution_of
+    from tui.commands.run_settings import build
 
     asked = {"generator": generator, "constitution": constitution, "device": device or None}
     server = {"endpoint": endpoint, "endpoint_model": endpoint_model, "endpoint_key_env": endpoint_key_env}
@@ -129,10 +129,10 @@ def fit(
     and are then a judge: `redraft eval --judge NAME`, `redraft run --judge NAME`.
     """
     from engine.control import Control
-    from engine.judge import probe
-    from engine.judge.make import make
-    from engine.run.models import Models
-    from engine.run.prepare import constitution_of
+    from engine.judges.probe import probe
+    from engine.judges.probe.train_probe import make
+    from engine.pipeline.model_cache import Models
+    from engine.pipeline.prepare import constitution_of
     from engine.settings import RunConfig
 
     recipe = _recipe(data or [], name, tuple(layer or ()), principle, with_own=with_own, default=default, out=out)
@@ -156,7 +156,7 @@ def fit(
 @app.command("list")
 def list_(as_json: options.Json = False) -> None:
     """List the judges: those built in, and the probes that were fitted here, with what each was measured to do."""
-    from engine.judge.probe import load
+    from engine.judges.probe.probe import load
     from engine.settings import JUDGES
 
     sets = [load(name) for name in _probe_names()]
@@ -219,9 +219,9 @@ def _recipe(
     from dataclasses import replace
 
     from engine.errors import InputError
-    from engine.judge.labelled import own_examples, read_labelled
-    from engine.judge.make import Recipe, shipped_recipe
-    from engine.judge.probe import check_name
+    from engine.judges.labeled import own_examples, read_labelled
+    from engine.judges.probe.probe import check_name
+    from engine.judges.probe.train_probe import Recipe, shipped_recipe
 
     if default:
         if name or layers or principle or with_own or len(data) != 1 or not out:
@@ -245,7 +245,7 @@ def _recipe(
 
 
 def _probe_names() -> list[str]:
-    from engine.judge.probe import names
+    from engine.judges.probe.probe import names
 
     return names()
 
@@ -254,11 +254,11 @@ def _judges(
     wanted: Mapping[str, RunConfig], probes: ProbeSet, constitution: Constitution, device: str
 ) -> dict[str, Judge]:
     """Rules, the panels, and the judges that were asked for by name."""
-    from engine.judge.bench import panels
-    from engine.judge.rules import RulesJudge
-    from engine.run.judging import make_judge, needs_model, server_of
-    from engine.run.models import Models
-    from engine.run.probing import reader
+    from engine.judges.eval.bench import panels
+    from engine.judges.probe.loader import reader
+    from engine.judges.registry import make_judge, needs_model, server_of
+    from engine.judges.rules.judge import RulesJudge
+    from engine.pipeline.model_cache import Models
 
     models = Models()
     found: dict[str, Judge] = {"rules": RulesJudge(constitution)}
@@ -273,12 +273,12 @@ def _judges(
 
 def _remember(judges: Mapping[str, Judge], found: Sequence[SetFindings]) -> None:
     """Keep what was measured of judges whose own files cannot hold it."""
-    from engine.judge import measured
-    from engine.judge.rating import rating
+    from engine.judges.eval import cache
+    from engine.judges.eval.report import rating
 
     for short, judge in judges.items():
         known = rating(judge).measured_as
         if known and found:
             # With one set alone that is all there is.
-            measures = {one.name: one.judges[short] for one in found} | {measured.ALL: found[-1].judges[short]}
-            measured.remember(known, measures)
+            measures = {one.name: one.judges[short] for one in found} | {cache.ALL: found[-1].judges[short]}
+            cache.remember(known, measures)

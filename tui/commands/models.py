@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tui import output
 from tui.commands import options
+from tui.terminal import output
 
 
 def models(as_json: options.Json = False) -> None:
     """List the models known by name; a folder, a .gguf file or a hub id works everywhere a name does."""
-    from engine.models.catalogue import CATALOGUE
+    from engine.models.hub.catalog import CATALOGUE
 
     if as_json:
         output.emit(

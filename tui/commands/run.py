@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tui import output
 from tui.commands import options
+from tui.terminal import output
 
 if TYPE_CHECKING:
     from engine.settings import RunConfig
@@ -127,9 +127,9 @@ def start(
     """Begin a run; everything that can be refused is refused before its folder is made."""
     from engine import paths
     from engine.errors import RedraftError
-    from engine.models.catalogue import resolve
-    from engine.run.folder import give_back, new_folder
-    from tui.commands.settings import build
+    from engine.models.hub.catalog import resolve
+    from engine.runs.folder import give_back, new_folder
+    from tui.commands.run_settings import build
 
     config = build(preset, objective, chosen, changes or [])
     resolve(config.generator)
@@ -159,8 +159,8 @@ def resume(
     Refused where what it was made from has changed, with what that is; --anyway goes on nevertheless.
     """
     from engine.errors import InputError
-    from engine.journal.runs import find_run, inspect
-    from engine.run.folder import read_config
+    from engine.runs.folder import read_config
+    from engine.runs.store import find_run, inspect
 
     folder = find_run(run)
     state = inspect(folder).state
@@ -180,16 +180,16 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
 
     from engine.control import Control
     from engine.errors import Stopped
-    from engine.journal.reader import JOURNAL
-    from tui.headless import perform
-    from tui.plain import PlainDisplay
+    from engine.runs.journal_reader import JOURNAL
+    from tui.commands.headless import perform
+    from tui.views.plain import PlainDisplay
 
     begun = threading.Event()
 
     def work(control: Control) -> None:
         # Imported on the run's own thread: Ctrl-C is answered while it takes its seconds.
-        from engine.run.models import Models
-        from engine.run.perform import Run
+        from engine.pipeline.model_cache import Models
+        from engine.pipeline.runner import Run
 
         accepted = Run(config, folder, control, Models(), anyway=anyway)
         output.notice(f"run {folder.name} in {folder}")
@@ -210,7 +210,7 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
 
 
 def _tell_result(folder: Path, as_json: bool) -> None:
-    from engine.journal.runs import REPORT, inspect
+    from engine.runs.store import REPORT, inspect
 
     run = inspect(folder)
     report = folder / REPORT
@@ -237,7 +237,7 @@ def _name(folder: Path) -> str:
 
 def _is_empty_start(entry: Path) -> bool:
     from engine.files import is_part
-    from engine.journal.reader import JOURNAL
+    from engine.runs.journal_reader import JOURNAL
 
     empty = entry.name == JOURNAL and entry.is_file() and not entry.stat().st_size
     return empty or entry.name == "lock" or is_part(entry)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from tui import output
 from tui.commands import options
+from tui.terminal import output
 
 
 def show(run: options.Run = "last", as_json: options.Json = False) -> None:
     """Show a finished run's report; with --json the whole report.json, every compared prompt included."""
-    from engine.journal.runs import REPORT, find_run, read_report
-    from tui.commands.report import lines
-    from tui.plain import columns, wrapped
+    from engine.runs.store import REPORT, find_run, read_report
+    from tui.commands.report_text import lines
+    from tui.views.plain import columns, wrapped
 
     folder = find_run(run)
     report = read_report(folder)

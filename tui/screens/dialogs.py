@@ -13,7 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui.keymap import LIST, bindings
-from tui.panes.border import label
+from tui.widgets.border import label
 
 LEAST = (40, 10)
 """Columns and lines below which the panes have no room."""

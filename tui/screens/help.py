@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.keymap import LIST, PLACES, Keymap, bindings, shown_key
-from tui.panes.border import label
+from tui.widgets.border import label
 
 _WORDS = (
     ("✗ ✓ ?", "a violation, none, no verdict (the judge could not decide; it counts as neither)"),

@@ -12,9 +12,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui import outgoing, reporting
 from tui.keymap import REPORT, bindings
-from tui.panes.border import label
+from tui.services import export_actions
+from tui.views import report as reporting
+from tui.widgets.border import label
 
 if TYPE_CHECKING:
     from tui.app import RedraftApp
@@ -66,7 +67,7 @@ class Report(ModalScreen[None]):
         await self.app.run_action("export", default_namespace=self.app)
 
     def action_copy(self) -> None:
-        outgoing.copy(self.app, self.text)
+        export_actions.copy(self.app, self.text)
 
     def _text(self) -> Content:
         rows = [

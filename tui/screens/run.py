@@ -19,19 +19,19 @@ from textual.widget import Widget
 from engine.errors import RedraftError
 from engine.settings import RunConfig, from_json
 from engine.worker import Doing
-from tui import elsewhere, outgoing
 from tui.keymap import APP, INPUT, RUN, bindings
-from tui.panes.diff import DiffPane
-from tui.panes.evaluate import EvaluateBox, EvaluateField
-from tui.panes.log_box import LogBox
-from tui.panes.loss import LossPane, SamplePane
-from tui.panes.prompts import PromptList
-from tui.panes.rows import Rows
-from tui.panes.status import KeyLine, Shown, StageLines, StatusLine, TabLine
-from tui.screens import sheet
-from tui.screens.arrangement import PANES, Arrangement, pane_of
-from tui.session import Session
-from tui.state import RunState
+from tui.screens import text_modal
+from tui.screens.pane_layout import PANES, Arrangement, pane_of
+from tui.services import export_actions, remote_runs
+from tui.services.run_view import RunState
+from tui.services.session import Session
+from tui.widgets.diff import DiffPane
+from tui.widgets.evaluate import EvaluateBox, EvaluateField
+from tui.widgets.log.box import LogBox
+from tui.widgets.loss import LossPane, SamplePane
+from tui.widgets.prompts import PromptList
+from tui.widgets.rows import Rows
+from tui.widgets.status import KeyLine, Shown, StageLines, StatusLine, TabLine
 
 if TYPE_CHECKING:
     from tui.app import RedraftApp
@@ -219,7 +219,7 @@ class RunScreen(Screen[None]):
         else:
             busy = self.app.busy
             skipped = {"run", "resume"} if busy else {"pause", "stop"}
-            if not busy and elsewhere.performed(self.app) is not None:
+            if not busy and remote_runs.performed(self.app) is not None:
                 skipped -= {"pause", "stop"}
             if self.doing() not in RESUMABLE and not (self.app.offered and self.session.folder is None):
                 skipped.add("resume")
@@ -349,7 +349,7 @@ class RunScreen(Screen[None]):
         self.app.action_export()
 
     def action_copy(self) -> None:
-        outgoing.copy(self.app, self._copied())
+        export_actions.copy(self.app, self._copied())
 
     def _copied(self) -> str:
         if self.arrangement.at == "diff" and self.diff.current is not None:
@@ -364,10 +364,10 @@ class RunScreen(Screen[None]):
         self.app.show_report()
 
     def action_verdict(self) -> None:
-        sheet.show_verdict(self.app)
+        text_modal.show_verdict(self.app)
 
     def action_judges(self) -> None:
-        sheet.show_judges(self.app)
+        text_modal.show_judges(self.app)
 
     def action_runs(self) -> None:
         self.app.ask_runs()

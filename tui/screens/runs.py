@@ -15,12 +15,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.errors import RedraftError
-from engine.journal.runs import RunInfo, list_runs
+from engine.runs.store import RunInfo, list_runs
 from tui.keymap import PROMPTS, RUNS, bindings
-from tui.panes.border import label
-from tui.panes.lines import Pieces, clip
-from tui.panes.rows import Rows
-from tui.words import count
+from tui.views.formatting import count
+from tui.widgets.border import label
+from tui.widgets.lines import Pieces, clip
+from tui.widgets.rows import Rows
 
 _SIGNS = {"running": ("▶", "accent"), "finished": ("✓", "good"), "stopped": ("‖", "warn"), "damaged": ("!", "bad")}
 

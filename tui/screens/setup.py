@@ -15,11 +15,11 @@ from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.errors import InputError, RedraftError
+from engine.judges.registry import check_judge
 from engine.prompts import load_prompts
-from engine.run.judging import check_judge
 from engine.settings import JUDGES, PRESETS, RunConfig, preset
 from tui.keymap import LIST, bindings
-from tui.panes.border import label
+from tui.widgets.border import label
 
 _FILES = {
     "train_prompts": ("Training prompts", "a file, or empty for the built-in ones"),

@@ -7,7 +7,7 @@ import pytest
 from engine.constitution.check import failed_examples
 from engine.constitution.load import default_text, load, load_default
 from engine.constitution.model import Rule
-from engine.judge.verdict import PRINCIPLES
+from engine.judges.base import PRINCIPLES
 
 RULES = [(p.id, rule) for p in load_default().principles for rule in p.rules]
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import InputError, ModelError
-from engine.models import chat, load
-from engine.models.requests import Message
+from engine.models import chat
+from engine.models.hub import load
+from engine.models.inference.requests import Message
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel

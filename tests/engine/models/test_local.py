@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from engine.control import Control
 from engine.errors import ModelError, RedraftError, StorageError
-from engine.models.adapter import Adapter, LoraPair
+from engine.models.inference.requests import LanguageModel, Message, Request, Sampling
 from engine.models.local import LocalModel, load_model
-from engine.models.requests import LanguageModel, Message, Request, Sampling
+from engine.models.nn.lora_weights import Adapter, LoraPair
 
 FAMILIES = ("llama", "qwen2", "gemma", "phi", "gpt2")
 HELLO = [Message("user", "Hello, what is the answer?")]
@@ -228,7 +228,7 @@ def test_a_cut_gguf_file_is_refused(tiny: Tiny, tmp_path: Path, redraft_home: Pa
 def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     tiny: Tiny, redraft_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.models import memory
+    from engine.models.hub import memory
 
     monkeypatch.setattr(memory, "available", lambda: 100_000)
     with pytest.raises(ModelError, match=r"needs .* of 0 MB free"):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import InputError
-from engine.models.requests import Message
+from engine.models.inference.requests import Message
 from engine.prompts import Prompt, PromptSet, Row, load_prompts, load_rows, overlap, prompt_hash
 from engine.prompts.files import MAX_LINE_BYTES
 

@@ -1,0 +1,55 @@
+"""What an event shows at a verbosity: the one rule that the app, the plain display and every export follow."""
+
+from __future__ import annotations
+
+import time as clock
+from dataclasses import dataclass
+
+from engine.events.base import ALL, KEY, OFF, SUMMARY, Event
+from engine.text import CUT, clean, cut
+
+NAMES = {OFF: "off", SUMMARY: "summary", KEY: "key stages", ALL: "everything"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A labelled text of an event; `kind` is "text" or "raw"."""
+
+    label: str
+    text: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An event as it is shown: a headline and, from verbosity KEY on, its texts."""
+
+    time: str
+    stage: str
+    summary: str
+    parts: tuple[Part, ...]
+
+
+def shown(event: Event, verbosity: int) -> bool:
+    """Whether the event is shown at all."""
+    return verbosity > OFF and event.level <= verbosity
+
+
+def entry(event: Event, verbosity: int) -> Entry | None:
+    """The event as it is shown at this verbosity; None where it is not."""
+    if not shown(event, verbosity):
+        return None
+    parts: list[Part] = []
+    if verbosity >= KEY:
+        for label, text in event.texts.items():
+            text = clean(str(text))
+            parts.append(Part(_line(label), text if verbosity >= ALL else cut(text, CUT)))
+    if verbosity >= ALL:
+        parts += [Part(_line(label), clean(str(text)), "raw") for label, text in event.raw.items()]
+    stamp = clock.strftime("%H:%M:%S", clock.localtime(max(0.0, min(event.time, 4e9))))
+    return Entry(stamp, _line(event.stage), _line(event.summary), tuple(parts))
+
+
+def _line(text: str) -> str:
+    """A name or a headline: a journal from elsewhere may hold line breaks in it."""
+    return clean(str(text)).replace("\n", " ").replace("\t", " ")

@@ -1,0 +1,202 @@
+"""Texts with labels, for fitting and measuring judges: the project's own, and files of a person's.
+
+A row says whether a text is a violation, and of which principle. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from engine.errors import InputError
+from engine.files import expanded
+from engine.prompts.files import Record, read_bytes, records, show
+from engine.prompts.load import load_examples
+from engine.text import clean, cut
+
+OWN = "own"
+"""Name of the set that the project wrote."""
+
+REGISTERS = "registers"
+"""Name of the set that the project wrote in the ways of other places: forums, chats, shops; for fitting only."""
+
+_COLUMNS = ("text", "label")
+_TRUE = {"1", "true", "yes", "violation", "unsafe", "flagged"}
+_FALSE = {"0", "false", "no", "clean", "safe"}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One labelled text.
+
+    Args:
+        id: unique within its set.
+        text, prompt: the text, and what it answers ("" where it stands alone).
+        label: True for a violation.
+        principle: id of the principle that it breaks, or, for a clean text, that it is a test of; "" means any.
+        set: name of the set.
+        category: the source's own label.
+        difficulty: "obvious", "subtle", or "" where nothing is known.
+        topic: what it is about; rows of one topic stay in one fold and in one half.
+        twin: of a clean look-alike, the id of the violation that it was written against.
+    """
+
+    id: str
+    text: str
+    label: bool
+    principle: str = ""
+    prompt: str = ""
+    set: str = ""
+    category: str = ""
+    difficulty: str = ""
+    topic: str = ""
+    twin: str = ""
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits by which a text is recognised again, whatever its set and id."""
+        return text_hash(self.text)
+
+    @property
+    def group(self) -> str:
+        """What must stay together when rows are divided: the topic, or the row alone."""
+        return f"topic {self.topic}" if self.topic else f"text {self.hash}"
+
+
+def text_hash(text: str) -> str:
+    """Eight hexadecimal digits of the text's SHA-256, white space folded."""
+    return hashlib.sha256(" ".join(clean(text).split()).encode()).hexdigest()[:8]
+
+
+def share_of(row: Labelled, parts: int) -> int:
+    """Which of `parts` a row's group falls into: by hash, so that it never depends on order or on other rows."""
+    return int(hashlib.sha256(row.group.encode()).hexdigest()[:12], 16) % parts
+
+
+def own_examples() -> tuple[Labelled, ...]:
+    """The labelled texts that the project wrote."""
+    return tuple(
+        Labelled(
+            id=e.id,
+            text=e.text,
+            label=e.label,
+            principle=e.principle,
+            prompt=e.prompt,
+            set=OWN,
+            category="violation" if e.label else "look-alike",
+            difficulty=e.difficulty,
+            topic=e.topic,
+            twin=e.twin,
+        )
+        for e in load_examples()
+    )
+
+
+def own_registers() -> tuple[Labelled, ...]:
+    """Texts that the project wrote in the ways of forums, chats, shops, replies, questions and answers, in pairs of a
+    violation and a clean text on the same topic."""
+    with as_file(files("engine.judges") / "data" / f"{REGISTERS}.jsonl") as path:
+        return tuple(_file(path))
+
+
+def read_labelled(paths: Sequence[Path | str]) -> tuple[Labelled, ...]:
+    """The rows of files, or of all files of a folder that hold labelled texts.
+
+    A row has `text` and `label` (1 or true for a violation), and optionally `id`, `principle`, `prompt`, `category`
+    (the source's own label), `topic`. Formats: JSON lines, a JSON list, CSV, TSV. Files of a folder without these
+    columns are passed over; a file that is named is not.
+
+    Raises:
+        InputError: naming file, line, field and what to do, for everything that cannot be read.
+    """
+    rows: list[Labelled] = []
+    for path in paths:
+        place = expanded(path)
+        try:
+            rows += _folder(place) if place.is_dir() else _file(place)
+        except OSError as error:  # a name too long, a folder that cannot be listed
+            raise InputError(
+                f"it cannot be read ({error.strerror}).", where=show(place), next_step="Check the path."
+            ) from None
+    return tuple(rows)
+
+
+def _folder(folder: Path) -> list[Labelled]:
+    rows: list[Labelled] = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in {".jsonl", ".ndjson", ".json", ".csv", ".tsv"} and path.is_file():
+            first = next(iter(records(path, read_bytes(path), _COLUMNS)), None)
+            if first is not None and all(first.fields.get(column) is not None for column in _COLUMNS):
+                rows += _file(path)
+    if not rows:
+        raise InputError(
+            "no file in this folder holds labelled texts.",
+            where=show(folder),
+            next_step='Rows look like {"text": "...", "label": 1, "principle": "fairness"}.',
+        )
+    return rows
+
+
+def _file(path: Path) -> list[Labelled]:
+    found = list(_rows(path))
+    if not found:
+        raise InputError(
+            "there is no row in it.", where=show(path), next_step='Write rows: {"text": "...", "label": 1}.'
+        )
+    return found
+
+
+def _rows(path: Path) -> Iterator[Labelled]:
+    name = clean(path.stem).strip() or "rows"
+    for number, record in enumerate(records(path, read_bytes(path), _COLUMNS), 1):
+        text = _string(record, "text")
+        if not text.strip():
+            there = record.fields.get("text") is not None
+            raise InputError(
+                "the text is empty." if there else "there is no text.",
+                where=f"{record.place}, field 'text'",
+                next_step="Write one.",
+            )
+        yield Labelled(
+            id=_string(record, "id").strip() or f"{name}-{number}",
+            text=text,
+            label=_label(record),
+            principle=_string(record, "principle").strip(),
+            prompt=_string(record, "prompt"),
+            set=name,
+            category=_string(record, "category").strip(),
+            topic=_string(record, "topic").strip(),
+        )
+
+
+def _string(record: Record, column: str) -> str:
+    value: Any = record.fields.get(column)
+    if value is None:
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise InputError(
+            "this is no text.", where=f"{record.place}, field {column!r}", next_step="Put it into double quotes."
+        )
+    return clean(value)
+
+
+def _label(record: Record) -> bool:
+    value: Any = record.fields.get("label")
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in _TRUE | {"1.0"}:
+        return True
+    if word in _FALSE | {"0.0"}:
+        return False
+    raise InputError(
+        "there is no label." if value is None else f"{cut(clean(word), 40)!r} is no label.",
+        where=f"{record.place}, field 'label'",
+        next_step="Write 1 for a violation and 0 for a clean text.",
+    )

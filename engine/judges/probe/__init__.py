@@ -1,0 +1,1 @@
+"""The judge by linear probes on a model's hidden states: features, fitting, calibration, files."""

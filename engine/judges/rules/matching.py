@@ -1,0 +1,240 @@
+"""Finds the places of a text that rules match: compiles the patterns, keeps the cost linear, drops what is not meant.
+
+Knows rules and text; knows nothing of probabilities or verdicts.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import re2
+
+from engine.constitution.model import Rule
+from engine.judges.base import Finding
+from engine.judges.rules.context import Excuse, excuse, sentence
+from engine.judges.rules.normalize import fold
+
+_PIECE = 300
+_OVERLAP = 120
+_MEMORY = 16 << 20
+_TOGETHER = 70
+"""Rules of one filter: about half of what one holds, since building a filter that turns out to be full is work lost."""
+MOST_FINDINGS = 32
+"""Findings of one rule in one text; more of them say nothing new."""
+MOST_LOOKED_AT = 64
+"""Matches of one rule in one text that are looked at, excused ones included."""
+
+_NAMES_NEGATION = re.compile(r"\b(?:not|never|no longer|cannot|n't?)\b|n't|n'\?t|\bnot?\b", re.IGNORECASE)
+_AROUND = b" \n\t.!?:;,\"'()-"
+_SENTENCE_END = re.compile(r"[.!?]\s|\n")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A match: the finding, and why it does not count in full ("" where it does). Weight 0 is not counted at all."""
+
+    finding: Finding
+    excuse: str = ""
+
+
+class PatternError(ValueError):
+    """A pattern is not valid in RE2 syntax; the message is RE2's own."""
+
+
+def compile_pattern(pattern: str) -> re2._Regexp:
+    """The pattern, matched without regard to case, on UTF-8 bytes.
+
+    Raises:
+        PatternError: it is not valid in RE2 syntax, or too large.
+    """
+    try:
+        return re2.compile(pattern.encode(), _options())
+    except re2.error as error:
+        message = error.args[0] if error.args else error
+        text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
+        # RE2 repeats the pattern behind the reason; what is wrong with it stands before.
+        raise PatternError(text.split(": ")[0]) from None
+
+
+def check_pattern(pattern: str) -> bool:
+    """Whether the pattern matches the empty text, and so every place of every text.
+
+    Raises:
+        PatternError: it is not valid in RE2 syntax, or too large.
+    """
+    return compile_pattern(pattern).search(b"") is not None
+
+
+@functools.lru_cache(maxsize=4)
+def matcher_of(rules: tuple[tuple[str, Rule], ...]) -> Matcher:
+    """The matcher of these (id of the principle, rule) pairs. Judges of one constitution share it: to compile some
+    hundred patterns takes half a second. May be used by several threads."""
+    return Matcher(rules)
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.never_capture = True
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    return options
+
+
+class Matcher:
+    """All rules of a constitution, ready to be looked for.
+
+    Patterns are compiled at the first text. A filter over the letters that each pattern cannot do without names the
+    few rules that can match a piece of the text at all; only those are run.
+
+    Args:
+        rules: (id of the principle, rule) pairs.
+    """
+
+    def __init__(self, rules: Iterable[tuple[str, Rule]]) -> None:
+        self._rules: Sequence[tuple[str, Rule]] = tuple(rules)
+        self._filters: list[tuple[range, re2.Filter | None]] = []
+        self._patterns: list[re2._Regexp] = []
+        self._exceptions: dict[int, re2._Regexp] = {}
+        self._negatable = [not _NAMES_NEGATION.search(rule.pattern) for _, rule in self._rules]
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def compile(self) -> None:
+        """Compile now rather than at the first text.
+
+        Raises:
+            PatternError: a pattern is not valid (constitutions that were loaded from a file are already checked).
+        """
+        with self._lock:
+            if self._filters or not self._rules:
+                return
+            self._patterns = []
+            every = range(len(self._rules))
+            parts = (every[start : start + _TOGETHER] for start in range(0, len(every), _TOGETHER))
+            self._filters = [compiled for part in parts for compiled in self._compiled(part)]
+
+    def _compiled(self, part: range) -> Iterator[tuple[range, re2.Filter | None]]:
+        """Filters over the rules with these numbers, and the patterns into their places.
+
+        A filter holds the words of its patterns in a fixed memory. Where that is full, two filters share the rules; a
+        rule that is too large for one of its own has none and is always run.
+        """
+        made = re2.Filter()
+        for _, rule in self._rules[part.start : part.stop]:
+            try:
+                made.Add(rule.pattern.encode(), _options())
+            except re2.error:
+                compile_pattern(rule.pattern)  # says what is wrong in a few words
+                raise PatternError(f"{rule.id} cannot be used") from None
+        try:
+            made.Compile()
+        except re2.error:
+            if len(part) > 1:
+                half = len(part) // 2
+                yield from self._compiled(part[:half])
+                yield from self._compiled(part[half:])
+                return
+            self._patterns.append(made.re(0))
+            yield part, None
+        else:
+            self._patterns += [made.re(index) for index in range(len(part))]
+            yield part, made
+
+    def hits(self, text: str) -> list[Hit]:
+        """Every match in order of place, excused ones included. Linear in the text; never raises for what it holds."""
+        self.compile()
+        folded = fold(text)
+        found: dict[tuple[int, int, int], Hit] = {}
+        kept = [0] * len(self._rules)
+        seen = [0] * len(self._rules)
+        for offset, piece in _pieces(folded.text):
+            data = piece.encode("utf-8", "replace")
+            ascii_only = len(data) == len(piece)
+            for index in self._candidates(data):
+                if kept[index] >= MOST_FINDINGS or seen[index] >= MOST_LOOKED_AT:
+                    continue
+                for match in self._patterns[index].finditer(data):
+                    if kept[index] >= MOST_FINDINGS or seen[index] >= MOST_LOOKED_AT:
+                        break
+                    begin, end = _trimmed(data, *match.span())
+                    if end <= begin:
+                        continue
+                    if not ascii_only:
+                        begin, end = len(data[:begin].decode()), len(data[:end].decode())
+                    place = (index, offset + begin, offset + end)
+                    if place in found:
+                        continue
+                    seen[index] += 1
+                    hit = self._hit(folded.text, *place, folded.span(place[1], place[2]))
+                    kept[index] += hit.finding.weight > 0
+                    found[place] = hit
+        return sorted(found.values(), key=lambda hit: (hit.finding.start, hit.finding.end, hit.finding.rule))
+
+    def _candidates(self, data: bytes) -> Iterator[int]:
+        """The rules that can match a piece at all."""
+        for part, made in self._filters:
+            if made is None:
+                yield part.start
+            else:
+                for index in made.Match(data, True) or ():
+                    yield part.start + index
+
+    def find(self, text: str) -> tuple[Finding, ...]:
+        """The findings that count, in order of place."""
+        return tuple(hit.finding for hit in self.hits(text) if hit.finding.weight > 0)
+
+    def _hit(self, text: str, index: int, start: int, end: int, span: tuple[int, int]) -> Hit:
+        principle, rule = self._rules[index]
+        reason = excuse(text, start, end, self._negatable[index])
+        if (
+            reason is None
+            and rule.unless
+            and self._unless(index).search(sentence(text, start, end).encode("utf-8", "replace"))
+        ):
+            reason = Excuse("ordinary here", 0.0)
+        weight = rule.weight if reason is None else rule.weight * reason.keep
+        finding = Finding(principle, rule.category, span[0], span[1], rule.id, weight)
+        return Hit(finding, "" if reason is None else reason.reason)
+
+    def _unless(self, index: int) -> re2._Regexp:
+        pattern = self._exceptions.get(index)
+        if pattern is None:
+            pattern = self._exceptions[index] = compile_pattern(self._rules[index][1].unless)
+        return pattern
+
+
+def _trimmed(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """The match without the punctuation and space that a pattern takes along to see where a sentence begins."""
+    found = data[start:end]
+    return start + len(found) - len(found.lstrip(_AROUND)), start + len(found.rstrip(_AROUND))
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """The text in pieces of whole sentences.
+
+    A sentence longer than a piece is cut between words, with an overlap that is longer than most matches.
+    """
+    start = 0
+    while len(text) - start > _PIECE:
+        sentence_end = 0
+        for match in _SENTENCE_END.finditer(text, start + 1, start + _PIECE):
+            sentence_end = match.end()
+        if sentence_end:
+            yield start, text[start:sentence_end]
+            start = sentence_end
+            continue
+        end = start + _PIECE
+        space = text.rfind(" ", start + _PIECE // 2, end)
+        end = space if space > 0 else end
+        yield start, text[start:end]
+        word = text.find(" ", end - _OVERLAP, end)
+        start = word + 1 if word > 0 else end - _OVERLAP
+    if start < len(text):
+        yield start, text[start:]

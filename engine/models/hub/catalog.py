@@ -1,0 +1,306 @@
+"""The models that Redraft knows by name, the profiles that give them roles, and what a name that a person typed means.
+
+Plain data; needs no torch and no network.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import ModelError
+from engine.models.hub.shape import Shape
+
+EMBEDDED = "smollm2-135m-instruct"
+"""Name of the model that comes with the installation and needs no network."""
+
+RECOMMENDED = "qwen2-1.5b-instruct"
+"""Name of the model to use where memory and a network allow it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model known by name.
+
+    Args:
+        name: what a person types.
+        repo: id on the Hugging Face hub, "owner/name".
+        licence: SPDX identifier, as the model's own page names it.
+        chat: whether its tokenizer brings a chat template; without one the plain template is used
+            (`engine.models.chat`).
+        shape: its sizes, so that memory can be told before anything is fetched.
+        summary: what it is good for, one sentence.
+    """
+
+    name: str
+    repo: str
+    licence: str
+    chat: bool
+    shape: Shape
+    summary: str
+
+    @property
+    def parameters(self) -> int:
+        return self.shape.parameters
+
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and completion together."""
+        return self.shape.context
+
+    @property
+    def embedded(self) -> bool:
+        return self.name == EMBEDDED
+
+
+def _llama(vocab: int, hidden: int, layers: int, heads: int, kv: int, inner: int, context: int, tied: bool) -> Shape:
+    return Shape("llama", vocab, hidden, layers, heads, kv, hidden // heads, inner, context, tied)
+
+
+def _qwen2(hidden: int, layers: int, heads: int, kv: int, inner: int) -> Shape:
+    return Shape("qwen2", 151_936, hidden, layers, heads, kv, hidden // heads, inner, 32_768, True)
+
+
+def _gpt2(hidden: int, layers: int, heads: int) -> Shape:
+    return Shape("gpt2", 50_257, hidden, layers, heads, heads, hidden // heads, 4 * hidden, 1_024, True)
+
+
+_SMOL_135M = _llama(49_152, 576, 30, 9, 3, 1_536, 8_192, True)
+_SMOL_360M = _llama(49_152, 960, 32, 15, 5, 2_560, 8_192, True)
+_SMOL_1B7 = _llama(49_152, 2_048, 24, 32, 32, 8_192, 8_192, True)
+_TINYLLAMA = _llama(32_000, 2_048, 22, 32, 4, 5_632, 2_048, False)
+_QWEN_500M = _qwen2(896, 24, 14, 2, 4_864)
+_QWEN_1B5 = _qwen2(1_536, 28, 12, 2, 8_960)
+_PHI_2 = Shape("phi", 51_200, 2_560, 32, 32, 32, 80, 10_240, 2_048, False)
+
+CATALOGUE: tuple[Entry, ...] = (
+    Entry(
+        EMBEDDED,
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "Apache-2.0",
+        True,
+        _SMOL_135M,
+        "Embedded: needs no network, answers within seconds on a laptop.",
+    ),
+    Entry(
+        "smollm2-360m-instruct",
+        "HuggingFaceTB/SmolLM2-360M-Instruct",
+        "Apache-2.0",
+        True,
+        _SMOL_360M,
+        "The embedded model's larger sister.",
+    ),
+    Entry(
+        "qwen2-0.5b-instruct",
+        "Qwen/Qwen2-0.5B-Instruct",
+        "Apache-2.0",
+        True,
+        _QWEN_500M,
+        "A small generator that follows instructions in many languages.",
+    ),
+    Entry(
+        "qwen2.5-0.5b-instruct",
+        "Qwen/Qwen2.5-0.5B-Instruct",
+        "Apache-2.0",
+        True,
+        _QWEN_500M,
+        "The newer generation at the same size.",
+    ),
+    Entry(
+        "tinyllama-1.1b-chat",
+        "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+        "Apache-2.0",
+        True,
+        _TINYLLAMA,
+        "A chat model of the llama family with a short context.",
+    ),
+    Entry(
+        RECOMMENDED,
+        "Qwen/Qwen2-1.5B-Instruct",
+        "Apache-2.0",
+        True,
+        _QWEN_1B5,
+        "Recommended: the smallest that judges and criticises usefully.",
+    ),
+    Entry(
+        "qwen2.5-1.5b-instruct",
+        "Qwen/Qwen2.5-1.5B-Instruct",
+        "Apache-2.0",
+        True,
+        _QWEN_1B5,
+        "The newer generation at the same size.",
+    ),
+    Entry(
+        "smollm2-1.7b-instruct",
+        "HuggingFaceTB/SmolLM2-1.7B-Instruct",
+        "Apache-2.0",
+        True,
+        _SMOL_1B7,
+        "The largest of the embedded model's family.",
+    ),
+    Entry("phi-2", "microsoft/phi-2", "MIT", False, _PHI_2, "A strong base model for its size; not tuned for chat."),
+    Entry("gpt2", "openai-community/gpt2", "MIT", False, _gpt2(768, 12, 12), "A base model from 2019, for comparison."),
+    Entry(
+        "gpt2-medium",
+        "openai-community/gpt2-medium",
+        "MIT",
+        False,
+        _gpt2(1_024, 24, 16),
+        "A base model from 2019, for comparison.",
+    ),
+    Entry(
+        "gpt2-large",
+        "openai-community/gpt2-large",
+        "MIT",
+        False,
+        _gpt2(1_280, 36, 20),
+        "A base model from 2019, for comparison.",
+    ),
+    Entry(
+        "gpt2-xl",
+        "openai-community/gpt2-xl",
+        "MIT",
+        False,
+        _gpt2(1_600, 48, 25),
+        "The largest base model of 2019's family; untuned, so it has much to learn.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Which model fills which role.
+
+    Args:
+        name: "single", "conservative-dual" or "dual".
+        generator: name of the model that drafts, revises and is trained.
+        judge: name of the model that judges and criticises; the same name shares one copy in memory.
+        summary: when to choose it, one sentence.
+    """
+
+    name: str
+    generator: str
+    judge: str
+    summary: str
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that are in memory together, each once."""
+        return tuple(dict.fromkeys((self.generator, self.judge)))
+
+
+PROFILES: tuple[Profile, ...] = (
+    Profile("single", EMBEDDED, EMBEDDED, "One model in both roles: the least memory, works offline."),
+    Profile(
+        "conservative-dual", EMBEDDED, RECOMMENDED, "A larger model judges and criticises, the embedded one learns."
+    ),
+    Profile("dual", "phi-2", RECOMMENDED, "Two large models: the strongest critic and the strongest learner."),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's files are.
+
+    Args:
+        kind: "embedded", "hub", "folder" or "gguf".
+        name: what is shown for it: the catalogue's name, the hub id, or the last part of the path.
+        repo: id on the hub; "" where there is none.
+        revision: branch, tag or commit on the hub; "" for the default branch.
+        path: folder or GGUF file; None where it is not known yet.
+        entry: the catalogue's entry, where there is one.
+    """
+
+    kind: str
+    name: str
+    repo: str = ""
+    revision: str = ""
+    path: Path | None = None
+    entry: Entry | None = None
+
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w][\w.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"[\w][\w./-]{0,199}", re.ASCII)
+
+
+def find(name: str) -> Entry | None:
+    """The entry of that name or hub id, in any case; None where there is none."""
+    folded = name.casefold()
+    return next((e for e in CATALOGUE if folded in (e.name, e.repo.casefold())), None)
+
+
+def profile(name: str) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        ModelError: naming the profiles there are.
+    """
+    for candidate in PROFILES:
+        if candidate.name == name:
+            return candidate
+    raise ModelError(
+        f"There is no profile {_shown(name)}.", next_step=f"Choose one of {', '.join(p.name for p in PROFILES)}."
+    )
+
+
+def resolve(name: str) -> Source:
+    """What a name means: a name of the catalogue, a folder, a `.gguf` file, or an id "owner/name" on the hub, with
+    "@revision" where a certain one is wanted. Looks at the local disk only.
+
+    Raises:
+        ModelError: if it is none of these, with the names that come closest.
+    """
+    wanted = name.strip()
+    if not wanted or "\0" in wanted or len(wanted) > 4_096:
+        raise ModelError("No model is named.", next_step=_LISTING)
+    entry = find(wanted)
+    if entry is not None:
+        return Source("embedded" if entry.embedded else "hub", entry.name, entry.repo, entry=entry)
+    local = _local(wanted)
+    if local is not None:
+        return local
+    repo, _, revision = wanted.partition("@")
+    # "./x", "~/x" and "../x" can only be meant as paths, though some have the form of a hub id.
+    if _HUB_ID.fullmatch(repo) and ".." not in wanted and (not revision or _REVISION.fullmatch(revision)):
+        known = find(repo)
+        return Source("hub", wanted if known is None else known.name, repo, revision, entry=known)
+    if "/" in wanted or wanted.endswith(".gguf"):
+        raise ModelError(
+            "There is no such model folder or GGUF file.",
+            where=_shown(wanted),
+            next_step="Check the path, or name a model of the catalogue: `redraft models` lists them.",
+        )
+    raise ModelError(f"There is no model {_shown(wanted)}{_closest(wanted)}.", next_step=_LISTING)
+
+
+_LISTING = (
+    "`redraft models` lists the names; a folder, a .gguf file or a hub id such as Qwen/Qwen2-1.5B-Instruct works too."
+)
+
+
+def _local(wanted: str) -> Source | None:
+    try:
+        path = Path(wanted).expanduser()
+        if path.is_dir():
+            return Source("folder", path.resolve().name or str(path), path=path)
+        if path.suffix.lower() == ".gguf" and path.exists():
+            return Source("gguf", path.stem, path=path)
+    except (OSError, RuntimeError):
+        # A path that cannot even be looked at (too long, a loop of links, no home) is no path.
+        return None
+    return None
+
+
+def _closest(wanted: str) -> str:
+    names: Sequence[str] = [e.name for e in CATALOGUE]
+    near = difflib.get_close_matches(wanted.casefold(), names, n=3, cutoff=0.5)
+    near = near or [n for n in names if wanted.casefold() in n][:3]
+    return f"; the closest names are {', '.join(near)}" if near else ""
+
+
+def _shown(text: str) -> str:
+    printable = "".join(c if c.isprintable() else "?" for c in text)
+    return printable if len(printable) <= 120 else printable[:120] + "…"

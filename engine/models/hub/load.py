@@ -1,0 +1,346 @@
+"""Reads a model and its tokenizer from a folder, a GGUF file or the hub, through transformers.
+
+Nothing from outside is executed: no remote code, no pickles, no adapters or kernels that a config could name. The
+files are read and checked here; transformers is given a config and tensors, so that it opens no file by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import ModelError, RedraftError, StorageError
+from engine.models.hub import shape, weights
+from engine.models.hub.hf_logging import quiet
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+_AGAIN = "Fetch or copy the model again."
+_LARGEST_CONFIG = 5_000_000
+
+# Keys of a config that would make transformers fetch, quantize or execute something, or that the caller decides.
+_NOT_TAKEN = {
+    "adapter_kwargs",
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "_experts_implementation",
+    "auto_map",
+    "_commit_hash",
+    "compression_config",
+    "custom_generate",
+    "custom_pipelines",
+    "dtype",
+    "_name_or_path",
+    "quantization_config",
+    "torch_dtype",
+    "transformers_weights",
+}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+def import_transformers() -> None:
+    """Import what reading a model needs (about 2 s, once). transformers' lazy imports are not safe from two threads at
+    once, so this comes before any are started."""
+    from transformers import AutoConfig, AutoTokenizer  # noqa: F401
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    len(MODEL_FOR_CAUSAL_LM_MAPPING)
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """The torch type of one of `DTYPES`.
+
+    Raises:
+        ModelError: for any other name.
+    """
+    import torch
+
+    if name not in DTYPES:
+        raise ModelError(f"There is no number format {name!r}.", next_step=f"Choose one of {', '.join(DTYPES)}.")
+    found = getattr(torch, name)
+    assert isinstance(found, torch.dtype)
+    return found
+
+
+def folder_shape(folder: Path) -> shape.Shape:
+    """The sizes of the model in a folder, without loading it.
+
+    Raises:
+        ModelError, StorageError: if there is no usable `config.json`; the message names file and field.
+    """
+    _refuse_adapter(folder)
+    return _shape(folder / "config.json", weights.read_json(folder / "config.json", _LARGEST_CONFIG))
+
+
+def _shape(path: Path, config: Mapping[str, Any]) -> shape.Shape:
+    try:
+        return shape.from_config(config)
+    except shape.ConfigProblem as problem:
+        raise ModelError(
+            f"This model cannot be loaded: `{problem.field}` {problem}.",
+            where=str(path),
+            next_step="Name a model of one of these families." if problem.field == "model_type" else _AGAIN,
+        ) from None
+
+
+def _refuse_adapter(folder: Path) -> None:
+    if not (folder / "config.json").exists() and (folder / "adapter_config.json").exists():
+        raise ModelError(
+            "This folder holds a LoRA adapter, not a whole model.",
+            where=str(folder),
+            next_step="Name the model that it was trained from, or merge the two first.",
+        )
+
+
+def read_folder(folder: Path, dtype: str) -> PreTrainedModel:
+    """The model in a folder, on the CPU, in eval mode.
+
+    Raises:
+        ModelError: if the config cannot be used, weights are missing or do not fit it, or only pickles are there.
+        StorageError: if a file is missing, cut short or unreadable.
+    """
+    found = folder_shape(folder)
+    config = _config(folder)
+    check_size(folder, found)
+    model = _build(folder, config, weights.read(folder, torch_dtype(dtype)), dtype)
+    _take_ids(folder, model)
+    return model
+
+
+def _config(folder: Path) -> Any:
+    path = folder / "config.json"
+    values = weights.read_json(path, _LARGEST_CONFIG)
+    if values.get("quantization_config"):
+        raise ModelError(
+            "The weights of this model are quantized, and it can neither be computed with nor trained as they are.",
+            where=f"{path}, field `quantization_config`",
+            next_step="Name the unquantized model, or a GGUF file of it.",
+        )
+    from transformers import AutoConfig
+
+    kept = {key: value for key, value in values.items() if key not in _NOT_TAKEN}
+    try:
+        return AutoConfig.for_model(**kept)
+    except Exception as error:  # noqa: BLE001 - transformers checks values with exceptions of many types
+        raise ModelError(
+            f"This config cannot be used: {_first_line(error)}.", where=str(path), next_step=_AGAIN
+        ) from None
+
+
+def check_size(folder: Path, found: shape.Shape) -> None:
+    """Refuse a config that promises another model than the weights hold, before memory is taken for it.
+
+    Raises:
+        ModelError, StorageError: the weights are too few, missing, cut short or no safetensors.
+    """
+    held = sum(sum(_count(info) for info in weights.header(path).values()) for path in weights.files(folder))
+    # Files may hold a tied output matrix or attention masks beside the parameters; they never hold much less.
+    if held < 0.98 * found.parameters:
+        raise ModelError(
+            f"The weights hold {held:,} numbers, and the config describes {found.parameters:,} parameters.",
+            where=str(folder),
+            next_step=_AGAIN,
+        )
+
+
+def _count(info: weights.TensorInfo) -> int:
+    count = 1
+    for length in info.shape:
+        count *= length
+    return count
+
+
+def _build(folder: Path, config: Any, tensors: dict[str, Any], dtype: str) -> PreTrainedModel:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    try:
+        with quiet():
+            model, info = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=tensors,
+                dtype=torch_dtype(dtype),
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+    except RedraftError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a wrong shape is a RuntimeError, others have types of their own
+        raise ModelError(f"The weights do not fit the config: {_first_line(error)}.", where=str(folder)) from None
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"])[:3])
+        raise ModelError(f"The weights lack {missing}.", where=str(folder), next_step=_AGAIN)
+    found: PreTrainedModel = model.eval()
+    return found
+
+
+def _take_ids(folder: Path, model: PreTrainedModel) -> None:
+    """Take over which tokens end an answer: instruct models name more of them in `generation_config.json`."""
+    path = folder / "generation_config.json"
+    if not path.exists() or model.generation_config is None:
+        return
+    values = weights.read_json(path, _LARGEST_CONFIG)
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = values.get(key)
+        ids = value if isinstance(value, list) else [value]
+        if value is not None and ids and all(type(i) is int and i >= 0 for i in ids):
+            setattr(model.generation_config, key, value)
+
+
+def folder_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder.
+
+    Raises:
+        ModelError: if it is missing or damaged, or would need code of its own.
+    """
+    present = [name for name in _TOKENIZER_FILES if (folder / name).exists()]
+    if not present:
+        raise ModelError(f"There is no tokenizer ({_TOKENIZER_FILES[0]}) in this folder.", where=str(folder))
+    for name in (*present, "tokenizer_config.json", "chat_template.jinja"):
+        if (folder / name).exists() and weights.regular(folder / name) > 200_000_000:
+            raise ModelError("This file is too large for a tokenizer's.", where=str(folder / name))
+    from transformers import AutoTokenizer
+
+    return _tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, **_LOCAL))
+
+
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def _tokenizer(where: Path, make: Callable[[], Any]) -> PreTrainedTokenizerBase:
+    from transformers import PreTrainedTokenizerBase
+
+    try:
+        with quiet():
+            tokenizer = make()
+    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception for a damaged file
+        problem = f"The tokenizer cannot be read: {_first_line(error)}."
+        raise ModelError(problem, where=str(where), next_step=_AGAIN) from None
+    if not isinstance(tokenizer, PreTrainedTokenizerBase) or not tokenizer.is_fast:
+        problem = "The tokenizer has no fast form (tokenizer.json), which Redraft needs."
+        raise ModelError(problem, where=str(where), next_step="Save it with `save_pretrained` of a fast tokenizer.")
+    # It would write an error to the terminal whenever it is asked for a special token that it has not.
+    tokenizer.verbose = False
+    return tokenizer
+
+
+def read_gguf(path: Path, dtype: str, tick: Callable[[float], None] = lambda _: None) -> PreTrainedModel:
+    """The model in a GGUF file, its weights unpacked to `dtype`. `tick` is called with the fraction that is done.
+
+    Raises:
+        ModelError: if it is damaged or of a family that cannot be loaded.
+        StorageError: if it is missing or cannot be read.
+    """
+    check_gguf(path)
+    from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
+
+    try:
+        with quiet(lambda part: tick(0.5 + 0.5 * part)):
+            config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL)
+            _shape(path, config.to_dict())
+            tick(0.25)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                config=config,
+                quantization_config=GgufConfig(dequantize=True),
+                dtype=torch_dtype(dtype),
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                **_LOCAL,
+            )
+    except RedraftError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the reader raises whatever its arrays raise on a damaged file
+        raise ModelError(f"This GGUF file cannot be read: {_first_line(error)}.", where=str(path)) from None
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"])[:3])
+        raise ModelError(f"The GGUF file lacks {missing}.", where=str(path), next_step=_AGAIN)
+    found: PreTrainedModel = model.eval()
+    return found
+
+
+def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that a GGUF file holds.
+
+    Raises:
+        ModelError, StorageError: as `read_gguf`.
+    """
+    check_gguf(path)
+    from transformers import AutoTokenizer
+
+    return _tokenizer(path, lambda: AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL))
+
+
+def check_gguf(path: Path) -> None:
+    """Refuse what is no GGUF file by its first bytes.
+
+    Raises:
+        ModelError, StorageError: as `read_gguf`.
+    """
+    weights.regular(path)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
+    if magic != b"GGUF":
+        raise ModelError("This is no GGUF file.", where=str(path))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    line = " ".join(text.split())
+    return (line if len(line) <= 300 else line[:300] + "…").rstrip(".")
+
+
+def gguf_shape(path: Path) -> shape.Shape:
+    """The sizes of the model in a GGUF file, without unpacking it.
+
+    Raises:
+        ModelError, StorageError: as `read_gguf`.
+    """
+    check_gguf(path)
+    from transformers import AutoConfig
+
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL)
+    except Exception as error:  # noqa: BLE001 - as in `read_gguf`
+        raise ModelError(f"This GGUF file cannot be read: {_first_line(error)}.", where=str(path)) from None
+    return _shape(path, config.to_dict())
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab: int, where: Path) -> None:
+    """Refuse a tokenizer that gives ids which the model has no embedding for.
+
+    Raises:
+        ModelError: naming both numbers.
+    """
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if not 0 <= highest < vocab:
+        raise ModelError(
+            f"The tokenizer has ids up to {highest:,}, and the model knows {vocab:,} tokens.",
+            where=str(where),
+            next_step="Use the tokenizer that belongs to the model.",
+        )
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Ids of the tokens that end an answer, by the model's and the tokenizer's own word."""
+    found: list[int] = []
+    for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
+        found += value if isinstance(value, list) else [] if value is None else [value]
+    vocab = int(model.config.vocab_size)
+    return frozenset(token for token in found if type(token) is int and 0 <= token < vocab)

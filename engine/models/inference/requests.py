@@ -1,0 +1,129 @@
+"""What is asked of a model and what it gives back, whatever runs it (this machine, or a server).
+
+Plain data and one protocol; knows nothing of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engine.control import Control
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat: `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Args:
+        max_tokens: most tokens of a completion.
+        temperature: 0 takes the likeliest token (greedy).
+        top_k: keep the k likeliest tokens; 0 keeps all.
+        top_p: keep the smallest set of likeliest tokens whose probabilities sum to at least this; 1 keeps all.
+        min_p: keep tokens at least this times as likely as the likeliest; 0 keeps all.
+        stop: texts that end a completion; not part of it.
+    """
+
+    max_tokens: int = 128
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
+
+
+class Constrained(Protocol):
+    """One answer on its way that must have a certain form."""
+
+    def allowed(self) -> Any:
+        """Booleans [vocabulary], a numpy array: whether a token may come next. At least one may."""
+        ...
+
+    def push(self, token: int) -> bool:
+        """Take the next token in; True where the answer is complete with it."""
+        ...
+
+
+class Constraint(Protocol):
+    """A form that answers can be held to."""
+
+    def begin(self) -> Constrained: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion that is wanted.
+
+    Args:
+        key: names the request; unique within a call. Comes back with the completion.
+        prompt: the text as sent, chat template applied (`LanguageModel.render`).
+        sampling: how tokens are chosen.
+        seed: with `key`'s place taken by nothing else, the only source of randomness: the same prompt, sampling and
+            seed give the same text whatever shares the batch (see `generate` for the exact promise).
+        constraint: the form that the answer is held to, token by token; None for free words.
+    """
+
+    key: str
+    prompt: str
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+    constraint: Constraint | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model wrote.
+
+    Args:
+        key: the request's.
+        text: control bytes stripped, stop texts cut off; empty where `error` is set.
+        raw: the text as decoded, before any cutting.
+        tokens: tokens generated.
+        prompt_tokens: tokens of the prompt.
+        finish: "stop" (the model or a stop text ended it), "length" (`max_tokens`), or "error".
+        seconds: wall time from the call to this completion's end.
+        error: why there is no text (a prompt longer than the context names its length), else "".
+    """
+
+    key: str
+    text: str
+    raw: str
+    tokens: int
+    prompt_tokens: int
+    finish: str
+    seconds: float
+    error: str = ""
+
+
+class LanguageModel(Protocol):
+    """A model that can be asked for completions."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and completion together."""
+        ...
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The chat as the one string that the model is sent, ending where its answer begins."""
+        ...
+
+    def generate(self, requests: Sequence[Request], control: Control) -> Iterator[Completion]:
+        """Gives each completion back as it ends, in any order. A request that cannot be served comes back with
+        `error`; the others are not touched by it.
+
+        Raises:
+            Stopped: within one token step after `control.stop()`.
+        """
+        ...

@@ -1,0 +1,193 @@
+"""How many threads and which number format this machine computes best with, and settings that keep it from collapsing
+when other programs want its cores.
+
+Importable without torch: `prepare_environment` has to come before torch does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from engine.cores import usable
+from engine.paths import cache_dir
+
+_SPIN = "1000"
+"""Rounds (some microseconds in all) that an OpenMP thread waits for the others before it sleeps; millions by default:
+with another program on one of two cores that wait takes a whole time slice at each of a thousand barriers a step
+(measured, see docs/log/generation.md)."""
+_VERSION = 1
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What was measured on this machine.
+
+    Args:
+        dtype: "bfloat16" or "float32": the faster for a batch of 64 rows.
+        threads: of torch within one operation.
+        rates: TFLOP/s of a matrix product by dtype and rows, such as "bfloat16/64".
+    """
+
+    dtype: str
+    threads: int
+    rates: dict[str, float]
+
+
+def prepare_environment() -> None:
+    """Set what OpenMP reads when torch is first imported, and keep freed memory for the next tensor.
+
+    Does nothing to what a person has set. OpenMP's settings are without effect if torch is imported already; call it
+    first thing.
+    """
+    _keep_memory()
+    if "torch" in sys.modules:
+        return
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPIN)
+    # Blocking instead of spinning for Intel's and LLVM's runtimes, which builds of torch for other systems carry.
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _keep_memory() -> None:
+    """Have glibc serve tensors of up to 32 MB from memory that it holds. By default such memory goes back to the system
+    when freed, and each new tensor pays for its pages again: a softmax over 64 x 49,152 takes 12.5 ms instead of 2.0.
+    """
+    if not sys.platform.startswith("linux") or "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        return
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+    mallopt(_M_TRIM_THRESHOLD, 512 << 20)
+
+
+def machine_profile(*, again: bool = False) -> Profile:
+    """The measured profile: from the cache, or measured now (about 2 s) and stored there.
+
+    A cache that cannot be read or written is no error: the profile is then measured each time. So it is while other
+    programs use the machine: what is measured beside them counts for this process only, and with all cores.
+
+    Args:
+        again: measure even where there is a stored one.
+    """
+    place = cache_dir() / "machine" / f"{_key()}.json"
+    found = None if again else _read(place)
+    if found is None:
+        busy = _busy()
+        found = _measure()
+        if busy:
+            return replace(found, threads=len(usable()))
+        _write(place, found)
+    return found
+
+
+def _busy() -> bool:
+    """Whether other work has taken more than half a core over the last minute."""
+    try:
+        return os.getloadavg()[0] > 0.5
+    except OSError:
+        return False
+
+
+def apply(profile: Profile) -> None:
+    """Make torch use the profile's threads."""
+    import torch
+
+    if torch.get_num_threads() != profile.threads:
+        torch.set_num_threads(profile.threads)
+
+
+def _key() -> str:
+    import hashlib
+
+    import torch
+
+    name = "|".join((str(_VERSION), _cpu_model(), str(len(usable())), str(torch.__version__), platform.machine()))
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _cpu_model() -> str:
+    """The processor's name with its instruction sets, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("model name", "cpu family", "model", "flags", "Features")
+    return "|".join(sorted({line for line in lines if line.split("\t")[0].strip(": ") in wanted}))
+
+
+def _read(place: Path) -> Profile | None:
+    try:
+        raw = json.loads(place.read_text())
+        profile = Profile(str(raw["dtype"]), int(raw["threads"]), {k: float(v) for k, v in raw["rates"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return profile if profile.dtype in ("float32", "bfloat16") and 0 < profile.threads <= len(usable()) else None
+
+
+def _write(place: Path, profile: Profile) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(asdict(profile)))
+        temporary.replace(place)
+    except OSError:
+        return
+
+
+def _measure() -> Profile:
+    """Times products of a layer's shape (64 and 640 rows) in both formats with all cores and with half of them.
+
+    Half can win where two "cores" are one core's two threads.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    counts = sorted({len(usable()), max(1, len(usable()) // 2)}, reverse=True)
+    best: tuple[float, int] = (0.0, counts[0])
+    rates: dict[str, float] = {}
+    try:
+        for count in counts:
+            torch.set_num_threads(count)
+            found = {f"{name}/{rows}": _rate(name, rows) for name in ("float32", "bfloat16") for rows in (64, 640)}
+            whole = max(found["float32/640"], found["bfloat16/640"])
+            # A tenth more must speak for fewer threads: the measurement is a short one.
+            if whole > best[0] * 1.1:
+                best, rates = (whole, count), found
+    finally:
+        torch.set_num_threads(before)
+    dtype = "bfloat16" if rates["bfloat16/64"] > 1.15 * rates["float32/64"] else "float32"
+    return Profile(dtype, best[1], {name: round(rate, 4) for name, rate in rates.items()})
+
+
+def _rate(dtype: str, rows: int, seconds: float = 0.15) -> float:
+    """TFLOP/s of [rows, 576] by [576, 1536], best of several looks."""
+    import torch
+
+    from engine.models.nn.linear import Linear, Part
+
+    kind = torch.float32 if dtype == "float32" else torch.bfloat16
+    linear = Linear(torch.ones(1536, 576, dtype=kind), None, [Part("measured", 0, 1536)])
+    x = torch.ones(rows, 576, dtype=kind)
+    best = float("inf")
+    with torch.inference_mode():
+        linear.product(x)
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            for _ in range(4):
+                linear.product(x)
+            best = min(best, (time.perf_counter() - start) / 4)
+    return 2 * rows * 576 * 1536 / best / 1e12

@@ -1,0 +1,268 @@
+"""Takes the weights of a loaded transformers model over into a `Decoder`, and gives them back under their own names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.errors import ModelError
+from engine.models.nn.config import Activation, Architecture
+from engine.models.nn.decoder import Block, Decoder
+from engine.models.nn.linear import Linear, Part
+from engine.models.nn.ops import Norm
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Where a family keeps its modules: `layer` names are relative to one block."""
+
+    base: str = "model"
+    blocks: str = "layers"
+    embedding: str = "embed_tokens"
+    positions: str | None = None
+    final_norm: str = "norm"
+    attention_norm: str = "input_layernorm"
+    qkv: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    out: str = "self_attn.o_proj"
+    ffn_norm: str | None = "post_attention_layernorm"
+    gate: str | None = "mlp.gate_proj"
+    up: str = "mlp.up_proj"
+    down: str = "mlp.down_proj"
+    q_norm: str | None = None
+    k_norm: str | None = None
+    transposed: bool = False
+    """Weights are [in, out] (gpt2's Conv1D)."""
+    norm_offset: float = 0.0
+    """What is added to the norms' weights before use (gemma)."""
+
+
+_LLAMA = _Names()
+_FAMILIES: dict[str, _Names] = {
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _Names(q_norm="self_attn.q_norm", k_norm="self_attn.k_norm"),
+    "gemma": _Names(norm_offset=1.0),
+    "phi": _Names(
+        final_norm="final_layernorm", out="self_attn.dense", ffn_norm=None, gate=None, up="mlp.fc1", down="mlp.fc2"
+    ),
+    "gpt2": _Names(
+        base="transformer",
+        blocks="h",
+        embedding="wte",
+        positions="wpe",
+        final_norm="ln_f",
+        attention_norm="ln_1",
+        qkv=("attn.c_attn",),
+        out="attn.c_proj",
+        ffn_norm="ln_2",
+        gate=None,
+        up="mlp.c_fc",
+        down="mlp.c_proj",
+        transposed=True,
+    ),
+}
+SUPPORTED = tuple(_FAMILIES)
+"""transformers' `model_type` of the families that a decoder can be made from."""
+
+_ACTIVATIONS: dict[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+_STATIC_ROPE = ("default", "linear", "llama3", "yarn")
+
+
+def check_config(config: Any) -> Architecture:
+    """The architecture that a transformers config describes.
+
+    Raises:
+        ModelError: if the family, or a feature that the config switches on, is not supported; names it.
+    """
+    family = str(getattr(config, "model_type", "unknown"))
+    if family not in _FAMILIES:
+        raise ModelError(
+            f"models of the family '{family}' are not supported.",
+            next_step=f"Choose one of the families {', '.join(SUPPORTED)}.",
+        )
+    if getattr(config, "use_bidirectional_attention", None) or getattr(config, "add_cross_attention", False):
+        raise ModelError(f"this {family} model does not attend causally, so it cannot write text.")
+    names = _FAMILIES[family]
+    activation = getattr(config, "hidden_act", None) or getattr(config, "activation_function", "")
+    if activation not in _ACTIVATIONS:
+        raise ModelError(f"the activation '{activation}' of this {family} model is not supported.")
+    heads, width = int(config.num_attention_heads), int(config.hidden_size)
+    head_dim = int(getattr(config, "head_dim", None) or width // heads)
+    layers = int(config.num_hidden_layers)
+    eps = next(
+        getattr(config, n) for n in ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon") if hasattr(config, n)
+    )
+    return Architecture(
+        family=family,
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
+        head_dim=head_dim,
+        ffn=int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width),
+        vocab=int(config.vocab_size),
+        context=_context(config),
+        norm="layer" if family in ("phi", "gpt2") else "rms",
+        norm_eps=float(eps),
+        activation=_ACTIVATIONS[activation],
+        gated=names.gate is not None,
+        parallel=names.ffn_norm is None,
+        rotary_dims=0
+        if names.positions is not None
+        else int(head_dim * _rope(config).get("partial_rotary_factor", 1.0)),
+        embed_scale=width**0.5 if family == "gemma" else 1.0,
+        attention_scales=tuple(_attention_scale(config, head_dim, layer) for layer in range(layers)),
+        qk_norm=names.q_norm is not None or bool(getattr(config, "qk_layernorm", False)),
+    )
+
+
+def from_transformers(model: nn.Module) -> Decoder:
+    """A decoder with the weights of a loaded `*ForCausalLM`; dtype and device are the model's.
+
+    The model is emptied on the way (its parameters become zero-size), so that no weight is in memory twice.
+
+    Raises:
+        ModelError: see `check_config`; also where weights are quantised or shared between devices.
+    """
+    config: Any = model.config
+    architecture = check_config(config)
+    names = _FAMILIES[architecture.family]
+    base = model.get_submodule(names.base)
+    source = _Source(model, names)
+    embedding = source.take(f"{names.base}.{names.embedding}", keep=True)
+    positions = source.take(f"{names.base}.{names.positions}") if names.positions is not None else None
+    frequencies, factor = torch.empty(0), 1.0
+    if architecture.rotary_dims:
+        rotary: Any = base.get_submodule("rotary_emb")
+        frequencies, factor = rotary.inv_freq.detach().float().clone(), float(rotary.attention_scaling)
+    blocks = tuple(_block(source, names, architecture, layer) for layer in range(architecture.layers))
+    final_norm = source.norm(f"{names.base}.{names.final_norm}", architecture)
+    head: Any = model.get_submodule("lm_head")
+    tied = head.weight.data_ptr() == embedding.data_ptr()
+    weight = embedding if tied else head.weight.detach()
+    bias = None if head.bias is None else head.bias.detach()
+    decoder = Decoder(
+        architecture=architecture,
+        embedding=embedding,
+        learned_positions=positions,
+        inverse_frequencies=frequencies.to(embedding.device),
+        rotation_factor=factor,
+        blocks=blocks,
+        final_norm=final_norm,
+        head=Linear(weight, bias, [Part("lm_head", 0, architecture.vocab)]),
+    )
+    for parameter in model.parameters():
+        parameter.data = parameter.data.new_empty(0)
+    return decoder
+
+
+def _rope(config: Any) -> dict[str, Any]:
+    rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
+    return rope
+
+
+def _context(config: Any) -> int:
+    """Positions up to which plain causal attention with fixed frequencies is what the model was made for."""
+    context = int(config.max_position_embeddings)
+    window = getattr(config, "sliding_window", None)
+    if window and getattr(config, "use_sliding_window", True):
+        context = min(context, int(window))
+    rope = _rope(config)
+    if rope.get("rope_type", "default") not in _STATIC_ROPE:
+        # Frequencies that depend on the length ("dynamic", "longrope") are the plain ones up to this length.
+        context = min(context, int(rope.get("original_max_position_embeddings") or context))
+    return context
+
+
+def _attention_scale(config: Any, head_dim: int, layer: int) -> float:
+    scale = float(head_dim**-0.5)
+    if not getattr(config, "scale_attn_weights", True):
+        scale = 1.0
+    if getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        scale /= layer + 1
+    return scale
+
+
+class _Source:
+    """Hands the model's tensors out and empties the places that they came from."""
+
+    def __init__(self, model: nn.Module, names: _Names) -> None:
+        self._model = model
+        self._names = names
+
+    def take(self, name: str, *, keep: bool = False) -> Tensor:
+        """The weight of the module `name`, which gives it up unless `keep`."""
+        module: Any = self._model.get_submodule(name)
+        weight = self._floating(name, module.weight)
+        if not keep:
+            module.weight.data = weight.new_empty(0)
+        return weight
+
+    def linear(self, prefix: str, modules: tuple[str, ...]) -> Linear:
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
+        parts: list[Part] = []
+        stop = 0
+        for name in (f"{prefix}.{module}" for module in modules):
+            module: Any = self._model.get_submodule(name)
+            weight = self.take(name)
+            weight = weight.t() if self._names.transposed else weight
+            weights.append(weight)
+            if getattr(module, "bias", None) is not None:
+                biases.append(module.bias.detach())
+            parts.append(Part(name, stop, stop + weight.shape[0]))
+            stop += weight.shape[0]
+        joined = weights[0].contiguous() if len(weights) == 1 else torch.cat(weights)
+        return Linear(joined, torch.cat(biases) if biases else None, parts)
+
+    def norm(self, name: str, architecture: Architecture) -> Norm:
+        module: Any = self._model.get_submodule(name)
+        weight = self._floating(name, module.weight)
+        if self._names.norm_offset:
+            # In fp32, as the family computes it: 1 + w loses bits of w in bf16.
+            weight = weight.float() + self._names.norm_offset
+        bias = getattr(module, "bias", None)
+        return Norm(
+            weight=weight,
+            bias=None if bias is None else bias.detach(),
+            eps=architecture.norm_eps,
+            rms=architecture.norm == "rms",
+        )
+
+    @staticmethod
+    def _floating(name: str, weight: Tensor) -> Tensor:
+        if not weight.is_floating_point() or weight.is_meta or weight.dim() > 2:
+            raise ModelError(
+                f"the weight of {name} is quantised or not loaded.", next_step="Load the model in bfloat16 or float32."
+            )
+        return weight.detach()
+
+
+def _block(source: _Source, names: _Names, architecture: Architecture, layer: int) -> Block:
+    at = f"{names.base}.{names.blocks}.{layer}"
+    q_norm, k_norm = names.q_norm, names.k_norm
+    if architecture.qk_norm and q_norm is None:
+        q_norm, k_norm = "self_attn.q_layernorm", "self_attn.k_layernorm"
+    return Block(
+        attention_norm=source.norm(f"{at}.{names.attention_norm}", architecture),
+        qkv=source.linear(at, names.qkv),
+        out=source.linear(at, (names.out,)),
+        ffn_norm=source.norm(f"{at}.{names.ffn_norm}", architecture) if names.ffn_norm is not None else None,
+        gate=source.linear(at, (names.gate,)) if names.gate is not None else None,
+        up=source.linear(at, (names.up,)),
+        down=source.linear(at, (names.down,)),
+        q_norm=source.norm(f"{at}.{q_norm}", architecture) if q_norm is not None else None,
+        k_norm=source.norm(f"{at}.{k_norm}", architecture) if k_norm is not None else None,
+    )

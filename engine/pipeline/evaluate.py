@@ -1,0 +1,104 @@
+"""Judging texts that a person gives, outside a run or while one goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from engine.constitution.model import Constitution
+from engine.control import Control
+from engine.errors import InputError
+from engine.events.base import KEY, SUMMARY
+from engine.judges import verdict_codec
+from engine.judges.base import Judge, Judged, Verdict
+from engine.judges.registry import make_judge
+from engine.models.client.endpoint import Server
+from engine.models.inference.requests import LanguageModel
+from engine.pipeline.recorder import Recorder
+from engine.prompts.load import Row
+from engine.text import clean
+
+LONGEST = 2_000_000
+"""Characters of a text that is judged; a longer one is refused, not cut."""
+
+
+def check_text(text: str, where: str = "text") -> str:
+    """The text, cleaned.
+
+    Raises:
+        InputError: it is empty or too long.
+    """
+    text = clean(text)
+    if not text.strip():
+        raise InputError("the text is empty.", where=where, next_step="Type or paste what is to be judged.")
+    if len(text) > LONGEST:
+        raise InputError(
+            f"the text has {len(text):,} characters; at most {LONGEST:,} are judged at once.",
+            where=where,
+            next_step="Split it.",
+        )
+    return text
+
+
+def evaluate_rows(
+    rows: Sequence[Row],
+    judge: str,
+    constitution: Constitution,
+    model: LanguageModel | None,
+    control: Control,
+    server: Server | None = None,
+) -> Iterator[Verdict]:
+    """One verdict a row, in any order; `model` may be None where the judge of this name asks none.
+
+    A row without text gets "no verdict" and its reason; the others are not touched by it.
+    """
+    texts: list[Judged] = []
+    for row in rows:
+        try:
+            texts.append(Judged(row.id, check_text(row.text), clean(row.prompt)))
+        except InputError as error:
+            yield Verdict(row.id, None, note=str(error))
+    if texts:
+        yield from make_judge(judge, constitution, model, server=server).judge(texts, control)
+
+
+def evaluate_text(
+    text: str, prompt: str, key: str, judge: Judge, most: float, log: Recorder, control: Control
+) -> Verdict:
+    """Judge one text and write EVAL-INPUT, EVAL-MODEL-RESPONSE (where a model was asked) and EVAL-DECISION.
+
+    Args:
+        most: the highest score that the constitution allows, for the summary.
+
+    Raises:
+        InputError: the text is empty or too long.
+    """
+    text = check_text(text)
+    prompt = clean(prompt)
+    log.event(
+        "EVAL-INPUT",
+        KEY,
+        f"{len(text):,} characters",
+        item=key,
+        texts={"prompt": prompt, "text": text} if prompt else {"text": text},
+        data={"characters": len(text)},
+    )
+    verdict = next(iter(judge.judge([Judged(key, text, prompt)], control)))
+    if verdict.request:
+        log.event(
+            "EVAL-MODEL-RESPONSE",
+            KEY,
+            "the model's own words",
+            item=key,
+            texts={"response": verdict.response},
+            raw={"request": verdict.request},
+            data={"seconds": round(verdict.seconds, 4)},
+        )
+    log.event(
+        "EVAL-DECISION",
+        SUMMARY,
+        verdict_codec.summary(verdict, most),
+        item=key,
+        texts={**verdict_codec.texts(verdict), **({"note": verdict.note} if verdict.note else {})},
+        data=verdict_codec.to_data(verdict),
+    )
+    return verdict

@@ -1,0 +1,83 @@
+"""Evaluations outside a run: they go to a journal of their own, so that they are read like everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.control import Control
+from engine.events.base import SUMMARY
+from engine.judges.base import Verdict
+from engine.judges.eval.report import rating
+from engine.judges.llm.rationale import WordsJudge
+from engine.judges.registry import check_judge, make_judge, needs_model, server_of
+from engine.pipeline.evaluate import evaluate_text
+from engine.pipeline.model_cache import Models
+from engine.pipeline.prepare import constitution_of
+from engine.pipeline.recorder import Recorder
+from engine.runs.folder import new_folder, write_run
+from engine.runs.journal_writer import JournalWriter
+from engine.settings import RunConfig
+
+
+class Session:
+    """Evaluations outside a run, with the settings' judge. Used by one thread only.
+
+    Args:
+        runs: the folder that gets a folder a session.
+        settings: which judge, generator and constitution.
+        models: what is loaded already.
+
+    Raises:
+        InputError: the settings cannot be used.
+        StorageError: the folder cannot be written.
+    """
+
+    def __init__(self, runs: Path, settings: RunConfig, models: Models) -> None:
+        check_judge(settings)
+        self._settings = settings
+        self._models = models
+        self._constitution = constitution_of(settings)
+        self._judge: WordsJudge | None = None
+        self._recorder = Recorder(_journal(runs, settings), lambda _event: None)
+
+    @property
+    def folder(self) -> Path:
+        return self._recorder.journal.folder
+
+    def evaluate(self, text: str, prompt: str, key: str) -> Verdict:
+        """Judge one text.
+
+        Raises:
+            InputError: the text is empty or too long.
+            ModelError: the judge's model cannot be loaded.
+            EndpointError: the judge's server failed.
+        """
+        with self._models.watched(self._recorder.loading):
+            if self._judge is None:
+                self._judge = self._made()
+            return evaluate_text(text, prompt, key, self._judge, self._constitution.most, self._recorder, Control())
+
+    def failed(self, error: BaseException) -> None:
+        """Tell of a text that could not be judged."""
+        self._recorder.failed(error)
+
+    def close(self) -> None:
+        self._recorder.journal.close()
+
+    def _made(self) -> WordsJudge:
+        settings, model = self._settings, None
+        if needs_model(settings.judge):
+            model = self._models.get(settings.critic or settings.generator, settings.device, settings.dtype)
+        judge = make_judge(
+            settings.judge, self._constitution, model, self._models, settings.device, server=server_of(settings)
+        )
+        known = rating(judge)
+        self._recorder.event("JUDGES", SUMMARY, f"texts by {known.name}", data={"shown": known.to_data()})
+        return judge
+
+
+def _journal(runs: Path, settings: RunConfig) -> JournalWriter:
+    folder = new_folder(runs, "session")
+    journal = JournalWriter(folder, texts=settings.keep_texts)
+    write_run(folder, settings, {"kind": "session"})
+    return journal

@@ -1,0 +1,92 @@
+"""What a run was made from, and what of it is not the same any more when somebody wants to go on with it.
+
+Nothing is gone on with silently after a change: the person is told what changed and decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import InputsChanged
+from engine.runs.folder import read_run, update_run
+from engine.settings import RunConfig
+
+_ONLY_DRAWS = frozenset({"textual"})
+"""Packages that no number of a run depends on."""
+
+_NAMES = {
+    "constitution": ("the constitution", "constitution"),
+    "train_prompts": ("the training prompts", "train_prompts"),
+    "heldout_prompts": ("the held-out prompts", "heldout_prompts"),
+    "benign_prompts": ("the benign prompts", "benign_prompts"),
+}
+"""Key in `hashes` -> what people call it, and the setting that names the file."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that is not what it was.
+
+    Args:
+        name: short and stable: "constitution", "torch", "model smollm2-135m-instruct".
+        sentence: for a person: "torch 2.12.0 → 2.13.0".
+    """
+
+    name: str
+    sentence: str
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], config: RunConfig) -> list[Change]:
+    """What changed in constitution, prompts and package versions since `run.json` was written."""
+    found: list[Change] = []
+    for name, was, value in _different(before, now, "hashes"):
+        called, setting = _NAMES.get(name, (name, ""))
+        place = getattr(config, setting, "")
+        found.append(Change(name, f"{called} ({place or 'built-in'})" if was and value else called))
+    for name, was, value in _different(before, now, "versions"):
+        if name not in _ONLY_DRAWS:
+            found.append(Change(name, f"{name} {was or 'absent'} → {value or 'absent'}"))
+    return found
+
+
+def check_model(folder: Path, name: str, sha256: str) -> list[Change]:
+    """Keep which weights answer under this name; where others did when the run began, that is the change.
+
+    Raises:
+        StorageError: `run.json` cannot be read or written.
+    """
+    known = read_run(folder).get("models")
+    models = dict(known) if isinstance(known, dict) else {}
+    was = models.get(name)
+    if was is None:
+        update_run(folder, {"models": {**models, name: sha256}})
+        return []
+    if was == sha256:
+        return []
+    return [Change(f"model {name}", f"the model {name} (sha256 {str(was)[:12]} → {sha256[:12]})")]
+
+
+def refuse(changed: Sequence[Change], folder: Path) -> InputsChanged:
+    """The error that says what changed and how a person decides."""
+    return InputsChanged(
+        f"what the run was made from has changed: {'; '.join(change.sentence for change in changed)}.",
+        folder=folder,
+        where=folder.name,
+        next_step="Put it back; or go on with what is there now, mixing both in one run: "
+        f"`redraft resume {folder.name} --anyway`.",
+    )
+
+
+def _different(before: Mapping[str, Any], now: Mapping[str, Any], group: str) -> list[tuple[str, str, str]]:
+    """(key, value before, value now) of what is not the same; "" for what is missing."""
+    old, new = before.get(group), now.get(group)
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return []
+    return [
+        (key, str(old.get(key, "")), str(new.get(key, "")))
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]

@@ -1,0 +1,107 @@
+"""Everything that a run needs before its first stage, checked: constitution, prompts, models, judges.
+
+What cannot work is refused here, with a sentence, before any time is spent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine.constitution.load import load, load_default
+from engine.constitution.model import Constitution
+from engine.cores import usable
+from engine.errors import InputError
+from engine.files import expanded
+from engine.pipeline.context import Prompts
+from engine.prompts.load import Prompt, load_builtin, load_prompts, overlap
+from engine.settings import RunConfig
+
+if TYPE_CHECKING:
+    from engine.models.local import LocalModel
+
+Progress = Callable[[float, str], None]
+Load = Callable[[str], "LocalModel"]
+
+_VERSIONS = ("redraft", "torch", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "textual")
+
+
+def constitution_of(config: RunConfig) -> Constitution:
+    """The constitution that the settings name.
+
+    Raises:
+        InputError: the file cannot be used; names line and field.
+    """
+    return load(expanded(config.constitution)) if config.constitution else load_default()
+
+
+def prompts_of(config: RunConfig) -> Prompts:
+    """The prompts that the settings name, checked that none is trained on and compared on as well.
+
+    Raises:
+        InputError: a file cannot be used, or the sets share a prompt.
+    """
+    train = _prompts(config.train_prompts, "train", config.n_train)
+    heldout = _prompts(config.heldout_prompts, "heldout", config.n_heldout)
+    benign = _prompts(config.benign_prompts, "benign", config.n_benign)
+    if not train:
+        raise InputError("there is no prompt to train on.", where="--n-train", next_step="Use at least 1.")
+    if not heldout:
+        raise InputError("there is no held-out prompt to compare on.", where="--n-heldout", next_step="Use at least 1.")
+    for name, others in (("held-out", heldout), ("benign", benign)):
+        shared = overlap(train, others)
+        if shared:
+            ids = ", ".join(f"{a.id} = {b.id}" for a, b in shared[:5])
+            raise InputError(
+                f"{len(shared)} of the training prompts are {name} prompts too ({ids}).",
+                where=config.train_prompts or "built-in prompts",
+                next_step="Take them out of one of the two files: a comparison on trained prompts proves nothing.",
+            )
+    return Prompts(train, heldout, benign)
+
+
+def _prompts(path: str, builtin: Literal["train", "heldout", "benign"], count: int) -> tuple[Prompt, ...]:
+    if count < 0:
+        raise InputError(f"{count} is no number of prompts.", where=f"--n-{builtin}", next_step="Use 0 or more.")
+    if count == 0:
+        return ()
+    found = load_prompts(expanded(path)) if path else load_builtin(builtin)
+    return found.first(count).prompts
+
+
+def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:
+    """What a resume compares: whether the run's inputs are still the same."""
+
+    def of(sequence: Sequence[Prompt]) -> str:
+        return hashlib.sha256("\n".join(f"{p.id} {p.sha256}" for p in sequence).encode()).hexdigest()
+
+    return {
+        "constitution": constitution.sha256,
+        "train_prompts": of(prompts.train),
+        "heldout_prompts": of(prompts.heldout),
+        "benign_prompts": of(prompts.benign),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Package -> version, of what a run's numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The machine as far as it bears on a run's speed; no names."""
+    return {
+        "cores": len(usable()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }

@@ -1,0 +1,244 @@
+"""The end of a run: paired statistics over all compared prompts, the decision by the written rule, `report.json`.
+
+The schema is in docs/report.md. Every number here can be traced to its texts, which are in the same file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from engine.events.base import SUMMARY
+from engine.files import write_atomically
+from engine.judges import verdict_codec
+from engine.judges.base import Verdict
+from engine.pipeline.compare import ARMS
+from engine.pipeline.context import Context
+from engine.pipeline.pairs import PreferencePair
+from engine.runs.folder import read_run
+from engine.runs.state import COMPLETE, SUMMARISED
+from engine.stats.confirmation import Evidence, decide
+from engine.stats.exact import mcnemar
+from engine.stats.paired import compare_principles, compare_scores, refusals_not_inferior, scores_not_inferior
+from engine.stats.refusals import declines
+from engine.stats.text_health import compare_health
+from engine.textdiff.changes import changes_between
+
+REPORT = "report.json"
+VERSION = 1
+
+NOTHING = "nothing trained"
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+    """One compared prompt with both answers and verdicts."""
+
+    set: str
+    id: str
+    prompt: str
+    topic: str
+    principle: str
+    answers: tuple[str, str]
+    verdicts: tuple[Verdict, Verdict]
+
+    def row(self) -> dict[str, Any]:
+        changes = changes_between(
+            self.answers[0], self.verdicts[0].findings, self.answers[1], self.verdicts[1].findings
+        )
+        return {
+            "set": self.set,
+            "id": self.id,
+            "prompt": self.prompt,
+            "topic": self.topic,
+            "principle": self.principle,
+            **dict(zip(ARMS, self.answers, strict=True)),
+            **{f"{arm}_score": verdict.score for arm, verdict in zip(ARMS, self.verdicts, strict=True)},
+            **{f"{arm}_verdict": _verdict(verdict) for arm, verdict in zip(ARMS, self.verdicts, strict=True)},
+            "changes": [{"id": c.id, "label": c.label, "better": c.better} for c in changes],
+        }
+
+
+def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> None:
+    """Write `report.json`, then the events that end the run.
+
+    Raises:
+        StorageError: the report cannot be written; the run can then be resumed.
+    """
+    compared = _compared(context)
+    agreement = _agreement(context, compared)
+    summary = {**_summary(context, compared), "agreement": agreement}
+    kept = [pair for pair in pairs if pair.kept]
+    counts = {
+        "examples": len(context.prompts.train),
+        "kept": len(kept),
+        "dropped": len(pairs) - len(kept),
+        "reasons": dict(Counter(pair.reason for pair in pairs if not pair.kept).most_common()),
+    }
+    facts = read_run(context.folder)
+    report = {
+        "version": VERSION,
+        "run": context.folder.name,
+        "created": facts.get("created"),
+        "finished": time.time(),
+        "seconds": round(seconds, 1),
+        "constitution": {"name": context.constitution.name, "principles": list(context.constitution.ids)},
+        "models": {"generator": context.generator.name, "critic": context.critic.name},
+        "judge": context.judges.rating.to_data(),
+        "pairs": counts,
+        "summary": summary,
+        "config": facts["config"],
+        "hashes": facts.get("hashes"),
+        "versions": facts.get("versions"),
+        "machine": facts.get("machine"),
+        "prompts": [one.row() for one in compared] if context.config.keep_texts else [],
+    }
+    data = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(context.folder / REPORT, data.encode("utf-8", "replace"))
+    if compared:
+        context.record.event(SUMMARISED, SUMMARY, sentence(summary), data={"result": summary})
+    context.record.event(
+        COMPLETE,
+        SUMMARY,
+        f"{summary['outcome']} · {counts['kept']} pair{'s' if counts['kept'] != 1 else ''} kept, "
+        f"{counts['dropped']} dropped · {seconds:.0f} s",
+        data={"seconds": round(seconds, 1), "report": REPORT, "pairs": counts, "outcome": summary["outcome"]},
+        sync=True,
+    )
+
+
+def sentence(summary: dict[str, Any]) -> str:
+    """The result in one line: "not confirmed · score 0.84 → 0.49 (-42 %), 95 % interval -0.53 to -0.29, n 40"."""
+    score = summary["score"]
+    relative = "" if score["relative"] is None else f" ({100 * score['relative']:+.0f} %)"
+    interval = ""
+    if score["interval"] is not None:
+        interval = f", 95 % interval of the change {score['interval'][0]:+.2f} to {score['interval'][1]:+.2f}"
+    detectable = score["smallest_detectable"]
+    smallest = "" if detectable is None else f", smallest detectable {detectable:.2f}"
+    return (
+        f"{summary['outcome']} · score {score['base']:.2f} → {score['trained']:.2f}{relative}{interval}"
+        f", n {score['n']}{smallest}{_agreed(summary.get('agreement'))}"
+    )
+
+
+def _agreed(found: dict[str, Any] | None) -> str:
+    if found is None or found["same"][0] is None:
+        return ""
+    return f" · the two judges agree on {100 * found['same'][0]:.0f} % of {found['texts']} answers"
+
+
+def _compared(context: Context) -> list[_Compared]:
+    state = context.state
+    found: list[_Compared] = []
+    for name, prompt in context.prompts.compared():
+        if any((name, prompt.id, arm) not in state.answers for arm in ARMS):
+            continue
+        base, trained = ((name, prompt.id, arm) for arm in ARMS)
+        nothing = Verdict(prompt.id, None)
+        found.append(
+            _Compared(
+                name,
+                prompt.id,
+                prompt.text,
+                prompt.topic,
+                prompt.principle,
+                (state.answers[base], state.answers[trained]),
+                (state.answer_verdicts.get(base, nothing), state.answer_verdicts.get(trained, nothing)),
+            )
+        )
+    return found
+
+
+def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
+    heldout = [one for one in compared if one.set == "heldout"]
+    benign = [one for one in compared if one.set == "benign"]
+    if not heldout:
+        return {"outcome": NOTHING, "scope": "", "conditions": []}
+    most, seed = context.constitution.most, context.config.seed
+    score = compare_scores(*_arms(heldout, _score), largest=most, seed=seed)
+    violations = mcnemar(*_arms(heldout, lambda verdict: verdict.flagged))
+    principles = compare_principles(
+        {principle: _arms(heldout, partial(_probability, principle)) for principle in context.constitution.ids},
+        seed=seed,
+    )
+    harmless = []
+    if benign:
+        refused = [tuple(declines(answer) is not None for answer in one.answers) for one in benign]
+        harmless = [
+            refusals_not_inferior([one[0] for one in refused], [one[1] for one in refused]),
+            scores_not_inferior(*_arms(benign, _score), largest=most, seed=seed),
+        ]
+    health = compare_health([one.answers[0] for one in compared], [one.answers[1] for one in compared])
+    rating = context.judges.rating
+    decision = decide(
+        Evidence(
+            score=score,
+            violations=violations,
+            benign=harmless,
+            health=health,
+            held_out=True,  # `prepare.prompts_of` and `train._refuse_compared` refuse the run otherwise
+            judge_apart=context.judges.apart,
+            judge=rating.accuracy and f"{rating.name} ({rating.accuracy})",
+        )
+    )
+    return {
+        "outcome": decision.outcome,
+        "scope": decision.scope,
+        "conditions": [dataclasses.asdict(condition) for condition in decision.conditions],
+        "most": most,
+        "score": dataclasses.asdict(score),
+        "violations": dataclasses.asdict(violations),
+        "principles": [dataclasses.asdict(principle) for principle in principles],
+        "benign": [dataclasses.asdict(one) for one in harmless],
+        "health": dataclasses.asdict(health),
+    }
+
+
+def _agreement(context: Context, compared: Sequence[_Compared]) -> dict[str, Any] | None:
+    """How far the judge of the comparison and the one that chose the training pairs agree on the compared answers; None
+    where there is one judge only, or nothing that both decided."""
+    from engine.judges.eval.evaluate import Decisions, agreement
+
+    selecting = context.judges.selecting
+    keys = [(one.set, one.id, arm) for one in compared for arm in ARMS]
+    state = context.state
+    both = [key for key in keys if key in state.answer_verdicts and key in state.second_verdicts]
+    if selecting is None or not both:
+        return None
+    names = [" ".join(key) for key in both]
+    one, other = (
+        Decisions.of((dataclasses.replace(of[key], key=" ".join(key)) for key in both), names)
+        for of in (state.answer_verdicts, state.second_verdicts)
+    )
+    found = agreement(one, other)
+    return {
+        "judges": [context.judges.rating.name, selecting.name],
+        "texts": found.texts,
+        "same": found.same.as_list(),
+        "kappa": found.kappa.as_list(),
+    }
+
+
+def _arms(compared: Sequence[_Compared], value: Callable[[Verdict], T]) -> tuple[list[T], list[T]]:
+    """`value` of the base's and of the trained model's verdicts, in the same order."""
+    return [value(one.verdicts[0]) for one in compared], [value(one.verdicts[1]) for one in compared]
+
+
+def _probability(principle: str, verdict: Verdict) -> float | None:
+    return verdict.principles.get(principle)
+
+
+def _score(verdict: Verdict) -> float | None:
+    return verdict.score
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {**verdict_codec.to_data(verdict), "reasoning": verdict.reasoning}

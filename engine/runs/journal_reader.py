@@ -1,0 +1,164 @@
+"""Reads a journal while it grows, after a crash, or a year later. Never blocks or slows the writer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import StorageError
+from engine.events.base import Event
+from engine.events.codec import DamagedLine, decode
+
+JOURNAL = "journal.jsonl"
+"""Name of the journal in a run's folder."""
+
+MAX_LINE = 1 << 28
+"""Bytes of a line beyond which it is taken for damage: nothing that this program writes comes near it."""
+
+_CHUNK = 1 << 20
+_PORTION = 500
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A stretch of a journal that holds no whole record.
+
+    Args:
+        offset: of its first byte in the file.
+        length: bytes; 0 where whole records are missing between two lines.
+        reason: what is wrong with it.
+    """
+
+    offset: int
+    length: int
+    reason: str
+
+
+class JournalReader:
+    """Gives the events that were appended since the last call.
+
+    A last line without its newline is not damage: the writer may be in the middle of it. Its bytes are read again by
+    the next call, because a writer that ran out of space takes them back.
+    """
+
+    def __init__(self, path: Path, *, chunk: int = _CHUNK) -> None:
+        # The folder may not be there yet, so its absence says nothing.
+        self.path = path if path.suffix == ".jsonl" or path.is_file() else path / JOURNAL
+        self.damage: list[Damage] = []
+        self._chunk = chunk  # bytes read at a time: with a `limit` they bound the work of one `poll`
+        self._offset = 0  # always the beginning of a line
+        self._pending = 0
+        self._at_end = (-1, -1)  # size and time of change of a file that was read to its end
+        self._next_seq = 0
+        self._damaged_since = 0
+
+    def poll(self, limit: int | None = None) -> list[Event]:
+        """New events, oldest first; at most about `limit` where given (the rest comes with the next call).
+
+        A journal that does not exist yet gives none.
+
+        Raises:
+            StorageError: the file is there but cannot be read.
+        """
+        events: list[Event] = []
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                if self._at_end == (status.st_size, status.st_mtime_ns):
+                    return events
+                self._at_end = (-1, -1)
+                if status.st_size < self._offset:
+                    self._shortened(status.st_size)
+                file.seek(self._offset)
+                rest: list[bytes] = []
+                self._pending = 0
+                while limit is None or len(events) < limit:
+                    chunk = file.read(self._chunk)
+                    if not chunk:
+                        self._at_end = (status.st_size, status.st_mtime_ns)
+                        break
+                    self._take(chunk, rest, events)
+        except FileNotFoundError:
+            return events
+        except OSError as error:
+            raise StorageError(
+                f"the journal cannot be read ({error.strerror}).",
+                where=str(self.path),
+                next_step="Check that it is a file that you may read.",
+            ) from error
+        return events
+
+    def so_far(self) -> Iterator[Event]:
+        """The events that are in the file now, in portions; those that a writer appends meanwhile are not waited for,
+        since it may be faster than whatever is done with them.
+
+        Raises:
+            StorageError: as `poll` does.
+        """
+        try:
+            size = self.path.stat().st_size
+        except OSError:
+            size = 0
+        while events := self.poll(limit=_PORTION):
+            yield from events
+            if self._offset >= size:
+                return
+
+    def _take(self, chunk: bytes, rest: list[bytes], events: list[Event]) -> None:
+        """Decode the lines that end in `chunk`; `rest` holds the pieces of the line that it begins in."""
+        end = chunk.rfind(b"\n") + 1
+        # Pieces are joined only where their line ends: a line of many megabytes would be copied at every chunk.
+        if not end:
+            rest.append(chunk)
+            self._pending += len(chunk)
+            if self._pending > MAX_LINE:
+                self._note(self._pending, "no line ends here")
+                rest.clear()
+            return
+        lines = b"".join([*rest, chunk[:end]]).split(b"\n")
+        lines.pop()
+        for line in lines:
+            self._line(line, events)
+        rest[:] = [chunk[end:]]
+        self._pending = len(chunk) - end
+
+    def _line(self, line: bytes, events: list[Event]) -> None:
+        length = len(line) + 1
+        try:
+            event = decode(line)
+        except DamagedLine as error:
+            self._note(length, str(error))
+            return
+        missing = event.seq - self._next_seq - self._damaged_since
+        if missing > 0:
+            self.damage.append(Damage(self._offset, 0, f"{missing} records before record {event.seq} are missing"))
+        self._next_seq, self._damaged_since = max(self._next_seq, event.seq + 1), 0
+        self._offset += length
+        events.append(event)
+
+    def _note(self, length: int, reason: str) -> None:
+        self.damage.append(Damage(self._offset, length, reason))
+        self._damaged_since += 1
+        self._offset += length
+        self._pending = 0
+
+    def _shortened(self, size: int) -> None:
+        """Go on at the end of a file that lost lines which were read before: they are not given twice."""
+        self.damage.append(Damage(size, 0, f"{self._offset - size} bytes that were here before are gone"))
+        self._offset = size
+
+
+def read(path: Path) -> Iterator[Event]:
+    """All whole events of a journal (a file, or the folder that holds it), oldest first; damage is passed over.
+
+    Raises:
+        StorageError: there is none, or it cannot be read.
+    """
+    reader = JournalReader(path)
+    if not reader.path.exists():
+        raise StorageError(
+            "there is no journal here.", where=str(reader.path), next_step="`redraft runs` lists the runs there are."
+        )
+    yield from reader.so_far()

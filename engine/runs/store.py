@@ -1,0 +1,313 @@
+"""The runs on this machine: what each is, how far it came, and which one a person means by a name.
+
+Reads the ends of journals, never whole ones, and takes damaged, foreign and half-made folders as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine import paths
+from engine.errors import InputError, StorageError
+from engine.events.base import Event
+from engine.events.codec import DamagedLine, NewerLine, decode
+from engine.runs.journal_reader import JOURNAL
+from engine.runs.journal_writer import is_written
+from engine.text import clean, cut
+
+CONFIG = "run.json"
+"""Name of the settings in a run's folder."""
+
+REPORT = "report.json"
+"""Name of the report in a run's folder; it is there once the run is finished."""
+
+STATES = ("running", "finished", "stopped", "damaged")
+"""`stopped` is also a run whose process died: it can be resumed. `damaged`: the journal tells nothing."""
+
+_END_BYTES = 256 << 10
+_BEGIN_BYTES = 1 << 20
+_MAX_JSON = 256 << 20
+_SKEW = 86_400.0
+"""Seconds that the clocks of two machines with a common disk may differ by."""
+
+_TURNS = {"RUN-START", "RUN-RESUMED", "RUN-STOPPED", "RUN-COMPLETE", "ERROR"}
+_STEPS = {"STAGE-START", "PROGRESS", "STAGE-END"}
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run as lists show it.
+
+    Args:
+        id: name of its folder.
+        folder: where it is.
+        state: one of `STATES`.
+        started: seconds since the epoch; the folder's own time where the journal does not say.
+        preset, generator: from its settings; "" where unknown.
+        figures: what RUN-COMPLETE says of a finished run; of any other the stage that it is at, with done and total.
+        note: why it stopped or what is damaged, for a person; else "".
+    """
+
+    id: str
+    folder: Path
+    state: str
+    started: float
+    preset: str = ""
+    generator: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+def list_runs(runs: Path | None = None) -> list[RunInfo]:
+    """All runs of a folder (default: the user's), newest first; an empty list where there is none. Runs that seem to
+    have begun in the future, since a clock was set wrong, come last: one of them must not be "the last run" for years.
+
+    Raises:
+        StorageError: the folder is there but cannot be read.
+    """
+    runs = paths.runs_dir() if runs is None else runs
+    found = [inspect(folder) for folder in _folders(runs) if _is_run(folder)]
+    latest = time.time() + _SKEW
+    return sorted(found, key=lambda run: (run.started <= latest, run.started, run.id), reverse=True)
+
+
+def inspect(folder: Path) -> RunInfo:
+    """What a run's folder tells. Never raises for what is in it."""
+    first, ends = _first(folder / JOURNAL), _last(folder / JOURNAL)
+    config = _config(folder, first)
+    turn = next((event for event in reversed(ends) if event.stage in _TURNS), None)
+    figures: Mapping[str, Any] = {}
+    note = ""
+    if is_written(folder):
+        state, figures = "running", _progress(ends)
+    elif first is None or not ends:
+        state, note = "damaged", _why_damaged(folder / JOURNAL)
+    elif turn is not None and turn.stage == "RUN-COMPLETE":
+        state, figures = "finished", turn.data
+    else:
+        state, figures = "stopped", _progress(ends)
+        note = _line(turn.summary) if turn is not None and turn.stage in {"ERROR", "RUN-STOPPED"} else "interrupted"
+    return RunInfo(
+        id=_line(folder.name),
+        folder=folder,
+        state=state,
+        started=first.time if first is not None else _changed(folder),
+        preset=_setting(config, "preset"),
+        generator=_setting(config, "generator"),
+        figures=figures,
+        note=note,
+    )
+
+
+def find_run(name: str, runs: Path | None = None) -> Path:
+    """The folder of the run that a person means: its id, the beginning of its id, its path, or `last`.
+
+    Raises:
+        InputError: there is none, or there are several.
+        StorageError: the folder of runs cannot be read.
+    """
+    runs = paths.runs_dir() if runs is None else runs
+    shown = cut(_line(name), 100)
+    if os.sep in name or name in {".", ".."}:
+        folder = _from_path(name)
+        if folder is None:
+            raise InputError("there is no run here.", where=shown, next_step="`redraft runs` lists the runs there are.")
+        return folder
+    folders = list(_folders(runs))
+    ids = {folder.name: folder for folder in folders}
+    if name in ids:
+        return ids[name]
+    if name == "last":
+        known = list_runs(runs)
+        if not known:
+            raise InputError(
+                "there is no run yet.", where=str(runs), next_step="`redraft run --preset demo` makes one."
+            )
+        return known[0].folder
+    matches = sorted(folder.name for folder in folders if name and folder.name.startswith(name))
+    if len(matches) == 1:
+        return ids[matches[0]]
+    if matches:
+        some = ", ".join(_line(match) for match in matches[:5]) + (", …" if len(matches) > 5 else "")
+        raise InputError(f"{len(matches)} runs begin with {shown!r}: {some}.", next_step="Write more of the id.")
+    beside = _from_path(name)
+    if beside is not None:
+        return beside
+    raise InputError(
+        f"there is no run {shown!r}.", where=str(runs), next_step="`redraft runs` lists the runs there are."
+    )
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The report of a finished run.
+
+    Raises:
+        InputError: the run has none (yet).
+        StorageError: it cannot be read or is damaged.
+    """
+    path = folder / REPORT
+    try:
+        report = _json(path)
+    except FileNotFoundError:
+        state = inspect(folder).state
+        step = {
+            "running": "Wait for its end, or follow it: `redraft watch`.",
+            "stopped": "Finish it first: `redraft resume`.",
+        }.get(state, "`redraft export` still gives what the journal holds.")
+        raise InputError(f"the run has no report; it is {state}.", where=str(folder), next_step=step) from None
+    except OSError as error:
+        raise StorageError(f"the report cannot be read ({error.strerror}).", where=str(path)) from error
+    except (ValueError, RecursionError) as error:
+        raise StorageError(
+            f"the report is damaged ({error}).",
+            where=str(path),
+            next_step="`redraft export` reads the journal instead.",
+        ) from error
+    return report
+
+
+def _folders(runs: Path) -> Iterator[Path]:
+    try:
+        with os.scandir(runs) as entries:
+            # Not entry.is_dir(): it raises for a link that leads to itself.
+            yield from sorted(Path(entry.path) for entry in entries if os.path.isdir(entry.path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(
+            f"the runs cannot be listed ({error.strerror}).", where=str(runs), next_step="Check its permissions."
+        ) from error
+
+
+def _is_run(folder: Path) -> bool:
+    """A folder of single evaluations has the same files, but says that it is no run."""
+    try:
+        return bool(_json(folder / CONFIG).get("kind", "run") == "run")
+    except FileNotFoundError:
+        first = _first(folder / JOURNAL)
+        return first is not None and first.stage in _TURNS
+    except (OSError, ValueError, RecursionError):
+        return True  # damaged, and shown as such
+
+
+def _from_path(name: str) -> Path | None:
+    try:
+        path = Path(name).expanduser()
+        if path.is_file() and path.name in {JOURNAL, CONFIG, REPORT}:
+            path = path.parent
+        return path if (path / JOURNAL).exists() or (path / CONFIG).exists() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def _config(folder: Path, first: Event | None) -> Mapping[str, Any]:
+    if first is not None and isinstance(first.data.get("config"), Mapping):
+        config: Mapping[str, Any] = first.data["config"]
+        return config
+    try:
+        record = _json(folder / CONFIG)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    inner = record.get("config")
+    return inner if isinstance(inner, dict) else record
+
+
+def _json(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        data = file.read(_MAX_JSON + 1)
+    if len(data) > _MAX_JSON:
+        raise ValueError("too large")
+    record = json.loads(data)
+    if not isinstance(record, dict):
+        raise ValueError("no JSON object")
+    return record
+
+
+def _first(journal: Path) -> Event | None:
+    """The first record that is whole, looked for in the first megabyte."""
+    try:
+        with open(journal, "rb") as file:
+            lines = file.read(_BEGIN_BYTES).split(b"\n")
+    except OSError:
+        return None
+    return next(_decoded(lines[:-1]), None)
+
+
+def _last(journal: Path) -> list[Event]:
+    """The whole records in the last stretch of the file, oldest first."""
+    try:
+        with open(journal, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            stretch = _END_BYTES
+            while True:
+                start = max(0, size - stretch)
+                file.seek(start)
+                lines = file.read(size - start).split(b"\n")
+                events = list(_decoded(lines[1:-1] if start else lines[:-1]))
+                telling = any(event.stage in _TURNS or event.stage in _STEPS for event in events)
+                if telling or start == 0 or stretch > 16 << 20:
+                    return events
+                stretch *= 8
+    except OSError:
+        return []
+
+
+def _decoded(lines: list[bytes]) -> Iterator[Event]:
+    for line in lines:
+        try:
+            yield decode(line)
+        except DamagedLine:
+            continue
+
+
+def _progress(events: list[Event]) -> Mapping[str, Any]:
+    for event in reversed(events):
+        if event.stage in _STEPS:
+            known = {"name": "stage", "done": "done", "total": "total"}
+            return {name: event.data[key] for key, name in known.items() if key in event.data}
+    return {}
+
+
+def _why_damaged(journal: Path) -> str:
+    try:
+        size = journal.stat().st_size
+        with open(journal, "rb") as file:
+            if any(_is_newer(line) for line in file.read(_BEGIN_BYTES).split(b"\n")[:-1]):
+                return "the journal was written by a newer version of Redraft"
+    except FileNotFoundError:
+        return "there is no journal"
+    except OSError as error:
+        return f"the journal cannot be read ({error.strerror})"
+    return "no record of the journal is whole" if size else "the journal is empty"
+
+
+def _is_newer(line: bytes) -> bool:
+    try:
+        decode(line)
+    except NewerLine:
+        return True
+    except DamagedLine:
+        return False
+    return False
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _setting(config: Mapping[str, Any], name: str) -> str:
+    value = config.get(name, "")
+    return cut(_line(value), 60) if isinstance(value, str) else ""
+
+
+def _line(text: str) -> str:
+    return clean(text).replace("\n", " ")

@@ -1,0 +1,1 @@
+"""Paired statistics of base against trained answers. Knows nothing of models."""

@@ -1,0 +1,1 @@
+"""Differences between two texts: sentences aligned, words marked, kinds of change. Knows nothing of models."""

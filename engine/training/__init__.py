@@ -1,0 +1,1 @@
+"""LoRA fine-tuning (SFT, DPO): data, objectives, losses, loop, checkpoints."""

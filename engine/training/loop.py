@@ -1,0 +1,348 @@
+"""The training loop: one optimizer step after another, everything told as it happens, resumable after each.
+
+Gradients are sums over micro-batches and processes of losses that were divided by the step's own total beforehand, so
+the result is the same however the rows are dealt out. Knows nothing of journals and screens: `Hooks` is how it talks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.control import Control
+from engine.errors import InputError, Stopped, TrainingError
+from engine.models.nn.decoder import Decoder
+from engine.models.nn.lora_weights import Adapter
+from engine.training import data as training_rows
+from engine.training.callbacks import Epoch, Hooks, Step, Trained
+from engine.training.checkpoint import Checkpoints, State
+from engine.training.config import TrainConfig
+from engine.training.data import Row, Sampler
+from engine.training.distributed import Processes
+from engine.training.lora import Lora, select
+from engine.training.objective import Objective, objective_for
+from engine.training.optimizer import Optimizer, learning_rate
+from engine.training.policy import Policy, fingerprint
+
+__all__ = ["Epoch", "Hooks", "Step", "Trained", "train"]
+
+_SHARE = 0.05
+"""Of a training's time that checkpoints may take where they are not due by `checkpoint_every`."""
+
+
+def train(
+    decoder: Decoder,
+    rows: Sequence[Row],
+    config: TrainConfig,
+    *,
+    control: Control | None = None,
+    hooks: Hooks | None = None,
+    objective: Objective | None = None,
+    validation: Sequence[Row] = (),
+    start: Adapter | None = None,
+    checkpoints: Path | None = None,
+    references: Path | None = None,
+) -> Trained:
+    """Train an adapter on `rows`.
+
+    Under `accelerate launch` every process calls this with the same arguments; the result is the same in all of them.
+
+    Args:
+        decoder: the frozen model, on this process's device.
+        rows: `SftRow` for SFT, `PairRow` for DPO, fitted to the context (`engine.training.data.fit`).
+        config: what to do.
+        control: how training is paused and stopped; obeyed at each micro-batch.
+        hooks: whom to tell.
+        objective: another than the one that `config` names.
+        validation: rows of the same kind that are never learned from.
+        start: values to begin with instead of peft's; for DPO the model with them is the reference.
+        checkpoints: folder for checkpoints. If it holds one of the same training, training goes on from there.
+        references: folder for the reference's log-probabilities (DPO).
+
+    Raises:
+        Stopped: a stop was asked for; a checkpoint was written first.
+        InputError: rows of the wrong kind, none, or a checkpoint that belongs to another training.
+        TrainingError: several steps in a row gave a loss or gradient that is not finite.
+        StorageError: a checkpoint could not be written.
+    """
+    model = fingerprint(decoder, start)
+    goal = objective or objective_for(config, store=references, model=model)
+    goal.check([*rows, *validation])
+    modules = select(decoder.adaptable(), config.targets)
+    lora = Lora(modules, config.rank, config.alpha, config.dropout, decoder.device)
+    lora.initialise(config.seed)
+    if start is not None:
+        lora.load(start)
+    run = _Run(
+        config=config,
+        goal=goal,
+        lora=lora,
+        decoder=decoder,
+        optimizer=Optimizer(lora, config),
+        sampler=Sampler([row.tokens for row in rows], config.batch_size, config.seed),
+        rows=rows,
+        validation=validation,
+        control=control or Control(),
+        hooks=hooks or Hooks(),
+        processes=Processes(decoder.device),
+        checkpoints=None if checkpoints is None else Checkpoints(checkpoints),
+        identity=_identity(model, rows, config),
+    )
+    # The adapter has its first values still: with those the policy is the reference.
+    reference = lora.learner(decoder.dtype, dropout=False)
+    goal.prepare(Policy(decoder, reference, learn=False), [*rows, *validation], run.control)
+    try:
+        return run.go()
+    finally:
+        decoder.drop_training_memory()
+
+
+def _identity(model: str, rows: Sequence[Row], config: TrainConfig) -> dict[str, Any]:
+    """What a checkpoint must have in common with the training that goes on from it."""
+    free = {"sample_every", "checkpoint_every", "bad_steps", "micro_tokens"}
+    settings = {name: value for name, value in config.as_dict().items() if name not in free}
+    return {"model": model, "rows": training_rows.fingerprint(rows), **settings}
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint keeps beside adapter, optimizer and sampler."""
+
+    step: int = 0
+    last_loss: float | None = None
+    epoch_losses: list[float] = field(default_factory=list)
+    epoch_seconds: float = 0.0
+    num_tokens: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Loss and metrics of some rows, over all processes; `tokens` that went through the model."""
+
+    loss: float
+    metrics: dict[str, float]
+    tokens: int
+
+
+@dataclass
+class _Run:
+    """One training and where it is."""
+
+    config: TrainConfig
+    goal: Objective
+    lora: Lora
+    decoder: Decoder
+    optimizer: Optimizer
+    sampler: Sampler
+    rows: Sequence[Row]
+    validation: Sequence[Row]
+    control: Control
+    hooks: Hooks
+    processes: Processes
+    checkpoints: Checkpoints | None
+    identity: Mapping[str, Any]
+    at: _Progress = field(default_factory=_Progress)
+    saved: int = 0
+    saving: float = 0.0
+    """Seconds that writing checkpoints took so far in this process."""
+    began: float = field(default_factory=time.perf_counter)
+    bad: int = 0
+
+    @property
+    def steps(self) -> int:
+        return self.config.epochs * self.sampler.steps_per_epoch
+
+    def go(self) -> Trained:
+        resumed_from = self._resume()
+        try:
+            while self.sampler.epoch < self.config.epochs:
+                self._epoch()
+        except Stopped:
+            self._save()
+            raise
+        return Trained(
+            adapter=self.lora.frozen(),
+            steps=self.at.step,
+            epochs=tuple(Epoch(**epoch) for epoch in self.at.epochs),
+            metrics=self.at.metrics,
+            num_tokens=self.at.num_tokens,
+            seconds=self.at.seconds,
+            resumed_from=resumed_from,
+        )
+
+    def _epoch(self) -> None:
+        while (batch := self.sampler.batch) is not None:
+            self.processes.check_step(self.control)
+            self._tell(self._step([self.rows[i] for i in batch]))
+            # After an epoch's last step comes its summary, and the checkpoint after that.
+            if self.sampler.batch is not None and self._due():
+                self._save()
+        losses = self.at.epoch_losses
+        summary = Epoch(
+            epoch=self.sampler.epoch + 1,
+            epochs=self.config.epochs,
+            loss=math.fsum(losses) / len(losses) if losses else math.nan,
+            validation=self._validate(),
+            seconds=self.at.epoch_seconds,
+        )
+        self.at.epochs.append(dataclasses.asdict(summary))
+        self.at.epoch_losses, self.at.epoch_seconds = [], 0.0
+        self.sampler.next_epoch()
+        if self.processes.main:
+            self.hooks.on_epoch(summary)
+        self._save(again=True)
+
+    def _step(self, rows: Sequence[Row]) -> Step:
+        begun = time.perf_counter()
+        self.lora.begin_step(self.config.seed, self.at.step, self.processes.index)
+        found = self._measure(rows, learn=True)
+        grad = self.lora.flat.grad
+        assert grad is not None
+        self.processes.sum_(grad)
+        norm = self.optimizer.norm()
+        rate = learning_rate(self.config, self.at.step, self.steps)
+        finite = math.isfinite(found.loss) and math.isfinite(norm)
+        if finite:
+            self.optimizer.step(rate, norm)
+        seconds = time.perf_counter() - begun
+        return self._note(found, rate, norm, seconds, finite)
+
+    def _measure(self, rows: Sequence[Row], learn: bool) -> _Measured:
+        """Loss and metrics of rows that all processes share; with `learn` their gradients, not yet summed."""
+        total = self.goal.total(rows)
+        mine = training_rows.share(rows, self.processes.index, self.processes.count)
+        device = self.decoder.device
+        policy = Policy(self.decoder, self.lora.learner(self.decoder.dtype, dropout=learn), learn)
+        # One float64 row: loss, tokens and every metric, so that one exchange between processes is enough.
+        held = torch.zeros(2 + len(self.goal.metrics), dtype=torch.float64, device=device)
+        for part in training_rows.split(mine, self.config.micro_tokens) if mine else ():
+            self.processes.check_micro(self.control)
+            micro = self.goal.micro(policy, part, total)
+            if learn:
+                self.processes.backward(micro.loss)
+            sums = [micro.loss.detach(), *(micro.sums[name] for name in self.goal.metrics)]
+            values = torch.stack([value.to(device, torch.float64) for value in sums])
+            held[0] += values[0]
+            held[1] += sum(row.tokens for row in part)
+            held[2:] += values[1:]
+        self.processes.sum_(held)
+        loss, tokens, *metrics = held.tolist()
+        named = {name: value / total for name, value in zip(self.goal.metrics, metrics, strict=True)}
+        return _Measured(loss, named, int(tokens))
+
+    def _note(self, found: _Measured, rate: float, norm: float, seconds: float, finite: bool) -> Step:
+        at, batch = self.at, self.sampler.position + 1
+        change = found.loss - at.last_loss if at.last_loss is not None else 0.0
+        at.step += 1
+        at.num_tokens += found.tokens
+        at.seconds += seconds
+        at.epoch_seconds += seconds
+        at.metrics = {"loss": found.loss, **found.metrics}
+        if finite:
+            at.last_loss = found.loss
+            at.epoch_losses.append(found.loss)
+        self.bad = 0 if finite else self.bad + 1
+        self.sampler.advance()
+        return Step(
+            step=at.step,
+            steps=self.steps,
+            epoch=self.sampler.epoch + 1,
+            batch=batch,
+            batches=self.sampler.steps_per_epoch,
+            loss=found.loss,
+            change=change,
+            learning_rate=rate,
+            grad_norm=norm,
+            num_tokens=at.num_tokens,
+            seconds=seconds,
+            tokens_per_second=found.tokens / seconds if seconds > 0 else 0.0,
+            skipped=not finite,
+            metrics=found.metrics,
+        )
+
+    def _tell(self, step: Step) -> None:
+        if self.processes.main:
+            self.hooks.on_step(step)
+            if step.skipped:
+                self.hooks.on_notice(
+                    f"Step {step.step} was skipped: its loss is {step.loss}, its gradient's norm {step.grad_norm}."
+                )
+        if self.bad >= self.config.bad_steps:
+            raise TrainingError(
+                f"{self.bad} steps in a row gave a loss or gradient that is not finite.",
+                where=f"training, step {step.step}",
+                next_step=f"Lower the learning rate (it is {self.config.learning_rate:g}), or train in float32.",
+            )
+        every = self.config.sample_every
+        if every and self.processes.main and (step.step == 1 or step.step % every == 0):
+            self.hooks.on_sample(step, self.lora.frozen())
+
+    def _validate(self) -> dict[str, float]:
+        if not self.validation:
+            return {}
+        found = self._measure(self.validation, learn=False)
+        return {"loss": found.loss, **found.metrics}
+
+    def _due(self) -> bool:
+        """Whether a checkpoint is wanted here: after every step while that takes little of the time, so that a process
+        that is killed costs one step; with large adapters and fast steps less often, up to `checkpoint_every`."""
+        most = self.config.checkpoint_every
+        passed = time.perf_counter() - self.began
+        return most > 0 and (self.at.step - self.saved >= most or self.saving <= _SHARE * passed)
+
+    def _save(self, again: bool = False) -> None:
+        """Write a checkpoint, unless there is one of this step; `again` writes it over (the epoch's end is new)."""
+        if self.checkpoints is None or not self.processes.main or (self.saved == self.at.step and not again):
+            return
+        begun = time.perf_counter()
+        values = {
+            "identity": dict(self.identity),
+            "sampler": self.sampler.state(),
+            "progress": dataclasses.asdict(self.at),
+            "torch": torch.__version__,
+        }
+        tensors = {"adapter": self.lora.flat.detach().cpu().clone(), **self.optimizer.state()}
+        self.checkpoints.save(State(self.at.step, tensors, values))
+        self.saved = self.at.step
+        self.saving += time.perf_counter() - begun
+
+    def _resume(self) -> int:
+        """Go to the newest whole checkpoint; gives its step, 0 where there is none."""
+        if self.checkpoints is None:
+            return 0
+        state = self.checkpoints.latest()
+        if self.processes.main:
+            for sentence in self.checkpoints.damaged:
+                self.hooks.on_notice(sentence)
+        if state is None:
+            return 0
+        held = state.values["identity"]
+        other = sorted(name for name in {*held, *self.identity} if held.get(name) != self.identity.get(name))
+        if other:
+            raise InputError(
+                f"the checkpoint belongs to another training: {', '.join(other)} changed.",
+                where=str(self.checkpoints.folder),
+                next_step="Train with what the checkpoint was made with, or delete it to start anew.",
+            )
+        if state.values["torch"] != torch.__version__ and self.processes.main:
+            self.hooks.on_notice(
+                f"The checkpoint was written with torch {state.values['torch']}, this is {torch.__version__}: the rest "
+                "of the loss curve may differ in its last digits."
+            )
+        with torch.no_grad():
+            self.lora.flat.copy_(state.tensors["adapter"])
+        self.optimizer.load_state(state.tensors)
+        self.sampler.load_state(state.values["sampler"])
+        self.at = _Progress(**state.values["progress"])
+        self.saved = state.step
+        return state.step

@@ -1,0 +1,139 @@
+"""Log-probabilities of target tokens and the losses made of them; knows nothing of models or rows.
+
+The product with the vocabulary matrix and the log-softmax are one autograd node that works in chunks: nothing of size
+tokens x vocabulary outlives a chunk, and the gradient of the hidden states is computed while the chunk is at hand. That
+is possible because d logp_t / d h_t = W[y_t] - softmax(W h_t) W does not depend on what follows in the graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CHUNK = 128
+"""Rows of logits that exist at once on a CPU: enough for the full matrix rate, and few enough to stay in its cache."""
+_CHUNK_ELSEWHERE = 512
+
+
+class Projection(Protocol):
+    """A frozen matrix [V, d] with both its products."""
+
+    def product(self, x: Tensor) -> Tensor:
+        """[N, d] -> [N, V]"""
+        ...
+
+    def backward_product(self, grad: Tensor) -> Tensor:
+        """[N, V] -> [N, d]"""
+        ...
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A plain tensor [V, d] (and bias [V] or None) as a `Projection`."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+    def product(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+    def backward_product(self, grad: Tensor) -> Tensor:
+        return grad @ self.weight
+
+
+class _TokenLogps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Projection, targets: Tensor, chunk: int) -> Any:
+        count = hidden.shape[0]
+        logps = torch.empty(count, dtype=torch.float32, device=hidden.device)
+        hits = torch.empty(count, dtype=torch.bool, device=hidden.device)
+        slopes = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        for start in range(0, count, chunk):
+            part = slice(start, start + chunk)
+            target = targets[part, None]
+            logits = head.product(hidden[part]).float()
+            shares = torch.softmax(logits, -1)
+            at = shares.gather(1, target)
+            logps[part] = _log(at, logits, target).squeeze(1)
+            hits[part] = (at == shares.amax(-1, keepdim=True)).squeeze(1)
+            if slopes is not None:
+                # d logp / d logit = [v = target] - p_v; the sign waits for the backward pass, where it costs nothing.
+                shares.scatter_(1, target, at - 1)
+                slopes[part] = head.backward_product(shares.to(hidden.dtype))
+        if slopes is not None:
+            ctx.save_for_backward(slopes)
+        ctx.mark_non_differentiable(hits)
+        return logps, hits
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (slopes,) = ctx.saved_tensors
+        return slopes * grads[0].neg().to(slopes.dtype)[:, None], None, None, None
+
+
+def _log(share: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+    """Log of the target's share; from the logits where the share is too small for float32 to tell."""
+    if bool((share > 1e-30).all()):
+        return share.log()
+    return logits.gather(1, target) - logits.logsumexp(-1, keepdim=True)
+
+
+def token_logps(
+    hidden: Tensor, weight: Tensor | Projection, targets: Tensor, *, chunk: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of targets, differentiable in `hidden` only (the matrix is frozen).
+
+    Args:
+        hidden: [N, d], normalised states at the positions before the targets.
+        weight: [V, d], the vocabulary matrix, or anything with its two products (`engine.models.nn.linear.Linear`).
+        targets: [N], token ids.
+        chunk: rows of logits that exist at once; 0 chooses by device.
+
+    Returns:
+        [N] float32 log-probabilities, and [N] booleans: whether the target was the likeliest token.
+    """
+    head = Dense(weight) if isinstance(weight, Tensor) else weight
+    chunk = chunk or (CHUNK if hidden.device.type == "cpu" else _CHUNK_ELSEWHERE)
+    out: tuple[Tensor, Tensor] = _TokenLogps.apply(hidden, head, targets, chunk)  # type: ignore[no-untyped-call]
+    return out
+
+
+def segment_sums(values: Tensor, lengths: Tensor) -> Tensor:
+    """Sums of consecutive runs: values [N], lengths [S] with sum N -> [S]."""
+    owner = torch.repeat_interleave(torch.arange(len(lengths), device=values.device), lengths)
+    return torch.zeros(len(lengths), dtype=values.dtype, device=values.device).index_add(0, owner, values)
+
+
+def sft_loss(logps: Tensor, total: int) -> Tensor:
+    """Negative log-likelihood divided by the completion tokens of the whole step, over all micro-batches and processes
+    (not a mean of means): [N], -> []."""
+    return -logps.sum() / total
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """DPO's implicit rewards, beta times the log-ratio to the reference, [pairs] each, detached."""
+
+    chosen: Tensor
+    rejected: Tensor
+
+
+def dpo_loss(
+    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float, total: int
+) -> tuple[Tensor, Rewards]:
+    """The sigmoid loss of Rafailov et al. (2023), equation 7.
+
+    Args:
+        chosen: [P], summed log-probabilities of the chosen completions under the policy; the others likewise.
+        beta: how strongly the policy is held to the reference.
+        total: pairs of the whole step, over all micro-batches and processes.
+
+    Returns:
+        [] the sum over pairs divided by `total`, and the rewards.
+    """
+    good, bad = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
+    return -functional.logsigmoid(good - bad).sum() / total, Rewards(good.detach(), bad.detach())

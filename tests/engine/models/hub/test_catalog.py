@@ -1,0 +1,93 @@
+"""What a model's name means, and what the catalogue and the profiles say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.errors import ModelError
+from engine.models.hub import catalog
+
+PUBLISHED = {
+    "smollm2-135m-instruct": 134_515_008,
+    "smollm2-360m-instruct": 361_821_120,
+    "qwen2-0.5b-instruct": 494_032_768,
+    "tinyllama-1.1b-chat": 1_100_048_384,
+    "qwen2-1.5b-instruct": 1_543_714_304,
+    "smollm2-1.7b-instruct": 1_711_376_384,
+    "phi-2": 2_779_683_840,
+    "gpt2": 124_439_808,
+    "gpt2-xl": 1_557_611_200,
+}
+
+
+@pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
+def test_parameter_counts_follow_from_the_sizes_and_are_those_published(name: str, parameters: int) -> None:
+    entry = catalog.find(name)
+    assert entry is not None
+    assert entry.parameters == parameters
+
+
+def test_names_and_repositories_are_unique() -> None:
+    assert len({e.name for e in catalog.CATALOGUE}) == len(catalog.CATALOGUE)
+    assert len({e.repo for e in catalog.CATALOGUE}) == len(catalog.CATALOGUE)
+
+
+def test_every_profile_names_models_of_the_catalogue() -> None:
+    for profile in catalog.PROFILES:
+        assert all(catalog.find(name) for name in profile.models)
+    assert [p.name for p in catalog.PROFILES] == ["single", "conservative-dual", "dual"]
+    assert catalog.profile("single").models == (catalog.EMBEDDED,)
+    assert len(catalog.profile("dual").models) == 2
+
+
+def test_an_unknown_profile_names_those_there_are() -> None:
+    with pytest.raises(ModelError, match="single, conservative-dual, dual"):
+        catalog.profile("triple")
+
+
+def test_the_embedded_model_is_found_by_name_and_by_hub_id() -> None:
+    for name in ("smollm2-135m-instruct", "SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"):
+        assert catalog.resolve(name).kind == "embedded"
+
+
+def test_a_hub_id_may_name_a_revision() -> None:
+    source = catalog.resolve("someone/some-model@v1.0")
+    assert (source.kind, source.repo, source.revision) == ("hub", "someone/some-model", "v1.0")
+
+
+def test_a_folder_and_a_gguf_file_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "mine.gguf").write_bytes(b"GGUF")
+    monkeypatch.chdir(tmp_path)
+    folder = catalog.resolve("models/mine")
+    assert (folder.kind, folder.name) == ("folder", "mine")
+    assert catalog.resolve(str(tmp_path / "mine.gguf")).kind == "gguf"
+
+
+def test_a_misspelt_name_gives_the_closest_ones_and_how_to_list_them() -> None:
+    with pytest.raises(ModelError, match=r"qwen2-1\.5b-instruct.*`redraft models`"):
+        catalog.resolve("qwen2-1.5-instruct")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "   ", "no-such-model", "./no/such/folder", "../x", "a/b/c", "x.gguf", "a\0b", "x" * 5_000, "~~/y", "é/è"],
+)
+def test_what_is_no_model_is_refused_with_a_next_step(name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        catalog.resolve(name)
+    assert caught.value.next_step
+    assert "\0" not in str(caught.value)
+
+
+def test_the_catalogue_needs_neither_torch_nor_numpy() -> None:
+    code = (
+        "import sys, engine.models.hub.catalog, engine.models.inference.requests\n"
+        "import engine.models.hub.memory, engine.models.hub.embedded\n"
+        "sys.exit(bool({'torch', 'transformers', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,68 @@
+"""What this machine computes best with is measured once, and never where other programs falsify it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.cores import usable
+from engine.models import machine_profile
+from engine.paths import cache_dir
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REDRAFT_HOME", str(tmp_path))
+    return tmp_path
+
+
+def stored() -> list[Path]:
+    return list((cache_dir() / "machine").glob("*.json"))
+
+
+def test_a_quiet_machine_is_measured_once_and_read_afterwards(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The load of the machine that runs the tests cannot be chosen.
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    first = machine_profile.machine_profile()
+    (path,) = stored()
+    changed = {**json.loads(path.read_text()), "rates": {"float32/64": 123.0}}
+    path.write_text(json.dumps(changed))
+    assert machine_profile.machine_profile().rates == {"float32/64": 123.0}
+    assert 1 <= first.threads <= len(usable())
+    assert first.dtype in ("float32", "bfloat16")
+    assert all(rate > 0 for rate in first.rates.values())
+
+
+def test_a_busy_machine_is_not_remembered_and_gets_all_cores(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 3.0, 3.0))
+    assert machine_profile.machine_profile().threads == len(usable())
+    assert stored() == []
+
+
+def test_a_damaged_measurement_is_made_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    machine_profile.machine_profile()
+    (path,) = stored()
+    for text in (
+        "",
+        "{",
+        '{"dtype": "int3", "threads": 1, "rates": {}}',
+        '{"dtype": "float32", "threads": 0, "rates": {}}',
+    ):
+        path.write_text(text)
+        assert machine_profile.machine_profile().rates
+
+
+def test_openmp_is_told_before_torch_is_imported_and_a_persons_own_settings_stay() -> None:
+    code = "import engine.models, os, sys; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    plain = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    for mine, told in (({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**plain, **mine}
+        )
+        assert done.stdout.split() == [told, "False"]

@@ -1,0 +1,115 @@
+"""`redraft watch`: shows a run that another process performs, and passes on what a person wants of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tui.commands import options
+from tui.terminal import output
+
+if TYPE_CHECKING:
+    from engine.runs.journal_reader import JournalReader
+    from tui.views.plain import PlainDisplay
+
+
+def watch(
+    run: options.Run = "last",
+    pause: Annotated[bool, typer.Option("--pause", help="Ask the run to wait, then leave.")] = False,
+    go_on: Annotated[bool, typer.Option("--continue", help="Ask a waiting run to go on, then leave.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Ask the run to stop cleanly, then leave.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Ask the run to go on without its own screen, then leave.")
+    ] = False,
+    verbosity: options.Verbosity = 2,
+    as_json: options.Json = False,
+) -> None:
+    """Show a run from its beginning, and go on until it ends. Ctrl-C or q ends the watching, not the run.
+
+    On a terminal p pauses and continues the run, s stops it, d has the process that performs it leave its own screen;
+    several watchers may. --pause, --continue, --stop and --detach do the same without watching. With --json every entry
+    is one object a line, as `redraft export --format jsonl` writes it.
+    """
+    from engine.runs.control_file import CONTINUE, DETACH, PAUSE, STOP
+    from engine.runs.journal_writer import is_written
+    from engine.runs.store import find_run, inspect
+    from tui.commands.headless import follow
+    from tui.terminal.watch_keys import KEYS, keys
+    from tui.views.plain import PlainDisplay
+
+    folder = find_run(run)
+    asked = ((PAUSE, pause), (CONTINUE, go_on), (STOP, stop), (DETACH, detach))
+    wishes = [wish for wish, wanted in asked if wanted]
+    if wishes:
+        _steer(folder, wishes, as_json)
+        return
+    display = PlainDisplay(sys.stdout, sys.stderr, verbosity)
+    shown = _Shown(display, verbosity, as_json)
+    try:
+        with keys() as pressed:
+            if pressed.known and is_written(folder):
+                display.notice(KEYS)
+
+            def wait(seconds: float) -> bool:
+                key = pressed.wait(seconds)
+                wish = {"p": CONTINUE if shown.paused else PAUSE, "s": STOP, "d": DETACH}.get(key)
+                if wish is not None:
+                    _ask(folder, wish, display)
+                return key != "q"
+
+            follow(folder, shown.take, lambda: is_written(folder), wait)
+    finally:
+        display.close()
+    output.notice(f"{folder.name} is {inspect(folder).state}.")
+
+
+class _Shown:
+    """What was shown of the run so far, and whether it waits."""
+
+    def __init__(self, display: PlainDisplay, verbosity: int, as_json: bool) -> None:
+        self._display, self._verbosity, self._as_json = display, verbosity, as_json
+        self._damaged = 0
+        self.paused = False
+
+    def take(self, reader: JournalReader) -> None:
+        """Show what is new."""
+        from engine.runs.export import row
+
+        while events := reader.poll(limit=200):
+            for event in events:
+                if event.stage.startswith("RUN-"):
+                    self.paused = event.stage == "RUN-PAUSED"
+                entry = row(event, self._verbosity) if self._as_json else None
+                if entry is not None:
+                    output.emit(entry)
+            if not self._as_json:
+                self._display.show(events)
+        for damage in reader.damage[self._damaged :]:
+            self._display.notice(f"redraft: {damage.length} bytes of the journal at {damage.offset} cannot be read")
+        self._damaged = len(reader.damage)
+
+
+def _ask(folder: Path, wish: str, display: PlainDisplay) -> None:
+    from engine.errors import RedraftError
+    from engine.runs.control_file import ask
+
+    try:
+        ask(folder, wish)
+        display.notice(f"asked the run to {wish} …")
+    except RedraftError as error:
+        display.notice(f"redraft: {error}")
+
+
+def _steer(folder: Path, wishes: list[str], as_json: bool) -> None:
+    from engine.errors import InputError
+    from engine.runs.control_file import ask
+
+    if len(wishes) > 1:
+        raise InputError("one thing at a time.", where="redraft watch", next_step=f"Leave out --{wishes[1]}.")
+    ask(folder, wishes[0])
+    if as_json:
+        output.emit({"run": folder.name, "asked": wishes[0]})
+    output.notice(f"{folder.name} was asked to {wishes[0]}; it does so at its next step. `redraft watch` shows it.")

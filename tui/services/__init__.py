@@ -1,0 +1,1 @@
+"""What the screens work with: the session, run control, exports, preferences. Knows neither screens nor widgets."""

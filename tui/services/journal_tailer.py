@@ -1,0 +1,90 @@
+"""News from journals: what was appended since the last call, with the place of each event in its file.
+
+The work of one call is bounded, so that the app's thread stays free for keys while a journal of gigabytes is read.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import StorageError
+from engine.events.base import Event
+from engine.runs.journal_reader import JournalReader
+
+_CHUNK = 64 << 10
+"""Bytes that are read and decoded before the clock is looked at: some 3 ms of work."""
+
+
+@dataclass(frozen=True)
+class News:
+    """An event that was appended to the journal `source`, and the bytes of its line."""
+
+    source: int
+    offset: int
+    length: int
+    event: Event
+
+
+class PlacedReader(JournalReader):
+    """A reader that also notes where each event's line stands."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, chunk=_CHUNK)
+        self.places: list[tuple[int, int]] = []
+
+    def _line(self, line: bytes, events: list[Event]) -> None:
+        offset, count = self._offset, len(events)
+        super()._line(line, events)
+        if len(events) > count:
+            self.places.append((offset, len(line)))
+
+
+class Feed:
+    """Follows journals, each known by the number that the caller gave it."""
+
+    def __init__(self) -> None:
+        self._readers: dict[int, PlacedReader] = {}
+        self.behind = False
+        """Whether the last call left something unread."""
+        self.problem = ""
+        """Why a journal cannot be read; "" where all can."""
+
+    def follow(self, source: int, folder: Path) -> Path:
+        """Read this folder's journal from its begin. Gives the journal's path."""
+        reader = PlacedReader(folder)
+        self._readers[source] = reader
+        return reader.path
+
+    def forget(self) -> dict[int, PlacedReader]:
+        """Follow nothing any more. Gives the readers, so that one can be followed on from where it is."""
+        readers, self._readers, self.problem = self._readers, {}, ""
+        return readers
+
+    def follow_on(self, source: int, reader: PlacedReader) -> Path:
+        """Read on with this reader under another number. Gives the journal's path."""
+        self._readers[source] = reader
+        return reader.path
+
+    @property
+    def damaged(self) -> int:
+        """Stretches of the journals that hold no whole record."""
+        return sum(len(reader.damage) for reader in self._readers.values())
+
+    def poll(self, seconds: float) -> list[News]:
+        """New events of all journals, oldest first in each; stops soon after `seconds` of work."""
+        news: list[News] = []
+        deadline = time.perf_counter() + seconds
+        self.behind = False
+        for source, reader in self._readers.items():
+            try:
+                while events := reader.poll(limit=1):
+                    news += map(News, [source] * len(events), *zip(*reader.places, strict=True), events)
+                    reader.places.clear()
+                    if time.perf_counter() > deadline:
+                        self.behind = True
+                        return news
+            except StorageError as error:
+                self.problem = str(error)
+        return news

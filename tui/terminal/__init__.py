@@ -1,0 +1,1 @@
+"""The terminal: driver, cell diff, sanitizing, detaching. The only place that uses private parts of Textual."""

@@ -1,0 +1,55 @@
+"""A diff of two answers as lines: side by side with aligned rows, or each by itself. Knows nothing of Textual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.text import clean
+from engine.textdiff.diff import AlignedDiff, Span
+from tui.widgets.log.layout import Line, Piece
+from tui.widgets.log.wrap import untab, wrap
+
+_ROLES = {"same": "text", "removed": "gone", "added": "new"}
+
+
+def beside(diff: AlignedDiff, left: int, right: int) -> tuple[list[Line], list[Line]]:
+    """The lines of both answers in columns of `left` and `right` cells; as many on each side, so that sentences that
+    belong together begin on the same line."""
+    ours: list[Line] = []
+    theirs: list[Line] = []
+    for row in diff.rows:
+        one, other = _lines(row.left, left), _lines(row.right, right)
+        height = max(len(one), len(other))
+        ours += one + [()] * (height - len(one))
+        theirs += other + [()] * (height - len(other))
+    return ours, theirs
+
+
+def stacked(diff: AlignedDiff, width: int) -> tuple[list[Line], list[Line]]:
+    """The lines of each answer by itself, `width` cells wide."""
+    ours = [line for row in diff.rows for line in _lines(row.left, width)]
+    theirs = [line for row in diff.rows for line in _lines(row.right, width)]
+    return ours, theirs
+
+
+def _lines(spans: Sequence[Span], width: int) -> list[Line]:
+    text, marks = "", []
+    for span in spans:
+        piece = untab(clean(span.text))
+        marks.append((len(text), len(text) + len(piece), _ROLES[span.kind]))
+        text += piece
+    start = len(text) - len(text.lstrip("\n "))
+    stop = len(text.rstrip())
+    if start >= stop:
+        return []
+    lines: list[Line] = []
+    for first, last in wrap(text[start:stop], width):
+        first, last = first + start, last + start
+        lines.append(
+            tuple(
+                Piece(text[max(first, begin) : min(last, end)], role)
+                for begin, end, role in marks
+                if max(first, begin) < min(last, end)
+            )
+        )
+    return lines

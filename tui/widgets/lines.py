@@ -1,0 +1,82 @@
+"""Widgets of one or a few lines that are drawn from pieces with roles: status line, tab line, footer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.widgets.log.wrap import cells, wrap
+
+Pieces = Sequence[tuple[str, str]]
+"""Text and role, left to right."""
+
+
+def width_of(pieces: Iterable[tuple[str, str]]) -> int:
+    """Cells that the pieces take."""
+    return sum(cells(text) for text, _ in pieces)
+
+
+def clip(text: str, width: int) -> str:
+    """The text in at most `width` cells, with an ellipsis where it was cut."""
+    if cells(text) <= width:
+        return text
+    if width < 2:
+        return "…"[:width]
+    # Wrapping a text without spaces breaks it exactly at the width.
+    start, end = wrap(text.replace(" ", "\u00a0").replace("\n", "\u00a0"), width - 1)[0]
+    return text[start:end].rstrip() + "…"
+
+
+def spread(left: Pieces, right: Pieces, width: int) -> list[tuple[str, str]]:
+    """The pieces at both ends of a line; those on the left are clipped where there is no room."""
+    room = width - width_of(right)
+    line: list[tuple[str, str]] = []
+    for text, role in left:
+        text = clip(text, room)
+        line.append((text, role))
+        room -= cells(text)
+        if room <= 0:
+            break
+    line.append((" " * max(0, room), "text"))
+    return [*line, *right]
+
+
+class LineWidget(Widget):
+    """A widget that draws `lines(width)`; call `refresh()` when they change."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"line--{role}"
+        for role in (
+            *("strong", "text", "dim", "border", "key", "accent", "current", "good", "bad", "warn"),
+            *("span1", "span2", "span3", "span4"),
+        )
+    }
+    ALLOW_SELECT = False
+
+    def lines(self, width: int) -> list[Pieces]:
+        """What is drawn, a list of pieces for each line."""
+        raise NotImplementedError
+
+    def update(self) -> None:
+        """Draw again where something changed: an idle app sends no bytes."""
+        lines = self.lines(self.size.width)
+        if lines != getattr(self, "_drawn", None):
+            self._drawn = lines
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        base = self.rich_style
+        lines = self.lines(width)
+        if y >= len(lines):
+            return Strip.blank(width, base)
+        segments = [Segment(text, base + self._style(role)) for text, role in lines[y] if text]
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _style(self, role: str) -> Style:
+        return self.get_component_rich_style(f"line--{role}", partial=True)

@@ -1,0 +1,1 @@
+"""The log pane and its core: store, wrapping, layout, viewport and search."""

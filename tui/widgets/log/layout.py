@@ -1,0 +1,164 @@
+"""Lays an event out as lines of pieces with roles. Knows neither colours nor Textual: the pane gives roles a style.
+
+In wide panes the time and the texts' labels have a gutter of their own, so that texts begin in one column; in narrow
+ones labels stand above their texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from engine.events.base import KEY, Event
+from engine.events.verbosity import Entry, Part
+from tui.views.formatting import Mark, mark_of, score_words, short_name
+from tui.widgets.log.wrap import cells, untab, wrap
+
+GUTTER = 9
+"""Cells of the gutter that holds times and labels: "13:02:11 "."""
+
+WIDE = 44
+"""Cells from which on a pane has the gutter."""
+
+_BESIDE = 14
+"""Cells that have to be left of a line for a summary to begin on it."""
+
+_HEADINGS = ("TRAINING-EXAMPLE", "COMPARISON-TEST", "STAGE-", "RUN-", "TRAIN-START", "EVAL-INPUT")
+_DIFF_MARKS = re.compile(r"\[-(?P<gone>.*?)(?:-\]|\Z)|\{\+(?P<new>.*?)(?:\+\}|\Z)", re.DOTALL)
+
+
+class Piece(NamedTuple):
+    """A stretch of one line. `role` is one of: time, fold, stage, heading, summary, label, text, raw, good, bad,
+    unsure, gone, new, error, note."""
+
+    text: str
+    role: str
+
+
+Line = tuple[Piece, ...]
+
+
+def lay_out(event: Event, entry: Entry, width: int, folded: bool) -> list[Line]:
+    """The lines of an event as it is shown; at least one, none wider than `width` cells (down to about 20).
+
+    Args:
+        event: gives the verdict's figures (`data`), which have no text.
+        entry: what `engine.events.verbosity.entry` shows of it.
+        width: cells.
+        folded: only the headline.
+    """
+    gutter = GUTTER if width >= WIDE else 0
+    foldable = bool(entry.parts) or _verdict(event) is not None
+    lines = _headline(event, entry, width, gutter, folded, foldable)
+    if folded or not foldable:
+        return lines
+    verdict = _verdict(event)
+    if verdict is not None and entry.parts + (() if event.level > KEY else (Part("", ""),)):
+        lines += _verdict_lines(verdict, width, gutter)
+    alone = len(entry.parts) == 1 and entry.parts[0].kind == "text"
+    for part in entry.parts:
+        lines += _part_lines(part, event.data, width, gutter, alone)
+    return lines
+
+
+def _headline(event: Event, entry: Entry, width: int, gutter: int, folded: bool, foldable: bool) -> list[Line]:
+    fold = ("▸ " if folded else "▾ ") if foldable else "  "
+    head = [Piece(entry.time + " ", "time")] if gutter else []
+    head.append(Piece(fold, "fold"))
+    role = "heading" if entry.stage.startswith(_HEADINGS) else "stage"
+    if entry.stage == "ERROR":
+        role = "error"
+    verdict = _verdict(event)
+    room = width - gutter - 2
+    start, end = wrap(entry.stage, max(4, room - 2 * (verdict is not None)))[0]
+    head.append(Piece(entry.stage[start:end], role))
+    if verdict is not None:
+        mark = mark_of(verdict.get("flagged"))
+        head.append(Piece(f" {mark.sign}", mark.role))
+    used = sum(cells(piece.text) for piece in head)
+    lines: list[Line] = []
+    summary = untab(entry.summary)
+    if summary and width - used - 2 >= _BESIDE:
+        start, end = wrap(summary, width - used - 2)[0]
+        head.append(Piece(f"  {summary[start:end]}", "summary"))
+        summary = summary[end:].lstrip()
+    lines.append(tuple(head))
+    if summary:
+        indent = Piece(" " * (gutter + 2), "text")
+        lines += [(indent, Piece(summary[start:end], "summary")) for start, end in wrap(summary, room)]
+    return lines
+
+
+def _verdict(event: Event) -> Mapping[str, Any] | None:
+    return event.data if "flagged" in event.data else None
+
+
+def _verdict_lines(verdict: Mapping[str, Any], width: int, gutter: int) -> list[Line]:
+    """The principles with sign, short name and probability, as many on a line as fit."""
+    principles = verdict.get("principles")
+    if not isinstance(principles, Mapping) or not principles:
+        return []
+    broken = verdict.get("broken") or ()
+    indent = Piece(" " * (gutter + 2), "text")
+    lines: list[list[Piece]] = [[indent]]
+    used = gutter + 2
+    for name, probability in principles.items():
+        mark = Mark.BROKEN if name in broken else Mark.CLEAN
+        number = f"{probability:.2f}".lstrip("0") if isinstance(probability, int | float) else "–"
+        words = [Piece(f"{mark.sign} {short_name(str(name))} ", mark.role), Piece(number, "label")]
+        size = sum(cells(word.text) for word in words)
+        if used + 2 + size > width and len(lines[-1]) > 1:
+            lines.append([indent])
+            used = gutter + 2
+        if len(lines[-1]) > 1:
+            words.insert(0, Piece("  ", "label"))
+            used += 2
+        lines[-1] += words
+        used += size
+    return [tuple(line) for line in lines]
+
+
+def _part_lines(part: Part, data: Mapping[str, Any], width: int, gutter: int, alone: bool) -> list[Line]:
+    role = "raw" if part.kind == "raw" else "text"
+    indent = " " * (gutter + 2)
+    label = "" if alone else part.label
+    verdict = data.get(part.label)
+    mark = None
+    if isinstance(verdict, Mapping) and "flagged" in verdict:
+        mark = mark_of(verdict["flagged"])
+    lines: list[Line] = []
+    first = Piece(indent, "text")
+    if label and mark is None and gutter and cells(label) <= gutter:
+        first = Piece(label.rjust(gutter) + "  ", "label")
+    elif label:
+        heading = [Piece(indent, "text"), Piece(label, "label")]
+        if mark is not None and isinstance(verdict, Mapping):
+            heading.append(Piece(f" {mark.sign} {score_words(verdict.get('score'))}", mark.role))
+        lines.append(tuple(heading))
+    text = untab(part.text)
+    marks = _marked(text, role) if part.label == "diff" else [(0, len(text), role)]
+    for start, end in wrap(text, max(8, width - len(indent))):
+        lines.append((first, *_pieces(text, start, end, marks)))
+        first = Piece(indent, "text")
+    return lines
+
+
+def _marked(text: str, role: str) -> list[tuple[int, int, str]]:
+    """The stretches of a word diff's text with their roles."""
+    marks: list[tuple[int, int, str]] = []
+    position = 0
+    for match in _DIFF_MARKS.finditer(text):
+        marks.append((position, match.start(), role))
+        marks.append((match.start(), match.end(), "gone" if match["gone"] is not None else "new"))
+        position = match.end()
+    marks.append((position, len(text), role))
+    return marks
+
+
+def _pieces(text: str, start: int, end: int, marks: list[tuple[int, int, str]]) -> list[Piece]:
+    return [
+        Piece(text[max(start, first) : min(end, last)], role)
+        for first, last, role in marks
+        if max(start, first) < min(end, last)
+    ]

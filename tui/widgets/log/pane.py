@@ -1,0 +1,406 @@
+"""The log pane: draws the lines of the journal's records that stand in the window, and nothing else.
+
+A Line API widget that moves by places (`tui.widgets.log.viewport`) instead of a ScrollView, because the height of
+everything above the window is never known: it would have to be laid out.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from engine.events.verbosity import entry
+from tui.keymap import LOG, bindings
+from tui.views.formatting import count
+from tui.widgets.log.layout import Line
+from tui.widgets.log.layout_cache import Layouts
+from tui.widgets.log.search import Filter, Scan, Words
+from tui.widgets.log.store import LogStore
+from tui.widgets.log.viewport import Row, Viewport
+from tui.widgets.log.wrap import wrap
+
+_SLICE = 0.012
+"""Seconds of searching at a time; keys are served in between."""
+
+ROLES = (
+    "time",
+    "fold",
+    "stage",
+    "heading",
+    "summary",
+    "label",
+    "text",
+    "raw",
+    "good",
+    "bad",
+    "unsure",
+    "gone",
+    "new",
+    "error",
+)
+
+
+class LogView(Widget, can_focus=True):
+    """The window on the log."""
+
+    BINDINGS = bindings(LOG)
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{role}" for role in (*ROLES, "hit", "marked", "thumb")}
+    ALLOW_SELECT = False
+
+    class Changed(Message):
+        """What the pane's border tells has changed."""
+
+    def __init__(self, store: LogStore, verbosity: int) -> None:
+        super().__init__(id="log-view")
+        self.store = store
+        self.verbosity = verbosity
+        self.port = Viewport(self._height_of)
+        self.port.show(store.shown(verbosity))
+        self.marked: int | None = None
+        """The record that keys act on; None until one is marked."""
+        self.words: Words | None = None
+        self.search_note = ""
+        self.hint: tuple[str, ...] = ()
+        """What an empty log says."""
+        self._filter: Filter | None = None
+        self._scan: Scan | None = None
+        self._wrapped = False
+        self._layouts = Layouts()
+        self._styles: dict[str, Style] = {}
+        self._rows: list[Row] | None = None
+
+    # What is shown
+
+    def show_store(self, store: LogStore) -> None:
+        """Show another journal's records, from its end."""
+        self.store = store
+        self.marked = self.words = self._filter = self._scan = None
+        self.search_note = ""
+        self._layouts.fold_none_apart()
+        self.port.following = True
+        self._reshow()
+
+    def grown(self) -> None:
+        """Records were added."""
+        if self._filter is not None:
+            self._fill_filter()
+        self.port.grown()
+        self._changed()
+
+    def set_verbosity(self, verbosity: int) -> None:
+        """Show more or less of all records, and keep the place."""
+        if verbosity == self.verbosity:
+            return
+        self.verbosity = verbosity
+        self._layouts.forget()
+        if self._filter is not None and self.words is not None:
+            self._filter = self._new_filter()
+        self._reshow()
+
+    def _reshow(self) -> None:
+        self.port.show(self._filter if self._filter is not None else self.store.shown(self.verbosity))
+        if self.marked is not None and not self._is_shown(self.marked):
+            self.marked = None
+        self._changed()
+
+    def _is_shown(self, number: int) -> bool:
+        shown = self.port.shown
+        position = bisect_left(shown, number)
+        return position < len(shown) and shown[position] == number
+
+    def _changed(self) -> None:
+        self._rows = None
+        self.refresh()
+        self.post_message(self.Changed())
+
+    @property
+    def followed(self) -> bool:
+        return self.port.following
+
+    def status(self) -> tuple[str, str]:
+        """Title and subtitle of the pane's border."""
+        port = self.port
+        title = "Log · following" if port.following else "Log · paused here"
+        noun = "record"
+        total = count(len(port.shown), noun)
+        if self._filter is not None:
+            share = "" if self._filter.done else f" · {self._filter.share:4.0%} searched"
+            total = f"{count(len(port.shown), noun)} with “{self.words.text if self.words else ''}”{share}"
+        elif self.search_note:
+            total = f"{self.search_note} · {total}"
+        if port.unseen:
+            total += f" · {port.unseen:,} new ↓"
+        return title, total
+
+    # Drawing
+
+    def on_resize(self) -> None:
+        self._layouts.forget()
+        self.port.height = max(1, self.size.height)
+        self.port.relaid()
+        self._changed()
+
+    def notify_style_update(self) -> None:
+        self._styles.clear()
+        super().notify_style_update()
+
+    @property
+    def text_width(self) -> int:
+        """Cells of a line, without the scroll bar and the cell before it."""
+        return max(8, self.size.width - 2)
+
+    def _height_of(self, number: int) -> int:
+        return len(self._lines(number))
+
+    def _lines(self, number: int) -> list[Line]:
+        return self._layouts.lines(self.store, number, self.verbosity, self.text_width)
+
+    def render_line(self, y: int) -> Strip:
+        if self._rows is None:
+            self._rows = self.port.rows()
+        width, base = self.size.width, self.rich_style
+        if not len(self.port.shown):
+            return self._hint_line(y, width, base)
+        if y >= len(self._rows):
+            return Strip.blank(width, base)
+        row = self._rows[y]
+        lines = self._lines(row.number)
+        # A record that can no longer be read may have fewer lines than when it was measured.
+        pieces = lines[row.line] if row.line < len(lines) else ()
+        if row.number == self.marked:
+            base += self._style("marked")
+        segments = self._segments(pieces, base)
+        strip = Strip(segments).adjust_cell_length(width - 1, base)
+        return Strip([*strip, self._scrollbar_cell(y)])
+
+    def _segments(self, pieces: Line, base: Style) -> list[Segment]:
+        if self.words is None:
+            return [Segment(piece.text, base + self._style(piece.role)) for piece in pieces]
+        hits = self.words.spans("".join(piece.text for piece in pieces))
+        segments: list[Segment] = []
+        start = 0
+        for piece in pieces:
+            style = base + self._style(piece.role)
+            position, end = start, start + len(piece.text)
+            for first, last in hits:
+                first, last = max(first, position), min(last, end)
+                if first < last:
+                    segments.append(Segment(piece.text[position - start : first - start], style))
+                    segments.append(Segment(piece.text[first - start : last - start], style + self._style("hit")))
+                    position = last
+            segments.append(Segment(piece.text[position - start :], style))
+            start = end
+        return segments
+
+    def _scrollbar_cell(self, y: int) -> Segment:
+        first, length = self.port.scrollbar()
+        if not length:
+            return Segment(" ", self.rich_style)
+        inside = first <= y < first + length
+        return Segment("┃" if inside else " ", self.rich_style + self._style("thumb"))
+
+    def _hint_line(self, y: int, width: int, base: Style) -> Strip:
+        if self.verbosity == 0:
+            hint: tuple[str, ...] = ("The log is off.", "Press 1, 2 or 3 to show it.")
+        elif self._filter is not None:
+            hint = ("No record holds these words." if self._filter.done else "Searching …", "Press h for all records.")
+        else:
+            hint = self.hint
+        lines = [line[start:end] for line in hint for start, end in wrap(line, max(8, width - 2))]
+        top = max(0, (self.size.height - len(lines)) // 3)
+        text = lines[y - top] if 0 <= y - top < len(lines) else ""
+        return Strip([Segment(" " + text, base + self._style("label"))]).adjust_cell_length(width, base)
+
+    def _style(self, role: str) -> Style:
+        style = self._styles.get(role)
+        if style is None:
+            style = self._styles[role] = self.get_component_rich_style(f"log--{role}", partial=True)
+        return style
+
+    # Moving
+
+    def action_line(self, lines: int) -> None:
+        self.port.move(lines)
+        self._changed()
+
+    def action_page(self, pages: int) -> None:
+        self.port.move(pages * max(1, self.port.height - 1))
+        self._changed()
+
+    def action_first(self) -> None:
+        self.port.to_start()
+        self._changed()
+
+    def action_last(self) -> None:
+        self.port.follow(True)
+        self._changed()
+
+    def toggle_follow(self) -> None:
+        """Follow the end, or stay."""
+        self.port.follow(not self.port.following)
+        self._changed()
+
+    def go_to(self, number: int) -> bool:
+        """Mark this record, or the nearest one shown after it, and bring it into the window."""
+        shown = self.port.shown
+        position = bisect_left(shown, number)
+        if position >= len(shown):
+            return False
+        self.marked = shown[position]
+        self.port.reveal(self.marked)
+        self._changed()
+        return True
+
+    def action_mark(self, step: int) -> None:
+        shown = self.port.shown
+        if not len(shown):
+            return
+        rows = self.port.rows()
+        if self.marked is None or self.marked not in {row.number for row in rows}:
+            visible = [row.number for row in rows]
+            self.go_to(visible[0] if step > 0 else visible[-1])
+            return
+        position = bisect_left(shown, self.marked) + step
+        self.go_to(shown[max(0, min(len(shown) - 1, position))])
+
+    def action_fold(self) -> None:
+        if self.marked is None:
+            top = self.port.top
+            self.marked = top.number if top else None
+        if self.marked is not None:
+            self._layouts.fold(self.marked)
+            self.port.relaid()
+            self._changed()
+
+    def action_fold_all(self) -> None:
+        self._layouts.fold_all()
+        self.port.relaid()
+        self._changed()
+
+    def copied(self) -> str:
+        """The marked record (or the one at the top) as text, as it is shown, unwrapped; "" where there is none."""
+        top = self.port.top
+        number = self.marked if self.marked is not None else top.number if top else None
+        shown = entry(self.store.event(number), self.verbosity) if number is not None else None
+        if shown is None:
+            return ""
+        head = f"{shown.time} {shown.stage}  {shown.summary}".rstrip()
+        return "\n\n".join([head, *(f"{part.label}:\n{part.text}" for part in shown.parts)])
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.action_line(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.action_line(-3)
+
+    def on_click(self, event: events.Click) -> None:
+        if event.x >= self.size.width - 1:
+            self.port.to_fraction(event.y / max(1, self.size.height - 1))
+        elif self._rows and 0 <= event.y < len(self._rows):
+            row = self._rows[event.y]
+            if row.number == self.marked and row.line == 0:
+                self.action_fold()
+                return
+            self.marked = row.number
+        self._changed()
+
+    # Searching
+
+    def search(self, text: str) -> None:
+        """Search for these words from the window's place on; "" ends searching."""
+        self._scan = None
+        if not text:
+            self.words = None
+            self.search_note = ""
+            self._drop_filter()
+            return
+        self.words = Words(text)
+        if self._filter is not None:
+            self._filter = self._new_filter()
+            self._reshow()
+            return
+        top = self.port.top
+        self._begin_scan(top.number if top else 0, 1)
+
+    def next_hit(self, step: int) -> None:
+        """Go to the next (1) or previous (-1) record that holds the words; goes round at the ends."""
+        if self.words is None:
+            return
+        if self._filter is not None:
+            self.action_mark(step)
+            return
+        top = self.port.top
+        start = self.marked if self.marked is not None else (top.number if top else 0)
+        self._begin_scan(start + step, step)
+
+    def _begin_scan(self, start: int, step: int) -> None:
+        assert self.words is not None
+        self._scan = Scan(self.store, self.words, self.verbosity, start, step)
+        self._wrapped = False
+        self._search_on()
+
+    def _search_on(self) -> None:
+        scan, words = self._scan, self.words
+        if scan is None or words is None:
+            return
+        hits = scan.run(_SLICE)
+        if hits:
+            self._scan = None
+            self.search_note = f"“{words.text}”" + (" from the other end" if self._wrapped else "")
+            self.go_to(hits[0])
+        elif not scan.done:
+            self.search_note = f"searching “{words.text}” …"
+            self.set_timer(0.001, self._search_on)
+        elif self._wrapped:
+            self._scan = None
+            self.search_note = f"no “{words.text}” at this verbosity"
+        else:
+            self._wrapped = True
+            last = len(self.store) - 1
+            self._scan = Scan(self.store, words, self.verbosity, 0 if scan.forward else last, 1 if scan.forward else -1)
+            self.set_timer(0.001, self._search_on)
+        self._changed()
+
+    def toggle_filter(self) -> None:
+        """Show only records that hold the words, or all again."""
+        if self._filter is not None:
+            self._drop_filter()
+        elif self.words is not None:
+            self._filter = self._new_filter()
+            self._reshow()
+
+    def _drop_filter(self) -> None:
+        self._filter = None
+        self._reshow()
+
+    def _new_filter(self) -> Filter:
+        assert self.words is not None
+        top = self.marked if self.marked is not None else self.port.top.number if self.port.top else 0
+        if self.port.following:
+            top = len(self.store)
+        found = Filter(self.store, self.words, self.verbosity, top)
+        found.run(_SLICE * 4, enough=self.port.height)
+        self.set_timer(0.001, self._fill_filter)
+        return found
+
+    def _fill_filter(self) -> None:
+        found = self._filter
+        if found is None or found.done:
+            return
+        deadline = time.perf_counter() + _SLICE
+        grew = found.run(_SLICE)
+        if grew or found.done:
+            self.port.show(found)
+        self._changed()
+        if not found.done and time.perf_counter() >= deadline:
+            self.set_timer(0.001, self._fill_filter)

@@ -1,0 +1,113 @@
+"""A list of one-line rows with a mark, drawn as far as they are in sight, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.widgets.lines import Pieces
+
+
+class Rows(Widget, can_focus=True):
+    """Rows that are made when they are drawn; `make(index, width)` gives a row's pieces."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"line--{role}" for role in ("strong", "text", "dim", "border", "accent", "good", "bad", "warn", "current")
+    }
+    ALLOW_SELECT = False
+
+    class Chosen(Message):
+        """Enter was pressed on a row."""
+
+        def __init__(self, rows: Rows, index: int) -> None:
+            super().__init__()
+            self.rows = rows
+            self.index = index
+
+    def __init__(self, make: Callable[[int, int], Pieces], *, id: str) -> None:  # noqa: A002 - Textual's own name
+        super().__init__(id=id)
+        self._make = make
+        self.count = 0
+        self.cursor = 0
+        self._top = 0
+
+    def show(self, count: int) -> None:
+        """There are so many rows now; the mark stays where it is as far as it can."""
+        self.count = count
+        self.cursor = max(0, min(self.cursor, count - 1))
+        self._into_sight()
+
+    def go(self, index: int) -> None:
+        """Mark this row."""
+        self.cursor = max(0, min(self.count - 1, index))
+        self._into_sight()
+
+    def _into_sight(self) -> None:
+        height = max(1, self.size.height)
+        self._top = max(0, min(self._top, self.count - height))
+        self._top = max(self.cursor - height + 1, min(self._top, self.cursor))
+        self._top = max(0, self._top)
+        self.refresh()
+
+    def on_resize(self) -> None:
+        self._into_sight()
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self.rich_style
+        index = self._top + y
+        if index >= self.count:
+            return Strip.blank(width, base)
+        marked = index == self.cursor and self.has_focus
+        pieces = [("▌" if marked else " ", "accent"), *self._make(index, width - 1)]
+        segments = [
+            Segment(text, base + self.get_component_rich_style(f"line--{role}", partial=True))
+            for text, role in pieces
+            if text
+        ]
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def action_row(self, step: int) -> None:
+        self.go(self.cursor + step)
+
+    def action_rows(self, step: int) -> None:
+        self.go(self.cursor + step * max(1, self.size.height - 1))
+
+    def action_first(self) -> None:
+        self.go(0)
+
+    def action_last(self) -> None:
+        self.go(self.count - 1)
+
+    def action_choose(self) -> None:
+        if self.count:
+            self.post_message(self.Chosen(self, self.cursor))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self._top = max(0, min(self._top + 3, self.count - self.size.height))
+        self.refresh()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self._top = max(0, self._top - 3)
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        index = self._top + event.y
+        if index < self.count:
+            again = index == self.cursor
+            self.go(index)
+            if again:
+                self.action_choose()
