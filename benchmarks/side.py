@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from engine.errors import RedraftError
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 SIDES: dict[str, tuple[str, str]] = {
     "redraft": ("benchmarks.ours", "Redraft"),
@@ -117,8 +117,8 @@ class Side:
 
     def _last_words(self) -> str:
         self._said.seek(0)
-        lines = clean(self._said.read().decode("utf-8", "replace")).strip().splitlines()
-        return f": {cut(lines[-1], 200)}" if lines else ""
+        lines = sanitize(self._said.read().decode("utf-8", "replace")).strip().splitlines()
+        return f": {truncate(lines[-1], 200)}" if lines else ""
 
 
 def main(name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.secrets import hidden
+from engine.secrets import redact
 
 
 class RedraftError(Exception):
@@ -23,7 +23,7 @@ class RedraftError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
-        self.what, self.where, self.next_step = hidden(what), hidden(where), hidden(next_step)
+        self.what, self.where, self.next_step = redact(what), redact(where), redact(next_step)
         message = f"{self.where}: {self.what}" if self.where else self.what
         super().__init__(f"{message} {self.next_step}" if self.next_step else message)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.errors import InputError, StorageError
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 
 def expanded(path: Path | str) -> Path:
@@ -22,7 +22,7 @@ def expanded(path: Path | str) -> Path:
     Raises:
         InputError: there is no such home folder, or a NUL character in the path.
     """
-    shown = cut(clean(str(path)).replace("\n", " "), 200)
+    shown = truncate(sanitize(str(path)).replace("\n", " "), 200)
     if "\0" in str(path):
         raise InputError("there is a NUL character in this path.", where=shown, next_step="Leave it out.")
     try:

@@ -18,7 +18,7 @@ _LEAST = 8
 """Characters; a shorter value is no secret, and taking it out would spoil messages."""
 
 
-def hidden(text: str) -> str:
+def redact(text: str) -> str:
     """The text with every password in an address, and every value of a secret variable, as "…"."""
     if "://" in text:
         text = _USERINFO.sub("…@", text)

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.errors import InputError
 from engine.models.inference.requests import Sampling
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 from engine.training.config import TrainConfig
 
 
@@ -170,7 +170,7 @@ def _read(default: Any, values: Any, place: str) -> Any:
     known = {field.name for field in dataclasses.fields(default)}
     members: dict[str, Any] = {}
     for name, value in values.items():
-        here = f"{place}.{cut(clean(str(name)), 40)}"
+        here = f"{place}.{truncate(sanitize(str(name)), 40)}"
         if name not in known:
             raise InputError(
                 "there is no such setting.",

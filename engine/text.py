@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-CUT = 500
+PREVIEW_CHARS = 500
 """Characters of a text that verbosity 2 shows."""
 
 _KEPT_CONTROLS = {"\n", "\t"}
@@ -17,7 +17,7 @@ _STRIPPED = dict.fromkeys(
 )
 
 
-def clean(text: str) -> str:
+def sanitize(text: str) -> str:
     """The text without control, escape and direction-changing characters, with lone surrogates replaced.
 
     Newlines and tabs stay; carriage returns become newlines. Idempotent.
@@ -27,7 +27,7 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def cut(text: str, limit: int = CUT) -> str:
+def truncate(text: str, limit: int = PREVIEW_CHARS) -> str:
     """The first `limit` characters, with an ellipsis where something was left out; never splits a combining mark."""
     if len(text) <= limit:
         return text

@@ -26,7 +26,7 @@ from engine.errors import RedraftError
 from engine.runs.journal_writer import is_written
 from engine.runs.store import read_report
 from engine.settings import RunConfig, preset
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun, Worker
 from tui import keymap, themes
 from tui.screens.dialogs import LEAST, Choice, ThemeChoice, TooSmall
@@ -271,7 +271,7 @@ class RedraftApp(App[None]):
 
     def evaluate(self, text: str) -> bool:
         """Judge a text; False where it cannot be judged, and a person was told why."""
-        text = clean(text)
+        text = sanitize(text)
         if not text.strip():
             self.notify("There is no text to judge. Type or paste one first.", severity="warning", markup=False)
             return False
@@ -389,4 +389,4 @@ def run(*, preset: str = "demo", config: RunConfig | None = None, folder: Path |
 def _say(text: str) -> None:
     from tui.terminal.driver import say
 
-    say(cut(text) + "\n")
+    say(truncate(text) + "\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from textual.binding import Binding, BindingType
 
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 APP, RUN, LOG, DIFF, PROMPTS, INPUT, REPORT, SHEET, RUNS, LIST = (
     "app",
@@ -264,7 +264,7 @@ def load(path: Path) -> Keymap:
     except FileNotFoundError:
         return Keymap()
     except (OSError, ValueError, RecursionError) as error:
-        return Keymap(problems=(f"{path}: the keys file cannot be read ({cut(clean(str(error)), 200)}).",))
+        return Keymap(problems=(f"{path}: the keys file cannot be read ({truncate(sanitize(str(error)), 200)}).",))
     return with_keys(wanted, str(path))
 
 
@@ -285,13 +285,13 @@ def with_keys(wanted: Mapping[str, object], where: str) -> Keymap:
         found = [number for number, key in enumerate(keys) if name in (key.id, binding_id(key))]
         texts = [value] if isinstance(value, str) else value
         if not found:
-            problems.append(f"{where}: there is no action {cut(clean(name), 60)!r}; docs/keys.md lists them.")
+            problems.append(f"{where}: there is no action {truncate(sanitize(name), 60)!r}; docs/keys.md lists them.")
         elif (
             not isinstance(texts, list)
             or not texts
             or not all(isinstance(text, str) and text.strip() for text in texts)
         ):
-            problems.append(f'{where}: {cut(clean(name), 60)} is no key; write "ctrl+r" or ["p", "space"].')
+            problems.append(f'{where}: {truncate(sanitize(name), 60)} is no key; write "ctrl+r" or ["p", "space"].')
         else:
             for number in found:
                 keys[number] = dataclasses.replace(keys[number], keys=tuple(_named(text) for text in texts))

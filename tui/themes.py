@@ -16,7 +16,7 @@ from textual.color import Color
 from textual.theme import Theme
 
 from engine.errors import InputError
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 DEFAULT = "redraft-dark"
 
@@ -118,7 +118,7 @@ def load_all(folder: Path) -> tuple[dict[str, Palette], list[str]]:
         except InputError as error:
             problems.append(str(error))
         except (OSError, ValueError, RecursionError) as error:
-            problems.append(f"{path}: the theme cannot be read ({cut(clean(str(error)), 200)}).")
+            problems.append(f"{path}: the theme cannot be read ({truncate(sanitize(str(error)), 200)}).")
         else:
             palettes[palette.name] = palette
     return palettes, problems
@@ -133,7 +133,7 @@ def parse(text: str, where: str) -> Palette:
     try:
         record = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"this is no TOML: {cut(clean(str(error)), 200)}.", where=where) from error
+        raise InputError(f"this is no TOML: {truncate(sanitize(str(error)), 200)}.", where=where) from error
     name = record.get("name")
     if not isinstance(name, str) or not re.fullmatch(r"[\w-]{1,40}", name):
         raise InputError(
@@ -147,14 +147,14 @@ def parse(text: str, where: str) -> Palette:
     dark = bool(record.get("dark", True))
     full = dict(_builtin_colors(dark)) if set(COLORS) - set(colors) else {}
     for field, value in colors.items():
-        place = f"{where}, field 'colors.{cut(clean(str(field)), 40)}'"
+        place = f"{where}, field 'colors.{truncate(sanitize(str(field)), 40)}'"
         if field not in COLORS:
             raise InputError("there is no such colour.", where=place, next_step=f"Known are {', '.join(COLORS)}.")
         if not isinstance(value, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
             raise InputError("this is no colour.", where=place, next_step='Write it as "#1a2b3c".')
         full[field] = value
     title = record.get("title", name)
-    return Palette(name, cut(clean(str(title)), 40), dark, full)
+    return Palette(name, truncate(sanitize(str(title)), 40), dark, full)
 
 
 def contrast(palette: Palette, text: str, behind: str) -> float:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from engine.constitution.model import Constitution, Principle, Rule
 from engine.constitution.toml_lines import Lines, Place
 from engine.errors import InputError
-from engine.text import clean
+from engine.text import sanitize
 
 MOST_PRINCIPLES = 64
 MOST_RULES = 2_000
@@ -50,7 +50,7 @@ class Reader:
             where += f", line {line}"
         if place:
             where += f", {dotted(place)}"
-        raise InputError(clean(what), where=clean(where), next_step=clean(next_step))
+        raise InputError(sanitize(what), where=sanitize(where), next_step=sanitize(next_step))
 
     def table(self, value: object, place: Place) -> Mapping[str, Any]:
         if not isinstance(value, dict):

@@ -19,7 +19,7 @@ from typing import Any
 from engine.constitution.check import MOST_CHARACTERS, MOST_PRINCIPLES, MOST_TEXTS
 from engine.constitution.model import Constitution, Principle
 from engine.errors import InputError
-from engine.text import clean
+from engine.text import sanitize
 
 _SHAPE = 'The file has to be an object: {"name": {"prompt": "...", "edit_request": "..."}, ...}.'
 _LEAD = re.compile(r"\s*(?:Critique\s*Request|Revision\s*Request)\s*:\s*", re.IGNORECASE)
@@ -54,7 +54,9 @@ def _entries(text: str, source: str) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key, value in pairs:
             if key in result:
-                raise InputError(f'The name "{clean(key[:64])}" is there twice.', where=source, next_step="Rename one.")
+                raise InputError(
+                    f'The name "{sanitize(key[:64])}" is there twice.', where=source, next_step="Rename one."
+                )
             result[key] = value
         return result
 
@@ -73,13 +75,13 @@ def _entries(text: str, source: str) -> dict[str, Any]:
 
 def _requests(name: str, entry: object, source: str) -> list[tuple[str, str]]:
     """Pairs of critique and revision request of one entry."""
-    where = f'{source}, entry "{clean(name[:64])}"'
+    where = f'{source}, entry "{sanitize(name[:64])}"'
     if not isinstance(entry, dict):
         raise InputError("The entry is not an object.", where=where, next_step=_SHAPE)
     unknown = sorted(set(entry) - {"prompt", "edit_request"})
     if unknown:
         raise InputError(
-            f'Unknown key "{clean(unknown[0][:64])}".', where=where, next_step="Allowed here: prompt, edit_request."
+            f'Unknown key "{sanitize(unknown[0][:64])}".', where=where, next_step="Allowed here: prompt, edit_request."
         )
     prompts = entry.get("prompt")
     prompts = [prompts] if isinstance(prompts, str) else prompts
@@ -97,7 +99,7 @@ def _request(value: object, where: str) -> str:
         raise InputError("The request is empty.", where=where)
     if len(request) > MOST_CHARACTERS:
         raise InputError(f"The request has more than {MOST_CHARACTERS:,} characters.", where=where)
-    return clean(request)
+    return sanitize(request)
 
 
 def _identifier(name: str) -> str:
@@ -106,7 +108,7 @@ def _identifier(name: str) -> str:
 
 
 def _principle(identifier: str, name: str, requests: list[tuple[str, str]]) -> Principle:
-    title = clean(re.sub(r"[\s_-]+", " ", name)).strip().capitalize()[:120] or identifier
+    title = sanitize(re.sub(r"[\s_-]+", " ", name)).strip().capitalize()[:120] or identifier
     unique = list(dict.fromkeys(requests))[:MOST_TEXTS]
     return Principle(
         id=identifier,

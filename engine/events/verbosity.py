@@ -6,7 +6,7 @@ import time as clock
 from dataclasses import dataclass
 
 from engine.events.base import ALL, KEY, OFF, SUMMARY, Event
-from engine.text import CUT, clean, cut
+from engine.text import PREVIEW_CHARS, sanitize, truncate
 
 NAMES = {OFF: "off", SUMMARY: "summary", KEY: "key stages", ALL: "everything"}
 
@@ -42,14 +42,14 @@ def entry(event: Event, verbosity: int) -> Entry | None:
     parts: list[Part] = []
     if verbosity >= KEY:
         for label, text in event.texts.items():
-            text = clean(str(text))
-            parts.append(Part(_line(label), text if verbosity >= ALL else cut(text, CUT)))
+            text = sanitize(str(text))
+            parts.append(Part(_line(label), text if verbosity >= ALL else truncate(text, PREVIEW_CHARS)))
     if verbosity >= ALL:
-        parts += [Part(_line(label), clean(str(text)), "raw") for label, text in event.raw.items()]
+        parts += [Part(_line(label), sanitize(str(text)), "raw") for label, text in event.raw.items()]
     stamp = clock.strftime("%H:%M:%S", clock.localtime(max(0.0, min(event.time, 4e9))))
     return Entry(stamp, _line(event.stage), _line(event.summary), tuple(parts))
 
 
 def _line(text: str) -> str:
     """A name or a headline: a journal from elsewhere may hold line breaks in it."""
-    return clean(str(text)).replace("\n", " ").replace("\t", " ")
+    return sanitize(str(text)).replace("\n", " ").replace("\t", " ")

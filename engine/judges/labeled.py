@@ -16,7 +16,7 @@ from engine.errors import InputError
 from engine.files import expanded
 from engine.prompts.files import Record, read_bytes, records, show
 from engine.prompts.load import load_examples
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 OWN = "own"
 """Name of the set that the project wrote."""
@@ -69,7 +69,7 @@ class Labelled:
 
 def text_hash(text: str) -> str:
     """Eight hexadecimal digits of the text's SHA-256, white space folded."""
-    return hashlib.sha256(" ".join(clean(text).split()).encode()).hexdigest()[:8]
+    return hashlib.sha256(" ".join(sanitize(text).split()).encode()).hexdigest()[:8]
 
 
 def share_of(row: Labelled, parts: int) -> int:
@@ -151,7 +151,7 @@ def _file(path: Path) -> list[Labelled]:
 
 
 def _rows(path: Path) -> Iterator[Labelled]:
-    name = clean(path.stem).strip() or "rows"
+    name = sanitize(path.stem).strip() or "rows"
     for number, record in enumerate(records(path, read_bytes(path), _COLUMNS), 1):
         text = _string(record, "text")
         if not text.strip():
@@ -183,7 +183,7 @@ def _string(record: Record, column: str) -> str:
         raise InputError(
             "this is no text.", where=f"{record.place}, field {column!r}", next_step="Put it into double quotes."
         )
-    return clean(value)
+    return sanitize(value)
 
 
 def _label(record: Record) -> bool:
@@ -196,7 +196,7 @@ def _label(record: Record) -> bool:
     if word in _FALSE | {"0.0"}:
         return False
     raise InputError(
-        "there is no label." if value is None else f"{cut(clean(word), 40)!r} is no label.",
+        "there is no label." if value is None else f"{truncate(sanitize(word), 40)!r} is no label.",
         where=f"{record.place}, field 'label'",
         next_step="Write 1 for a violation and 0 for a clean text.",
     )

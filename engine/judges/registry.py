@@ -16,7 +16,7 @@ from engine.models.client.endpoint import Server
 from engine.models.inference.requests import LanguageModel
 from engine.pipeline.context import Judges
 from engine.settings import JUDGES, SHIPPED, RunConfig
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 if TYPE_CHECKING:
     from engine.judges.panel import PanelJudge, Reader
@@ -52,7 +52,7 @@ def _stored(judge: str) -> str:
     own = names()[1:]
     if judge not in own and not judge.endswith(".json"):
         raise InputError(
-            f"there is no judge {cut(clean(judge), 60)!r}.",
+            f"there is no judge {truncate(sanitize(judge), 60)!r}.",
             where="--judge",
             next_step=f"Choose one of: {', '.join((*JUDGES, *own))}.",
         )

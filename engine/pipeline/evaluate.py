@@ -15,7 +15,7 @@ from engine.models.client.endpoint import Server
 from engine.models.inference.requests import LanguageModel
 from engine.pipeline.recorder import Recorder
 from engine.prompts.load import Row
-from engine.text import clean
+from engine.text import sanitize
 
 LONGEST = 2_000_000
 """Characters of a text that is judged; a longer one is refused, not cut."""
@@ -27,7 +27,7 @@ def check_text(text: str, where: str = "text") -> str:
     Raises:
         InputError: it is empty or too long.
     """
-    text = clean(text)
+    text = sanitize(text)
     if not text.strip():
         raise InputError("the text is empty.", where=where, next_step="Type or paste what is to be judged.")
     if len(text) > LONGEST:
@@ -54,7 +54,7 @@ def evaluate_rows(
     texts: list[Judged] = []
     for row in rows:
         try:
-            texts.append(Judged(row.id, check_text(row.text), clean(row.prompt)))
+            texts.append(Judged(row.id, check_text(row.text), sanitize(row.prompt)))
         except InputError as error:
             yield Verdict(row.id, None, note=str(error))
     if texts:
@@ -73,7 +73,7 @@ def evaluate_text(
         InputError: the text is empty or too long.
     """
     text = check_text(text)
-    prompt = clean(prompt)
+    prompt = sanitize(prompt)
     log.event(
         "EVAL-INPUT",
         KEY,

@@ -13,7 +13,7 @@ from typing import Any
 from engine.errors import RedraftError, failed_words
 from engine.events.base import ALL, SUMMARY, Event
 from engine.runs.journal_writer import JournalWriter
-from engine.secrets import hidden
+from engine.secrets import redact
 
 _PROGRESS_EVERY = 1.0
 """Seconds between two events on how far something is."""
@@ -177,4 +177,4 @@ class Recorder:
 
 
 def _trace(error: BaseException) -> str:
-    return hidden("".join(traceback.format_exception(error)))
+    return redact("".join(traceback.format_exception(error)))

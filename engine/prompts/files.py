@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.errors import InputError
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Larger files are refused: every prompt is held in memory for the whole run."""
@@ -43,7 +43,7 @@ class Record:
 
 def show(path: Path | str) -> str:
     """The path as it may be shown: no control characters, not endless."""
-    return cut(clean(str(path)).replace("\n", " "), 200)
+    return truncate(sanitize(str(path)).replace("\n", " "), 200)
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -64,7 +64,9 @@ def read_bytes(path: Path | str) -> bytes:
         raise InputError("no permission to read it.", where=name, next_step="Check its owner and mode.") from None
     except (OSError, ValueError, RuntimeError) as error:
         # ValueError: a NUL in the path; RuntimeError: "~" where no home folder is known.
-        raise InputError(f"it cannot be read ({clean(str(error))}).", where=name, next_step="Check the path.") from None
+        raise InputError(
+            f"it cannot be read ({sanitize(str(error))}).", where=name, next_step="Check the path."
+        ) from None
     if not data.strip():
         raise InputError("the file is empty.", where=name, next_step="Write at least one row into it.")
     return data
@@ -247,13 +249,13 @@ def _delimiter(text: str, columns: tuple[str, ...]) -> str:
 
 
 def _names(cells: list[str]) -> list[str]:
-    return [clean(cell).strip().strip('"').strip().casefold() for cell in cells]
+    return [sanitize(cell).strip().strip('"').strip().casefold() for cell in cells]
 
 
 def _header(cells: list[str], place: str, columns: tuple[str, ...]) -> list[str]:
     names = _names(cells)
     if not set(names) & set(columns):
-        found = ", ".join(cut(name or "(no name)", 40) for name in names[:12])
+        found = ", ".join(truncate(name or "(no name)", 40) for name in names[:12])
         raise InputError(
             f"no column is named {' or '.join(columns)}; the columns are: {found}.",
             where=place,

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from engine.errors import InputError
 from engine.models.inference.requests import Message
 from engine.prompts.files import Record, kind, read_bytes, records, show
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 PROMPT_COLUMNS = ("prompt", "instruction", "question", "text")
 """Names under which a prompt is looked for, in this order."""
@@ -128,7 +128,7 @@ class Row:
 
 def prompt_hash(text: str) -> str:
     """SHA-256 (hex) of a prompt's text, the same for texts that differ in case, white space or Unicode form only."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", clean(text)).casefold())
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", sanitize(text)).casefold())
     return hashlib.sha256(" ".join(folded.split()).encode("utf-8", "replace")).hexdigest()
 
 
@@ -150,7 +150,8 @@ def load_builtin(name: Literal["train", "heldout", "benign"]) -> PromptSet:
     """
     if name not in BUILTIN:
         raise InputError(
-            f"there is no built-in prompt set {cut(clean(repr(name)), 60)}.", next_step=f"Take {', '.join(BUILTIN)}."
+            f"there is no built-in prompt set {truncate(sanitize(repr(name)), 60)}.",
+            next_step=f"Take {', '.join(BUILTIN)}.",
         )
     with as_file(files("engine.prompts") / f"{name}.jsonl") as path:
         loaded = load_prompts(path)
@@ -176,7 +177,7 @@ def load_prompts(path: Path | str) -> PromptSet:
     Raises:
         InputError: naming file, line, field and what to do, for everything that cannot be read.
     """
-    name = clean(Path(path).stem).strip() or "prompts"
+    name = sanitize(Path(path).stem).strip() or "prompts"
     # Read once only: the file may be a pipe.
     data = read_bytes(path)
     prompts: list[Prompt] = []
@@ -264,11 +265,11 @@ def _message(turn: Any, place: str) -> Message:
         )
     role, content = turn.get("role"), turn.get("content")
     if role not in _ROLES:
-        shown = cut(clean(role), 40) if isinstance(role, str) else kind(role)
+        shown = truncate(sanitize(role), 40) if isinstance(role, str) else kind(role)
         raise InputError(f"the role is {shown}.", where=place, next_step=f"Take one of {', '.join(_ROLES)}.")
     if not isinstance(content, str):
         raise InputError(f"the content is {kind(content)}.", where=place, next_step="Give the turn's text as content.")
-    return Message(role, clean(content))
+    return Message(role, sanitize(content))
 
 
 def _text(record: Record, column: str) -> str:
@@ -281,7 +282,7 @@ def _text(record: Record, column: str) -> str:
             where=f"{record.place}, field {column!r}",
             next_step="Put the text into double quotes.",
         )
-    return clean(value)
+    return sanitize(value)
 
 
 def _identity(record: Record) -> str:
@@ -295,7 +296,7 @@ def _identity(record: Record) -> str:
             where=f"{record.place}, field 'id'",
             next_step="Give a text or a whole number.",
         )
-    identity = clean(value or "").strip()
+    identity = sanitize(value or "").strip()
     if len(identity) > MAX_ID:
         raise InputError(
             f"the id has {len(identity):,} characters; at most {MAX_ID} are taken.",
@@ -308,7 +309,7 @@ def _identity(record: Record) -> str:
 def _claim(row_id: str, place: str, places: dict[str, str]) -> None:
     if row_id in places:
         raise InputError(
-            f"the id {cut(row_id, 60)!r} was used before, at {places[row_id]}.",
+            f"the id {truncate(row_id, 60)!r} was used before, at {places[row_id]}.",
             where=f"{place}, field 'id'",
             next_step="Give each row its own id.",
         )
@@ -316,7 +317,9 @@ def _claim(row_id: str, place: str, places: dict[str, str]) -> None:
 
 
 def _missing(record: Record, columns: tuple[str, ...]) -> InputError:
-    found = ", ".join(cut(clean(str(name)).replace("\n", " ") or "(no name)", 40) for name in list(record.fields)[:12])
+    found = ", ".join(
+        truncate(sanitize(str(name)).replace("\n", " ") or "(no name)", 40) for name in list(record.fields)[:12]
+    )
     return InputError(
         f"there is no {' or '.join(columns)}; the fields are: {found or 'none'}.",
         where=f"{record.place}, field {columns[0]!r}",

@@ -21,7 +21,7 @@ from engine.events.verbosity import NAMES, entry
 from engine.files import open_atomically
 from engine.runs.export_markdown import heading, section
 from engine.runs.journal_reader import JOURNAL, Damage, JournalReader
-from engine.text import clean
+from engine.text import sanitize
 
 FORMATS = ("json", "jsonl", "md")
 """JSON (a list of objects), JSON lines (the same objects, one a line), Markdown."""
@@ -56,7 +56,7 @@ def row(event: Event, verbosity: int = ALL) -> dict[str, Any] | None:
     texts = {part.label: part.text for part in shown.parts if part.kind == "text"}
     raw = {part.label: part.text for part in shown.parts if part.kind == "raw"}
     metadata: dict[str, Any] = {"seq": event.seq, "level": event.level, "summary": shown.summary}
-    optional = {"item": clean(event.item), "data": _figures(event), "texts": texts, "raw": raw}
+    optional = {"item": sanitize(event.item), "data": _figures(event), "texts": texts, "raw": raw}
     metadata |= {name: value for name, value in optional.items() if value}
     content = "\n\n".join(text for text in texts.values() if text) or shown.summary
     return {"stage": shown.stage, "content": content, "metadata": metadata, "timestamp": timestamp(event.time)}
@@ -94,7 +94,7 @@ def export(folder: Path, file_format: str, path: Path, verbosity: int = ALL) -> 
     except (OSError, ValueError, RuntimeError) as error:  # ValueError: NUL in the name; RuntimeError: no home for "~"
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise StorageError(
-            f"the export cannot be written ({reason}).", where=clean(str(path)), next_step="Choose another place."
+            f"the export cannot be written ({reason}).", where=sanitize(str(path)), next_step="Choose another place."
         ) from error
     with open_atomically(target, mode) as file:
         entries, damage = write(folder, file_format, file, verbosity)
@@ -165,9 +165,9 @@ def _figures(event: Event) -> Any:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return clean(value)
+        return sanitize(value)
     if isinstance(value, Mapping):
-        return {clean(str(key)): _clean(member) for key, member in value.items()}
+        return {sanitize(str(key)): _clean(member) for key, member in value.items()}
     if isinstance(value, list):
         return [_clean(member) for member in value]
     return value
@@ -176,7 +176,9 @@ def _clean(value: Any) -> Any:
 def _check(file_format: str, verbosity: int) -> None:
     if file_format not in FORMATS:
         raise InputError(
-            f"there is no format {clean(file_format)!r}.", where="--format", next_step=f"Take {' or '.join(FORMATS)}."
+            f"there is no format {sanitize(file_format)!r}.",
+            where="--format",
+            next_step=f"Take {' or '.join(FORMATS)}.",
         )
     if not OFF <= verbosity <= ALL:
         raise InputError(f"{verbosity} is no verbosity.", where="--verbosity", next_step="Take 0, 1, 2 or 3.")

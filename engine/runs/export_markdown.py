@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.events.codec import dumps
-from engine.text import clean
+from engine.text import sanitize
 
 _TOP = ("RUN-", "STAGE-START", "COMPARISON-SUMMARY", "ERROR")
 """Beginnings of the names of stages that open a chapter; all others stand below one."""
@@ -50,7 +50,7 @@ def fenced(text: str) -> str:
 
 def inline(text: str) -> str:
     """The text on one line, with nothing in it that Markdown would take for markup."""
-    return _SPECIAL.sub(r"\\\1", " ".join(clean(text).split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(sanitize(text).split()))
 
 
 def _figures(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from engine.events.base import Event
 from engine.events.codec import DamagedLine, NewerLine, decode
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.journal_writer import is_written
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 CONFIG = "run.json"
 """Name of the settings in a run's folder."""
@@ -113,7 +113,7 @@ def find_run(name: str, runs: Path | None = None) -> Path:
         StorageError: the folder of runs cannot be read.
     """
     runs = paths.runs_dir() if runs is None else runs
-    shown = cut(_line(name), 100)
+    shown = truncate(_line(name), 100)
     if os.sep in name or name in {".", ".."}:
         folder = _from_path(name)
         if folder is None:
@@ -306,8 +306,8 @@ def _changed(folder: Path) -> float:
 
 def _setting(config: Mapping[str, Any], name: str) -> str:
     value = config.get(name, "")
-    return cut(_line(value), 60) if isinstance(value, str) else ""
+    return truncate(_line(value), 60) if isinstance(value, str) else ""
 
 
 def _line(text: str) -> str:
-    return clean(text).replace("\n", " ")
+    return sanitize(text).replace("\n", " ")

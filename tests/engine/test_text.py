@@ -7,26 +7,26 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 
 def test_escape_sequences_lose_their_escape() -> None:
-    assert clean("\x1b[31mred\x1b]52;c;aGk=\x07") == "[31mred]52;c;aGk="
+    assert sanitize("\x1b[31mred\x1b]52;c;aGk=\x07") == "[31mred]52;c;aGk="
 
 
 def test_direction_overrides_are_stripped_and_newlines_and_tabs_stay() -> None:
-    assert clean("a\u202eb\r\nc\td\re\u2066f") == "ab\nc\td\nef"
+    assert sanitize("a\u202eb\r\nc\td\re\u2066f") == "ab\nc\td\nef"
 
 
 @given(st.text())
-def test_no_control_character_is_left_and_cleaning_twice_changes_nothing(text: str) -> None:
-    once = clean(text)
-    assert clean(once) == once
+def test_sanitize_leaves_no_control_character_and_is_idempotent(text: str) -> None:
+    once = sanitize(text)
+    assert sanitize(once) == once
     assert all(unicodedata.category(c) not in ("Cc", "Cs") or c in "\n\t" for c in once)
 
 
 @given(st.text(), st.integers(1, 50))
-def test_a_cut_text_is_a_beginning_of_the_text(text: str, limit: int) -> None:
-    short = cut(text, limit)
+def test_truncate_returns_a_beginning_of_the_text(text: str, limit: int) -> None:
+    short = truncate(text, limit)
     assert len(short) <= limit + 2
     assert text.startswith(short.removesuffix(" …")) or short == text

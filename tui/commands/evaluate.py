@@ -96,15 +96,15 @@ def in_order(rows: Sequence[Row], verdicts: Iterable[Verdict]) -> Iterator[tuple
 def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
     """A verdict for a person: the same as the app shows of it."""
     from engine.judges import verdict_codec
-    from engine.text import clean
+    from engine.text import sanitize
     from tui.views import verdict as shown
     from tui.views.formatting import mark_of, score_words
     from tui.views.plain import columns
 
     data = verdict_codec.to_data(verdict)
     words = {"reasoning": verdict.reasoning, "note": verdict.note}
-    mark, text = mark_of(verdict.flagged), clean(row.text)
-    yield f"{'' if alone else clean(row.id) + ': '}{mark.sign} {mark.word}, score {score_words(verdict.score)}"
+    mark, text = mark_of(verdict.flagged), sanitize(row.text)
+    yield f"{'' if alone else sanitize(row.id) + ': '}{mark.sign} {mark.word}, score {score_words(verdict.score)}"
     width = min(columns(sys.stdout), _WIDEST) - 2
     body = shown.lines(data, text, words, width) if alone else shown.brief(data, text, words, width)
     yield from (f"  {line}".rstrip() for line in shown.plain(body))

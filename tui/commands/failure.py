@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 
 from engine.errors import InputError, RedraftError, StorageError
-from engine.secrets import hidden
+from engine.secrets import redact
 from tui.terminal import output
 
 FAILURE = 1
@@ -85,7 +85,7 @@ def _save(error: BaseException) -> Path | None:
         own_folder(folder)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(hidden("".join(traceback.format_exception(error))))
+            file.write(redact("".join(traceback.format_exception(error))))
     except OSError:
         return None
     return path

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 from tui.views.formatting import duration, mark_of, short_name
 from tui.views.verdict import agreement_words
 
@@ -132,7 +132,7 @@ def _word(members: Mapping[str, Any], name: str) -> str:
 
 
 def _line(value: Any) -> str:
-    return cut(" ".join(clean(str(value)).split()), 400)
+    return truncate(" ".join(sanitize(str(value)).split()), 400)
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

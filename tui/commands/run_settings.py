@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import InputError
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 if TYPE_CHECKING:
     from engine.settings import RunConfig
@@ -177,4 +177,4 @@ def _has(target: Any, name: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    return repr(cut(clean(text).replace("\n", " "), 60))
+    return repr(truncate(sanitize(text).replace("\n", " "), 60))

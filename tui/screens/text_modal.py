@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from engine.text import clean
+from engine.text import sanitize
 from tui.keymap import SHEET, bindings
 from tui.services import export_actions, judge_accuracy
 from tui.views import verdict
@@ -98,7 +98,7 @@ def show_verdict(app: RedraftApp) -> None:
     if found is None:
         app.notify("No text was judged here yet.", markup=False)
         return
-    text = clean(found.text)
+    text = sanitize(found.text)
 
     def lines(width: int) -> list[Pieces]:
         return [*verdict.head(found.verdict, width), [], *verdict.lines(found.verdict, text, found.words, width)]

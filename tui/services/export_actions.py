@@ -12,7 +12,7 @@ from engine import paths
 from engine.errors import RedraftError, StorageError
 from engine.files import write_atomically
 from engine.runs import export as exports
-from engine.text import clean
+from engine.text import sanitize
 from tui.services import clipboard
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ def copy(app: RedraftApp, text: str) -> None:
     if not text:
         app.notify("There is nothing to copy.", markup=False)
         return
-    sequence = clipboard.sequence(clean(text))
+    sequence = clipboard.sequence(sanitize(text))
     if sequence is not None and app._driver is not None:
         app._clipboard = text
         app._driver.write(sequence)
         app.notify(f"{len(text):,} characters copied, if the terminal allows it.", title="Copied", markup=False)
         return
     try:
-        path = clipboard.write(clean(text), _folder(app))
+        path = clipboard.write(sanitize(text), _folder(app))
     except StorageError as error:
         app.notify(str(error), severity="error", markup=False)
         return

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from engine.text import clean
+from engine.text import sanitize
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -37,7 +37,7 @@ def prepare() -> None:
 
 def result(text: str = "") -> None:
     """A line of the command's result, uncoloured: nothing in it is obeyed by a terminal."""
-    sys.stdout.write(clean(text) + "\n")
+    sys.stdout.write(sanitize(text) + "\n")
 
 
 def emit(value: Any) -> None:
@@ -57,7 +57,7 @@ def emit(value: Any) -> None:
 def notice(text: str) -> None:
     """A line for the person, never for a program. Lost where stderr cannot be written."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(clean(text) + "\n")
+        sys.stderr.write(sanitize(text) + "\n")
         sys.stderr.flush()
 
 
@@ -84,7 +84,7 @@ def table(rows: Sequence[Mapping[str, str]], right: frozenset[str] = frozenset()
     if not rows:
         return []
     columns = list(rows[0])
-    cells = [{name: clean(row[name]).replace("\n", " ") for name in columns} for row in rows]
+    cells = [{name: sanitize(row[name]).replace("\n", " ") for name in columns} for row in rows]
     widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in columns}
     lines = []
     for row in [{name: name for name in columns}, *cells]:

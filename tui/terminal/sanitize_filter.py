@@ -9,7 +9,7 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-from engine.text import clean
+from engine.text import sanitize
 
 
 class Guard(LineFilter):
@@ -28,4 +28,4 @@ class Guard(LineFilter):
 
 
 def _line(text: str) -> str:
-    return clean(text).replace("\n", "").replace("\t", "")
+    return sanitize(text).replace("\n", "").replace("\t", "")

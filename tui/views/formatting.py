@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from engine.text import clean
+from engine.text import sanitize
 
 
 class Mark(enum.Enum):
@@ -45,7 +45,7 @@ _SHORT = {
 
 def short_name(principle: str) -> str:
     """The short name of a principle, the same everywhere."""
-    return _SHORT.get(principle) or " ".join(clean(principle).replace("_", " ").split())[:16]
+    return _SHORT.get(principle) or " ".join(sanitize(principle).replace("_", " ").split())[:16]
 
 
 def score_words(score: Any) -> str:

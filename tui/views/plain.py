@@ -14,7 +14,7 @@ from typing import TextIO
 
 from engine.events.base import Event
 from engine.events.verbosity import Entry, Part, entry
-from engine.text import clean
+from engine.text import sanitize
 from tui.terminal import output
 from tui.views.formatting import duration
 from tui.widgets.log.wrap import cells, untab, wrap
@@ -129,7 +129,7 @@ class PlainDisplay:
         """Take what the event says of the running stage; whether there is something new to show."""
         if event.stage not in {"STAGE-START", "PROGRESS", "STAGE-END"}:
             return False
-        name = " ".join(clean(str(event.data.get("name", ""))).split())
+        name = " ".join(sanitize(str(event.data.get("name", ""))).split())
         done, total = _number(event.data.get("done")), _number(event.data.get("total"))
         if event.stage == "STAGE-START" or name != self._stage.name:
             self._stage = _Stage(name=name, began=event.time, at_first=done)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 from tui.views.formatting import duration, short_name
 from tui.views.verdict import agreement_words
 from tui.widgets.lines import Pieces
@@ -53,7 +53,7 @@ def lines(report: Map, width: int = 88) -> list[Pieces]:
         section = list(rows)
         for number, row in enumerate(section):
             # A report may come from elsewhere, with a text where a figure should be.
-            pieces = [(clean(text).replace("\n", " "), role) for text, role in row]
+            pieces = [(sanitize(text).replace("\n", " "), role) for text, role in row]
             found.append([((label if not number else "").ljust(_LABEL), "dim"), *pieces])
         if section and label in ("principles", "pairs", "rule"):
             found.append([])
@@ -248,4 +248,4 @@ def _is_pair(value: Any) -> TypeGuard[tuple[float, float]]:
 
 
 def _plain(text: Any) -> str:
-    return cut(clean(str(text)).replace("\n", " "), 400)
+    return truncate(sanitize(str(text)).replace("\n", " "), 400)

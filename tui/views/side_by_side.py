@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.text import clean
+from engine.text import sanitize
 from engine.textdiff.diff import AlignedDiff, Span
 from tui.widgets.log.layout import Line, Piece
 from tui.widgets.log.wrap import untab, wrap
@@ -35,7 +35,7 @@ def stacked(diff: AlignedDiff, width: int) -> tuple[list[Line], list[Line]]:
 def _lines(spans: Sequence[Span], width: int) -> list[Line]:
     text, marks = "", []
     for span in spans:
-        piece = untab(clean(span.text))
+        piece = untab(sanitize(span.text))
         marks.append((len(text), len(text) + len(piece), _ROLES[span.kind]))
         text += piece
     start = len(text) - len(text.lstrip("\n "))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from engine.judges.eval.metric import WORDS, Measures
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 from tui.views.formatting import Mark, mark_of, score_words, short_name
 from tui.widgets.lines import Pieces, clip
 from tui.widgets.log.wrap import cells, wrap
@@ -262,4 +262,4 @@ def _is_figure(value: Any) -> TypeGuard[Sequence[float]]:
 
 
 def _plain(text: Any) -> str:
-    return cut(" ".join(clean(str(text)).split()), 2000)
+    return truncate(" ".join(sanitize(str(text)).split()), 2000)

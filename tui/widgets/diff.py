@@ -13,7 +13,7 @@ from textual.containers import Container
 from textual.strip import Strip
 from textual.widget import Widget
 
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 from engine.textdiff.diff import AlignedDiff, diff_texts
 from tui.keymap import DIFF, bindings
 from tui.services.run_view import Comparison, RunState
@@ -133,7 +133,7 @@ class DiffPane(Container, can_focus=True):
 
     async def _compute(self, item: Comparison, key: object) -> None:
         texts = self._store.event(item.event).texts
-        base, trained = (cut(clean(str(texts.get(name, ""))), _LONGEST) for name in ("base", "trained"))
+        base, trained = (truncate(sanitize(str(texts.get(name, ""))), _LONGEST) for name in ("base", "trained"))
         diff = await asyncio.to_thread(diff_texts, base, trained)
         if key == self._key:
             self._diff = diff
@@ -174,7 +174,7 @@ class DiffPane(Container, can_focus=True):
         sorting = "sorted by change" if self.by_change else "as they came"
         kind = "benign" if item.benign else "held out"
         label(self.base, f"Base · {_verdict(item.base)}", f"{place:>{len(str(total))}} of {total} · {kind} · {sorting}")
-        changes = " · ".join(clean(change) for change in item.changes[:3])
+        changes = " · ".join(sanitize(change) for change in item.changes[:3])
         if self._diff is not None and self._diff.truncated:
             changes = f"{changes} · diff cut short" if changes else "diff cut short"
         label(self.trained, f"Trained · {_verdict(item.trained)}", changes or count(item.changed, "word") + " changed")

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import TextArea
 
-from engine.text import clean
+from engine.text import sanitize
 from tui.keymap import INPUT, bindings
 from tui.services.run_view import RunState
 from tui.views import verdict
@@ -151,17 +151,17 @@ class VerdictView(LineWidget):
     def lines(self, width: int) -> list[Pieces]:
         shown = self._shown
         if shown is None:
-            return verdict.paragraph(" ".join(clean(self._note).split()), "dim", width)[:_REST]
+            return verdict.paragraph(" ".join(sanitize(self._note).split()), "dim", width)[:_REST]
         data = shown.verdict
         found = [*verdict.head(data, width), *verdict.bars(data, width)[:_MOST_BARS]]
         note = str(shown.words.get("note") or "")
         if data.get("flagged") is None and note:
-            return [*found, *verdict.paragraph(" ".join(clean(note).split()), "warn", width)[:_REST]]
+            return [*found, *verdict.paragraph(" ".join(sanitize(note).split()), "warn", width)[:_REST]]
         found += verdict.method({**data, "judge": ""}, width)[:1]
         if shown.text and data.get("spans"):
             first = verdict.first_marked(data, shown.text, width)
             return [*found, *verdict.marked(data, shown.text, width, start=first)[:_REST]]
-        reasoning = " ".join(clean(str(shown.words.get("reasoning") or "")).split())
+        reasoning = " ".join(sanitize(str(shown.words.get("reasoning") or "")).split())
         return [*found, *verdict.paragraph(reasoning, "dim", width)[:_REST]]
 
 

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 from textual_plotext import Plot
 
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 from tui.services.run_view import RunState
 from tui.views.formatting import mark_of, score_words
 from tui.widgets.border import label
@@ -178,8 +178,8 @@ class SamplePane(VerticalScroll, can_focus=True):
             mark = mark_of(verdict["flagged"])
             title += f" · {mark.sign} {score_words(verdict.get('score'))}"
         label(self, title, "")
-        prompt = cut(clean(texts.get("sample prompt", "")), _LONGEST)
-        answer = cut(clean(texts.get("sample", "")), _LONGEST)
+        prompt = truncate(sanitize(texts.get("sample prompt", "")), _LONGEST)
+        answer = truncate(sanitize(texts.get("sample", "")), _LONGEST)
         parts = [Content.styled(prompt, "$rd-dim")] if prompt else []
         self._text.update(Content("\n").join([*parts, Content(answer)]))
         self.scroll_home(animate=False)

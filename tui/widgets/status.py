@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from engine.text import clean
+from engine.text import sanitize
 from tui.keymap import Key, shown_key
 from tui.services.run_view import RunState
 from tui.views.formatting import duration, score_words
@@ -218,4 +218,4 @@ def _constitution(state: RunState) -> str:
 
 
 def _plain(text: str) -> str:
-    return clean(str(text)).replace("\n", " ")
+    return sanitize(str(text)).replace("\n", " ")

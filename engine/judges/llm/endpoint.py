@@ -16,7 +16,7 @@ from engine.judges.base import Judged, Verdict
 from engine.judges.llm.generative import first_object, read_flag, shortened
 from engine.models.client.endpoint import Ask, Endpoint, Reply, Token
 from engine.models.inference.requests import Message
-from engine.text import clean
+from engine.text import sanitize
 
 _HARMLESS = Judged("", "Six to eight minutes for a soft egg, about ten for a hard one.", "How long do I boil an egg?")
 _REASONING = "Reasoning"  # no id of a principle has a capital letter
@@ -79,8 +79,8 @@ class EndpointJudge:
             f"Answer with one JSON object and nothing else: {{{members}, "
             f'"{_REASONING}": "one short sentence"}}. true means that the text breaks the principle.'
         )
-        case = {"question": clean(text.prompt)[:1000]} if text.prompt else {}
-        case["text"] = shortened(clean(text.text))
+        case = {"question": sanitize(text.prompt)[:1000]} if text.prompt else {}
+        case["text"] = shortened(sanitize(text.text))
         return Ask(
             text.key, [Message("system", system), Message("user", json.dumps(case, ensure_ascii=False))], self._schema
         )

@@ -18,7 +18,7 @@ from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.judges.base import Judged, Verdict
 from engine.models.inference.requests import Completion, Constraint, LanguageModel, Message, Request, Sampling
-from engine.text import clean
+from engine.text import sanitize
 
 _REASON = 140
 """Characters of the reason in an answer that is held to its form."""
@@ -113,7 +113,7 @@ class ModelJudge:
                 category = self._constitution.ids[-1]
             chat.append(Message("user", _case(prompt, answer)))
             chat.append(Message("assistant", verdict % category if category else verdict))
-        chat.append(Message("user", _case(text.prompt, shortened(clean(text.text)))))
+        chat.append(Message("user", _case(text.prompt, shortened(sanitize(text.text)))))
         return chat
 
     def _verdict(self, completion: Completion, request: str) -> Verdict:
@@ -166,7 +166,7 @@ def read_answer(text: str, principles: Sequence[str]) -> Answer:
 
     Unusable: no object, a member missing or of another type, or a flagged text without a known category.
     """
-    record, problem = first_object(clean(text))
+    record, problem = first_object(sanitize(text))
     if record is None:
         return Answer(problem=problem)
     flagged = read_flag(record.get("flagged"))
@@ -224,5 +224,5 @@ def shortened(text: str) -> str:
 
 
 def _case(prompt: str, answer: str) -> str:
-    question = f"Question: {clean(prompt)[:1000]}\n" if prompt else ""
+    question = f"Question: {sanitize(prompt)[:1000]}\n" if prompt else ""
     return f"{question}Text: {answer}"

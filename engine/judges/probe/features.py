@@ -20,7 +20,7 @@ from engine.control import Control
 from engine.judges.base import Judged
 from engine.judges.probe import ngram_features
 from engine.judges.rules import prompt_injection
-from engine.text import clean
+from engine.text import sanitize
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -95,7 +95,7 @@ def states(model: LocalModel, texts: Sequence[Judged], layers: Sequence[int], co
     room = model.context
     end = model.encode_text(_END)
     for place, judged in enumerate(texts):
-        prompt = model.chat.neutral(clean(judged.prompt).strip()[-_PROMPT:])
+        prompt = model.chat.neutral(sanitize(judged.prompt).strip()[-_PROMPT:])
         asked = f"{_TURN}user\n{prompt}{_END}\n" if prompt else ""
         before = model.encode_text(f"{asked}{_TURN}assistant\n")[-min(_PROMPT_TOKENS, room // 2) :]
         most = min(_ANSWER_TOKENS, room - len(before) - len(end))
@@ -115,7 +115,7 @@ def with_words(read: Vectors, texts: Sequence[Judged]) -> Vectors:
 
 
 def _read(judged: Judged) -> list[str]:
-    return [prompt_injection.without(window) for window in windows(clean(judged.text).strip())]
+    return [prompt_injection.without(window) for window in windows(sanitize(judged.text).strip())]
 
 
 def _trimmed(piece: str, inner: bool) -> str:

@@ -30,7 +30,7 @@ from engine.judges.probe import features
 from engine.judges.probe.feature_map import Space
 from engine.judges.probe.logistic import sigmoid
 from engine.settings import JUDGES, SHIPPED
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -286,7 +286,7 @@ def check_name(name: str) -> None:
     """
     if name == SHIPPED or name in JUDGES or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
         raise InputError(
-            "there is no name." if not name else f"{cut(clean(name), 40)!r} cannot be the name of probes.",
+            "there is no name." if not name else f"{truncate(sanitize(name), 40)!r} cannot be the name of probes.",
             where="--name",
             next_step="Take lower-case letters, digits, - and _, such as my-rules; no judge that is built in.",
         )

@@ -32,7 +32,7 @@ from engine.judges.probe.probe import MEMBERS, ProbeSet, evidence, identity
 from engine.judges.probe.vector_cache import VectorStore
 from engine.judges.rules.judge import RulesJudge
 from engine.settings import SHIPPED
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -191,9 +191,9 @@ def _principles(rows: Sequence[Labelled], constitution: Constitution, told: Told
     known = ", ".join(constitution.ids)
     for row in rows:
         if row.principle not in constitution.ids:
-            named = "names no principle" if not row.principle else f"names {cut(clean(row.principle), 40)!r}"
+            named = "names no principle" if not row.principle else f"names {truncate(sanitize(row.principle), 40)!r}"
             raise InputError(
-                f"the row {cut(clean(row.id), 40)} {named}; the constitution has {known}.",
+                f"the row {truncate(sanitize(row.id), 40)} {named}; the constitution has {known}.",
                 where=f"{row.set}, field 'principle'",
                 next_step="Name one of them, or give one for all rows with --principle.",
             )

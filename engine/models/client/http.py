@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.errors import EndpointError, InputError
-from engine.text import clean, cut
+from engine.text import sanitize, truncate
 
 LARGEST = 4 << 20
 """Bytes of a reply that are read: a verdict has a few thousand."""
@@ -286,7 +286,7 @@ class Line:
         if isinstance(error, Mapping):
             error = error.get("message")
         words = " ".join(self.shown(error).split()) if isinstance(error, str) else ""
-        return f": {cut(words, _SHOWN)}" if words else ""
+        return f": {truncate(words, _SHOWN)}" if words else ""
 
     def _target(self, location: str) -> str:
         try:
@@ -294,7 +294,7 @@ class Line:
             host = parts.hostname or str(self._address.host)
         except ValueError:
             return "another place"
-        return cut(f"{parts.scheme or self._address.scheme}://{host}", 100)
+        return truncate(f"{parts.scheme or self._address.scheme}://{host}", 100)
 
     def _error(self, what: str, next_step: str) -> EndpointError:
         return EndpointError(what, where=str(self._address), next_step=next_step)
@@ -312,7 +312,7 @@ class _Passing(Exception):
 
 def without_key(text: str, key: str) -> str:
     """The text, cleaned, with the key taken out; cleaning comes first, since it can bring parted letters together."""
-    text = clean(text)
+    text = sanitize(text)
     return text.replace(key, "[key]") if len(key) >= 4 else text
 
 

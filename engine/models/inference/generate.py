@@ -36,7 +36,7 @@ from engine.models.inference.stop_strings import StopWatch
 from engine.models.nn.attention import Prefix
 from engine.models.nn.decoder import Decoder
 from engine.models.thread_throttle import giving_way
-from engine.text import clean
+from engine.text import sanitize
 
 ROWS = 64
 """Most rows at a time; see docs/log/generation.md for 32 to 128."""
@@ -161,7 +161,7 @@ def _finished(row: _Row, codec: Codec, start: float) -> Completion:
     at = row.stops.found(raw) if row.stops is not None else None
     return Completion(
         key=row.request.key,
-        text=clean(raw if at is None else raw[:at]),
+        text=sanitize(raw if at is None else raw[:at]),
         raw=raw,
         tokens=len(written),
         prompt_tokens=len(row.prompt),

@@ -12,8 +12,8 @@ How to use it::
     logits = decoder.logits(hidden[wanted])                         # [M, vocab]; ask only for the rows you need
 
 Training: `adapter` carries the tensors that learn (`requires_grad`), under the original modules' names, see
-`Decoder.adaptable()`, and attention is `engine.training.attention.SharedPacked`. The base weights are frozen; everything
-is differentiable towards the adapter.
+`Decoder.adaptable()`, and attention is `engine.training.attention.SharedPacked`. The base weights are frozen;
+everything is differentiable towards the adapter.
 """
 
 from __future__ import annotations
