@@ -75,7 +75,7 @@ def server_of(config: RunConfig) -> Server | None:
     Raises:
         InputError: it cannot be used, or is named beside another judge.
     """
-    from engine.models.client.http import Patience
+    from engine.models.client.http import RetryPolicy
 
     if config.judge != "endpoint":
         for name in ("endpoint", "endpoint_model", "endpoint_key_env"):
@@ -96,7 +96,7 @@ def server_of(config: RunConfig) -> Server | None:
         url=str(config.endpoint),
         model=str(config.endpoint_model),
         key_env=str(config.endpoint_key_env),
-        patience=Patience(timeout=float(config.endpoint_timeout)),
+        retry=RetryPolicy(timeout=float(config.endpoint_timeout)),
         concurrency=int(config.endpoint_concurrency),
     )
     server.check()

@@ -14,13 +14,13 @@ from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.judges.base import Judged, Verdict
 from engine.judges.llm.generative import first_object, read_flag, shortened
-from engine.models.client.endpoint import Ask, Endpoint, Reply, Token
+from engine.models.client.endpoint import ChatRequest, Endpoint, Reply, Token
 from engine.models.inference.requests import Message
 from engine.text import sanitize
 
 _HARMLESS = Judged("", "Six to eight minutes for a soft egg, about ten for a hard one.", "How long do I boil an egg?")
 _REASONING = "Reasoning"  # no id of a principle has a capital letter
-_LONGEST_REASON = 600
+_MAX_REASON_CHARS = 600
 
 
 class EndpointJudge:
@@ -46,15 +46,16 @@ class EndpointJudge:
         return f"{self.name} {self._constitution.sha256}"
 
     def prepare(self, control: Control) -> None:
-        """Ask once about a harmless text, so that a server that does not work is told of before anything is done; does
-        nothing where that was done.
+        """Judge one harmless text, so that a server that does not work is reported before anything else happens.
+
+        Does nothing where that was done already.
 
         Raises:
             EndpointError: it does not.
             Stopped: where `control` asks for it.
         """
-        if not self._endpoint.settled:
-            self._endpoint.settle(self._ask(_HARMLESS), control)
+        if self._endpoint.capabilities is None:
+            self._endpoint.negotiate(self._request(_HARMLESS), control)
 
     def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
         """One verdict a text, as they come; where the server cannot say anything of one, the note says why.
@@ -64,11 +65,11 @@ class EndpointJudge:
             Stopped: where `control` asks for it.
         """
         self.prepare(control)
-        asks = {text.key: self._ask(text) for text in texts}
-        for reply in self._endpoint.ask(list(asks.values()), control):
-            yield self._verdict(reply, "\n\n".join(m.content for m in asks[reply.key].messages))
+        requests = {text.key: self._request(text) for text in texts}
+        for reply in self._endpoint.chat(list(requests.values()), control):
+            yield self._verdict(reply, "\n\n".join(m.content for m in requests[reply.key].messages))
 
-    def _ask(self, text: Judged) -> Ask:
+    def _request(self, text: Judged) -> ChatRequest:
         principles = "\n".join(f"- {p.id}: {p.description}" for p in self._constitution.principles)
         members = ", ".join(f'"{i}": true or false' for i in self._constitution.ids)
         system = (
@@ -81,7 +82,7 @@ class EndpointJudge:
         )
         case = {"question": sanitize(text.prompt)[:1000]} if text.prompt else {}
         case["text"] = shortened(sanitize(text.text))
-        return Ask(
+        return ChatRequest(
             text.key, [Message("system", system), Message("user", json.dumps(case, ensure_ascii=False))], self._schema
         )
 
@@ -101,7 +102,7 @@ class EndpointJudge:
             broken=broken,
             score=self._constitution.score(broken),
             category=broken[0] if broken else "",
-            reasoning=self._endpoint.shown(reasoning)[:_LONGEST_REASON],
+            reasoning=self._endpoint.redact(reasoning)[:_MAX_REASON_CHARS],
             method="endpoint",
         )
 

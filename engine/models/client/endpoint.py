@@ -1,7 +1,7 @@
-"""Chats with a model behind an OpenAI-compatible server: many at a time, in the richest form that the server takes.
+"""Chats with a model behind an OpenAI-compatible server: many at a time, with every feature that the server supports.
 
 Servers differ in what they accept (a JSON schema, log-probabilities, the name of the token limit), and say no with a
-400. The first chat finds the form that this server takes; the others then use it. Knows nothing of judges.
+400. The first chat negotiates the capabilities; the others then use them. Knows nothing of judges.
 """
 
 from __future__ import annotations
@@ -18,13 +18,20 @@ from typing import Any
 
 from engine.control import Control
 from engine.errors import EndpointError, InputError
-from engine.models.client.http import Address, Line, Patience, Refused, parse_address, without_key
+from engine.models.client.http import (
+    Address,
+    HttpClient,
+    HTTPStatusError,
+    RetryPolicy,
+    parse_address,
+    sanitize_without_key,
+)
 from engine.models.inference.requests import Message
 
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
-_TICK = 0.05
-_LONGEST_REPLY = 20_000
-_NO_FORM = frozenset({400, 415, 422, 501})
+_ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+_POLL_SECONDS = 0.05
+_MAX_REPLY_CHARS = 20_000
+_UNSUPPORTED = frozenset({400, 415, 422, 501})
 """Statuses by which servers say that they do not know a member of the question."""
 
 
@@ -36,14 +43,14 @@ class Server:
         url: such as http://127.0.0.1:8080/v1; without secrets.
         model: the name that the server knows it by.
         key_env: name of the environment variable that holds the key; "" where none is needed.
-        patience: how long to wait.
-        concurrency: chats in the air at a time.
+        retry: timeout and retries.
+        concurrency: chats in flight at a time.
     """
 
     url: str
     model: str
     key_env: str = ""
-    patience: Patience = field(default_factory=Patience)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     concurrency: int = 4
 
     def check(self) -> Address:
@@ -59,9 +66,9 @@ class Server:
                 where="--endpoint-model",
                 next_step="Give the name that the server lists under /v1/models.",
             )
-        if not 0 < self.patience.timeout <= 3600:
+        if not 0 < self.retry.timeout <= 3600:
             raise InputError(
-                f"{self.patience.timeout:g} s is no time to wait.",
+                f"{self.retry.timeout:g} s is no time to wait.",
                 where="--endpoint-timeout",
                 next_step="Give 1 to 3600 seconds.",
             )
@@ -83,7 +90,7 @@ class Server:
         if not self.key_env:
             return ""
         where = "--endpoint-key-env"
-        if not _VARIABLE.fullmatch(self.key_env):
+        if not _ENV_NAME.fullmatch(self.key_env):
             raise InputError(
                 "this is no name of an environment variable; a key itself must not stand here.",
                 where=where,
@@ -106,7 +113,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Ask:
+class ChatRequest:
     """One chat; `schema` is the JSON schema of the answer that is wanted."""
 
     key: str
@@ -143,16 +150,16 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class _Form:
-    """Which members a question has beside those that every server takes."""
+class Capabilities:
+    """The optional members of a request that a server supports."""
 
     schema: str = "json_schema"
     logprobs: bool = True
     limit: str = "max_tokens"
     temperature: bool = True
 
-    def simpler(self, message: str) -> _Form | None:
-        """The form to try after a refusal in these words: without what they name, else without what is rarest."""
+    def without(self, message: str) -> Capabilities | None:
+        """What to try after an error with this message: without the feature it names, else without the rarest one."""
         words = message.lower()
         if self.temperature and "temperature" in words:
             return replace(self, temperature=False)
@@ -163,19 +170,19 @@ class _Form:
         less = {"json_schema": "json_object", "json_object": ""}
         return replace(self, schema=less[self.schema]) if self.schema in less else None
 
-    def body(self, model: str, ask: Ask) -> dict[str, Any]:
+    def body(self, model: str, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": model,
-            "messages": [{"role": m.role, "content": m.content} for m in ask.messages],
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             "stream": False,
-            self.limit: ask.max_tokens,
+            self.limit: request.max_tokens,
         }
         if self.temperature:
             body["temperature"] = 0
         if self.logprobs:
             body |= {"logprobs": True, "top_logprobs": 5}
         if self.schema == "json_schema":
-            wanted = {"name": "verdict", "strict": True, "schema": ask.schema}
+            wanted = {"name": "verdict", "strict": True, "schema": request.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}
         elif self.schema:
             body["response_format"] = {"type": self.schema}
@@ -196,98 +203,106 @@ class Endpoint:
         self._server = server
         self._address = server.check()
         self._key = server.key()
-        self._form: _Form | None = None
+        self._capabilities: Capabilities | None = None
 
     @property
     def name(self) -> str:
         return f"{self._server.model} at {self._address.host}:{self._address.port}"
 
     @property
-    def settled(self) -> bool:
-        """Whether it is known how this server is to be asked."""
-        return self._form is not None
+    def capabilities(self) -> Capabilities | None:
+        """What the server supports; None before `negotiate`."""
+        return self._capabilities
 
-    def shown(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Words out of a reply, made safe to store and to show; without the key, also where it was written in escapes
         that only became letters when the reply was read."""
-        return without_key(text, self._key)
+        return sanitize_without_key(text, self._key)
 
-    def settle(self, ask: Ask, control: Control) -> Reply:
-        """Find the form that the server takes, by asking this.
+    def negotiate(self, request: ChatRequest, control: Control) -> Reply:
+        """Find out what the server supports, by sending this request.
 
         Raises:
-            EndpointError: it answers in no form, or cannot be reached.
+            EndpointError: it refuses every form of the request, or cannot be reached.
             Stopped: where `control` asks for it.
         """
-        form = _Form()
+        capabilities = Capabilities()
         while True:
             try:
-                reply = next(self._run([ask], form, control, raising=True))
-            except Refused as no:
-                simpler = form.simpler(no.message) if no.status in _NO_FORM else None
+                reply = next(self._run([request], capabilities, control, raising=True))
+            except HTTPStatusError as no:
+                simpler = capabilities.without(no.message) if no.status in _UNSUPPORTED else None
                 if simpler is None:
                     raise EndpointError(
                         f"the server refuses the question ({no.status}: {no.message or 'without a reason'}).",
                         where=str(self._address),
                         next_step="Check the name of the model and that it is one for chats.",
                     ) from None
-                form = simpler
+                capabilities = simpler
             else:
-                self._form = form
+                self._capabilities = capabilities
                 return reply
 
-    def ask(self, asks: Sequence[Ask], control: Control) -> Iterator[Reply]:
-        """Each chat's reply as it comes, in any order; `settle` comes before. A chat that the server refuses comes back
-        with `error`.
+    def chat(self, requests: Sequence[ChatRequest], control: Control) -> Iterator[Reply]:
+        """Each chat's reply as it comes, in any order; call `negotiate` first.
 
-        Where the server fails for good, the replies to chats in the air are waited for and given first.
+        A chat that the server refuses comes back with `error`.
+
+        Where the server fails for good, the replies to chats in flight are yielded first.
 
         Raises:
             EndpointError: the server failed; names address and failure.
             Stopped: soon after `control.stop()`.
         """
-        assert self._form is not None
-        yield from self._run(asks, self._form, control)
+        assert self._capabilities is not None
+        yield from self._run(requests, self._capabilities, control)
 
-    def _run(self, asks: Sequence[Ask], form: _Form, control: Control, *, raising: bool = False) -> Iterator[Reply]:
-        line = Line(self._address, self._key, self._server.patience)
-        waiting = deque(asks)
+    def _run(
+        self, requests: Sequence[ChatRequest], capabilities: Capabilities, control: Control, *, raising: bool = False
+    ) -> Iterator[Reply]:
+        client = HttpClient(self._address, self._key, self._server.retry)
+        waiting = deque(requests)
         answers: queue.SimpleQueue[Reply | Exception] = queue.SimpleQueue()
-        air = 0
+        in_flight = 0
         failure: Exception | None = None
         try:
-            while air or (waiting and failure is None):
+            while in_flight or (waiting and failure is None):
                 control.check()
-                while waiting and failure is None and air < self._server.concurrency:
-                    self._send(line, form, waiting.popleft(), answers, raising)
-                    air += 1
+                while waiting and failure is None and in_flight < self._server.concurrency:
+                    self._send(client, capabilities, waiting.popleft(), answers, raising)
+                    in_flight += 1
                 try:
-                    answer = answers.get(timeout=_TICK)
+                    answer = answers.get(timeout=_POLL_SECONDS)
                 except queue.Empty:
                     continue
-                air -= 1
+                in_flight -= 1
                 if isinstance(answer, Reply):
                     yield answer
                 else:
                     failure = failure or answer
         finally:
-            line.hang_up()
+            client.close()
         if failure is not None:
             raise failure
 
     def _send(
-        self, line: Line, form: _Form, ask: Ask, answers: queue.SimpleQueue[Reply | Exception], raising: bool
+        self,
+        client: HttpClient,
+        capabilities: Capabilities,
+        request: ChatRequest,
+        answers: queue.SimpleQueue[Reply | Exception],
+        raising: bool,
     ) -> None:
-        """Ask in a thread of its own, which puts one answer into the queue whatever happens."""
+        """Post in a thread of its own, which puts one answer into the queue whatever happens."""
 
         def work() -> None:
             began = time.monotonic()
             try:
-                document = line.ask("/chat/completions", form.body(self._server.model, ask))
-                answer: Reply | Exception = read_reply(ask.key, document, line, time.monotonic() - began)
-            except Refused as no:
+                document = client.post("/chat/completions", capabilities.body(self._server.model, request))
+                answer: Reply | Exception = read_reply(request.key, document, client, time.monotonic() - began)
+            except HTTPStatusError as no:
                 words = f"The server refuses this text ({no.status}: {no.message or 'without a reason'})."
-                answer = no if raising else Reply(ask.key, "", seconds=time.monotonic() - began, error=words)
+                answer = no if raising else Reply(request.key, "", seconds=time.monotonic() - began, error=words)
             except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets the failure
                 answer = error
             answers.put(answer)
@@ -295,7 +310,7 @@ class Endpoint:
         threading.Thread(target=work, name="redraft-endpoint", daemon=True).start()
 
 
-def read_reply(key: str, document: Mapping[str, Any], line: Line, seconds: float) -> Reply:
+def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, seconds: float) -> Reply:
     """The reply in a server's JSON; whatever it holds, this gives one, with `error` where there are no words in it."""
     choices = document.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
@@ -305,10 +320,10 @@ def read_reply(key: str, document: Mapping[str, Any], line: Line, seconds: float
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if isinstance(content, str) and content.strip():
-        text = line.shown(content)[:_LONGEST_REPLY]
+        text = client.redact(content)[:_MAX_REPLY_CHARS]
         return Reply(key, text, _tokens(choice.get("logprobs"), content), seconds)
     refusal = message.get("refusal")
-    said = line.shown(refusal)[:200] if isinstance(refusal, str) else ""
+    said = client.redact(refusal)[:200] if isinstance(refusal, str) else ""
     return Reply(key, "", seconds=seconds, error=f"The server's model wrote nothing{': ' + said if said else ''}.")
 
 
@@ -323,12 +338,12 @@ def _tokens(logprobs: Any, content: str) -> tuple[Token, ...]:
             return ()
         top = entry.get("top_logprobs")
         likely = [entry, *(top if isinstance(top, list) else ())]
-        sound = [found for found in map(_sound, likely) if found is not None]
-        tokens.append(Token(entry["token"], dict(sound)))
+        pairs = [found for found in map(_read_logprob, likely) if found is not None]
+        tokens.append(Token(entry["token"], dict(pairs)))
     return tuple(tokens) if "".join(token.text for token in tokens).strip() == content.strip() else ()
 
 
-def _sound(entry: Any) -> tuple[str, float] | None:
+def _read_logprob(entry: Any) -> tuple[str, float] | None:
     """A token with its log-probability; None where the server's entry is none."""
     if not isinstance(entry, dict):
         return None

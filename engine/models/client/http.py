@@ -22,13 +22,13 @@ from urllib.parse import urlsplit
 from engine.errors import EndpointError, InputError
 from engine.text import sanitize, truncate
 
-LARGEST = 4 << 20
+MAX_REPLY_BYTES = 4 << 20
 """Bytes of a reply that are read: a verdict has a few thousand."""
-_REPEATED = frozenset({408, 425, 429})
-_NEVER = 501  # "not implemented" is the one 5xx that the next try will not change
-_LONGEST_WAIT = 30.0
-_FIRST_WAIT = 0.5
-_SHOWN = 200
+_RETRYABLE = frozenset({408, 425, 429})
+_NOT_IMPLEMENTED = 501  # "not implemented" is the one 5xx that the next try will not change
+_MAX_BACKOFF = 30.0
+_INITIAL_BACKOFF = 0.5
+_MAX_MESSAGE_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,21 @@ def parse_address(url: str, where: str = "--endpoint") -> Address:
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a server is waited for.
+class RetryPolicy:
+    """Timeout and retries.
 
     Args:
-        timeout: seconds for one try, from the connection to the last byte.
-        tries: how often something is asked in all, where the failure may pass by itself.
-        first_wait: seconds before the second try; doubled each time, and what the server itself asks for is kept to.
+        timeout: seconds per attempt, from the connection to the last byte.
+        max_attempts: attempts in all, where the failure is transient.
+        initial_backoff: seconds before the second attempt; doubled each time; a `Retry-After` header overrides it.
     """
 
     timeout: float = 60.0
-    tries: int = 6
-    first_wait: float = _FIRST_WAIT
+    max_attempts: int = 6
+    initial_backoff: float = _INITIAL_BACKOFF
 
 
-class Refused(Exception):
+class HTTPStatusError(Exception):
     """The server understood and said no: `status` 4xx or 501, and its `message` (cleaned, without the key)."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -101,80 +101,80 @@ class Refused(Exception):
         self.message = message
 
 
-class Line:
-    """Asks one server, one question at a time; several may be used side by side. `hang_up` ends what is in the air.
+class HttpClient:
+    """Posts JSON to one server; several may be used in parallel. `close` aborts requests in flight.
 
     Args:
         address: of the server.
         key: sent as bearer token; "" for none. It is taken out of everything that comes back.
-        patience: how long to wait.
+        retry: timeout and retries.
     """
 
-    def __init__(self, address: Address, key: str, patience: Patience) -> None:
+    def __init__(self, address: Address, key: str, retry: RetryPolicy) -> None:
         self._address = address
         self._key = key
-        self._patience = patience
-        self._ended = threading.Event()
+        self._retry = retry
+        self._closed = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
 
-    def hang_up(self) -> None:
-        """Cut all connections; questions that wait give up."""
-        self._ended.set()
+    def close(self) -> None:
+        """Close all connections; requests in flight and in backoff fail."""
+        self._closed.set()
         with self._lock:
             for sock in self._open:
-                _cut(sock)
+                _shutdown(sock)
 
-    def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to one question; what may pass by itself (429, 5xx, a lost connection) is tried again.
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON object that the server answers; transient failures (429, 5xx, a lost connection) are retried.
 
         Raises:
-            Refused: with another 4xx than that.
-            EndpointError: nothing usable came, after all tries.
+            HTTPStatusError: any other 4xx.
+            EndpointError: no usable reply after all attempts.
         """
         data = json.dumps(body, ensure_ascii=True).encode("ascii")
-        wait = self._patience.first_wait
-        for number in range(1, self._patience.tries + 1):
+        wait = self._retry.initial_backoff
+        for number in range(1, self._retry.max_attempts + 1):
             try:
-                status, headers, reply = self._once(path, data)
-            except _Passing as failure:
-                if number == self._patience.tries or (failure.slow and number > 1):
+                status, headers, reply = self._attempt(path, data)
+            except _TransientError as failure:
+                if number == self._retry.max_attempts or (failure.slow and number > 1):
                     raise self._error(f"{failure.what}, in {number} of {number} tries.", failure.next_step) from None
-                self._pause(wait)
+                self._sleep(wait)
             else:
-                garbage = 200 <= status < 300 and _document(reply) is None
-                if not (garbage or status in _REPEATED or (status >= 500 and status != _NEVER)):
-                    return self._taken(status, headers, reply)
-                if number == self._patience.tries:
-                    raise self._useless(status, reply, number)
+                garbage = 200 <= status < 300 and _parse_object(reply) is None
+                if not (garbage or status in _RETRYABLE or (status >= 500 and status != _NOT_IMPLEMENTED)):
+                    return self._accept(status, headers, reply)
+                if number == self._retry.max_attempts:
+                    raise self._exhausted(status, reply, number)
                 asked = _retry_after(headers.get("retry-after"))
-                self._pause(wait if asked is None else min(asked, _LONGEST_WAIT))
-            wait = min(2 * wait, _LONGEST_WAIT)
+                self._sleep(wait if asked is None else min(asked, _MAX_BACKOFF))
+            wait = min(2 * wait, _MAX_BACKOFF)
         raise AssertionError("unreachable")
 
-    def shown(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """What a server said, made safe to store and to show, without the key."""
-        return without_key(text, self._key)
+        return sanitize_without_key(text, self._key)
 
-    def _pause(self, seconds: float) -> None:
-        if self._ended.wait(seconds):
+    def _sleep(self, seconds: float) -> None:
+        if self._closed.wait(seconds):
             raise self._error("the question was given up.", "")
 
-    def _once(self, path: str, data: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    def _attempt(self, path: str, data: bytes) -> tuple[int, Mapping[str, str], bytes]:
         """One try: status, headers with names in lower case, body.
 
         Raises:
-            _Passing: nothing whole came back, and it may the next time.
+            _TransientError: nothing whole came back, and it may the next time.
             EndpointError: it will not the next time either.
         """
-        timeout = self._patience.timeout
+        timeout = self._retry.timeout
         began = time.monotonic()
         with contextlib.ExitStack() as held:
             connection = self._connection(timeout)
             held.callback(connection.close)
             try:
                 connection.connect()
-                self._watch(connection.sock, max(0.01, timeout - (time.monotonic() - began)), held)
+                self._abort_after(connection.sock, max(0.01, timeout - (time.monotonic() - began)), held)
                 connection.request("POST", f"{self._address.path}{path}", data, self._headers())
                 response = held.enter_context(connection.getresponse())
                 body = self._read(response)
@@ -182,16 +182,16 @@ class Line:
                     raise TimeoutError
                 return response.status, {name.lower(): value for name, value in response.getheaders()}, body
             except (OSError, http.client.HTTPException, ValueError) as error:
-                raise self._failure(error, time.monotonic() - began >= timeout) from None
+                raise self._classify(error, time.monotonic() - began >= timeout) from None
 
-    def _watch(self, sock: socket.socket, seconds: float, held: contextlib.ExitStack) -> None:
-        """Cut this connection after so many seconds, or where `hang_up` is called, until `held` ends."""
+    def _abort_after(self, sock: socket.socket, seconds: float, held: contextlib.ExitStack) -> None:
+        """Cut this connection after so many seconds, or where `close` is called, until `held` ends."""
         with self._lock:
             self._open.add(sock)
-            if self._ended.is_set():
-                _cut(sock)
+            if self._closed.is_set():
+                _shutdown(sock)
         # A timeout of the socket counts from the last byte; a server that drips needs an end of another kind.
-        watch = threading.Timer(seconds, _cut, (sock,))
+        watch = threading.Timer(seconds, _shutdown, (sock,))
         watch.daemon = True
         watch.start()
 
@@ -216,7 +216,7 @@ class Line:
         parts: list[bytes] = []
         size = 0
         declared = response.length or 0
-        while size <= LARGEST and declared <= LARGEST:
+        while size <= MAX_REPLY_BYTES and declared <= MAX_REPLY_BYTES:
             part = response.read(65536)
             if not part:
                 if response.length:
@@ -225,72 +225,73 @@ class Line:
             parts.append(part)
             size += len(part)
         raise self._error(
-            f"the server's reply is longer than {LARGEST >> 20} MB.", "Check that the address is that of a chat server."
+            f"the server's reply is longer than {MAX_REPLY_BYTES >> 20} MB.",
+            "Check that this is a chat server's address.",
         )
 
-    def _failure(self, error: Exception, overdue: bool) -> Exception:
+    def _classify(self, error: Exception, overdue: bool) -> Exception:
         """What a failed try means for a person."""
         running = "Check that the server runs and that the address is right"
         if overdue or isinstance(error, TimeoutError):
-            what = f"the server did not answer within {self._patience.timeout:g} s"
-            return _Passing(what, f"{running}; or give it more time: --endpoint-timeout SECONDS.", slow=True)
+            what = f"the server did not answer within {self._retry.timeout:g} s"
+            return _TransientError(what, f"{running}; or give it more time: --endpoint-timeout SECONDS.", slow=True)
         if type(error).__name__ == "SSLCertVerificationError":
             return self._error("the server's certificate is not trusted.", "Check the address and the certificate.")
         if isinstance(error, socket.gaierror):
-            return _Passing("the server's name is not known", f"{running}.")
+            return _TransientError("the server's name is not known", f"{running}.")
         if isinstance(error, ConnectionRefusedError):
-            return _Passing("nothing answers at this address", f"{running}.")
+            return _TransientError("nothing answers at this address", f"{running}.")
         if isinstance(error, http.client.HTTPException | ValueError) and not isinstance(
             error, http.client.RemoteDisconnected | http.client.IncompleteRead
         ):
-            return _Passing("what answers there does not speak HTTP", f"{running}.")
-        return _Passing("the connection was lost", f"{running}; then go on with `redraft resume`.")
+            return _TransientError("what answers there does not speak HTTP", f"{running}.")
+        return _TransientError("the connection was lost", f"{running}; then go on with `redraft resume`.")
 
-    def _taken(self, status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        document = _document(body)
+    def _accept(self, status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        document = _parse_object(body)
         if 200 <= status < 300 and document is not None:
             return document
         if 300 <= status < 400:
-            target = self._target(headers.get("location", ""))
+            target = self._redirect_host(headers.get("location", ""))
             raise self._error(
                 f"the server sends questions on to {target}; they were not sent there.",
                 "Give the address that it names, if you trust it.",
             )
         if status in (401, 402, 403):
             raise self._error(
-                f"the server refuses access ({status}{self._said(body)}).",
+                f"the server refuses access ({status}{self._error_text(body)}).",
                 "Name the environment variable that holds the right key: --endpoint-key-env NAME.",
             )
         if status in (404, 405):
             raise self._error(
-                f"the server has no such model or path ({status}{self._said(body)}).",
+                f"the server has no such model or path ({status}{self._error_text(body)}).",
                 "Check the name of the model, and that the address ends like .../v1.",
             )
-        raise Refused(status, self._said(body).removeprefix(": "))
+        raise HTTPStatusError(status, self._error_text(body).removeprefix(": "))
 
-    def _useless(self, status: int, body: bytes, times: int) -> EndpointError:
+    def _exhausted(self, status: int, body: bytes, times: int) -> EndpointError:
         if status < 300:
             return self._error(
                 f"the server's reply is no JSON object, {times} times.",
                 "Check that the address is that of a chat server, with /v1 at its end.",
             )
         return self._error(
-            f"the server answered {status}{self._said(body)}, {times} times.",
+            f"the server answered {status}{self._error_text(body)}, {times} times.",
             "Wait until the server has room, or see its own log; then go on with `redraft resume`.",
         )
 
-    def _said(self, body: bytes) -> str:
+    def _error_text(self, body: bytes) -> str:
         """The server's own words on a failure, as ": words"; "" where it has none."""
-        document = _document(body)
+        document = _parse_object(body)
         error = document.get("error", document.get("detail", document.get("message"))) if document else None
         if isinstance(error, Mapping):
             error = error.get("message")
-        words = " ".join(self.shown(error).split()) if isinstance(error, str) else ""
-        return f": {truncate(words, _SHOWN)}" if words else ""
+        words = " ".join(self.redact(error).split()) if isinstance(error, str) else ""
+        return f": {truncate(words, _MAX_MESSAGE_CHARS)}" if words else ""
 
-    def _target(self, location: str) -> str:
+    def _redirect_host(self, location: str) -> str:
         try:
-            parts = urlsplit(self.shown(location))
+            parts = urlsplit(self.redact(location))
             host = parts.hostname or str(self._address.host)
         except ValueError:
             return "another place"
@@ -300,7 +301,7 @@ class Line:
         return EndpointError(what, where=str(self._address), next_step=next_step)
 
 
-class _Passing(Exception):
+class _TransientError(Exception):
     """A failure that may pass by itself; `slow` ones are tried once more only."""
 
     def __init__(self, what: str, next_step: str, slow: bool = False) -> None:
@@ -310,13 +311,13 @@ class _Passing(Exception):
         self.slow = slow
 
 
-def without_key(text: str, key: str) -> str:
+def sanitize_without_key(text: str, key: str) -> str:
     """The text, cleaned, with the key taken out; cleaning comes first, since it can bring parted letters together."""
     text = sanitize(text)
     return text.replace(key, "[key]") if len(key) >= 4 else text
 
 
-def _document(body: bytes) -> dict[str, Any] | None:
+def _parse_object(body: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -338,7 +339,7 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
-def _cut(sock: socket.socket) -> None:
+def _shutdown(sock: socket.socket) -> None:
     """End a connection that another thread reads from."""
     with contextlib.suppress(OSError):  # it is over already
         # The plain socket's own method: that of a TLS socket would take its state from under the thread that reads.

@@ -26,14 +26,14 @@ from engine.judges.base import PRINCIPLES, Judged, Verdict
 from engine.judges.eval.metric import Figure, Measures
 from engine.judges.llm.endpoint import EndpointJudge, read_flags
 from engine.models.client.endpoint import Endpoint, Server
-from engine.models.client.http import Patience, parse_address
+from engine.models.client.http import RetryPolicy, parse_address
 
 KEY = "sk-3f9a1c77e2d84b60"
-QUICK = Patience(timeout=5.0, tries=4, first_wait=0.01)
+QUICK = RetryPolicy(timeout=5.0, max_attempts=4, initial_backoff=0.01)
 
 
 def judge_at(server: ChatServer, **settings: Any) -> EndpointJudge:
-    settings = {"patience": QUICK, **settings}
+    settings = {"retry": QUICK, **settings}
     return EndpointJudge(Endpoint(Server(server.url, "judge-1", **settings)), load_default())
 
 
@@ -220,7 +220,9 @@ def test_verdicts_in_the_air_are_given_before_the_failure() -> None:
 
 def test_a_server_that_hangs_is_given_up_in_time() -> None:
     began = time.monotonic()
-    error, server = failure(lambda q, c: time.sleep(60), patience=Patience(timeout=0.3, tries=4, first_wait=0.01))
+    error, server = failure(
+        lambda q, c: time.sleep(60), retry=RetryPolicy(timeout=0.3, max_attempts=4, initial_backoff=0.01)
+    )
     assert "did not answer within 0.3 s, in 2 of 2 tries" in error.what
     assert "--endpoint-timeout" in error.next_step
     assert time.monotonic() - began < 20
@@ -234,7 +236,7 @@ def test_a_server_that_drips_cannot_hold_a_question_longer_than_one_that_hangs()
             connection.sendall(b"a")
             time.sleep(0.05)
 
-    error, _ = failure(drip, patience=Patience(timeout=0.4, tries=2, first_wait=0.01))
+    error, _ = failure(drip, retry=RetryPolicy(timeout=0.4, max_attempts=2, initial_backoff=0.01))
     assert "did not answer within 0.4 s" in error.what
 
 
@@ -365,7 +367,7 @@ def test_a_text_that_the_server_refuses_has_no_verdict_and_the_others_have_their
 def test_a_stop_is_obeyed_while_the_server_hangs() -> None:
     control = Control()
     with serving(lambda q, c: time.sleep(60)) as server:
-        judge = judge_at(server, patience=Patience(timeout=60.0))
+        judge = judge_at(server, retry=RetryPolicy(timeout=60.0))
         threading.Timer(0.2, control.stop).start()
         began = time.monotonic()
         with pytest.raises(Stopped):
@@ -406,7 +408,7 @@ def test_a_server_with_a_certificate_that_hangs_is_given_up_in_time(
     tls.load_cert_chain(certificate)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with serving(lambda q, c: time.sleep(60), tls) as server:
-        judge = judge_at(server, patience=Patience(timeout=0.5, tries=2, first_wait=0.01))
+        judge = judge_at(server, retry=RetryPolicy(timeout=0.5, max_attempts=2, initial_backoff=0.01))
         with pytest.raises(EndpointError, match=r"did not answer within 0\.5 s"):
             verdicts(judge, "Go.")
 
@@ -510,8 +512,8 @@ def test_a_variable_that_is_not_set_or_holds_no_key_is_told_of(monkeypatch: pyte
     [
         ({"model": ""}, "--endpoint-model"),
         ({"model": "a\x1b[2J"}, "--endpoint-model"),
-        ({"patience": Patience(timeout=0)}, "--endpoint-timeout"),
-        ({"patience": Patience(timeout=math.inf)}, "--endpoint-timeout"),
+        ({"retry": RetryPolicy(timeout=0)}, "--endpoint-timeout"),
+        ({"retry": RetryPolicy(timeout=math.inf)}, "--endpoint-timeout"),
         ({"concurrency": 0}, "--endpoint-concurrency"),
     ],
 )
