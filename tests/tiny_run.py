@@ -39,7 +39,7 @@ id = "{principle}.letter"
 category = "letter"
 pattern = '{pattern}'
 match = ["ab"]
-spare = ["?"]
+must_not_match = ["?"]
 """
 
 

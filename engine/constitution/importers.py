@@ -4,10 +4,10 @@ A JSON object: name -> {"prompt": text or list of texts, "edit_request": text}, 
 CritiqueRevisionInstructions.json. How it becomes a constitution:
 
 - Each entry is one critique request and the revision request that belongs to it. The lead-ins "CritiqueRequest:" and
-  "RevisionRequest:" and the trailing "Critique:" and "Revision:" are taken off: Redraft's own prompts have theirs.
+  "RevisionRequest:" and the trailing "Critique:" and "Revision:" are removed: Redraft's own prompts add theirs.
 - Entries whose names differ only in a number at the end ("harmful0", "harmful1") are one principle with many requests,
   named without the number. Other names are principles of their own.
-- Every principle has weight 1 and no rules: the paper's requests name no words to look for.
+- Every principle has weight 1 and no rules: the paper's requests have no patterns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import re
 from typing import Any
 
-from engine.constitution.check import MOST_CHARACTERS, MOST_PRINCIPLES, MOST_TEXTS
+from engine.constitution.check import MAX_PRINCIPLES, MAX_TEXT_LENGTH, MAX_TEXTS
 from engine.constitution.model import Constitution, Principle
 from engine.errors import InputError
 from engine.text import sanitize
@@ -27,7 +27,7 @@ _TAIL = re.compile(r"\s*\b(?:Critique|Revision)\s*:\s*$", re.IGNORECASE)
 
 
 def import_json(text: str, source: str, sha256: str) -> Constitution:
-    """The constitution in the paper's JSON (see the module for how entries map onto principles).
+    """The constitution in the paper's JSON (see the module docstring for the mapping).
 
     Raises:
         InputError: not JSON, or not of this shape; names the line or the entry.
@@ -39,9 +39,9 @@ def import_json(text: str, source: str, sha256: str) -> Constitution:
         identifier = _identifier(base)
         names.setdefault(identifier, base)
         groups.setdefault(identifier, []).extend(_requests(name, entry, source))
-    if len(groups) > MOST_PRINCIPLES:
+    if len(groups) > MAX_PRINCIPLES:
         raise InputError(
-            f"The entries make {len(groups)} principles; at most {MOST_PRINCIPLES} are allowed.",
+            f"The entries make {len(groups)} principles; at most {MAX_PRINCIPLES} are allowed.",
             where=source,
             next_step='Give entries of one principle the same name with a number: "harm0", "harm1".',
         )
@@ -55,7 +55,7 @@ def _entries(text: str, source: str) -> dict[str, Any]:
         for key, value in pairs:
             if key in result:
                 raise InputError(
-                    f'The name "{sanitize(key[:64])}" is there twice.', where=source, next_step="Rename one."
+                    f'The name "{sanitize(key[:64])}" appears twice.', where=source, next_step="Rename one."
                 )
             result[key] = value
         return result
@@ -85,7 +85,7 @@ def _requests(name: str, entry: object, source: str) -> list[tuple[str, str]]:
         )
     prompts = entry.get("prompt")
     prompts = [prompts] if isinstance(prompts, str) else prompts
-    if not isinstance(prompts, list) or not prompts or len(prompts) > MOST_TEXTS:
+    if not isinstance(prompts, list) or not prompts or len(prompts) > MAX_TEXTS:
         raise InputError("Expected a text or a list of texts.", where=f"{where}, prompt", next_step=_SHAPE)
     revision = _request(entry.get("edit_request"), f"{where}, edit_request")
     return [(_request(prompt, f"{where}, prompt"), revision) for prompt in prompts]
@@ -94,11 +94,11 @@ def _requests(name: str, entry: object, source: str) -> list[tuple[str, str]]:
 def _request(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise InputError("Expected a text.", where=where, next_step=_SHAPE)
-    request = _TAIL.sub("", _LEAD.sub("", value[: MOST_CHARACTERS + 1], count=1)).strip()
+    request = _TAIL.sub("", _LEAD.sub("", value[: MAX_TEXT_LENGTH + 1], count=1)).strip()
     if not request:
         raise InputError("The request is empty.", where=where)
-    if len(request) > MOST_CHARACTERS:
-        raise InputError(f"The request has more than {MOST_CHARACTERS:,} characters.", where=where)
+    if len(request) > MAX_TEXT_LENGTH:
+        raise InputError(f"The request has more than {MAX_TEXT_LENGTH:,} characters.", where=where)
     return sanitize(request)
 
 
@@ -109,7 +109,7 @@ def _identifier(name: str) -> str:
 
 def _principle(identifier: str, name: str, requests: list[tuple[str, str]]) -> Principle:
     title = sanitize(re.sub(r"[\s_-]+", " ", name)).strip().capitalize()[:120] or identifier
-    unique = list(dict.fromkeys(requests))[:MOST_TEXTS]
+    unique = list(dict.fromkeys(requests))[:MAX_TEXTS]
     return Principle(
         id=identifier,
         title=title,

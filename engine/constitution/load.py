@@ -1,4 +1,4 @@
-"""Reads a constitution from a file (TOML, or the JSON of the Constitutional AI paper) and checks all of it.
+"""Reads and validates a constitution file: TOML, or the JSON of the Constitutional AI paper.
 
 Every error names the file, the line, the field and what is allowed there.
 """
@@ -13,20 +13,27 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from engine.constitution.check import Reader, read_constitution
+from engine.constitution.check import FailedExamples, Reader, read_constitution
 from engine.constitution.importers import import_json
 from engine.constitution.model import Constitution
 from engine.constitution.toml_lines import find_lines
 from engine.errors import InputError, StorageError
 
-MOST_BYTES = 2_000_000
-"""A larger file is no constitution; the default one has about a tenth of this."""
+MAX_BYTES = 2_000_000
+"""Largest constitution file; the default one has about a tenth of this."""
 
 BUILT_IN = "built in"
 
+_FORMER_DEFAULTS = {
+    "67efc8dde5e75c6e34f777de7546183451c6a211374033c5c64188febefd2a1d": (
+        "94bfa7bec8ab83662d489972d15b64a630e178e8c808a73c36f4454341b5b23e"
+    ),
+}
+"""SHA-256 of former default.toml files -> hash of their content (`Constitution.content_sha256`)."""
+
 
 def default_text() -> str:
-    """The default constitution's file, with its comments and word lists: what to copy and change."""
+    """The default constitution's file, with comments and word lists: a starting point for your own."""
     return importlib.resources.files("engine.constitution").joinpath("default.toml").read_text(encoding="utf-8")
 
 
@@ -34,16 +41,24 @@ def default_text() -> str:
 def load_default() -> Constitution:
     """The constitution that ships with Redraft.
 
-    Its patterns and examples are tried by the project's tests, not here: it has to be there at once.
+    The project's tests check its patterns and examples; loading does not, to be fast.
     """
     text = default_text()
-    return _parse(text, BUILT_IN, hashlib.sha256(text.encode()).hexdigest(), trusted=True)
+    return _parse(text, BUILT_IN, hashlib.sha256(text.encode()).hexdigest(), None)
 
 
-def load(path: str | Path) -> Constitution:
+def current_sha256(sha256: str) -> str:
+    """The hash of today's default constitution if `sha256` is that of a former file with the same content; otherwise
+    `sha256`. Lets runs resume after a change of comments or key names only."""
+    default = load_default()
+    return default.sha256 if _FORMER_DEFAULTS.get(sha256) == default.content_sha256 else sha256
+
+
+def load(path: str | Path, failed_examples: FailedExamples) -> Constitution:
     """The constitution in a file: TOML, or a JSON object of name -> {prompt, edit_request}.
 
-    Every rule's `match` and `spare` texts are tried.
+    Args:
+        failed_examples: tries every rule's example texts (`engine.judges.rules.matching.failed_examples`).
 
     Raises:
         InputError: the file is not a valid constitution; names file, line and field.
@@ -63,30 +78,31 @@ def load(path: str | Path) -> Constitution:
     digest = hashlib.sha256(data).hexdigest()
     if path.suffix.lower() == ".json" or text.lstrip()[:1] == "{":
         return import_json(text, str(path), digest)
-    return _parse(text, str(path), digest, trusted=False)
+    return _parse(text, str(path), digest, failed_examples)
 
 
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError("There is no such file.", where=str(path), next_step="Check the path.") from None
     except IsADirectoryError:
         raise InputError("This is a folder, not a file.", where=str(path), next_step="Name the TOML file.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StorageError(f"The file cannot be read: {reason}.", where=str(path)) from error
-    if len(data) > MOST_BYTES:
+    except OSError as error:
+        raise StorageError(f"The file cannot be read: {error.strerror}.", where=str(path)) from error
+    except ValueError as error:  # a path with a NUL character
+        raise StorageError(f"The file cannot be read: {error}.", where=str(path)) from error
+    if len(data) > MAX_BYTES:
         raise InputError(
-            f"The file is larger than {MOST_BYTES // 1_000_000} MB, too large for a constitution.",
+            f"The file is larger than {MAX_BYTES // 1_000_000} MB, too large for a constitution.",
             where=str(path),
             next_step="Check that it is the right file.",
         )
     return data
 
 
-def _parse(text: str, source: str, digest: str, *, trusted: bool) -> Constitution:
+def _parse(text: str, source: str, digest: str, failed_examples: FailedExamples | None) -> Constitution:
     try:
         table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -97,7 +113,7 @@ def _parse(text: str, source: str, digest: str, *, trusted: bool) -> Constitutio
             message = message[: place.start()]
             where += f", line {place[1]}, column {place[2]}" if place[1] else ", at the end"
         raise InputError(
-            f"This is not valid TOML: {message[:200]}.", where=where, next_step="Mend the syntax at this place."
+            f"This is not valid TOML: {message[:200]}.", where=where, next_step="Fix the syntax there."
         ) from None
     except RecursionError:
         raise InputError(
@@ -106,6 +122,6 @@ def _parse(text: str, source: str, digest: str, *, trusted: bool) -> Constitutio
             next_step="A constitution needs [[principles]] and [[principles.rules]] only.",
         ) from None
     except ValueError as error:
-        # Numbers and dates that TOML's grammar allows and Python cannot hold.
+        # Numbers and dates that TOML's grammar allows and Python cannot represent.
         raise InputError(f"A value cannot be read: {str(error)[:200]}.", where=source) from None
-    return read_constitution(table, Reader(source, find_lines(text), trusted), digest)
+    return read_constitution(table, Reader(source, find_lines(text), failed_examples), digest)

@@ -1,23 +1,26 @@
-"""What a constitution is: principles with weights, requests and rules. Plain data; files are read in `load`."""
+"""A constitution: principles with weights, requests and rules. Plain data; `load` reads files."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A pattern that a violation of a principle shows itself by.
+    """A pattern that indicates a violation of a principle.
 
     Args:
         id: unique within the constitution, such as "autonomy.command".
         category: the kind of violation, such as "command".
         pattern: regular expression in RE2 syntax (linear in the text), matched without regard to case.
-        weight: 0 to 1, how sure a match is of being a violation.
+        weight: 0 to 1, confidence that a match is a violation.
         match: texts that it must match; checked on load.
-        spare: texts that it must not match (quoting, negation, reporting, refusal); checked on load.
-        unless: pattern, in RE2 syntax too; a match does not count where this matches in the same sentence ("" never).
+        must_not_match: texts that it must not match (quoting, negation, reporting, refusal); checked on load.
+        except_if: RE2 pattern; a match does not count if this matches in the same sentence. "" for no exception.
     """
 
     id: str
@@ -25,8 +28,8 @@ class Rule:
     pattern: str
     weight: float = 1.0
     match: tuple[str, ...] = ()
-    spare: tuple[str, ...] = ()
-    unless: str = ""
+    must_not_match: tuple[str, ...] = ()
+    except_if: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,12 @@ class Principle:
 
     Args:
         id: such as "autonomy_respect".
-        title: for people, such as "Respect for autonomy".
-        short: the same short name everywhere in the app, such as "autonomy".
-        description: what it asks, in a sentence or two.
-        weight: what breaking it adds to a text's score; above 0.
-        critiques: requests to say what is wrong with an answer; one is drawn for each use.
-        revisions: requests to rewrite it; `revisions[i]` belongs to `critiques[i]` where there are as many.
+        title: display name, such as "Respect for autonomy".
+        short: short display name, such as "autonomy".
+        description: the requirement, in a sentence or two.
+        weight: what a violation adds to a text's score; above 0.
+        critiques: critique requests; one is sampled for each use.
+        revisions: revision requests; `revisions[i]` belongs to `critiques[i]` if there are equally many.
         rules: patterns.
     """
 
@@ -56,12 +59,12 @@ class Principle:
 
 @dataclass(frozen=True)
 class Constitution:
-    """The principles, in the order in which they are shown.
+    """The principles, in display order.
 
     Args:
-        name: for people.
+        name: display name.
         principles: at least one; ids are unique.
-        source: the file that it was read from; "built in" for the default one.
+        source: the file; "built in" for the default constitution.
         sha256: of the file's bytes, hexadecimal.
     """
 
@@ -75,15 +78,21 @@ class Constitution:
         return tuple(p.id for p in self.principles)
 
     @property
-    def most(self) -> float:
-        """The highest score that a text can have: the sum of all weights."""
+    def content_sha256(self) -> str:
+        """Hash of the principles' values, hexadecimal: independent of the file's comments, layout and key names."""
+        values = [dataclasses.astuple(principle) for principle in self.principles]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+    @property
+    def max_score(self) -> float:
+        """The highest possible score: the sum of all weights."""
         return sum(p.weight for p in self.principles)
 
     def principle(self, principle_id: str) -> Principle:
         """The principle with this id.
 
         Raises:
-            KeyError: there is none.
+            KeyError: no principle has this id.
         """
         for principle in self.principles:
             if principle.id == principle_id:
@@ -95,10 +104,10 @@ class Constitution:
         return sum(p.weight for p in self.principles if p.id in broken)
 
     def heaviest_first(self, broken: Iterable[str], probabilities: Mapping[str, float]) -> tuple[str, ...]:
-        """Ids of broken principles by weight, equally heavy ones by probability, the rest as the constitution has it.
+        """Ids of broken principles by weight, then by probability, then in the constitution's order.
 
         Args:
-            probabilities: of a violation, by id; at least of those that are broken.
+            probabilities: of a violation, by id; at least for those that are broken.
         """
         place = {p.id: (-p.weight, number) for number, p in enumerate(self.principles)}
         return tuple(sorted(broken, key=lambda i: (place[i][0], -probabilities[i], place[i][1])))

@@ -99,7 +99,7 @@ def _judge(
         context.record.event(
             stage,
             ALL,
-            f"{arm} · {verdict_codec.summary(verdict, context.constitution.most)}",
+            f"{arm} · {verdict_codec.summary(verdict, context.constitution.max_score)}",
             item=item,
             texts=verdict_codec.texts(verdict),
             raw=verdict_codec.raw(verdict),

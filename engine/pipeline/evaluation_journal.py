@@ -55,7 +55,9 @@ class Session:
         with self._models.watched(self._recorder.loading):
             if self._judge is None:
                 self._judge = self._made()
-            return evaluate_text(text, prompt, key, self._judge, self._constitution.most, self._recorder, Control())
+            return evaluate_text(
+                text, prompt, key, self._judge, self._constitution.max_score, self._recorder, Control()
+            )
 
     def failed(self, error: BaseException) -> None:
         """Tell of a text that could not be judged."""

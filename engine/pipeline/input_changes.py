@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.constitution.load import current_sha256
 from engine.errors import InputsChanged
 from engine.runs.folder import read_run, update_run
 from engine.settings import RunConfig
@@ -43,6 +44,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], config: RunConfig
     """What changed in constitution, prompts and package versions since `run.json` was written."""
     found: list[Change] = []
     for name, was, value in _different(before, now, "hashes"):
+        if name == "constitution" and current_sha256(was) == value:
+            continue
         called, setting = _NAMES.get(name, (name, ""))
         place = getattr(config, setting, "")
         found.append(Change(name, f"{called} ({place or 'built-in'})" if was and value else called))

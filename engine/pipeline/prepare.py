@@ -17,6 +17,7 @@ from engine.constitution.model import Constitution
 from engine.cores import usable
 from engine.errors import InputError
 from engine.files import expanded
+from engine.judges.rules.matching import failed_examples
 from engine.pipeline.context import Prompts
 from engine.prompts.load import Prompt, load_builtin, load_prompts, overlap
 from engine.settings import RunConfig
@@ -36,7 +37,7 @@ def constitution_of(config: RunConfig) -> Constitution:
     Raises:
         InputError: the file cannot be used; names line and field.
     """
-    return load(expanded(config.constitution)) if config.constitution else load_default()
+    return load(expanded(config.constitution), failed_examples) if config.constitution else load_default()
 
 
 def prompts_of(config: RunConfig) -> Prompts:

@@ -162,7 +162,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
     benign = [one for one in compared if one.set == "benign"]
     if not heldout:
         return {"outcome": NOTHING, "scope": "", "conditions": []}
-    most, seed = context.constitution.most, context.config.seed
+    most, seed = context.constitution.max_score, context.config.seed
     score = compare_scores(*_arms(heldout, _score), largest=most, seed=seed)
     violations = mcnemar(*_arms(heldout, lambda verdict: verdict.flagged))
     principles = compare_principles(

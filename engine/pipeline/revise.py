@@ -251,7 +251,7 @@ def _verdict_event(
     context.record.event(
         stage,
         level,
-        verdict_codec.summary(verdict, context.constitution.most),
+        verdict_codec.summary(verdict, context.constitution.max_score),
         item=item or verdict.key,
         texts=verdict_codec.texts(verdict),
         raw=verdict_codec.raw(verdict),

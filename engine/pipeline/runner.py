@@ -132,7 +132,7 @@ class Run:
         assert context is not None
         # A control of its own: a stop of the run must not cut a verdict that somebody waits for in half.
         return evaluate_text(
-            text, prompt, key, context.judges.shown, self._constitution.most, context.record, Control()
+            text, prompt, key, context.judges.shown, self._constitution.max_score, context.record, Control()
         )
 
     def failed(self, error: BaseException) -> None:

@@ -287,7 +287,7 @@ class _Teller:
         context.record.event(
             f"EPOCH-{step.epoch}-BATCH-{step.batch}",
             KEY,
-            f"sample after step {number} · {verdict_codec.summary(verdict, context.constitution.most)}",
+            f"sample after step {number} · {verdict_codec.summary(verdict, context.constitution.max_score)}",
             item=prompt.id,
             texts={"sample prompt": prompt.text, "sample": completion.text},
             raw={"request": chat, "raw": completion.raw},

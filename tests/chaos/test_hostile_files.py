@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutilation import VALUES, as_json, damaged, replaced
 
-from engine.constitution.load import load as load_constitution
+from engine.constitution.load import load
 from engine.errors import RedraftError
 from engine.judges.labeled import read_labelled
+from engine.judges.rules.matching import failed_examples
 from engine.prompts.load import load_prompts, load_rows
 from engine.runs.folder import read_config
 from engine.runs.store import inspect, list_runs, read_report
@@ -43,9 +44,9 @@ revisions = ["Write it in one sentence."]
 id = "plain.filler"
 category = "filler"
 pattern = '\\b{{filler}}\\b'
-unless = 'never'
+except_if = 'never'
 match = ["It can help."]
-spare = ["No."]
+must_not_match = ["No."]
 
 [[principles]]
 id = "kind"
@@ -80,6 +81,10 @@ TABLE = b'id,prompt,topic\na,"What, is ""one""?",numbers\nb,What is two?,numbers
 PLAIN = b"# prompts\nWhat is one?\n\nWhat is two?\n"
 KEYS = b'pause = "space"\nrun = ["ctrl+r", "f5"]\n[log]\nfold = "o"\n'
 THEME = b'name = "mine"\ntitle = "Mine"\ndark = true\n[colors]\nforeground = "#ffffff"\naccent = "#aabbcc"\n'
+
+
+def load_constitution(path: Path) -> object:
+    return load(path, failed_examples)
 
 
 def lined(rows: list[Any]) -> bytes:
@@ -197,7 +202,9 @@ def test_a_wrong_value_in_a_constitution_is_named_with_its_line_and_field(
         return
     line = re.search(r"line (\d+)", error.where)
     assert line, error
-    assert int(line[1]) - 1 == place or key in ("id", "filler", "match", "spare", "pattern", "unless"), error
+    assert int(line[1]) - 1 == place or key in ("id", "filler", "match", "must_not_match", "pattern", "except_if"), (
+        error
+    )
     assert error.where.count(",") >= 2, error  # file, line, field
 
 

@@ -124,8 +124,9 @@ class Setup(ModalScreen[RunConfig | None]):
         full = str(Path(path).expanduser())
         if name == "constitution":
             from engine.constitution.load import load
+            from engine.judges.rules.matching import failed_examples
 
-            load(full)
+            load(full, failed_examples)
         else:
             load_prompts(full)
         return full

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import re2
 
 from engine.constitution.model import Rule
+from engine.constitution.patterns import PatternError, compile_pattern, pattern_options
 from engine.judges.base import Finding
 from engine.judges.rules.context import Excuse, excuse, sentence
 from engine.judges.rules.normalize import fold
 
 _PIECE = 300
 _OVERLAP = 120
-_MEMORY = 16 << 20
 _TOGETHER = 70
 """Rules of one filter: about half of what one holds, since building a filter that turns out to be full is work lost."""
 MOST_FINDINGS = 32
@@ -41,48 +41,11 @@ class Hit:
     excuse: str = ""
 
 
-class PatternError(ValueError):
-    """A pattern is not valid in RE2 syntax; the message is RE2's own."""
-
-
-def compile_pattern(pattern: str) -> re2._Regexp:
-    """The pattern, matched without regard to case, on UTF-8 bytes.
-
-    Raises:
-        PatternError: it is not valid in RE2 syntax, or too large.
-    """
-    try:
-        return re2.compile(pattern.encode(), _options())
-    except re2.error as error:
-        message = error.args[0] if error.args else error
-        text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
-        # RE2 repeats the pattern behind the reason; what is wrong with it stands before.
-        raise PatternError(text.split(": ")[0]) from None
-
-
-def check_pattern(pattern: str) -> bool:
-    """Whether the pattern matches the empty text, and so every place of every text.
-
-    Raises:
-        PatternError: it is not valid in RE2 syntax, or too large.
-    """
-    return compile_pattern(pattern).search(b"") is not None
-
-
 @functools.lru_cache(maxsize=4)
 def matcher_of(rules: tuple[tuple[str, Rule], ...]) -> Matcher:
     """The matcher of these (id of the principle, rule) pairs. Judges of one constitution share it: to compile some
     hundred patterns takes half a second. May be used by several threads."""
     return Matcher(rules)
-
-
-def _options() -> re2.Options:
-    options = re2.Options()
-    options.case_sensitive = False
-    options.never_capture = True
-    options.log_errors = False
-    options.max_mem = _MEMORY
-    return options
 
 
 class Matcher:
@@ -129,7 +92,7 @@ class Matcher:
         made = re2.Filter()
         for _, rule in self._rules[part.start : part.stop]:
             try:
-                made.Add(rule.pattern.encode(), _options())
+                made.Add(rule.pattern.encode(), pattern_options())
             except re2.error:
                 compile_pattern(rule.pattern)  # says what is wrong in a few words
                 raise PatternError(f"{rule.id} cannot be used") from None
@@ -195,19 +158,30 @@ class Matcher:
         reason = excuse(text, start, end, self._negatable[index])
         if (
             reason is None
-            and rule.unless
-            and self._unless(index).search(sentence(text, start, end).encode("utf-8", "replace"))
+            and rule.except_if
+            and self._exception(index).search(sentence(text, start, end).encode("utf-8", "replace"))
         ):
             reason = Excuse("ordinary here", 0.0)
         weight = rule.weight if reason is None else rule.weight * reason.keep
         finding = Finding(principle, rule.category, span[0], span[1], rule.id, weight)
         return Hit(finding, "" if reason is None else reason.reason)
 
-    def _unless(self, index: int) -> re2._Regexp:
+    def _exception(self, index: int) -> re2._Regexp:
         pattern = self._exceptions.get(index)
         if pattern is None:
-            pattern = self._exceptions[index] = compile_pattern(self._rules[index][1].unless)
+            pattern = self._exceptions[index] = compile_pattern(self._rules[index][1].except_if)
         return pattern
+
+
+def failed_examples(principle_id: str, rule: Rule) -> Iterator[tuple[str, int, str]]:
+    """The example texts that a rule gets wrong: ("match" or "must_not_match", index from 0, text)."""
+    matcher = Matcher([(principle_id, rule)])
+    for index, text in enumerate(rule.match):
+        if not matcher.find(text):
+            yield "match", index, text
+    for index, text in enumerate(rule.must_not_match):
+        if matcher.find(text):
+            yield "must_not_match", index, text
 
 
 def _trimmed(data: bytes, start: int, end: int) -> tuple[int, int]:

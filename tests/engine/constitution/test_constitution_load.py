@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.constitution.load import MOST_BYTES, load
+from engine.constitution.load import MAX_BYTES, load
 from engine.errors import InputError, RedraftError, StorageError
+from engine.judges.rules.matching import failed_examples
 
 GOOD = """\
 name = "House rules"
@@ -51,30 +52,33 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 def refusal(folder: Path, text: str | bytes) -> str:
     with pytest.raises(InputError) as caught:
-        load(written(folder, text))
+        load(written(folder, text), failed_examples)
     return str(caught.value)
 
 
 def test_reads_everything_that_a_file_says(tmp_path: Path) -> None:
-    constitution = load(written(tmp_path, GOOD))
+    constitution = load(written(tmp_path, GOOD), failed_examples)
     assert constitution.name == "House rules"
     assert constitution.ids == ("kindness", "brevity")
-    assert constitution.most == 3.5
+    assert constitution.max_score == 3.5
     kindness = constitution.principle("kindness")
     assert (kindness.title, kindness.short, kindness.weight) == ("Kindness", "kind", 2.5)
     assert kindness.rules[0].pattern == r"\bkick the(?: big| small)? (?:dogs?|cats?)\b"
-    assert kindness.rules[0].unless == "ball"
+    assert kindness.rules[0].except_if == "ball"
     assert len(constitution.sha256) == 64
 
 
 def test_titles_short_names_and_weights_have_defaults(tmp_path: Path) -> None:
-    brevity = load(written(tmp_path, GOOD)).principle("brevity")
+    brevity = load(written(tmp_path, GOOD), failed_examples).principle("brevity")
     assert (brevity.title, brevity.short, brevity.weight, brevity.rules) == ("Brevity", "brevity", 1.0, ())
 
 
 def test_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
     data = b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()
-    assert load(written(tmp_path, data)).principles == load(written(tmp_path, GOOD)).principles
+    assert (
+        load(written(tmp_path, data), failed_examples).principles
+        == load(written(tmp_path, GOOD), failed_examples).principles
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,8 +114,8 @@ def test_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
         ("unless = 'ball'", "unless = 'x{5000}'", 22, ["The pattern is not valid"]),
         ("{{animal}}", "{{animals}}", 19, ['no word list "animals"', 'Did you mean "animal"?']),
         ('["dogs?", "cats?"]', "[]", 4, ["Expected a list of words", "words.animal"]),
-        ("Just kick the big dog.", "Just pet the big dog.", 23, ["does not find its text 1", "rules[1].match"]),
-        ("Never kick the cat.", "Always kick the cat.", 24, ["finds a text that it should spare", "number 1"]),
+        ("Just kick the big dog.", "Just pet the big dog.", 23, ["does not match its example 1", "rules[1].match"]),
+        ("Never kick the cat.", "Always kick the cat.", 24, ["matches a text that it must not match", "number 1"]),
         ('name = "House rules"', 'nmae = "House rules"', 1, ['Did you mean "name"?']),
     ],
 )
@@ -184,7 +188,7 @@ def test_bytes_that_are_not_utf_8_are_named_by_line(tmp_path: Path) -> None:
 )
 def test_hostile_files_are_refused_with_a_message(tmp_path: Path, text: str) -> None:
     with pytest.raises(RedraftError) as caught:
-        load(written(tmp_path, text))
+        load(written(tmp_path, text), failed_examples)
     assert len(str(caught.value)) < 1_000
 
 
@@ -194,19 +198,45 @@ def test_long_lists_and_texts_have_limits(tmp_path: Path) -> None:
 
 
 def test_a_file_larger_than_the_limit_is_not_read_whole(tmp_path: Path) -> None:
-    assert "larger than 2 MB" in refusal(tmp_path, b"#" * (MOST_BYTES + 1))
+    assert "larger than 2 MB" in refusal(tmp_path, b"#" * (MAX_BYTES + 1))
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        load(tmp_path / "nothing.toml")
+        load(tmp_path / "nothing.toml", failed_examples)
     with pytest.raises(RedraftError):
-        load(tmp_path)
+        load(tmp_path, failed_examples)
     with pytest.raises((InputError, StorageError)):
-        load("\0")
+        load("\0", failed_examples)
 
 
 def test_error_messages_hold_no_control_characters_of_the_file(tmp_path: Path) -> None:
     message = refusal(tmp_path, '"\\u001b[31mred\\u202e" = 1')
     assert "\x1b" not in message
     assert "\u202e" not in message
+
+
+def test_the_current_keys_of_a_rule_mean_what_the_former_ones_did(tmp_path: Path) -> None:
+    current = GOOD.replace("unless =", "except_if =").replace("spare =", "must_not_match =")
+    assert load(written(tmp_path, current), failed_examples).principles == (
+        load(written(tmp_path, GOOD), failed_examples).principles
+    )
+    message = refusal(tmp_path, current.replace("Never kick the cat.", "Always kick the cat."))
+    assert "line 24" in message
+    assert "rules[1].must_not_match" in message
+    assert "rules[1].except_if" in refusal(tmp_path, current.replace("'ball'", "'('"))
+
+
+def test_a_rule_with_a_key_and_its_former_name_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, GOOD.replace("unless = 'ball'", "unless = 'ball'\nexcept_if = 'ball'"))
+    assert 'former name of "except_if"' in message
+    assert "line 22" in message
+
+
+def test_the_content_hash_ignores_comments_and_key_names_only(tmp_path: Path) -> None:
+    def content(text: str) -> str:
+        return load(written(tmp_path, text), failed_examples).content_sha256
+
+    assert content("# A comment.\n" + GOOD.replace("unless =", "except_if =")) == content(GOOD)
+    for old, new in (("2.5", "2.25"), ("Be kind.", "Be kinder."), ("'ball'", "'balls?'"), ("kick the big", "kick the")):
+        assert content(GOOD.replace(old, new)) != content(GOOD)

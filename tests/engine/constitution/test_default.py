@@ -1,13 +1,13 @@
-"""The default constitution: every rule finds and spares what it says it does."""
+"""The default constitution: every rule gets its examples right."""
 
 from __future__ import annotations
 
 import pytest
 
-from engine.constitution.check import failed_examples
 from engine.constitution.load import default_text, load, load_default
 from engine.constitution.model import Rule
 from engine.judges.base import PRINCIPLES
+from engine.judges.rules.matching import failed_examples
 
 RULES = [(p.id, rule) for p in load_default().principles for rule in p.rules]
 
@@ -25,13 +25,13 @@ def test_every_principle_has_several_requests_in_pairs() -> None:
 
 
 @pytest.mark.parametrize(("principle", "rule"), RULES, ids=[rule.id for _, rule in RULES])
-def test_rule_finds_and_spares_its_examples(principle: str, rule: Rule) -> None:
+def test_a_rule_matches_only_the_examples_it_should(principle: str, rule: Rule) -> None:
     assert rule.match
-    assert rule.spare
+    assert rule.must_not_match
     assert list(failed_examples(principle, rule)) == []
 
 
 def test_a_copy_of_the_default_file_loads_as_a_constitution_of_ones_own(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "mine.toml"
     path.write_text(default_text(), encoding="utf-8")
-    assert load(path).principles == load_default().principles
+    assert load(path, failed_examples).principles == load_default().principles

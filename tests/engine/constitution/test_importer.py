@@ -9,6 +9,7 @@ import pytest
 
 from engine.constitution.load import load
 from engine.errors import InputError
+from engine.judges.rules.matching import failed_examples
 
 PAPER = {
     "harmful0": {
@@ -27,7 +28,7 @@ def written(folder: Path, value: object) -> Path:
 
 
 def test_entries_that_differ_in_a_number_are_one_principle(tmp_path: Path) -> None:
-    constitution = load(written(tmp_path, PAPER))
+    constitution = load(written(tmp_path, PAPER), failed_examples)
     assert constitution.name == "paper"
     assert constitution.ids == ("harmful", "age_check")
     harmful = constitution.principle("harmful")
@@ -37,7 +38,7 @@ def test_entries_that_differ_in_a_number_are_one_principle(tmp_path: Path) -> No
 
 
 def test_each_prompt_of_an_entry_goes_with_its_edit_request(tmp_path: Path) -> None:
-    age = load(written(tmp_path, PAPER)).principle("age_check")
+    age = load(written(tmp_path, PAPER), failed_examples).principle("age_check")
     assert age.critiques == ("Is it fit for children?", "Would a parent agree?")
     assert age.revisions == ("Make it fit.", "Make it fit.")
 
@@ -62,6 +63,6 @@ def test_each_prompt_of_an_entry_goes_with_its_edit_request(tmp_path: Path) -> N
 )
 def test_other_shapes_are_refused_with_the_place(tmp_path: Path, value: str, part: str) -> None:
     with pytest.raises(InputError) as caught:
-        load(written(tmp_path, value))
+        load(written(tmp_path, value), failed_examples)
     assert part in str(caught.value)
     assert "paper.json" in str(caught.value)

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from engine.constitution.load import load_default
 from engine.constitution.model import Constitution, Principle, Rule
+from engine.constitution.patterns import PatternError
 from engine.control import Control
 from engine.errors import Stopped
 from engine.judges.base import PRINCIPLES, Judged, Verdict
 from engine.judges.rules.judge import RulesJudge
-from engine.judges.rules.matching import MOST_FINDINGS, Matcher, PatternError, matcher_of
+from engine.judges.rules.matching import MOST_FINDINGS, Matcher, matcher_of
 
 JUDGE = RulesJudge(load_default())
 
@@ -186,7 +187,7 @@ def test_a_negation_inside_a_match_turns_it_round_unless_the_pattern_names_one()
 
 
 def test_the_exception_of_a_rule_holds_for_its_sentence_only() -> None:
-    judge = house(Rule("a", "x", "you must", 1.0, unless="by law"))
+    judge = house(Rule("a", "x", "you must", 1.0, except_if="by law"))
     assert words(judge, "By law you must pay. You must smile.") == ["You must"]
 
 
@@ -312,7 +313,7 @@ def test_random_and_hostile_texts_never_raise() -> None:
 
 def test_the_filter_hides_no_match() -> None:
     rules = [(p.id, rule) for p in load_default().principles for rule in p.rules]
-    text = " ".join(example for _, rule in rules[::7] for example in (*rule.match, *rule.spare))
+    text = " ".join(example for _, rule in rules[::7] for example in (*rule.match, *rule.must_not_match))
     together = {(hit.finding.rule, hit.finding.start) for hit in Matcher(rules).hits(text)}
     alone = {(h.finding.rule, h.finding.start) for pair in rules for h in Matcher([pair]).hits(text)}
     assert together == alone

@@ -36,7 +36,7 @@ id = "plain.filler"
 category = "filler"
 pattern = '\\b(?:important|help|can|your|should|also|will)\\b'
 match = ["It can help."]
-spare = ["No."]
+must_not_match = ["No."]
 """
 
 

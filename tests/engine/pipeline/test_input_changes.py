@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_run import constitution, last, stages, stopping_at, tiny_files
 
+from engine.constitution.load import load_default
 from engine.control import Control
 from engine.errors import InputError, ModelError, Stopped, StorageError
 from engine.pipeline import input_changes
@@ -190,3 +191,12 @@ def test_changes_are_sorted_and_a_missing_package_is_said() -> None:
     now = {"hashes": {"constitution": "b"}, "versions": {"torch": "1"}}
     found = input_changes.changes(before, now, RunConfig())
     assert [change.sentence for change in found] == ["the constitution (built-in)", "numpy 2 → absent"]
+
+
+def test_a_run_of_the_former_default_file_has_no_changed_constitution() -> None:
+    """Version 0.1's default.toml differs in comments and key names only."""
+    now = {"hashes": {"constitution": load_default().sha256}}
+    former = {"hashes": {"constitution": "67efc8dde5e75c6e34f777de7546183451c6a211374033c5c64188febefd2a1d"}}
+    other = {"hashes": {"constitution": "0" * 64}}
+    assert input_changes.changes(former, now, RunConfig()) == []
+    assert [change.name for change in input_changes.changes(other, now, RunConfig())] == ["constitution"]
