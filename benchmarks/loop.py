@@ -51,7 +51,7 @@ def perform_demo(models: Models, name: str, dtype: str, sizes: dict[str, Any], e
         "rows": rows,
         "count": count,
         "row_passes": passes,
-        "batch": config.train.batch_size,
+        "batch": config.train.train_batch_size,
     }
 
 

@@ -127,7 +127,9 @@ class Redraft:
         """Optimizer steps over the rows `epochs` times and, for DPO, one pass of the reference; units are tokens of
         the rows, the prompt of a pair once."""
         learned = _rows(rows, objective)
-        config = TrainConfig(objective="sft" if objective == "sft" else "dpo", epochs=epochs, batch_size=batch)
+        config = TrainConfig(
+            objective="sft" if objective == "sft" else "dpo", num_train_epochs=epochs, train_batch_size=batch
+        )
         goal, decoder = objective_for(config), self._model.decoder
         with _other(busy) as pid, Stopwatch(pid) as watch:
             with Stopwatch() as reference:
@@ -143,7 +145,9 @@ class Redraft:
 
     def training_flop(self, rows: Sequence[TrainingRow], batch: int) -> Answer:
         """As `train` for SFT, with FLOP of the model's matrix products as units, and these products."""
-        products = arithmetic.of_training(self._model.decoder, _rows(rows, "sft"), batch, TrainConfig().micro_tokens)
+        products = arithmetic.of_training(
+            self._model.decoder, _rows(rows, "sft"), batch, TrainConfig().micro_batch_tokens
+        )
         found = self.train(rows, "sft", batch, 1)
         return {**found, "units": sum(p.flop for p in products), "products": [p.to_json() for p in products]}
 

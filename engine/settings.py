@@ -13,7 +13,7 @@ from typing import Any
 from engine.errors import InputError
 from engine.models.inference.requests import Sampling
 from engine.text import sanitize, truncate
-from engine.training.config import TrainConfig
+from engine.training.config import TrainConfig, renamed
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RunConfig:
     critique: Sampling = Sampling(max_tokens=96, temperature=0.7, top_p=0.95, top_k=50)
     revision: Sampling = Sampling(max_tokens=160, temperature=0.8, top_p=0.95, top_k=50)
     answer: Sampling = Sampling(max_tokens=160)
-    train: TrainConfig = field(default_factory=lambda: TrainConfig.sft(sample_every=5))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig.sft(sample_steps=5))
     seed: int = 0
     keep_texts: bool = True
     device: str = ""
@@ -86,7 +86,7 @@ PRESETS: dict[str, tuple[str, RunConfig]] = {
             n_train=20,
             n_heldout=40,
             n_benign=0,
-            train=TrainConfig.sft(epochs=3, batch_size=4, sample_every=4),
+            train=TrainConfig.sft(num_train_epochs=3, train_batch_size=4, sample_steps=4),
         ),
     ),
     "standard": (
@@ -167,6 +167,8 @@ def _read(default: Any, values: Any, place: str) -> Any:
     """A copy of a settings object with the values that a file gives; groups within it likewise."""
     if not isinstance(values, Mapping):
         raise InputError("this is no object.", where=place, next_step=_AGAIN)
+    if isinstance(default, TrainConfig):
+        values = renamed(values)
     known = {field.name for field in dataclasses.fields(default)}
     members: dict[str, Any] = {}
     for name, value in values.items():

@@ -65,7 +65,7 @@ def tiny_config(tiny: Callable[..., Path], rules: Path | None = None, **changes:
         critique=short,
         revision=short,
         answer=short,
-        train=TrainConfig.sft(epochs=1),
+        train=TrainConfig.sft(num_train_epochs=1),
         dtype="float32",
     )
     return replace(config, **changes)

@@ -62,13 +62,13 @@ def train(context: Context, pairs: Sequence[PreferencePair]) -> Adapter:
         "TRAIN-START",
         SUMMARY,
         f"{config.objective} on {len(learned)} pairs, {len(kept_out)} kept out to measure the loss · "
-        f"{config.epochs} epochs · LoRA rank {config.rank}, learning rate {config.learning_rate:g}",
+        f"{config.num_train_epochs} epochs · LoRA rank {config.lora_r}, learning rate {config.learning_rate:g}",
         data={
             "objective": config.objective,
             "rows": len(learned),
             "validation": len(kept_out),
-            "epochs": config.epochs,
-            "batches": -(-len(learned) // config.batch_size),
+            "epochs": config.num_train_epochs,
+            "batches": -(-len(learned) // config.train_batch_size),
             "config": config.as_dict(),
         },
     )
@@ -106,19 +106,22 @@ def _fitting(context: Context, rows: Sequence[Row], config: TrainConfig) -> Trai
     """
     model, longest = context.generator, max(row.tokens for row in rows)
     fitting = config
-    while not memory_estimate.fits(_need(model, rows, fitting), model.device).fits and fitting.micro_tokens >= longest:
-        fitting = dataclasses.replace(fitting, micro_tokens=fitting.micro_tokens // 2)
+    while (
+        not memory_estimate.fits(_need(model, rows, fitting), model.device).fits
+        and fitting.micro_batch_tokens >= longest
+    ):
+        fitting = dataclasses.replace(fitting, micro_batch_tokens=fitting.micro_batch_tokens // 2)
     memory_estimate.check(_need(model, rows, fitting), "Training", model.device)
     if fitting is not config:
-        context.record.notice(f"Memory is short; training with {fitting.micro_tokens} tokens at a time.")
+        context.record.notice(f"Memory is short; training with {fitting.micro_batch_tokens} tokens at a time.")
     return fitting
 
 
 def _need(model: LocalModel, rows: Sequence[Row], config: TrainConfig) -> int:
     """Bytes that training takes beyond the loaded model, by the budget."""
     longest = max(row.tokens for row in rows)
-    together = max(longest, min(config.micro_tokens, config.batch_size * longest))
-    need = memory_estimate.train_lora(model.shape, model.dtype, together, config.rank, model.device, length=longest)
+    together = max(longest, min(config.micro_batch_tokens, config.train_batch_size * longest))
+    need = memory_estimate.train_lora(model.shape, model.dtype, together, config.lora_r, model.device, length=longest)
     return need.beyond_loaded
 
 
@@ -146,12 +149,12 @@ def _trained(context: Context, learned: Sequence[Row], kept_out: Sequence[Row], 
         except (MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise
-            if config.micro_tokens < longest:  # every row went alone
+            if config.micro_batch_tokens < longest:  # every row went alone
                 raise shortage("training", model.device, need=_need(model, learned, config)) from error
         # What the failed step held hung on the error's traceback, which is gone only now.
         gc.collect()
-        config = dataclasses.replace(config, micro_tokens=max(1, config.micro_tokens // 2))
-        context.record.notice(f"Memory ran out; training goes on with {config.micro_tokens} tokens at a time.")
+        config = dataclasses.replace(config, micro_batch_tokens=max(1, config.micro_batch_tokens // 2))
+        context.record.notice(f"Memory ran out; training goes on with {config.micro_batch_tokens} tokens at a time.")
 
 
 def trained_model(context: Context, adapter: Adapter) -> LocalModel:

@@ -100,7 +100,7 @@ class Hooks:
     Args:
         on_step: after each step.
         on_epoch: after each pass.
-        on_sample: after the first step and every `sample_every` steps, after `on_step`, with the step and a copy of
+        on_sample: after the first step and every `sample_steps` steps, after `on_step`, with the step and a copy of
             the adapter. The caller generates with it, attached or merged.
         on_notice: a sentence about something unusual: a damaged checkpoint, a step that was skipped.
     """

@@ -194,14 +194,14 @@ class Sampler:
         self._order = self.order(self.epoch)
 
 
-def split(rows: Sequence[Row], micro_tokens: int) -> tuple[tuple[Row, ...], ...]:
-    """Rows of one step in as few micro-batches as `micro_tokens` allows, none much smaller than the others: neighbours
-    in length together, so that attention pads little."""
-    even = sum(row.tokens for row in rows) / max(1, -(-sum(row.tokens for row in rows) // micro_tokens))
+def split(rows: Sequence[Row], micro_batch_tokens: int) -> tuple[tuple[Row, ...], ...]:
+    """Rows of one step in as few micro-batches as `micro_batch_tokens` allows, none much smaller than the others:
+    neighbors in length together, so that attention pads little."""
+    even = sum(row.tokens for row in rows) / max(1, -(-sum(row.tokens for row in rows) // micro_batch_tokens))
     micro: list[list[Row]] = []
     held = 0
     for row in sorted(rows, key=lambda r: r.tokens):
-        if micro and held + row.tokens <= micro_tokens and held + row.tokens / 2 <= even:
+        if micro and held + row.tokens <= micro_batch_tokens and held + row.tokens / 2 <= even:
             micro[-1].append(row)
             held += row.tokens
         else:

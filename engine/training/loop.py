@@ -23,7 +23,7 @@ from engine.models.nn.lora_weights import Adapter
 from engine.training import data as training_rows
 from engine.training.callbacks import Epoch, Hooks, Step, Trained
 from engine.training.checkpoint import Checkpoints, State
-from engine.training.config import TrainConfig
+from engine.training.config import TrainConfig, renamed
 from engine.training.data import Row, Sampler
 from engine.training.distributed import Processes
 from engine.training.lora import Lora, select
@@ -34,7 +34,11 @@ from engine.training.policy import Policy, fingerprint
 __all__ = ["Epoch", "Hooks", "Step", "Trained", "train"]
 
 _SHARE = 0.05
-"""Of a training's time that checkpoints may take where they are not due by `checkpoint_every`."""
+"""Of a training's time that checkpoints may take where they are not due by `save_steps`."""
+
+
+_FREE = frozenset({"sample_steps", "save_steps", "max_nonfinite_steps", "micro_batch_tokens"})
+"""Settings that a resumed training may change: they leave its result as it is."""
 
 
 def train(
@@ -75,8 +79,8 @@ def train(
     model = fingerprint(decoder, start)
     goal = objective or objective_for(config, store=references, model=model)
     goal.check([*rows, *validation])
-    modules = select(decoder.adaptable(), config.targets)
-    lora = Lora(modules, config.rank, config.alpha, config.dropout, decoder.device)
+    modules = select(decoder.adaptable(), config.target_modules)
+    lora = Lora(modules, config.lora_r, config.lora_alpha, config.lora_dropout, decoder.device)
     lora.initialise(config.seed)
     if start is not None:
         lora.load(start)
@@ -86,7 +90,7 @@ def train(
         lora=lora,
         decoder=decoder,
         optimizer=Optimizer(lora, config),
-        sampler=Sampler([row.tokens for row in rows], config.batch_size, config.seed),
+        sampler=Sampler([row.tokens for row in rows], config.train_batch_size, config.seed),
         rows=rows,
         validation=validation,
         control=control or Control(),
@@ -106,8 +110,7 @@ def train(
 
 def _identity(model: str, rows: Sequence[Row], config: TrainConfig) -> dict[str, Any]:
     """What a checkpoint must have in common with the training that goes on from it."""
-    free = {"sample_every", "checkpoint_every", "bad_steps", "micro_tokens"}
-    settings = {name: value for name, value in config.as_dict().items() if name not in free}
+    settings = {name: value for name, value in config.as_dict().items() if name not in _FREE}
     return {"model": model, "rows": training_rows.fingerprint(rows), **settings}
 
 
@@ -160,12 +163,12 @@ class _Run:
 
     @property
     def steps(self) -> int:
-        return self.config.epochs * self.sampler.steps_per_epoch
+        return self.config.num_train_epochs * self.sampler.steps_per_epoch
 
     def go(self) -> Trained:
         resumed_from = self._resume()
         try:
-            while self.sampler.epoch < self.config.epochs:
+            while self.sampler.epoch < self.config.num_train_epochs:
                 self._epoch()
         except Stopped:
             self._save()
@@ -190,7 +193,7 @@ class _Run:
         losses = self.at.epoch_losses
         summary = Epoch(
             epoch=self.sampler.epoch + 1,
-            epochs=self.config.epochs,
+            epochs=self.config.num_train_epochs,
             loss=math.fsum(losses) / len(losses) if losses else math.nan,
             validation=self._validate(),
             seconds=self.at.epoch_seconds,
@@ -225,7 +228,7 @@ class _Run:
         policy = Policy(self.decoder, self.lora.learner(self.decoder.dtype, dropout=learn), learn)
         # One float64 row: loss, tokens and every metric, so that one exchange between processes is enough.
         held = torch.zeros(2 + len(self.goal.metrics), dtype=torch.float64, device=device)
-        for part in training_rows.split(mine, self.config.micro_tokens) if mine else ():
+        for part in training_rows.split(mine, self.config.micro_batch_tokens) if mine else ():
             self.processes.check_micro(self.control)
             micro = self.goal.micro(policy, part, total)
             if learn:
@@ -277,13 +280,13 @@ class _Run:
                 self.hooks.on_notice(
                     f"Step {step.step} was skipped: its loss is {step.loss}, its gradient's norm {step.grad_norm}."
                 )
-        if self.bad >= self.config.bad_steps:
+        if self.bad >= self.config.max_nonfinite_steps:
             raise TrainingError(
                 f"{self.bad} steps in a row gave a loss or gradient that is not finite.",
                 where=f"training, step {step.step}",
                 next_step=f"Lower the learning rate (it is {self.config.learning_rate:g}), or train in float32.",
             )
-        every = self.config.sample_every
+        every = self.config.sample_steps
         if every and self.processes.main and (step.step == 1 or step.step % every == 0):
             self.hooks.on_sample(step, self.lora.frozen())
 
@@ -295,8 +298,8 @@ class _Run:
 
     def _due(self) -> bool:
         """Whether a checkpoint is wanted here: after every step while that takes little of the time, so that a process
-        that is killed costs one step; with large adapters and fast steps less often, up to `checkpoint_every`."""
-        most = self.config.checkpoint_every
+        that is killed costs one step; with large adapters and fast steps less often, up to `save_steps`."""
+        most = self.config.save_steps
         passed = time.perf_counter() - self.began
         return most > 0 and (self.at.step - self.saved >= most or self.saving <= _SHARE * passed)
 
@@ -326,7 +329,9 @@ class _Run:
                 self.hooks.on_notice(sentence)
         if state is None:
             return 0
-        held = state.values["identity"]
+        # A checkpoint of an older version has older names, and lacks settings that came later.
+        held = {**TrainConfig().as_dict(), **renamed(state.values["identity"])}
+        held = {name: value for name, value in held.items() if name not in _FREE}
         other = sorted(name for name in {*held, *self.identity} if held.get(name) != self.identity.get(name))
         if other:
             raise InputError(

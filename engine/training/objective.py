@@ -93,13 +93,13 @@ class Dpo:
         beta: how strongly the policy is held to the reference.
         store: folder for the reference's log-probabilities, named by a hash of model and rows; None keeps them in
             memory only.
-        micro_tokens: most tokens of one pass of the reference.
+        micro_batch_tokens: most tokens of one pass of the reference.
         model: names the reference model in that hash.
     """
 
     beta: float
     store: Path | None = None
-    micro_tokens: int = 1024
+    micro_batch_tokens: int = 1024
     model: str = ""
     name: str = "dpo"
     metrics: tuple[str, ...] = (
@@ -124,7 +124,7 @@ class Dpo:
         path = None if self.store is None else self.store / f"{self._key(new)}.safetensors"
         values = None if path is None else _stored(path, len(new))
         if values is None or bool(torch.isnan(values).any()):
-            values = reference_logps(policy, new, self.micro_tokens, control, path, values)
+            values = reference_logps(policy, new, self.micro_batch_tokens, control, path, values)
         self._reference.update(zip(new, map(tuple, values.T.tolist()), strict=True))
 
     def _key(self, rows: Sequence[PairRow]) -> str:
@@ -160,7 +160,7 @@ def pair_logps(policy: Policy, pairs: Sequence[PairRow]) -> tuple[Tensor, Tensor
 def reference_logps(
     policy: Policy,
     pairs: Sequence[PairRow],
-    micro_tokens: int,
+    micro_batch_tokens: int,
     control: Control,
     path: Path | None = None,
     known: Tensor | None = None,
@@ -182,7 +182,7 @@ def reference_logps(
     values = torch.full((2, len(pairs)), torch.nan) if known is None else known.clone()
     still = replace(policy, learn=False)
     places = {row: place for place, row in enumerate(pairs)}
-    for rows in split(pairs, micro_tokens):
+    for rows in split(pairs, micro_batch_tokens):
         part = [row for row in rows if isinstance(row, PairRow)]
         where = [places[row] for row in part]
         if not bool(torch.isnan(values[:, where]).any()):
@@ -213,4 +213,4 @@ def objective_for(config: TrainConfig, *, store: Path | None = None, model: str 
     """The objective that a configuration names."""
     if config.objective == "sft":
         return Sft()
-    return Dpo(config.beta, store=store, micro_tokens=config.micro_tokens, model=model)
+    return Dpo(config.beta, store=store, micro_batch_tokens=config.micro_batch_tokens, model=model)

@@ -17,11 +17,11 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
 
     The first step already learns: a run of twenty steps cannot give one away.
     """
-    warm = round(config.warmup * steps)
+    warm = round(config.warmup_ratio * steps)
     if step < warm:
         return config.learning_rate * (step + 1) / warm
     done = (step - warm) / max(1, steps - warm)
-    match config.schedule:
+    match config.lr_scheduler_type:
         case "constant":
             share = 1.0
         case "linear":
@@ -36,12 +36,12 @@ class Optimizer:
 
     def __init__(self, lora: Lora, config: TrainConfig) -> None:
         self._lora = lora
-        self._clip = config.clip
+        self._clip = config.max_grad_norm
         self._adamw = torch.optim.AdamW(
             [lora.flat],
             lr=config.learning_rate,
-            betas=config.betas,
-            eps=config.epsilon,
+            betas=(config.adam_beta1, config.adam_beta2),
+            eps=config.adam_epsilon,
             weight_decay=config.weight_decay,
             fused=True,
         )
@@ -73,7 +73,7 @@ class Optimizer:
         self._adamw.state.clear()
         if held:
             self._adamw.state[self._lora.flat] = {
-                # The fused kernel wants its step count as float32 beside the values.
+                # The fused kernel keeps its step count as float32.
                 name: value.to(device, torch.float32).clone()
                 for name, value in held.items()
             }

@@ -44,7 +44,9 @@ def config(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) 
         critique=Sampling(max_tokens=12, temperature=1.0),
         revision=Sampling(max_tokens=24, temperature=1.0),
         answer=Sampling(max_tokens=16),
-        train=TrainConfig.dpo(epochs=2, batch_size=2, checkpoint_every=1, sample_every=3, micro_tokens=256),
+        train=TrainConfig.dpo(
+            num_train_epochs=2, train_batch_size=2, save_steps=1, sample_steps=3, micro_batch_tokens=256
+        ),
         seed=3,
     )
 

@@ -229,7 +229,7 @@ def test_a_runs_settings_are_read_or_refused_by_field(bare_home: Path, data: byt
     else:
         config = read_config(folder)
         assert type(config.n_train) is int
-        assert type(config.train.betas[0]) in (float, int)
+        assert type(config.train.adam_beta1) in (float, int)
         assert config.draft.max_tokens >= 1
     inspect(folder)
     list_runs(folder.parent)

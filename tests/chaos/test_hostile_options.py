@@ -105,7 +105,7 @@ def test_a_real_process_says_the_same(bare_home: Path) -> None:
     for arguments, code in (
         (["run", "--constitution", "~nobody-of-this-name/x"], 2),
         (["run", "--device", "abacus"], 3),
-        (["run", "--set", "train.betas=1"], 2),
+        (["run", "--set", "train.adam_beta1=1"], 2),
         (["eval", "--judge", "rules", "\udcff\x1b"], 0),
     ):
         done = subprocess.run(

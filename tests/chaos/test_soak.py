@@ -19,8 +19,8 @@ MINUTES = float(os.environ.get("REDRAFT_CHAOS_MINUTES", "0"))
 _RUNS = """
 import gc, json, os, shutil, sys, time
 from pathlib import Path
-from engine.models import threads
-threads.machine_profile = lambda **_: threads.Profile("float32", 1, {})
+from engine.models import machine_profile
+machine_profile.machine_profile = lambda **_: machine_profile.Profile("float32", 1, {})
 from engine.settings import from_json
 from engine.worker import Doing, StartRun, Worker
 config = from_json(json.loads(sys.argv[1]))

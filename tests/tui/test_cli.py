@@ -104,9 +104,9 @@ def test_the_version_is_told() -> None:
         (["run", "--temperature", "hot"], 2, "--temperature: 'hot' is not a number"),
         (["run", "--max-tokens", "0"], 2, "--max-tokens"),
         (["run", "--set", "warmup"], 2, "NAME=VALUE"),
-        (["run", "--set", "train.warmupp=1"], 2, "the closest are train.warmup"),
+        (["run", "--set", "train.warmupp=1"], 2, "the closest are train.warmup_ratio"),
         (["run", "--set", "train=1"], 2, "group of settings"),
-        (["run", "--set", "train.warmup=2"], 2, "warmup is 2.0, but it must lie between 0 and 1"),
+        (["run", "--set", "train.warmup_ratio=2"], 2, "warmup is 2.0, but it must lie between 0 and 1"),
         (["run", "--set", "draft.top_p=7"], 2, "--set 'draft.top_p': 7.0 is out of range"),
         (["run", "--set", "keep_texts=perhaps"], 2, "true or false"),
         (["run", "--verbosity", "9"], 2, "--verbosity"),
@@ -437,12 +437,18 @@ def test_options_reach_the_settings_that_they_name() -> None:
         "demo",
         "dpo",
         {"epochs": "4", "seed": "7", "max_tokens": "50", "temperature": "0", "n_benign": "0", "keep_texts": False},
-        ["train.targets=q_proj, v_proj", "critique.stop=a,b", "train.warmup=0.25", "keep_texts=no", "device=cpu"],
+        [
+            "train.target_modules=q_proj, v_proj",
+            "critique.stop=a,b",
+            "train.warmup_ratio=0.25",
+            "keep_texts=no",
+            "device=cpu",
+        ],
     )
     assert (config.preset, config.n_train, config.n_benign, config.keep_texts) == ("demo", 20, 0, False)
-    assert (config.train.objective, config.train.epochs, config.train.warmup) == ("dpo", 4, 0.25)
+    assert (config.train.objective, config.train.num_train_epochs, config.train.warmup_ratio) == ("dpo", 4, 0.25)
     assert (config.seed, config.train.seed, config.device) == (7, 7, "cpu")
-    assert config.train.targets == ("q_proj", "v_proj")
+    assert config.train.target_modules == ("q_proj", "v_proj")
     assert config.critique.stop == ("a", "b")
     assert {s.max_tokens for s in (config.draft, config.revision, config.answer)} == {50}
     assert (config.draft.temperature, config.critique.temperature) == (0.0, 0.7)

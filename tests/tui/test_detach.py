@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("own_home")
 # A run that goes on until a file appears, without a model; the shell's own process is the parent that waits.
 BUSY = """
 import os, pathlib, sys, threading, time
-from tui import detach
+from tui.terminal import detach
 detach.launch()
 from engine.worker import Doing, State
 import tui.app

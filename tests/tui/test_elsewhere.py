@@ -56,7 +56,8 @@ except Stopped:
 
 # The same, shown on a terminal by the plain display.
 DETACHABLE = f"""{WORK}
-from tui import headless, output
+from tui.commands import headless
+from tui.terminal import output
 from tui.views.plain import PlainDisplay
 output.prepare()
 try:

@@ -19,7 +19,7 @@ from pathlib import Path
 from engine.control import Control
 from engine.errors import Stopped
 from engine.runs.journal_writer import JournalWriter
-from tui import output
+from tui.terminal import output
 from tui.commands.headless import PipeClosed, perform
 from tui.views.plain import PlainDisplay
 

@@ -36,10 +36,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "candidates": ("candidates",),
     "max_tokens": ("draft.max_tokens", "revision.max_tokens", "answer.max_tokens"),
     "temperature": ("draft.temperature", "revision.temperature"),
-    "epochs": ("train.epochs",),
+    "epochs": ("train.num_train_epochs",),
     "learning_rate": ("train.learning_rate",),
-    "batch_size": ("train.batch_size",),
-    "rank": ("train.rank",),
+    "batch_size": ("train.train_batch_size",),
+    "rank": ("train.lora_r",),
     "beta": ("train.beta",),
     "seed": ("seed", "train.seed"),
     "device": ("device",),
@@ -56,7 +56,7 @@ def build(preset: str, objective: str, options: Mapping[str, Any], changes: Sequ
         preset: its name.
         objective: "sft" or "dpo", with that objective's own defaults; "" keeps the preset's.
         options: option (a key of `PLACES`) -> value; None keeps the preset's.
-        changes: settings by their full name, "train.warmup=0.2".
+        changes: settings by their full name, "train.warmup_ratio=0.2".
 
     Raises:
         InputError: naming the option and what it takes.
@@ -78,7 +78,9 @@ def build(preset: str, objective: str, options: Mapping[str, Any], changes: Sequ
     for text in changes:
         place, equals, value = text.partition("=")
         if not equals:
-            raise InputError(f"{_shown(text)} is no NAME=VALUE.", where="--set", next_step="Write train.warmup=0.2.")
+            raise InputError(
+                f"{_shown(text)} is no NAME=VALUE.", where="--set", next_step="Write train.warmup_ratio=0.2."
+            )
         config = change(config, place.strip(), value.strip(), f"--set {_shown(place.strip())}")
     check_judge(config)
     return config

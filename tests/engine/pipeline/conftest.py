@@ -57,7 +57,7 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
         critique=Sampling(max_tokens=24, temperature=0.7, top_k=50),
         revision=Sampling(max_tokens=24, temperature=0.9, top_k=50),
         answer=Sampling(max_tokens=24),
-        train=TrainConfig.sft(epochs=2, batch_size=2, sample_every=2),
+        train=TrainConfig.sft(num_train_epochs=2, train_batch_size=2, sample_steps=2),
         seed=7,
         dtype="float32",
     )

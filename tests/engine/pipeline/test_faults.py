@@ -32,7 +32,9 @@ OUT = "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memor
 @pytest.fixture
 def config(tmp_path: Path, tiny: Callable[..., Path], redraft_home: Path) -> RunConfig:
     made = tiny_files(tmp_path, tiny)
-    return dataclasses.replace(made, candidates=8, train=TrainConfig.sft(epochs=2, batch_size=1, checkpoint_every=1))
+    return dataclasses.replace(
+        made, candidates=8, train=TrainConfig.sft(num_train_epochs=2, train_batch_size=1, save_steps=1)
+    )
 
 
 def scarce_judging(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
@@ -159,7 +161,7 @@ def test_training_that_cannot_fit_is_refused_before_it_begins_with_the_budgets_n
 def test_training_for_which_memory_is_short_begins_with_smaller_batches_and_learns_the_same(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=2))
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, train_batch_size=2))
     usual = perform(config, tmp_path / "usual", Control())
     asked: list[int] = []
 
@@ -170,7 +172,7 @@ def test_training_for_which_memory_is_short_begins_with_smaller_batches_and_lear
     monkeypatch.setattr(memory_estimate, "train_lora", need)
     short = perform(config, tmp_path / "short", Control())
     assert any("Memory is short; training with" in event.summary for event in read(short))
-    assert last(short, "TRAIN-START").data["config"]["micro_tokens"] < 1024
+    assert last(short, "TRAIN-START").data["config"]["micro_batch_tokens"] < 1024
     assert losses(short) == pytest.approx(losses(usual), abs=1e-6)
 
 

@@ -39,7 +39,7 @@ def config(tmp_path: Path, tiny: Callable[..., Path], redraft_home: Path) -> Run
         made,
         heldout_prompts=str(tmp_path / "heldout.txt"),
         candidates=8,
-        train=TrainConfig.sft(epochs=2, batch_size=1, checkpoint_every=1, sample_every=1),
+        train=TrainConfig.sft(num_train_epochs=2, train_batch_size=1, save_steps=1, sample_steps=1),
     )
 
 

@@ -26,7 +26,7 @@ from engine.training.objective import Micro, Sft
 from engine.training.optimizer import learning_rate
 from engine.training.policy import Policy
 
-SMALL = {"rank": 4, "alpha": 8.0, "batch_size": 4, "micro_tokens": 64, "learning_rate": 1e-2}
+SMALL = {"lora_r": 4, "lora_alpha": 8.0, "train_batch_size": 4, "micro_batch_tokens": 64, "learning_rate": 1e-2}
 
 
 def _sft(**changes: object) -> TrainConfig:
@@ -50,7 +50,7 @@ def _stop_at(step: int, control: Control, told: list[Step]) -> Hooks:
 @pytest.mark.parametrize("objective", ["sft", "dpo"])
 def test_what_is_trained_on_gets_better(objective: str, twin: Callable[..., Twin]) -> None:
     told: list[Step] = []
-    config = TrainConfig(objective=objective, epochs=8, **SMALL)  # type: ignore[arg-type]
+    config = TrainConfig(objective=objective, num_train_epochs=8, **SMALL)  # type: ignore[arg-type]
     rows = sft_rows(16) if objective == "sft" else pair_rows(16)
     result = train(twin("llama").decoder, rows, config, hooks=Hooks(on_step=told.append))
     assert result.steps == len(told) == 32
@@ -68,7 +68,7 @@ def test_every_step_tells_what_happened(twin: Callable[..., Twin]) -> None:
     result = train(
         twin("llama").decoder,
         rows,
-        _sft(epochs=2),
+        _sft(num_train_epochs=2),
         hooks=Hooks(on_step=told.append, on_epoch=epochs.append),
         validation=sft_rows(5, seed=9),
     )
@@ -96,7 +96,7 @@ def test_samples_are_asked_for_at_the_first_and_every_nth_step(twin: Callable[..
     train(
         twin("llama").decoder,
         sft_rows(12),
-        _sft(epochs=2, sample_every=3),
+        _sft(num_train_epochs=2, sample_steps=3),
         hooks=Hooks(on_sample=lambda step, adapter: asked.append((step.step, adapter))),
     )
     assert [step for step, _ in asked] == [1, 3, 6]
@@ -107,7 +107,7 @@ def test_samples_are_asked_for_at_the_first_and_every_nth_step(twin: Callable[..
 @pytest.mark.parametrize("objective", ["sft", "dpo"])
 def test_twenty_and_twenty_steps_equal_forty(objective: str, twin: Callable[..., Twin], tmp_path: Path) -> None:
     decoder = twin("llama").decoder
-    config = TrainConfig(objective=objective, epochs=8, checkpoint_every=7, dropout=0.1, **SMALL)  # type: ignore[arg-type]
+    config = TrainConfig(objective=objective, num_train_epochs=8, save_steps=7, lora_dropout=0.1, **SMALL)  # type: ignore[arg-type]
     rows = sft_rows(20) if objective == "sft" else pair_rows(20)
     whole: list[Step] = []
     wanted = train(decoder, rows, config, hooks=Hooks(on_step=whole.append))
@@ -127,7 +127,7 @@ def test_twenty_and_twenty_steps_equal_forty(objective: str, twin: Callable[...,
 
 
 def test_a_damaged_checkpoint_costs_a_few_steps_and_is_told(twin: Callable[..., Twin], tmp_path: Path) -> None:
-    decoder, rows, config = twin("llama").decoder, sft_rows(16), _sft(epochs=2, checkpoint_every=2)
+    decoder, rows, config = twin("llama").decoder, sft_rows(16), _sft(num_train_epochs=2, save_steps=2)
     wanted = train(decoder, rows, config)
     control = Control()
     with pytest.raises(Stopped):
@@ -158,7 +158,7 @@ def test_a_kill_costs_one_step_while_checkpoints_are_cheap(
         if step.step == 7:
             raise Killed
 
-    decoder, rows, config = twin("llama").decoder, sft_rows(40), _sft(epochs=1, checkpoint_every=4)
+    decoder, rows, config = twin("llama").decoder, sft_rows(40), _sft(num_train_epochs=1, save_steps=4)
     with pytest.raises(Killed):
         train(decoder, rows, config, hooks=Hooks(on_step=on_step), checkpoints=tmp_path)
     found = train(decoder, rows, config, checkpoints=tmp_path)
@@ -229,7 +229,7 @@ def test_a_stop_takes_effect_within_one_micro_batch(twin: Callable[..., Twin], t
                 control.stop()
             return super().micro(policy, rows, total)
 
-    config = _sft(batch_size=16, micro_tokens=30, checkpoint_every=0)
+    config = _sft(train_batch_size=16, micro_batch_tokens=30, save_steps=0)
     decoder, rows = twin("llama").decoder, sft_rows(32)
     with pytest.raises(Stopped):
         train(decoder, rows, config, control=control, objective=Watched(), checkpoints=tmp_path)
@@ -241,8 +241,8 @@ def test_a_stop_takes_effect_within_one_micro_batch(twin: Callable[..., Twin], t
 
 def test_micro_batches_change_nothing_but_the_last_digits(twin: Callable[..., Twin]) -> None:
     decoder, rows = twin("llama").decoder, sft_rows(16)
-    whole = train(decoder, rows, _sft(micro_tokens=10_000, learning_rate=1e-3))
-    split = train(decoder, rows, _sft(micro_tokens=20, learning_rate=1e-3))
+    whole = train(decoder, rows, _sft(micro_batch_tokens=10_000, learning_rate=1e-3))
+    split = train(decoder, rows, _sft(micro_batch_tokens=20, learning_rate=1e-3))
     assert whole.metrics["loss"] == pytest.approx(split.metrics["loss"], abs=1e-4)
 
 
@@ -264,7 +264,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_told(twin: Callable[..., Twin]
     result = train(
         twin("llama").decoder,
         sft_rows(12),
-        _sft(micro_tokens=10_000, epochs=1),
+        _sft(micro_batch_tokens=10_000, num_train_epochs=1),
         objective=_Broken({2}),
         hooks=Hooks(on_step=told.append, on_notice=notices.append),
     )
@@ -276,7 +276,9 @@ def test_a_step_that_is_not_finite_is_skipped_and_told(twin: Callable[..., Twin]
 
 def test_training_gives_up_after_a_few_bad_steps(twin: Callable[..., Twin]) -> None:
     with pytest.raises(TrainingError, match=r"3 steps in a row.*Lower the learning rate"):
-        train(twin("llama").decoder, sft_rows(40), _sft(micro_tokens=10_000), objective=_Broken(set(range(2, 99))))
+        train(
+            twin("llama").decoder, sft_rows(40), _sft(micro_batch_tokens=10_000), objective=_Broken(set(range(2, 99)))
+        )
 
 
 def test_rows_of_the_wrong_kind_are_refused(twin: Callable[..., Twin]) -> None:
@@ -326,7 +328,7 @@ def test_the_start_of_dpo_is_its_reference(twin: Callable[..., Twin]) -> None:
 def test_dropout_follows_the_seed_and_is_off_while_measuring(twin: Callable[..., Twin]) -> None:
     decoder, rows = twin("llama").decoder, sft_rows(8)
     one, again, other, without = (
-        train(decoder, rows, _sft(dropout=share, seed=seed), validation=rows)
+        train(decoder, rows, _sft(lora_dropout=share, seed=seed), validation=rows)
         for share, seed in ((0.3, 0), (0.3, 0), (0.3, 1), (0.0, 0))
     )
     _same(one.adapter, again.adapter)
@@ -337,7 +339,7 @@ def test_dropout_follows_the_seed_and_is_off_while_measuring(twin: Callable[...,
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_the_learning_rate_rises_then_follows_its_schedule(schedule: str) -> None:
-    config = _sft(schedule=schedule, warmup=0.2)
+    config = _sft(lr_scheduler_type=schedule, warmup_ratio=0.2)
     rates = [learning_rate(config, step, 20) / config.learning_rate for step in range(20)]
     assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert rates[4] == 1.0
@@ -350,7 +352,7 @@ _WORKER = """
 import json, sys, torch
 sys.path.insert(0, sys.argv[1])
 from training_aid import reference, sft_rows, pair_rows
-from engine.models import families
+from engine.models.nn import families
 from engine.training.config import TrainConfig
 from engine.training.loop import Hooks, train
 from engine.training.lora import tensors
@@ -359,8 +361,8 @@ torch.set_num_threads(1)
 _, _, folder, out, objective, rank = sys.argv
 told = []
 rows = sft_rows(13) if objective == "sft" else pair_rows(13)
-config = TrainConfig(objective=objective, epochs=2, rank=4, alpha=8.0, batch_size=5, micro_tokens=40,
-                     learning_rate=1e-3, checkpoint_every=2)
+config = TrainConfig(objective=objective, num_train_epochs=2, lora_r=4, lora_alpha=8.0, train_batch_size=5,
+                     micro_batch_tokens=40, learning_rate=1e-3, save_steps=2)
 from pathlib import Path
 decoder = families.from_transformers(reference(Path(folder)))
 found = train(decoder, rows, config, hooks=Hooks(on_step=lambda s: told.append([s.loss, s.grad_norm, s.num_tokens])),
@@ -412,7 +414,7 @@ def test_two_processes_equal_one(objective: str, twin: Callable[..., Twin], tmp_
 
 
 def test_a_training_tells_its_result_as_plain_data(twin: Callable[..., Twin]) -> None:
-    result: Trained = train(twin("llama").decoder, sft_rows(4), _sft(epochs=1))
+    result: Trained = train(twin("llama").decoder, sft_rows(4), _sft(num_train_epochs=1))
     assert result.steps == 1
     assert result.metrics["loss"] > 0
     json.dumps([dataclasses.asdict(epoch) for epoch in result.epochs])

@@ -38,7 +38,7 @@ longest = max(map(model.count_tokens, prompts)) + 20
 list(model.generate([Request(str(i), p, sampling, i) for i, p in enumerate(prompts)], Control()))
 found["generate"] = (budget.generate(shape, "float32", 16, longest).peak_rss, memory.peak_rss())
 rows = [SftRow(tuple(random.choices(range(99), k=64)), tuple(random.choices(range(99), k=64))) for _ in range(8)]
-train(model.decoder, rows, TrainConfig(epochs=1, batch_size=8, micro_tokens=512))
+train(model.decoder, rows, TrainConfig(num_train_epochs=1, train_batch_size=8, micro_batch_tokens=512))
 found["train"] = (budget.train_lora(shape, "float32", 512, length=128).peak_rss, memory.peak_rss())
 print(json.dumps(found))
 """
