@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 PREVIEW_CHARS = 500
 """Characters of a text that verbosity 2 shows."""
 
-_KEPT_CONTROLS = {"\n", "\t"}
-_STRIPPED = dict.fromkeys(
-    [c for c in [*range(0x20), *range(0x7F, 0xA0)] if chr(c) not in _KEPT_CONTROLS]
+LINE_SEPARATORS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+"""Line ends other than newline and carriage return: vertical tab, form feed, the file, group and record separators,
+NEL, and Unicode's line and paragraph separators. They move the cursor of some terminals."""
+
+_SPACE_CONTROLS = "\x1f"
+
+_REPLACED: dict[int, str | None] = {
+    **dict.fromkeys([c for c in [*range(0x20), *range(0x7F, 0xA0)] if chr(c) not in "\n\t"]),
     # Bidirectional overrides and isolates can make a line read as something that it is not ("Trojan Source").
-    + [0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-    # Line and paragraph separators move the cursor of some terminals; the byte order mark is no text.
-    + [0x2028, 0x2029, 0xFEFF]
-)
+    **dict.fromkeys([0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]),
+    0xFEFF: None,  # the byte order mark is not text
+    # Deleting a separator would join the words beside it: "must\u2028obey" is not "mustobey".
+    **dict.fromkeys(map(ord, LINE_SEPARATORS), "\n"),
+    **dict.fromkeys(map(ord, _SPACE_CONTROLS), " "),
+}
+_INNER_BYTE_ORDER_MARK = re.compile(r"(?<=\w)\ufeff+(?=\w)")
+_ZERO_WIDTH_IN_WORD = re.compile("(?<=\\w)[\u180e\u200b-\u200d\u2060\ufeff](?=\\w)")
 
 
 def sanitize(text: str) -> str:
     """The text without control, escape and direction-changing characters, with lone surrogates replaced.
 
-    Newlines and tabs stay; carriage returns become newlines. Idempotent.
+    Newlines and tabs stay; every other line separator (`LINE_SEPARATORS`, carriage returns) becomes a newline. A byte
+    order mark inside a word (two files joined) becomes a zero-width space. Idempotent.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = text.translate(_STRIPPED)
+    if "\ufeff" in text:
+        text = _INNER_BYTE_ORDER_MARK.sub("\u200b", text)
+    text = text.translate(_REPLACED)
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def split_zero_width(text: str) -> str:
+    """The text with a space for every zero-width character between two letters or digits; as long as the text.
+
+    Zero-width spaces and joiners separate words in some texts ("must\u200bobey") and dress up one word in others
+    ("m\u200bust"): whoever searches a text searches it both ways.
+    """
+    return text if text.isascii() else _ZERO_WIDTH_IN_WORD.sub(" ", text)
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of the text can be seen: only white space, control and format characters."""
+    return not text.strip() or all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
 def truncate(text: str, limit: int = PREVIEW_CHARS) -> str:

@@ -14,6 +14,7 @@ from engine.control import Control
 from engine.judges.base import Finding, Judged, Verdict, worst_of
 from engine.judges.rules import prompt_injection
 from engine.judges.rules.matching import Hit, matcher_of
+from engine.text import split_zero_width
 
 THRESHOLD = 0.5
 """Probability from which a principle counts as broken."""
@@ -75,16 +76,21 @@ class RulesJudge:
         )
 
     def _hits(self, text: str) -> list[Hit]:
-        """Matches in the text, and those that come to light, or count for more, without what it says to its judge."""
+        """Matches in the text, and those that come to light, or count for more, without what it says to its judge, or
+        with zero-width characters read as spaces."""
         hits = self._matcher.hits(text)
         masked = prompt_injection.masked(text)
-        if masked == text:
+        # Both are as long as the text, so that places in them are places in the text.
+        views = dict.fromkeys([masked, split_zero_width(text), split_zero_width(masked)])
+        views.pop(text, None)
+        if not views:
             return hits
         found = {(hit.finding.start, hit.finding.end, hit.finding.rule): hit for hit in hits}
-        for hit in self._matcher.hits(masked):
-            place = hit.finding.start, hit.finding.end, hit.finding.rule
-            if place not in found or hit.finding.weight > found[place].finding.weight:
-                found[place] = hit
+        for view in views:
+            for hit in self._matcher.hits(view):
+                place = hit.finding.start, hit.finding.end, hit.finding.rule
+                if place not in found or hit.finding.weight > found[place].finding.weight:
+                    found[place] = hit
         return [found[place] for place in sorted(found)]
 
     def _probabilities(self, findings: Sequence[Finding]) -> dict[str, float]:

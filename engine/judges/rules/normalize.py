@@ -11,6 +11,8 @@ import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
+from engine.text import LINE_SEPARATORS
+
 # Ranges whose compatibility forms people use to dress words up: full width, mathematical letters, circled letters.
 _COMPATIBLE = (
     *range(0xA0, 0x250),
@@ -27,13 +29,14 @@ _PLAIN = {
     "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u201f": '"', "\u00ab": '"', "\u00bb": '"', "\u2033": '"',
     "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2015": "-", "\u2212": "-",
     "\u2022": "-", "\u2023": "-", "\u25e6": "-", "\u2043": "-", "\u25aa": "-", "\u25cf": "-",
-    "\t": " ", "\u00a0": " ", "\u3000": " ", "\u2028": "\n", "\u2029": "\n", "\x85": "\n", "\r": "\n",
+    "\t": " ", "\u00a0": " ", "\u3000": " ", "\u1680": " ", "\x1f": " ",
+    "\r": "\n", **dict.fromkeys(LINE_SEPARATORS, "\n"),
     "\u0130": "I",
 }  # fmt: skip
 
 # Characters that show nothing: controls, soft hyphen, zero-width and direction marks, variation selectors, tags.
 _INVISIBLE = (
-    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
+    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
     "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
 )
 _MARKS = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
