@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from engine.errors import InputError
 
 ObjectiveName = Literal["sft", "dpo"]
 Schedule = Literal["linear", "cosine", "constant"]
+LossType = Literal["sigmoid", "sigmoid_norm", "ipo"]
 
 ALL_LINEAR = "all-linear"
 """In `TrainConfig.target_modules`: every matrix of the layers (attention and MLP), but not embeddings and head."""
@@ -57,7 +58,9 @@ class TrainConfig:
         objective: "sft" learns the completions; "dpo" learns to prefer the chosen to the rejected one.
         num_train_epochs: how often every row is seen.
         learning_rate: of AdamW, at its highest.
-        beta: DPO: how strongly the policy is held to the reference.
+        beta: DPO: strength of the pull towards the reference.
+        loss_type: DPO: "sigmoid", "sigmoid_norm" (length-normalized) or "ipo".
+        rpo_alpha: DPO: weight of the negative log-likelihood of the chosen completion; 0 leaves it out.
         lora_r: of the LoRA matrices.
         lora_alpha: the LoRA update is scaled by lora_alpha / lora_r.
         lora_dropout: share of the inputs of the LoRA branch that are dropped; 0 is fastest.
@@ -84,6 +87,8 @@ class TrainConfig:
     num_train_epochs: int = 3
     learning_rate: float = 2e-4
     beta: float = 0.1
+    loss_type: LossType = "sigmoid"
+    rpo_alpha: float = 0.0
     lora_r: int = 16
     lora_alpha: float = 32.0
     lora_dropout: float = 0.0
@@ -118,6 +123,8 @@ class TrainConfig:
             "num_train_epochs": (self.num_train_epochs >= 1, "it must be at least 1"),
             "learning_rate": (0 < self.learning_rate < 1, "it must lie between 0 and 1"),
             "beta": (self.beta > 0, "it must be above 0"),
+            "loss_type": (self.loss_type in get_args(LossType), f"it must be one of {', '.join(get_args(LossType))}"),
+            "rpo_alpha": (self.rpo_alpha >= 0, "it must not be negative"),
             "lora_r": (1 <= self.lora_r <= 1024, "it must lie between 1 and 1024"),
             "lora_alpha": (self.lora_alpha > 0, "it must be above 0"),
             "lora_dropout": (0 <= self.lora_dropout < 1, "it must be at least 0 and below 1"),

@@ -77,16 +77,16 @@ def train(
         StorageError: a checkpoint could not be written.
     """
     model = fingerprint(decoder, start)
-    goal = objective or objective_for(config, store=references, model=model)
-    goal.check([*rows, *validation])
+    chosen = objective or objective_for(config, store=references, model=model)
+    chosen.check([*rows, *validation])
     modules = select(decoder.adaptable(), config.target_modules)
     lora = Lora(modules, config.lora_r, config.lora_alpha, config.lora_dropout, decoder.device)
-    lora.initialise(config.seed)
+    lora.initialize(config.seed)
     if start is not None:
         lora.load(start)
     run = _Run(
         config=config,
-        goal=goal,
+        objective=chosen,
         lora=lora,
         decoder=decoder,
         optimizer=Optimizer(lora, config),
@@ -100,10 +100,10 @@ def train(
         identity=_identity(model, rows, config),
     )
     # The adapter has its first values still: with those the policy is the reference.
-    reference = lora.learner(decoder.dtype, dropout=False)
-    goal.prepare(Policy(decoder, reference, learn=False), [*rows, *validation], run.control)
+    reference = lora.trainable_view(decoder.dtype, dropout=False)
+    chosen.prepare(Policy(decoder, reference, learn=False), [*rows, *validation], run.control)
     try:
-        return run.go()
+        return run.run()
     finally:
         decoder.drop_training_memory()
 
@@ -142,7 +142,7 @@ class _Run:
     """One training and where it is."""
 
     config: TrainConfig
-    goal: Objective
+    objective: Objective
     lora: Lora
     decoder: Decoder
     optimizer: Optimizer
@@ -154,7 +154,7 @@ class _Run:
     processes: Processes
     checkpoints: Checkpoints | None
     identity: Mapping[str, Any]
-    at: _Progress = field(default_factory=_Progress)
+    state: _Progress = field(default_factory=_Progress)
     saved: int = 0
     saving: float = 0.0
     """Seconds that writing checkpoints took so far in this process."""
@@ -165,7 +165,7 @@ class _Run:
     def steps(self) -> int:
         return self.config.num_train_epochs * self.sampler.steps_per_epoch
 
-    def go(self) -> Trained:
+    def run(self) -> Trained:
         resumed_from = self._resume()
         try:
             while self.sampler.epoch < self.config.num_train_epochs:
@@ -174,32 +174,32 @@ class _Run:
             self._save()
             raise
         return Trained(
-            adapter=self.lora.frozen(),
-            steps=self.at.step,
-            epochs=tuple(Epoch(**epoch) for epoch in self.at.epochs),
-            metrics=self.at.metrics,
-            num_tokens=self.at.num_tokens,
-            seconds=self.at.seconds,
+            adapter=self.lora.export(),
+            steps=self.state.step,
+            epochs=tuple(Epoch(**epoch) for epoch in self.state.epochs),
+            metrics=self.state.metrics,
+            num_tokens=self.state.num_tokens,
+            seconds=self.state.seconds,
             resumed_from=resumed_from,
         )
 
     def _epoch(self) -> None:
         while (batch := self.sampler.batch) is not None:
             self.processes.check_step(self.control)
-            self._tell(self._step([self.rows[i] for i in batch]))
+            self._emit(self._step([self.rows[i] for i in batch]))
             # After an epoch's last step comes its summary, and the checkpoint after that.
             if self.sampler.batch is not None and self._due():
                 self._save()
-        losses = self.at.epoch_losses
+        losses = self.state.epoch_losses
         summary = Epoch(
             epoch=self.sampler.epoch + 1,
             epochs=self.config.num_train_epochs,
             loss=math.fsum(losses) / len(losses) if losses else math.nan,
             validation=self._validate(),
-            seconds=self.at.epoch_seconds,
+            seconds=self.state.epoch_seconds,
         )
-        self.at.epochs.append(dataclasses.asdict(summary))
-        self.at.epoch_losses, self.at.epoch_seconds = [], 0.0
+        self.state.epochs.append(dataclasses.asdict(summary))
+        self.state.epoch_losses, self.state.epoch_seconds = [], 0.0
         self.sampler.next_epoch()
         if self.processes.main:
             self.hooks.on_epoch(summary)
@@ -207,57 +207,57 @@ class _Run:
 
     def _step(self, rows: Sequence[Row]) -> Step:
         begun = time.perf_counter()
-        self.lora.begin_step(self.config.seed, self.at.step, self.processes.index)
+        self.lora.start_step(self.config.seed, self.state.step, self.processes.index)
         found = self._measure(rows, learn=True)
         grad = self.lora.flat.grad
         assert grad is not None
         self.processes.sum_(grad)
         norm = self.optimizer.norm()
-        rate = learning_rate(self.config, self.at.step, self.steps)
+        rate = learning_rate(self.config, self.state.step, self.steps)
         finite = math.isfinite(found.loss) and math.isfinite(norm)
         if finite:
             self.optimizer.step(rate, norm)
         seconds = time.perf_counter() - begun
-        return self._note(found, rate, norm, seconds, finite)
+        return self._record_step(found, rate, norm, seconds, finite)
 
     def _measure(self, rows: Sequence[Row], learn: bool) -> _Measured:
         """Loss and metrics of rows that all processes share; with `learn` their gradients, not yet summed."""
-        total = self.goal.total(rows)
+        totals = self.objective.totals(rows)
         mine = training_rows.share(rows, self.processes.index, self.processes.count)
         device = self.decoder.device
-        policy = Policy(self.decoder, self.lora.learner(self.decoder.dtype, dropout=learn), learn)
+        policy = Policy(self.decoder, self.lora.trainable_view(self.decoder.dtype, dropout=learn), learn)
         # One float64 row: loss, tokens and every metric, so that one exchange between processes is enough.
-        held = torch.zeros(2 + len(self.goal.metrics), dtype=torch.float64, device=device)
+        held = torch.zeros(2 + len(self.objective.metrics), dtype=torch.float64, device=device)
         for part in training_rows.split(mine, self.config.micro_batch_tokens) if mine else ():
             self.processes.check_micro(self.control)
-            micro = self.goal.micro(policy, part, total)
+            micro = self.objective.loss(policy, part, totals)
             if learn:
                 self.processes.backward(micro.loss)
-            sums = [micro.loss.detach(), *(micro.sums[name] for name in self.goal.metrics)]
+            sums = [micro.loss.detach(), *(micro.sums[name] for name in self.objective.metrics)]
             values = torch.stack([value.to(device, torch.float64) for value in sums])
             held[0] += values[0]
             held[1] += sum(row.tokens for row in part)
             held[2:] += values[1:]
         self.processes.sum_(held)
         loss, tokens, *metrics = held.tolist()
-        named = {name: value / total for name, value in zip(self.goal.metrics, metrics, strict=True)}
+        named = {name: value / totals.count for name, value in zip(self.objective.metrics, metrics, strict=True)}
         return _Measured(loss, named, int(tokens))
 
-    def _note(self, found: _Measured, rate: float, norm: float, seconds: float, finite: bool) -> Step:
-        at, batch = self.at, self.sampler.position + 1
-        change = found.loss - at.last_loss if at.last_loss is not None else 0.0
-        at.step += 1
-        at.num_tokens += found.tokens
-        at.seconds += seconds
-        at.epoch_seconds += seconds
-        at.metrics = {"loss": found.loss, **found.metrics}
+    def _record_step(self, found: _Measured, rate: float, norm: float, seconds: float, finite: bool) -> Step:
+        state, batch = self.state, self.sampler.position + 1
+        change = found.loss - state.last_loss if state.last_loss is not None else 0.0
+        state.step += 1
+        state.num_tokens += found.tokens
+        state.seconds += seconds
+        state.epoch_seconds += seconds
+        state.metrics = {"loss": found.loss, **found.metrics}
         if finite:
-            at.last_loss = found.loss
-            at.epoch_losses.append(found.loss)
+            state.last_loss = found.loss
+            state.epoch_losses.append(found.loss)
         self.bad = 0 if finite else self.bad + 1
         self.sampler.advance()
         return Step(
-            step=at.step,
+            step=state.step,
             steps=self.steps,
             epoch=self.sampler.epoch + 1,
             batch=batch,
@@ -266,14 +266,14 @@ class _Run:
             change=change,
             learning_rate=rate,
             grad_norm=norm,
-            num_tokens=at.num_tokens,
+            num_tokens=state.num_tokens,
             seconds=seconds,
             tokens_per_second=found.tokens / seconds if seconds > 0 else 0.0,
             skipped=not finite,
             metrics=found.metrics,
         )
 
-    def _tell(self, step: Step) -> None:
+    def _emit(self, step: Step) -> None:
         if self.processes.main:
             self.hooks.on_step(step)
             if step.skipped:
@@ -288,7 +288,7 @@ class _Run:
             )
         every = self.config.sample_steps
         if every and self.processes.main and (step.step == 1 or step.step % every == 0):
-            self.hooks.on_sample(step, self.lora.frozen())
+            self.hooks.on_sample(step, self.lora.export())
 
     def _validate(self) -> dict[str, float]:
         if not self.validation:
@@ -301,22 +301,22 @@ class _Run:
         that is killed costs one step; with large adapters and fast steps less often, up to `save_steps`."""
         most = self.config.save_steps
         passed = time.perf_counter() - self.began
-        return most > 0 and (self.at.step - self.saved >= most or self.saving <= _SHARE * passed)
+        return most > 0 and (self.state.step - self.saved >= most or self.saving <= _SHARE * passed)
 
     def _save(self, again: bool = False) -> None:
         """Write a checkpoint, unless there is one of this step; `again` writes it over (the epoch's end is new)."""
-        if self.checkpoints is None or not self.processes.main or (self.saved == self.at.step and not again):
+        if self.checkpoints is None or not self.processes.main or (self.saved == self.state.step and not again):
             return
         begun = time.perf_counter()
         values = {
             "identity": dict(self.identity),
             "sampler": self.sampler.state(),
-            "progress": dataclasses.asdict(self.at),
+            "progress": dataclasses.asdict(self.state),
             "torch": torch.__version__,
         }
         tensors = {"adapter": self.lora.flat.detach().cpu().clone(), **self.optimizer.state()}
-        self.checkpoints.save(State(self.at.step, tensors, values))
-        self.saved = self.at.step
+        self.checkpoints.save(State(self.state.step, tensors, values))
+        self.saved = self.state.step
         self.saving += time.perf_counter() - begun
 
     def _resume(self) -> int:
@@ -348,6 +348,6 @@ class _Run:
             self.lora.flat.copy_(state.tensors["adapter"])
         self.optimizer.load_state(state.tensors)
         self.sampler.load_state(state.values["sampler"])
-        self.at = _Progress(**state.values["progress"])
+        self.state = _Progress(**state.values["progress"])
         self.saved = state.step
         return state.step

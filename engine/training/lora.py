@@ -28,7 +28,7 @@ TRANSPOSED = {"gpt2"}
 
 
 @dataclass(frozen=True)
-class Spot:
+class LoraMatrix:
     """Where one matrix of one module lies in the flat tensor."""
 
     name: str
@@ -74,25 +74,25 @@ class Lora:
         self.rank, self.alpha = rank, alpha
         self._dropout = dropout
         self._chance = torch.Generator(device)
-        self._spots: list[Spot] = []
+        self._parts: list[LoraMatrix] = []
         size = 0
         for name, (out, inner) in shapes.items():
             for matrix, shape in (("lora_A", (rank, inner)), ("lora_B", (out, rank))):
-                self._spots.append(Spot(f"{name}.{matrix}", size, shape))
+                self._parts.append(LoraMatrix(f"{name}.{matrix}", size, shape))
                 size += shape[0] * shape[1]
         self.flat = torch.zeros(size, dtype=torch.float32, device=device)
         self.flat.grad = torch.zeros_like(self.flat)
-        self._leaves = {spot.name: self._leaf(spot) for spot in self._spots}
-        self._places = {name: (self._spots[2 * n], self._spots[2 * n + 1]) for n, name in enumerate(shapes)}
+        self._leaves = {part.name: self._leaf(part) for part in self._parts}
+        self._places = {name: (self._parts[2 * n], self._parts[2 * n + 1]) for n, name in enumerate(shapes)}
         self._second = torch.zeros(size, dtype=torch.bool, device=device)
-        for _, spot in self._places.values():
-            spot.of(self._second).fill_(True)
+        for _, part in self._places.values():
+            part.of(self._second).fill_(True)
         self._names = tuple(shapes)
 
-    def _leaf(self, spot: Spot) -> Tensor:
-        leaf = spot.of(self.flat.detach()).requires_grad_()
+    def _leaf(self, part: LoraMatrix) -> Tensor:
+        leaf = part.of(self.flat.detach()).requires_grad_()
         assert self.flat.grad is not None
-        leaf.grad = spot.of(self.flat.grad)
+        leaf.grad = part.of(self.flat.grad)
         return leaf
 
     @property
@@ -104,18 +104,18 @@ class Lora:
         """Numbers that are trained."""
         return self.flat.numel()
 
-    def initialise(self, seed: int) -> None:
+    def initialize(self, seed: int) -> None:
         """peft's start: `lora_A` uniform as `torch.nn.Linear` starts, `lora_B` zero, so that nothing changes yet."""
         source = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for spot in self._spots:
-                leaf = self._leaves[spot.name]
-                if spot.name.endswith("lora_B"):
+            for part in self._parts:
+                leaf = self._leaves[part.name]
+                if part.name.endswith("lora_B"):
                     leaf.zero_()
                     continue
                 # Kaiming uniform with a = sqrt(5) is uniform within 1 / sqrt(in).
-                bound = 1 / math.sqrt(spot.shape[1])
-                leaf.copy_(torch.empty(spot.shape).uniform_(-bound, bound, generator=source))
+                bound = 1 / math.sqrt(part.shape[1])
+                leaf.copy_(torch.empty(part.shape).uniform_(-bound, bound, generator=source))
 
     def adapter(self) -> Adapter:
         """The live adapter: its tensors share memory with `flat`, require gradients and write them into `flat.grad`."""
@@ -126,7 +126,7 @@ class Lora:
             }
         )
 
-    def learner(self, dtype: torch.dtype, *, dropout: bool = True) -> Adapter:
+    def trainable_view(self, dtype: torch.dtype, *, dropout: bool = True) -> Adapter:
         """The live adapter as a step uses it: its present values cast to the decoder's dtype once. Gradients go into
         `flat.grad`, as with `adapter`; take it anew after each optimizer step."""
         with torch.no_grad():
@@ -140,7 +140,7 @@ class Lora:
             pairs[name] = LoraPair(a, b, self.scale, learning)
         return Adapter(pairs)
 
-    def begin_step(self, seed: int, step: int, process: int) -> None:
+    def start_step(self, seed: int, step: int, process: int) -> None:
         """Empty the gradients, and let this step's dropout depend on these numbers only: nothing of it has to be kept
         for a resume."""
         assert self.flat.grad is not None
@@ -151,7 +151,7 @@ class Lora:
         kept = torch.empty_like(x).bernoulli_(1 - self._dropout, generator=self._chance)
         return kept.mul_(1 / (1 - self._dropout))
 
-    def frozen(self) -> Adapter:
+    def export(self) -> Adapter:
         """A copy of the present values that no longer changes and requires no gradients."""
         pairs = self.adapter().pairs
         return Adapter(

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.training.config import LossType
+
 CHUNK = 128
 """Rows of logits that exist at once on a CPU: enough for the full matrix rate, and few enough to stay in its cache."""
 _CHUNK_ELSEWHERE = 512
@@ -50,35 +52,35 @@ class _TokenLogps(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, head: Projection, targets: Tensor, chunk: int) -> Any:
         count = hidden.shape[0]
         logps = torch.empty(count, dtype=torch.float32, device=hidden.device)
-        hits = torch.empty(count, dtype=torch.bool, device=hidden.device)
-        slopes = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        correct = torch.empty(count, dtype=torch.bool, device=hidden.device)
+        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for start in range(0, count, chunk):
             part = slice(start, start + chunk)
             target = targets[part, None]
             logits = head.product(hidden[part]).float()
-            shares = torch.softmax(logits, -1)
-            at = shares.gather(1, target)
-            logps[part] = _log(at, logits, target).squeeze(1)
-            hits[part] = (at == shares.amax(-1, keepdim=True)).squeeze(1)
-            if slopes is not None:
+            probs = torch.softmax(logits, -1)
+            target_probs = probs.gather(1, target)
+            logps[part] = _log(target_probs, logits, target).squeeze(1)
+            correct[part] = (target_probs == probs.amax(-1, keepdim=True)).squeeze(1)
+            if grad_hidden is not None:
                 # d logp / d logit = [v = target] - p_v; the sign waits for the backward pass, where it costs nothing.
-                shares.scatter_(1, target, at - 1)
-                slopes[part] = head.backward_product(shares.to(hidden.dtype))
-        if slopes is not None:
-            ctx.save_for_backward(slopes)
-        ctx.mark_non_differentiable(hits)
-        return logps, hits
+                probs.scatter_(1, target, target_probs - 1)
+                grad_hidden[part] = head.backward_product(probs.to(hidden.dtype))
+        if grad_hidden is not None:
+            ctx.save_for_backward(grad_hidden)
+        ctx.mark_non_differentiable(correct)
+        return logps, correct
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        (slopes,) = ctx.saved_tensors
-        return slopes * grads[0].neg().to(slopes.dtype)[:, None], None, None, None
+        (grad_hidden,) = ctx.saved_tensors
+        return grad_hidden * grads[0].neg().to(grad_hidden.dtype)[:, None], None, None, None
 
 
-def _log(share: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-    """Log of the target's share; from the logits where the share is too small for float32 to tell."""
-    if bool((share > 1e-30).all()):
-        return share.log()
+def _log(prob: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+    """Log of the target's prob; from the logits where the prob is too small for float32 to tell."""
+    if bool((prob > 1e-30).all()):
+        return prob.log()
     return logits.gather(1, target) - logits.logsumexp(-1, keepdim=True)
 
 
@@ -122,18 +124,44 @@ class Rewards:
     rejected: Tensor
 
 
-def dpo_loss(
-    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float, total: int
-) -> tuple[Tensor, Rewards]:
-    """The sigmoid loss of Rafailov et al. (2023), equation 7.
+@dataclass(frozen=True)
+class PairLogps:
+    """Summed log-probabilities of both completions of each pair, and their lengths.
 
     Args:
-        chosen: [P], summed log-probabilities of the chosen completions under the policy; the others likewise.
-        beta: how strongly the policy is held to the reference.
-        total: pairs of the whole step, over all micro-batches and processes.
+        chosen, rejected: [P], float32.
+        chosen_tokens, rejected_tokens: [P], tokens of each completion.
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    chosen_tokens: Tensor
+    rejected_tokens: Tensor
+
+
+def preference_losses(
+    loss_type: LossType, policy: PairLogps, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
+) -> tuple[Tensor, Rewards]:
+    """The preference loss of each pair, before any reduction; numerics as in TRL.
+
+    With the log-ratios c and r of the chosen and rejected completion to the reference:
+
+    - "sigmoid": -log sigmoid(beta (c - r)); Rafailov et al. (2023), equation 7.
+    - "sigmoid_norm": the same with c and r divided by the length of their completion.
+    - "ipo": (c/|c| - r/|r| - 1 / (2 beta))^2; Azar et al. (2023), equation 17, per token.
+
+    Args:
+        policy: log-probabilities under the policy, differentiable.
+        reference_chosen, reference_rejected: [P], under the reference.
+        beta: strength of the pull towards the reference.
 
     Returns:
-        [] the sum over pairs divided by `total`, and the rewards.
+        [P] losses, and the rewards.
     """
-    good, bad = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
-    return -functional.logsigmoid(good - bad).sum() / total, Rewards(good.detach(), bad.detach())
+    chosen, rejected = policy.chosen - reference_chosen, policy.rejected - reference_rejected
+    rewards = Rewards(beta * chosen.detach(), beta * rejected.detach())
+    if loss_type != "sigmoid":
+        chosen, rejected = chosen / policy.chosen_tokens, rejected / policy.rejected_tokens
+    if loss_type == "ipo":
+        return (chosen - rejected - 1 / (2 * beta)).square(), rewards
+    return -functional.logsigmoid(beta * (chosen - rejected)), rewards

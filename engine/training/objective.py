@@ -1,6 +1,7 @@
-"""What is learned: an objective turns rows into a loss and into the sums that its metrics are made of.
+"""Training objectives: rows in, a loss and the sums of its metrics out. Metrics have TRL's names.
 
-Metrics carry TRL's names, so that curves can be compared with those of its trainers.
+To add one: write a class that follows `Objective`, return it from `objective_for`, and name it in
+`TrainConfig.objective` (engine/training/config.py).
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from torch import Tensor
 
 from engine.control import Control
 from engine.errors import InputError, StorageError
-from engine.training.config import TrainConfig
+from engine.training.config import LossType, TrainConfig
 from engine.training.data import PairRow, Row, SftRow, fingerprint, split
-from engine.training.losses import dpo_loss, segment_sums, sft_loss
+from engine.training.losses import PairLogps, preference_losses, segment_sums, sft_loss
 from engine.training.policy import Completions, Policy
 from engine.training.tensor_files import read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
-class Micro:
-    """What one micro-batch gives.
+class MicroBatchLoss:
+    """Loss and metric sums of one micro-batch.
 
     Args:
         loss: [] its share of the step's loss; the shares of all micro-batches and processes add up to the loss.
@@ -36,6 +37,19 @@ class Micro:
     sums: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Totals:
+    """Denominators of a step, over all micro-batches and processes.
+
+    Args:
+        count: what the loss and every metric is divided by: completion tokens (SFT) or pairs (DPO).
+        chosen_tokens: tokens of the completions whose likelihood is raised; the denominator of an NLL term.
+    """
+
+    count: int
+    chosen_tokens: int
+
+
 class Objective(Protocol):
     """An objective that the loop can follow."""
 
@@ -44,7 +58,7 @@ class Objective(Protocol):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names in `Micro.sums`, in the order in which processes exchange them."""
+        """The names in `MicroBatchLoss.sums`, in the order in which processes exchange them."""
         ...
 
     def check(self, rows: Sequence[Row]) -> None:
@@ -55,12 +69,12 @@ class Objective(Protocol):
         """What must be known of the rows before the first step, under the policy as training finds it."""
         ...
 
-    def total(self, rows: Sequence[Row]) -> int:
-        """What the loss of these rows is divided by: tokens or pairs."""
+    def totals(self, rows: Sequence[Row]) -> Totals:
+        """What losses and metrics of these rows are divided by."""
         ...
 
-    def micro(self, policy: Policy, rows: Sequence[Row], total: int) -> Micro:
-        """The loss of some of a step's rows; `total` is that of the whole step."""
+    def loss(self, policy: Policy, rows: Sequence[Row], totals: Totals) -> MicroBatchLoss:
+        """The loss of some of a step's rows; `totals` are those of the whole step."""
         ...
 
 
@@ -77,20 +91,24 @@ class Sft:
     def prepare(self, policy: Policy, rows: Sequence[Row], control: Control) -> None:
         """Nothing is needed."""
 
-    def total(self, rows: Sequence[Row]) -> int:
-        return sum(row.targets for row in rows)
+    def totals(self, rows: Sequence[Row]) -> Totals:
+        tokens = sum(row.targets for row in rows)
+        return Totals(tokens, tokens)
 
-    def micro(self, policy: Policy, rows: Sequence[Row], total: int) -> Micro:
-        found = policy.score([Completions(row.prompt, (row.completion,)) for row in rows if isinstance(row, SftRow)])
-        return Micro(sft_loss(found.logps, total), {"mean_token_accuracy": found.hits.sum()})
+    def loss(self, policy: Policy, rows: Sequence[Row], totals: Totals) -> MicroBatchLoss:
+        scored = policy.score([Completions(row.prompt, (row.completion,)) for row in rows if isinstance(row, SftRow)])
+        return MicroBatchLoss(sft_loss(scored.logps, totals.count), {"mean_token_accuracy": scored.correct.sum()})
 
 
 @dataclass
 class Dpo:
-    """Learn to prefer: direct preference optimisation (Rafailov et al., 2023) with the sigmoid loss.
+    """Direct preference optimization (Rafailov et al., 2023), with an optional NLL term on the chosen completions
+    (Pang et al., 2024, iterative RPO).
 
     Args:
-        beta: how strongly the policy is held to the reference.
+        beta: strength of the pull towards the reference.
+        loss_type: the preference loss, see `losses.preference_losses`.
+        rpo_alpha: weight of the negative log-likelihood per chosen token; 0 leaves it out.
         store: folder for the reference's log-probabilities, named by a hash of model and rows; None keeps them in
             memory only.
         micro_batch_tokens: most tokens of one pass of the reference.
@@ -98,6 +116,8 @@ class Dpo:
     """
 
     beta: float
+    loss_type: LossType = "sigmoid"
+    rpo_alpha: float = 0.0
     store: Path | None = None
     micro_batch_tokens: int = 1024
     model: str = ""
@@ -109,6 +129,7 @@ class Dpo:
         "rewards/margins",
         "logps/chosen",
         "logps/rejected",
+        "nll_loss",
     )
     _reference: dict[PairRow, tuple[float, float]] = field(default_factory=dict)
 
@@ -130,31 +151,39 @@ class Dpo:
     def _key(self, rows: Sequence[PairRow]) -> str:
         return hashlib.sha256(f"{self.model} {fingerprint(rows)}".encode()).hexdigest()
 
-    def total(self, rows: Sequence[Row]) -> int:
-        return len(rows)
+    def totals(self, rows: Sequence[Row]) -> Totals:
+        return Totals(len(rows), sum(len(row.chosen) for row in rows if isinstance(row, PairRow)))
 
-    def micro(self, policy: Policy, rows: Sequence[Row], total: int) -> Micro:
+    def loss(self, policy: Policy, rows: Sequence[Row], totals: Totals) -> MicroBatchLoss:
         pairs = [row for row in rows if isinstance(row, PairRow)]
-        chosen, rejected = pair_logps(policy, pairs)
-        reference = torch.tensor([self._reference[row] for row in pairs], dtype=torch.float32, device=chosen.device)
-        loss, rewards = dpo_loss(chosen, rejected, reference[:, 0], reference[:, 1], self.beta, total)
+        logps = pair_logps(policy, pairs)
+        reference = torch.tensor(
+            [self._reference[row] for row in pairs], dtype=torch.float32, device=logps.chosen.device
+        )
+        losses, rewards = preference_losses(self.loss_type, logps, reference[:, 0], reference[:, 1], self.beta)
+        # Over all micro-batches of the step these sum to the mean over its chosen tokens.
+        nll = -logps.chosen.sum() / totals.chosen_tokens
+        loss = losses.sum() / totals.count
+        if self.rpo_alpha:
+            loss = loss + self.rpo_alpha * nll
         margins = rewards.chosen - rewards.rejected
         sums = {
             "rewards/chosen": rewards.chosen.sum(),
             "rewards/rejected": rewards.rejected.sum(),
             "rewards/accuracies": (margins > 0).sum(),
             "rewards/margins": margins.sum(),
-            "logps/chosen": chosen.detach().sum(),
-            "logps/rejected": rejected.detach().sum(),
+            "logps/chosen": logps.chosen.detach().sum(),
+            "logps/rejected": logps.rejected.detach().sum(),
+            "nll_loss": nll.detach() * totals.count,
         }
-        return Micro(loss, sums)
+        return MicroBatchLoss(loss, sums)
 
 
-def pair_logps(policy: Policy, pairs: Sequence[PairRow]) -> tuple[Tensor, Tensor]:
-    """Summed log-probabilities of the chosen and of the rejected completions, [P] each."""
-    found = policy.score([Completions(row.prompt, (row.chosen, row.rejected)) for row in pairs])
-    sums = segment_sums(found.logps, found.lengths)
-    return sums[0::2], sums[1::2]
+def pair_logps(policy: Policy, pairs: Sequence[PairRow]) -> PairLogps:
+    """Summed log-probabilities of the chosen and of the rejected completions."""
+    scored = policy.score([Completions(row.prompt, (row.chosen, row.rejected)) for row in pairs])
+    sums = segment_sums(scored.logps, scored.lengths)
+    return PairLogps(sums[0::2], sums[1::2], scored.lengths[0::2], scored.lengths[1::2])
 
 
 def reference_logps(
@@ -188,7 +217,8 @@ def reference_logps(
         if not bool(torch.isnan(values[:, where]).any()):
             continue
         control.check()
-        values[:, where] = torch.stack([sums.float().cpu() for sums in pair_logps(still, part)])
+        logps = pair_logps(still, part)
+        values[:, where] = torch.stack([logps.chosen.float().cpu(), logps.rejected.float().cpu()])
         if path is not None:
             write_tensors(path, {"chosen": values[0].contiguous(), "rejected": values[1].contiguous()})
     return values
@@ -213,4 +243,11 @@ def objective_for(config: TrainConfig, *, store: Path | None = None, model: str 
     """The objective that a configuration names."""
     if config.objective == "sft":
         return Sft()
-    return Dpo(config.beta, store=store, micro_batch_tokens=config.micro_batch_tokens, model=model)
+    return Dpo(
+        config.beta,
+        config.loss_type,
+        config.rpo_alpha,
+        store=store,
+        micro_batch_tokens=config.micro_batch_tokens,
+        model=model,
+    )

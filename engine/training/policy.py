@@ -29,12 +29,12 @@ class Scored:
 
     Args:
         logps: [N] float32, differentiable towards the adapter where there is one that learns.
-        hits: [N] bool, whether the token was the likeliest.
+        correct: [N] bool, whether the token was the likeliest.
         lengths: [completions] long, with sum N.
     """
 
     logps: Tensor
-    hits: Tensor
+    correct: Tensor
     lengths: Tensor
 
 
@@ -75,10 +75,10 @@ class Policy:
             ).last
         if not self.learn:
             hidden = hidden.detach()
-        logps, hits = token_logps(
+        logps, correct = token_logps(
             hidden.index_select(0, packed.before.to(device)), self.decoder.head, packed.targets.to(device)
         )
-        return Scored(logps, hits, packed.lengths.to(device))
+        return Scored(logps, correct, packed.lengths.to(device))
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _long(values: Sequence[int]) -> Tensor:
 
 
 def fingerprint(decoder: Decoder, adapter: Adapter | None = None) -> str:
-    """SHA-256 over sizes, number format and two sums of every matrix: names a model in checkpoints and in stored
+    """SHA-256 over sizes, dtype and two sums of every matrix: names a model in checkpoints and in stored
     reference values, without reading a file. Any change that training makes to any matrix changes it."""
     digest = hashlib.sha256(repr((decoder.architecture, decoder.dtype)).encode())
     matrices = [decoder.embedding, decoder.head.weight]

@@ -22,7 +22,7 @@ from engine.training.config import TrainConfig
 from engine.training.data import Row
 from engine.training.loop import Epoch, Hooks, Step, Trained, train
 from engine.training.lora import tensors
-from engine.training.objective import Micro, Sft
+from engine.training.objective import MicroBatchLoss, Sft, Totals
 from engine.training.optimizer import learning_rate
 from engine.training.policy import Policy
 
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_another_training_is_refused_by_name(
     if what == "rows":
         rows = sft_rows(8, seed=1)
     elif what == "model":
-        decoder = decoder.merged(learned(decoder).frozen())
+        decoder = decoder.merged(learned(decoder).export())
     else:
         config = dataclasses.replace(config, learning_rate=1e-3)
     with pytest.raises(InputError, match=f"another training: {what} changed"):
@@ -223,11 +223,11 @@ def test_a_stop_takes_effect_within_one_micro_batch(twin: Callable[..., Twin], t
     control, seen = Control(), []
 
     class Watched(Sft):
-        def micro(self, policy: Policy, rows: tuple[Row, ...], total: int) -> Micro:  # type: ignore[override]
+        def loss(self, policy: Policy, rows: tuple[Row, ...], totals: Totals) -> MicroBatchLoss:  # type: ignore[override]
             seen.append(len(rows))
             if len(seen) == 6:
                 control.stop()
-            return super().micro(policy, rows, total)
+            return super().loss(policy, rows, totals)
 
     config = _sft(train_batch_size=16, micro_batch_tokens=30, save_steps=0)
     decoder, rows = twin("llama").decoder, sft_rows(32)
@@ -247,15 +247,15 @@ def test_micro_batches_change_nothing_but_the_last_digits(twin: Callable[..., Tw
 
 
 class _Broken(Sft):
-    """Gives a loss that is no number at some calls."""
+    """Returns a NaN loss at some calls."""
 
     def __init__(self, at: set[int]) -> None:
         self._at, self._calls = at, 0
 
-    def micro(self, policy: Policy, rows: tuple[Row, ...], total: int) -> Micro:  # type: ignore[override]
+    def loss(self, policy: Policy, rows: tuple[Row, ...], totals: Totals) -> MicroBatchLoss:  # type: ignore[override]
         self._calls += 1
-        found = super().micro(policy, rows, total)
-        return Micro(found.loss * float("nan"), found.sums) if self._calls in self._at else found
+        found = super().loss(policy, rows, totals)
+        return MicroBatchLoss(found.loss * float("nan"), found.sums) if self._calls in self._at else found
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_told(twin: Callable[..., Twin]) -> None:
@@ -309,7 +309,7 @@ def test_reference_values_are_computed_once_and_kept(
     (stored,) = tmp_path.iterdir()
     stored.write_bytes(b"damaged")
     train(decoder, rows, config, references=tmp_path)
-    train(decoder, rows, config, references=tmp_path, start=learned(decoder).frozen())
+    train(decoder, rows, config, references=tmp_path, start=learned(decoder).export())
     assert calls == [6, 6, 6]
 
 
@@ -319,7 +319,7 @@ def test_the_start_of_dpo_is_its_reference(twin: Callable[..., Twin]) -> None:
         decoder,
         pair_rows(8),
         TrainConfig.dpo(**{**SMALL, "epochs": 1}),
-        start=learned(decoder).frozen(),
+        start=learned(decoder).export(),
         hooks=Hooks(on_step=told.append),
     )
     assert told[0].loss == pytest.approx(0.6931, abs=1e-3)

@@ -44,7 +44,7 @@ def test_peft_loads_a_saved_adapter_and_gives_the_same_logits(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_merged_and_attached_adapters_answer_alike(family: str, twin: Callable[..., Twin]) -> None:
     pair = twin(family)
-    adapter = learned(pair.decoder).frozen()
+    adapter = learned(pair.decoder).export()
     merged = Twin(family, pair.folder, pair.decoder.merged(adapter))
     torch.testing.assert_close(_logits(merged), _logits(pair, adapter), atol=1e-3, rtol=1e-4)
 
@@ -76,7 +76,7 @@ def test_what_is_saved_comes_back(twin: Callable[..., Twin], tmp_path: Path) -> 
 def test_a_new_adapter_changes_nothing_and_starts_as_peft_does(twin: Callable[..., Twin]) -> None:
     pair = twin("llama")
     fresh = Lora(pair.decoder.adaptable(), 8, 16)
-    fresh.initialise(seed=1)
+    fresh.initialize(seed=1)
     torch.testing.assert_close(_logits(pair, fresh.adapter()), _logits(pair), atol=1e-4, rtol=1e-4)
     peer = peft.get_peft_model(
         pair.reference(), peft.LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -93,14 +93,14 @@ def test_the_seed_decides_the_start(twin: Callable[..., Twin]) -> None:
     adaptable = twin("llama").decoder.adaptable()
     one, again, other = (Lora(adaptable, 4, 8) for _ in range(3))
     for held, seed in ((one, 0), (again, 0), (other, 1)):
-        held.initialise(seed)
+        held.initialize(seed)
     assert torch.equal(one.flat, again.flat)
     assert not torch.equal(one.flat, other.flat)
 
 
 def test_a_frozen_copy_does_not_follow_the_training(twin: Callable[..., Twin]) -> None:
     live = learned(twin("llama").decoder)
-    copy = live.frozen()
+    copy = live.export()
     with torch.no_grad():
         live.flat.add_(1.0)
     name = next(iter(copy.pairs))
@@ -111,12 +111,12 @@ def test_a_frozen_copy_does_not_follow_the_training(twin: Callable[..., Twin]) -
 def test_training_can_begin_from_values(twin: Callable[..., Twin]) -> None:
     decoder = twin("llama").decoder
     given, taking = learned(decoder), Lora(decoder.adaptable(), 4, 8.0)
-    taking.load(given.frozen())
+    taking.load(given.export())
     assert torch.equal(taking.flat, given.flat)
     with pytest.raises(InputError, match="another rank or scale"):
-        Lora(decoder.adaptable(), 8, 8.0).load(given.frozen())
+        Lora(decoder.adaptable(), 8, 8.0).load(given.export())
     with pytest.raises(InputError, match="other modules"):
-        Lora(select(decoder.adaptable(), ["q_proj"]), 4, 8.0).load(given.frozen())
+        Lora(select(decoder.adaptable(), ["q_proj"]), 4, 8.0).load(given.export())
 
 
 def test_targets_are_named_by_the_end_of_a_module(twin: Callable[..., Twin]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from engine.training.losses import dpo_loss, segment_sums, sft_loss, token_logps
+from engine.training.losses import PairLogps, preference_losses, segment_sums, sft_loss, token_logps
 
 
 def _case(count: int = 37, width: int = 24, vocabulary: int = 101) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -63,15 +63,37 @@ def test_sums_are_taken_by_completion() -> None:
     assert sums.tolist() == [0.0, 6.0, 9.0]
 
 
-def test_the_dpo_loss_follows_the_paper() -> None:
-    chosen, rejected = torch.tensor([-5.0, -7.0]), torch.tensor([-6.0, -3.0])
-    loss, rewards = dpo_loss(chosen, rejected, torch.tensor([-5.5, -6.0]), torch.tensor([-5.0, -4.0]), 0.1, 2)
+def _pairs() -> PairLogps:
+    return PairLogps(torch.tensor([-5.0, -7.0]), torch.tensor([-6.0, -3.0]), *_pairs_lengths())
+
+
+REFERENCE = (torch.tensor([-5.5, -6.0]), torch.tensor([-5.0, -4.0]))
+
+
+def test_the_sigmoid_loss_follows_the_dpo_paper() -> None:
+    losses, rewards = preference_losses("sigmoid", _pairs(), *REFERENCE, 0.1)
     margins = [0.1 * (0.5 - -1.0), 0.1 * (-1.0 - 1.0)]
-    assert loss.item() == pytest.approx(sum(math.log(1 + math.exp(-m)) for m in margins) / 2)
+    assert losses.tolist() == pytest.approx([math.log(1 + math.exp(-m)) for m in margins])
     assert (rewards.chosen - rewards.rejected).tolist() == pytest.approx(margins)
+
+
+def test_the_normalized_loss_divides_by_length() -> None:
+    losses, _ = preference_losses("sigmoid_norm", _pairs(), *REFERENCE, 0.1)
+    margins = [0.1 * (0.5 / 2 - -1.0 / 3), 0.1 * (-1.0 / 4 - 1.0)]
+    assert losses.tolist() == pytest.approx([math.log(1 + math.exp(-m)) for m in margins])
+
+
+def test_ipo_is_squared_distance_from_half_the_inverse_beta() -> None:
+    losses, _ = preference_losses("ipo", _pairs(), *REFERENCE, 0.1)
+    gaps = [0.5 / 2 - -1.0 / 3, -1.0 / 4 - 1.0]
+    assert losses.tolist() == pytest.approx([(gap - 5) ** 2 for gap in gaps])
 
 
 def test_equal_policy_and_reference_cost_the_logarithm_of_two() -> None:
     values = torch.tensor([-3.0, -9.0])
-    loss, _ = dpo_loss(values, values, values, values, 0.5, 2)
-    assert loss.item() == pytest.approx(math.log(2))
+    losses, _ = preference_losses("sigmoid", PairLogps(values, values, *_pairs_lengths()), values, values, 0.5)
+    assert losses.mean().item() == pytest.approx(math.log(2))
+
+
+def _pairs_lengths() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([2, 4]), torch.tensor([3, 1])

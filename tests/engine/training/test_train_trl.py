@@ -15,9 +15,10 @@ from transformers import AutoTokenizer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from engine.control import Control
+from engine.training.config import LossType
 from engine.training.data import Row
 from engine.training.lora import Lora
-from engine.training.objective import Dpo, Micro, Objective, Sft
+from engine.training.objective import Dpo, MicroBatchLoss, Objective, Sft
 from engine.training.policy import Policy
 
 COMMON = {"use_cpu": True, "bf16": False, "report_to": [], "gradient_checkpointing": False, "max_length": None}
@@ -45,12 +46,12 @@ def _compare_gradients(lora: Lora, values: dict[str, Any]) -> None:
             torch.testing.assert_close(leaf.grad, theirs, atol=1e-4, rtol=1e-4)
 
 
-def _ours(objective: Objective, twin: Twin, lora: Lora, micros: Sequence[Sequence[Row]]) -> list[Micro]:
+def _ours(objective: Objective, twin: Twin, lora: Lora, micros: Sequence[Sequence[Row]]) -> list[MicroBatchLoss]:
     rows = [row for micro in micros for row in micro]
     objective.prepare(Policy(twin.decoder), rows, Control())
-    total, policy = objective.total(rows), Policy(twin.decoder, lora.adapter())
-    found = [objective.micro(policy, micro, total) for micro in micros]
-    lora.begin_step(0, 0, 0)
+    totals, policy = objective.totals(rows), Policy(twin.decoder, lora.adapter())
+    found = [objective.loss(policy, micro, totals) for micro in micros]
+    lora.start_step(0, 0, 0)
     for part in found:
         part.loss.backward()
     return found
@@ -88,13 +89,28 @@ def test_sft_equals_trl(family: str, twin: Callable[..., Twin], tmp_path: Path) 
     _compare_gradients(lora, values)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_dpo_equals_trl(family: str, twin: Callable[..., Twin], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "loss_type", "rpo_alpha"),
+    [
+        ("llama", "sigmoid", 0.0),
+        ("gpt2", "sigmoid", 0.0),
+        ("llama", "sigmoid", 0.3),
+        ("llama", "sigmoid_norm", 0.0),
+        ("llama", "ipo", 0.2),
+    ],
+)
+def test_dpo_equals_trl(
+    family: str, loss_type: LossType, rpo_alpha: float, twin: Callable[..., Twin], tmp_path: Path
+) -> None:
     pair = twin(family)
+    # trl writes the NLL term as a second loss with a weight.
+    losses = (
+        {"loss_type": [loss_type, "sft"], "loss_weights": [1.0, rpo_alpha]} if rpo_alpha else {"loss_type": loss_type}
+    )
     lora, rows = learned(pair.decoder), pair_rows(6)
     trainer = DPOTrainer(
         model=pair.reference(),
-        args=DPOConfig(output_dir=str(tmp_path), beta=0.1, **COMMON),
+        args=DPOConfig(output_dir=str(tmp_path), beta=0.1, **losses, **COMMON),
         train_dataset=Dataset.from_list([{key: TEXT[key] for key in ("prompt", "chosen", "rejected")}]),
         processing_class=AutoTokenizer.from_pretrained(pair.folder),
         peft_config=_lora(),
@@ -105,10 +121,10 @@ def test_dpo_equals_trl(family: str, twin: Callable[..., Twin], tmp_path: Path) 
     )
     loss = trainer.compute_loss(trainer.model.train(), batch)
     loss.backward()
-    objective = Dpo(0.1)
+    objective = Dpo(0.1, loss_type, rpo_alpha)
     found = _ours(objective, pair, lora, [rows[:2], rows[2:]])
     assert sum(part.loss.item() for part in found) == pytest.approx(loss.item(), abs=1e-4)
-    for name in objective.metrics:
+    for name in set(objective.metrics) - {"nll_loss"}:
         ours = sum(float(part.sums[name]) for part in found) / len(rows)
         assert ours == pytest.approx(trainer._metrics["train"][name][-1], abs=1e-4, rel=1e-5), name
     _compare_gradients(lora, values)

@@ -56,7 +56,7 @@ def _ids(source: random.Random, longest: int) -> tuple[int, ...]:
 def learned(decoder: Decoder, rank: int = 4, alpha: float = 8.0, seed: int = 0) -> Lora:
     """An adapter on all matrices with values that change the output, as after some training."""
     lora = Lora(decoder.adaptable(), rank, alpha)
-    lora.initialise(seed)
+    lora.initialize(seed)
     source = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for pair in lora.adapter().pairs.values():
