@@ -10,7 +10,7 @@ import dataclasses
 import gc
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.command import CommandPalette
 from textual.filter import LineFilter
 from textual.screen import Screen
 
@@ -29,7 +30,8 @@ from engine.settings import RunConfig, preset
 from engine.text import sanitize, truncate
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun, Worker
 from tui import keymap, themes
-from tui.screens.dialogs import LEAST, Choice, ThemeChoice, TooSmall
+from tui.screens.dialog import Answer, ClosesOnce
+from tui.screens.dialogs import Choice, ThemeChoice, TooSmall, is_too_small
 from tui.screens.run import RunScreen
 from tui.services import command_palette, export_actions, preferences, remote_runs
 from tui.services.run_host import BUSY, Host
@@ -42,6 +44,10 @@ from tui.terminal.shutdown import Ending, finish, listen
 
 LONGEST = 2_000_000
 """Characters of a text to judge; a longer one is a mistake, and would hold up the run."""
+
+
+class Palette(ClosesOnce, CommandPalette):
+    """Textual's list of commands, closing once."""
 
 
 class RedraftApp(App[None]):
@@ -157,11 +163,19 @@ class RedraftApp(App[None]):
         self.session.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
-        if small and not isinstance(self.screen, TooSmall):
+        small = is_too_small(event.size)
+        if small and not any(isinstance(screen, TooSmall) for screen in self.screen_stack):
             self.push_screen(TooSmall("the run goes on" if self.busy else ""))
         elif not small and isinstance(self.screen, TooSmall):
-            self.pop_screen()
+            self.screen.dismiss(None)
+
+    def open_dialog(self, dialog: Screen[Answer], closed: Callable[[Answer | None], None] | None = None) -> None:
+        """Open a window above the run screen. Does nothing where another one is open: the key for it came twice."""
+        if self.screen is self.run_screen:
+            self.push_screen(dialog, closed)
+
+    def action_command_palette(self) -> None:
+        self.open_dialog(Palette(id="--command-palette"))
 
     async def action_quit(self) -> None:
         if not self.busy:
@@ -231,7 +245,7 @@ class RedraftApp(App[None]):
                 self.host.send(ResumeRun(folder, anyway=True))
 
         answers = [(False, "Leave it as it is"), (True, "Go on with what is there now, mixing both in one run")]
-        self.push_screen(Choice("Go on all the same?", why.partition(" Put it back;")[0], answers), decide)
+        self.open_dialog(Choice("Go on all the same?", why.partition(" Put it back;")[0], answers), decide)
 
     def pause_run(self) -> None:
         """Pause the run, or let it go on."""
@@ -250,7 +264,7 @@ class RedraftApp(App[None]):
             self.notify("No run goes on in this app.", markup=False)
             return
         answers = [(True, "Stop; what is finished is kept, and the run can be resumed"), (False, "Let it go on")]
-        self.push_screen(Choice("Stop the run?", "", answers), self._stop_if)
+        self.open_dialog(Choice("Stop the run?", "", answers), self._stop_if)
 
     def _stop_if(self, answer: bool | None) -> None:
         if answer and self.busy:
@@ -288,7 +302,7 @@ class RedraftApp(App[None]):
         """Choose what the next run does."""
         from tui.screens.setup import Setup
 
-        self.push_screen(Setup(self.config), self._set_up)
+        self.open_dialog(Setup(self.config), self._set_up)
 
     def _set_up(self, config: RunConfig | None) -> None:
         if config is not None:
@@ -301,7 +315,7 @@ class RedraftApp(App[None]):
         """Choose an earlier run."""
         from tui.screens.runs import Runs
 
-        self.push_screen(Runs(self.runs), self._open_run)
+        self.open_dialog(Runs(self.runs), self._open_run)
 
     def _open_run(self, folder: Path | None) -> None:
         if folder is None:
@@ -323,7 +337,7 @@ class RedraftApp(App[None]):
         if not report:
             self.notify("There are no figures before base and trained were compared.", markup=False)
             return
-        self.push_screen(Report(folder.name if folder else "", report, note))
+        self.open_dialog(Report(folder.name if folder else "", report, note))
 
     def action_export(self) -> None:
         export_actions.export(self, ("md", "json"), max(1, self.run_screen.verbosity))
@@ -331,9 +345,8 @@ class RedraftApp(App[None]):
     # Colours, help, commands
 
     def action_theme(self) -> None:
-        if isinstance(self.screen, RunScreen):
-            known = [(palette.name, palette.title) for palette in self._palettes.values()]
-            self.push_screen(ThemeChoice(known, self.theme), self._take_theme)
+        known = [(palette.name, palette.title) for palette in self._palettes.values()]
+        self.open_dialog(ThemeChoice(known, self.theme), self._take_theme)
 
     def _take_theme(self, name: str | None) -> None:
         if name is not None:
@@ -342,8 +355,7 @@ class RedraftApp(App[None]):
     def action_help(self) -> None:
         from tui.screens.help import Help
 
-        if isinstance(self.screen, RunScreen):
-            self.push_screen(Help(self.keymap, keymap.RUN))
+        self.open_dialog(Help(self.keymap, keymap.RUN))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002 - Textual's
         return command_palette.commands(self)

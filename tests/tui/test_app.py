@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from driving import Told
 from recorded import Recorder
+from textual.events import Paste
 from textual.pilot import Pilot
 
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun
@@ -200,8 +201,34 @@ async def test_an_empty_text_is_refused_in_words() -> None:
         assert "There is no text to judge" in text_of(app)
 
 
+async def test_a_short_paste_goes_in_once() -> None:
+    host = Told()
+    app = RedraftApp(host=host)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("i")
+        await pilot.pause(0.2)
+        app.post_message(Paste("hello world"))
+        await pilot.pause(0.2)
+        await pilot.press("!")
+        assert app.run_screen.evaluate.field.text == "hello world!"
+        await pilot.press("enter")
+        assert host.commands == [Evaluate("hello world!")]
+
+
+async def test_the_log_grows_at_verbosity_3(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "live")
+    recorder.start()
+    app = RedraftApp(recorder.folder, host=Told(recorder.folder, Doing.RUNNING))
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("3")
+        await settle(pilot)
+        recorder("NOTICE", 1, "a record that came later")
+        await settle(pilot)
+        assert "a record that came later" in text_of(app)
+        recorder.writer.close()
+
+
 async def test_a_paste_of_a_megabyte_is_held_and_judged_whole() -> None:
-    from textual.events import Paste
 
     host = Told()
     app = RedraftApp(host=host)

@@ -124,3 +124,13 @@ def test_a_filter_goes_on_with_what_arrives_later(tmp_path: Path) -> None:
     assert not found.done
     found.run(1.0)
     assert [found[0], found[1]] == [0, 2]
+
+
+@pytest.mark.parametrize("verbosity", [1, 2, 3])
+def test_what_a_verbosity_shows_grows_with_the_store(verbosity: int) -> None:
+    store = LogStore()
+    shown = store.shown(verbosity)
+    store.append(0, 0, 10, 1)
+    store.append(0, 10, 10, 1)
+    assert list(shown) == [0, 1]
+    assert shown[-1] == 1

@@ -106,3 +106,58 @@ def test_the_window_is_full_after_any_switch(heights: list[int], height: int, ke
     made.show(shown)
     total = sum(heights[number] for number in shown)
     assert len(made.rows()) == min(height, total)
+
+
+def test_the_place_is_kept_while_nothing_is_shown() -> None:
+    made = port([1] * 100)
+    made.to_start()
+    made.move(50)
+    made.show(())
+    assert made.rows() == []
+    made.relaid()
+    made.show(range(100))
+    assert made.top == Row(50, 0)
+
+
+def test_following_can_be_switched_where_nothing_is_shown() -> None:
+    made = port([])
+    made.follow(False)
+    made.follow(True)
+    assert made.rows() == []
+
+
+def test_a_filter_does_not_make_old_records_new() -> None:
+    made = port([1] * 200)
+    made.to_start()
+    assert made.unseen == 0
+    made.show([150])
+    assert made.unseen == 0
+    made.newest = 199
+    made.follow(True)
+    made.follow(False)
+    made.show(range(200))
+    assert made.unseen == 0
+
+
+def test_records_that_came_into_sight_are_no_longer_new() -> None:
+    shown = list(range(10))
+    made = Viewport(lambda _: 1)
+    made.height = 5
+    made.show(shown)
+    made.move(-2)
+    shown += [10, 11]
+    made.grown()
+    assert made.unseen == 2
+    made.move(100)
+    assert made.unseen == 0
+    made.move(-5)
+    assert made.unseen == 0
+
+
+def test_a_record_that_had_arrived_hidden_is_not_new_when_it_is_shown() -> None:
+    made = port([1] * 200)
+    made.show(range(190))
+    made.newest = 199
+    made.to_start()
+    made.show(range(200))
+    assert made.unseen == 0

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen, Screen
+from textual.geometry import Size
+from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui.keymap import LIST, bindings
+from tui.screens.dialog import Answer, ClosesOnce, Dialog
 from tui.widgets.border import label
 
 LEAST = (40, 10)
 """Columns and lines below which the panes have no room."""
 
-Answer = TypeVar("Answer")
+
+def is_too_small(size: Size) -> bool:
+    """Whether the panes have no room in a terminal of this size."""
+    return size.width < LEAST[0] or size.height < LEAST[1]
 
 
-class Choice(ModalScreen[Answer | None], Generic[Answer]):
+class Choice(Dialog[Answer]):
     """One question with a few answers; Esc gives None.
 
     Args:
@@ -63,9 +68,6 @@ class Choice(ModalScreen[Answer | None], Generic[Answer]):
         event.stop()
         self.dismiss(self._answers[event.option_index][0])
 
-    def action_close(self) -> None:
-        self.dismiss(None)
-
 
 class ThemeChoice(Choice[str]):
     """Which theme; the one that is marked is tried at once, Esc brings the old one back."""
@@ -83,7 +85,7 @@ class ThemeChoice(Choice[str]):
         super().action_close()
 
 
-class TooSmall(Screen[None]):
+class TooSmall(ClosesOnce, Screen[None]):
     """Stands in front of everything while the window has no room for it."""
 
     def __init__(self, going_on: str) -> None:
@@ -99,6 +101,11 @@ class TooSmall(Screen[None]):
 
     def on_resize(self) -> None:
         self._write()
+
+    def on_screen_resume(self) -> None:
+        # A window may have opened above this one and closed after the terminal grew.
+        if not is_too_small(self.app.size):
+            self.dismiss(None)
 
     def _write(self) -> None:
         width, height = self.size

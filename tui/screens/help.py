@@ -8,10 +8,10 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.keymap import LIST, PLACES, Keymap, bindings, shown_key
+from tui.screens.dialog import Dialog
 from tui.widgets.border import label
 
 _WORDS = (
@@ -24,7 +24,7 @@ _WORDS = (
 )
 
 
-class Help(ModalScreen[None]):
+class Help(Dialog[None]):
     """All keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(LIST)
@@ -42,9 +42,6 @@ class Help(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
-
-    def action_close(self) -> None:
-        self.dismiss(None)
 
     def _text(self) -> Content:
         parts: list[Content] = []

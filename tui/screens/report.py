@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.keymap import REPORT, bindings
+from tui.screens.dialog import Dialog
 from tui.services import export_actions
 from tui.views import report as reporting
 from tui.widgets.border import label
@@ -34,7 +34,7 @@ _STYLES = {
 }
 
 
-class Report(ModalScreen[None]):
+class Report(Dialog[None]):
     """The report of the run that is shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(REPORT)
@@ -59,9 +59,6 @@ class Report(ModalScreen[None]):
     def text(self) -> str:
         """The report as plain text."""
         return reporting.plain(self._lines)
-
-    def action_close(self) -> None:
-        self.dismiss(None)
 
     async def action_export(self) -> None:
         await self.app.run_action("export", default_namespace=self.app)

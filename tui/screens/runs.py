@@ -11,12 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.errors import RedraftError
 from engine.runs.store import RunInfo, list_runs
 from tui.keymap import PROMPTS, RUNS, bindings
+from tui.screens.dialog import Dialog
 from tui.views.formatting import count
 from tui.widgets.border import label
 from tui.widgets.lines import Pieces, clip
@@ -31,7 +31,7 @@ class RunRows(Rows):
     BINDINGS = bindings(PROMPTS)
 
 
-class Runs(ModalScreen[Path | None]):
+class Runs(Dialog[Path]):
     """The list."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(RUNS)
@@ -86,9 +86,6 @@ class Runs(ModalScreen[Path | None]):
 
     def action_open(self) -> None:
         self._list.action_choose()
-
-    def action_close(self) -> None:
-        self.dismiss(None)
 
 
 def _how_far(run: RunInfo) -> str:

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -19,6 +18,7 @@ from engine.judges.registry import check_judge
 from engine.prompts import load_prompts
 from engine.settings import JUDGES, PRESETS, RunConfig, preset
 from tui.keymap import LIST, bindings
+from tui.screens.dialog import Dialog
 from tui.widgets.border import label
 
 _FILES = {
@@ -39,7 +39,7 @@ _NUMBERS = {
 }
 
 
-class Setup(ModalScreen[RunConfig | None]):
+class Setup(Dialog[RunConfig]):
     """A form of one line a field. Enter in a field, or on a preset, goes on; the last line takes all."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(LIST), ("ctrl+s", "accept", "Take")]
@@ -104,9 +104,6 @@ class Setup(ModalScreen[RunConfig | None]):
             self.query_one(f"#set-{field}").focus()
             return
         self.dismiss(config)
-
-    def action_close(self) -> None:
-        self.dismiss(None)
 
     def _value(self, name: str) -> str:
         return self.query_one(f"#set-{name}", Input).value.strip()

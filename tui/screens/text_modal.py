@@ -10,11 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.text import sanitize
 from tui.keymap import SHEET, bindings
+from tui.screens.dialog import Dialog
 from tui.services import export_actions, judge_accuracy
 from tui.views import verdict
 from tui.views.verdict import SPANS, plain
@@ -40,7 +40,7 @@ STYLES = {
 """Role -> style."""
 
 
-class Sheet(ModalScreen[None]):
+class Sheet(Dialog[None]):
     """Shows lines made for the width that there is.
 
     Args:
@@ -81,12 +81,10 @@ class Sheet(ModalScreen[None]):
         rows = [Content.assemble(*((text, STYLES.get(role, "")) for text, role in line)) for line in lines]
         self._text.update(Content("\n").join(rows))
 
-    def action_close(self) -> None:
-        self.dismiss(None)
-
     def action_judges(self) -> None:
-        self.dismiss(None)
-        show_judges(self.app)
+        if self.is_active:
+            self.dismiss(None)
+            show_judges(self.app)
 
     def action_copy(self) -> None:
         export_actions.copy(self.app, "\n".join(plain(list(self._lines(100)))))
@@ -103,7 +101,7 @@ def show_verdict(app: RedraftApp) -> None:
     def lines(width: int) -> list[Pieces]:
         return [*verdict.head(found.verdict, width), [], *verdict.lines(found.verdict, text, found.words, width)]
 
-    app.push_screen(Sheet("Verdict", lines))
+    app.open_dialog(Sheet("Verdict", lines))
 
 
 def show_judges(app: RedraftApp) -> None:
@@ -116,4 +114,4 @@ async def _show_judges(app: RedraftApp) -> None:
     if not judges:
         judges = await asyncio.to_thread(judge_accuracy.of, app.config, app.session.folder)
     agreement = app.session.state.result.get("agreement")
-    await app.push_screen(Sheet("Judges", lambda width: judge_accuracy.lines(judges, agreement, width)))
+    app.open_dialog(Sheet("Judges", lambda width: judge_accuracy.lines(judges, agreement, width)))

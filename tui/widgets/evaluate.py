@@ -68,11 +68,10 @@ class EvaluateField(TextArea):
                 event.prevent_default()
                 await self.run_action(key.action)
                 return
-        await super()._on_key(event)
 
     async def _on_paste(self, event: events.Paste) -> None:
+        # Textual calls this handler and then TextArea's own, which inserts the text.
         if len(event.text) + len(self.text) <= LONG:
-            await super()._on_paste(event)
             return
         event.stop()
         event.prevent_default()

@@ -90,6 +90,7 @@ class LogView(Widget, can_focus=True):
 
     def grown(self) -> None:
         """Records were added."""
+        self.port.newest = len(self.store) - 1
         if self._filter is not None:
             self._fill_filter()
         self.port.grown()
@@ -106,6 +107,7 @@ class LogView(Widget, can_focus=True):
         self._reshow()
 
     def _reshow(self) -> None:
+        self.port.newest = len(self.store) - 1
         self.port.show(self._filter if self._filter is not None else self.store.shown(self.verbosity))
         if self.marked is not None and not self._is_shown(self.marked):
             self.marked = None

@@ -9,13 +9,33 @@ import os
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
+from typing import overload
 
 from engine.events.base import ALL, KEY, OFF, SUMMARY, Event
 from engine.events.codec import DamagedLine, decode
 
 _KEPT_EVENTS = 512
+
+
+class _EveryNumber(Sequence[int]):
+    """The numbers of all events so far: like `range(len(events))`, but grows with them."""
+
+    def __init__(self, events: Sized) -> None:
+        self._events = events
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> range: ...
+
+    def __getitem__(self, index: int | slice) -> int | range:
+        return range(len(self._events))[index]
 
 
 class LogStore:
@@ -65,7 +85,7 @@ class LogStore:
         if verbosity <= OFF:
             return ()
         if verbosity >= ALL:
-            return range(len(self._offset))
+            return _EveryNumber(self._offset)
         return self._upto[verbosity]
 
     def event(self, number: int) -> Event:

@@ -6,7 +6,7 @@ out, and a switch of verbosity, filter or width costs the same in a journal of t
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -43,7 +43,9 @@ class Viewport:
         self._top = 0  # position in `_shown`
         self._line = 0  # line of that event which is the window's first
         self._home: Row | None = None  # where a person last was; kept while that event is not shown
-        self._seen = 0  # how many were shown when following last ended
+        self.newest = -1
+        """Number of the newest event that has arrived, whether it is shown or not."""
+        self._seen = -1  # the newest event that was in the window, or had arrived when following ended
 
     @property
     def shown(self) -> Numbers:
@@ -51,8 +53,8 @@ class Viewport:
 
     @property
     def unseen(self) -> int:
-        """Events that arrived below since following ended."""
-        return 0 if self.following else max(0, len(self._shown) - self._seen)
+        """Events below that arrived since following ended and were not in the window yet."""
+        return 0 if self.following else len(self._shown) - bisect_right(self._shown, self._seen)
 
     @property
     def top(self) -> Row | None:
@@ -64,11 +66,13 @@ class Viewport:
     def show(self, shown: Numbers) -> None:
         """Show these events instead, and keep the place: the event at the top stays there, or the nearest one."""
         anchor = self._home or self.top
-        unseen = self.unseen
         self._shown = shown
-        self._seen = max(0, len(shown) - unseen)
-        if self.following or not shown:
+        if self.following:
             self.to_end()
+            return
+        if not shown:
+            self._home = anchor
+            self._top = self._line = 0
             return
         if anchor is None:
             self._top = self._line = 0
@@ -82,11 +86,14 @@ class Viewport:
             self._top = min(position, len(shown) - 1)
             self._line = 0
         self._stay_inside()
+        self._note_seen()
 
     def grown(self) -> None:
         """Events were added to the end of what is shown."""
         if self.following:
             self.to_end()
+        else:
+            self._note_seen()
 
     def relaid(self) -> None:
         """Heights of events or of the window changed: keep the place."""
@@ -183,8 +190,15 @@ class Viewport:
     def _left(self) -> None:
         if self.following:
             self.following = False
-            self._seen = len(self._shown)
-        self._home = Row(self._shown[self._top], self._line)
+            self._seen = max(self.newest, self._shown[-1] if self._shown else -1)
+        self._home = self.top
+        self._note_seen()
+
+    def _note_seen(self) -> None:
+        """Count what is in the window as seen."""
+        rows = self.rows()
+        if rows:
+            self._seen = max(self._seen, rows[-1].number)
 
     def _up(self, lines: int) -> None:
         while lines > 0:

@@ -1,0 +1,116 @@
+"""Keys and clicks that come twice, before the window that the first one closed is gone."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from driving import Told
+from textual.events import Key, MouseDown, MouseUp
+from textual.geometry import Offset
+from textual.pilot import Pilot
+from textual.screen import ModalScreen
+
+from engine.worker import Doing
+from tui.app import RedraftApp
+
+pytestmark = pytest.mark.usefixtures("own_home")
+
+TUI = Path(__file__).parents[2] / "tui"
+
+
+async def press_at_once(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys without waiting for what each does, as key repeat over a lagging line brings them."""
+    for key in keys:
+        pilot.app.post_message(Key(key, None))
+    await pilot.pause(0.2)
+
+
+async def click_at_once(pilot: Pilot[None], where: Offset, times: int) -> None:
+    """Click without waiting for what each click does."""
+    for _ in range(times):
+        for kind in (MouseDown, MouseUp):
+            pilot.app.post_message(kind(None, where.x, where.y, 0, 0, 1, False, False, False, where.x, where.y))
+    await pilot.pause(0.3)
+
+
+def app_with(finished: Path, busy: bool = False) -> RedraftApp:
+    return RedraftApp(finished, host=Told(finished, Doing.RUNNING if busy else Doing.IDLE), runs=finished.parent)
+
+
+@pytest.mark.parametrize("opener", ["l", "c", "t", "question_mark", "r", "a", "s", "ctrl+q", "ctrl+p"])
+@pytest.mark.parametrize("closer", ["enter", "escape", "q"])
+async def test_closing_a_window_twice_is_no_error(finished: Path, opener: str, closer: str) -> None:
+    app = app_with(finished, busy=opener in ("s", "ctrl+q"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press(opener)
+        await pilot.pause(0.4)
+        assert app.screen is not app.run_screen
+        await press_at_once(pilot, *[closer] * 4)
+        await pilot.press("escape", "escape")
+        await pilot.pause(0.2)
+        assert app.is_running
+
+
+@pytest.mark.parametrize("opener", ["l", "t", "ctrl+p"])
+async def test_quick_clicks_close_a_window_once(finished: Path, opener: str) -> None:
+    app = app_with(finished)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press(opener)
+        await pilot.pause(0.4)
+        where = Offset(1, 38)
+        if opener != "ctrl+p":
+            name = "#run-rows" if opener == "l" else "#answers"
+            where = app.screen.query_one(name).region.offset + Offset(5, 0)
+        await click_at_once(pilot, where, 4)
+        assert app.screen is app.run_screen
+
+
+@pytest.mark.parametrize("opener", ["l", "c", "t", "question_mark", "r", "a"])
+async def test_a_key_that_comes_twice_opens_one_window(finished: Path, opener: str) -> None:
+    app = app_with(finished)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.2)
+        await press_at_once(pilot, *[opener] * 3)
+        await pilot.pause(0.4)
+        assert len(app.screen_stack) == 2
+
+
+async def test_a_window_that_opens_over_the_notice_of_a_small_terminal_leaves_no_notice_behind(finished: Path) -> None:
+    app = app_with(finished)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.resize_terminal(20, 5)
+        await pilot.pause(0.2)
+        app.run_screen.action_judges()
+        await pilot.pause(0.4)
+        await pilot.resize_terminal(120, 40)
+        await pilot.pause(0.3)
+        await pilot.press("escape")
+        await pilot.pause(0.3)
+        assert app.screen is app.run_screen
+
+
+def test_every_window_closes_through_the_base_class_that_closes_once() -> None:
+    modal = [
+        f"{path.name}: {node.name}"
+        for path in TUI.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name != "Dialog"
+        for base in node.bases
+        if ModalScreen.__name__ in ast.unparse(base)
+    ]
+    assert modal == []
+
+
+def test_no_event_handler_calls_its_base_class_since_textual_calls_every_handler_itself() -> None:
+    doubled = []
+    for path in TUI.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(("on_", "_on_")):
+                calls = [ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
+                doubled += [f"{path.name}: {node.name}" for call in calls if call == f"super().{node.name}"]
+    assert doubled == []
