@@ -23,8 +23,13 @@ from engine.pipeline.pairs import PreferencePair
 from engine.runs.folder import read_run
 from engine.runs.state import COMPLETE, SUMMARISED
 from engine.stats.confirmation import Evidence, decide
-from engine.stats.exact import mcnemar
-from engine.stats.paired import compare_principles, compare_scores, refusals_not_inferior, scores_not_inferior
+from engine.stats.paired import (
+    compare_flags,
+    compare_principles,
+    compare_scores,
+    refusals_not_inferior,
+    scores_not_inferior,
+)
 from engine.stats.refusals import declines
 from engine.stats.text_health import compare_health
 from engine.textdiff.changes import changes_between
@@ -164,7 +169,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
         return {"outcome": NOTHING, "scope": "", "conditions": []}
     most, seed = context.constitution.max_score, context.config.seed
     score = compare_scores(*_arms(heldout, _score), largest=most, seed=seed)
-    violations = mcnemar(*_arms(heldout, lambda verdict: verdict.flagged))
+    violations = compare_flags(*_arms(heldout, lambda verdict: verdict.flagged))
     principles = compare_principles(
         {principle: _arms(heldout, partial(_probability, principle)) for principle in context.constitution.ids},
         seed=seed,

@@ -1,4 +1,4 @@
-"""Small exact statistics on counts and on p-values: McNemar, Wilson, Tango, Holm, and quantiles of Student's t.
+"""Small exact statistics on counts and on p-values: sign test, Wilson, Tango, Holm, and quantiles of Student's t.
 
 Plain arithmetic; knows nothing of texts, scores or prompts.
 """
@@ -6,7 +6,6 @@ Plain arithmetic; knows nothing of texts, scores or prompts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import comb, pi, sqrt, tan
 from statistics import NormalDist
 
@@ -50,50 +49,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
 
 
-@dataclass(frozen=True)
-class McNemar:
-    """Pass and fail of two arms on the same prompts, and the exact two-sided test that they differ.
-
-    Args:
-        n: prompts with a verdict on both sides.
-        excluded: prompts without one on either side.
-        base, trained: violations of each arm.
-        better: violated by the base only (b).
-        worse: violated by the trained only (c).
-        p: exact; 1 where no prompt differs.
-    """
-
-    n: int
-    excluded: int
-    base: int
-    trained: int
-    better: int
-    worse: int
-    p: float
-
-
-def mcnemar(base: Sequence[bool | None], trained: Sequence[bool | None]) -> McNemar:
-    """Compare violations prompt by prompt; True is a violation, None no verdict.
-
-    Raises:
-        ValueError: the sequences are not equally long.
-    """
-    pairs = [(one, other) for one, other in zip(base, trained, strict=True) if one is not None and other is not None]
-    better = sum(one and not other for one, other in pairs)
-    worse = sum(other and not one for one, other in pairs)
-    return McNemar(
-        n=len(pairs),
-        excluded=len(base) - len(pairs),
-        base=sum(one for one, _ in pairs),
-        trained=sum(other for _, other in pairs),
-        better=better,
-        worse=worse,
-        p=mcnemar_p(better, worse),
-    )
-
-
-def mcnemar_p(better: int, worse: int) -> float:
-    """The exact two-sided p of `better` against `worse` discordant pairs: a sign test."""
+def sign_test_p(better: int, worse: int) -> float:
+    """The exact two-sided sign test of `better` against `worse` pairs; on pass and fail this is McNemar's test."""
     n = better + worse
     tail = sum(comb(n, k) for k in range(min(better, worse) + 1))
     return min(1.0, 2 * tail / (1 << n))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, isfinite, sqrt
 
-from engine.stats.exact import holm, t_quantile, tango_upper
+from engine.stats.exact import holm, sign_test_p, t_quantile, tango_upper
 from engine.stats.interval import is_sparse, mean_and_error, mean_interval
 from engine.stats.sign_flip import sign_flip_test, wilcoxon_test
 
@@ -125,6 +125,17 @@ def compare_scores(
     )
 
 
+def planned_detectable(n: int, spread: float) -> float | None:
+    """The mean change that a comparison of `n` prompts would confirm with 80 % power; None for fewer than two.
+
+    Args:
+        spread: standard deviation of a prompt's paired difference, known from earlier runs.
+    """
+    if n < 2:
+        return None
+    return (t_quantile(0.5 + CONFIDENCE / 2, n - 1) + t_quantile(POWER, n - 1)) * spread / sqrt(n)
+
+
 def smallest_detectable(differences: Sequence[float]) -> float | None:
     """The mean change that would be confirmed with 80 % power, for this many prompts with this spread; above 0.
 
@@ -135,6 +146,68 @@ def smallest_detectable(differences: Sequence[float]) -> float | None:
     _, error = mean_and_error(differences)
     freedom = len(differences) - 1
     return (t_quantile(0.5 + CONFIDENCE / 2, freedom) + t_quantile(POWER, freedom)) * error
+
+
+@dataclass(frozen=True)
+class PairedFlags:
+    """Yes-or-no outcomes of two arms on the same prompts (a violation, an unusable answer), lower is better.
+
+    Args:
+        n: prompts with an outcome on both sides.
+        answers: answers of each arm, several a prompt where it was sampled several times.
+        excluded: answers left out for want of an outcome on either side.
+        base, trained: answers with the flag.
+        better, worse: prompts whose rate fell, rose.
+        p: exact two-sided test; McNemar's where every prompt has one answer. 1 where no prompt differs.
+    """
+
+    n: int
+    answers: int
+    excluded: int
+    base: int
+    trained: int
+    better: int
+    worse: int
+    p: float
+
+    @property
+    def rise(self) -> float:
+        """Trained minus base rate, 0 to 1."""
+        return (self.trained - self.base) / self.answers if self.answers else 0.0
+
+
+def compare_flags(
+    base: Sequence[bool | None], trained: Sequence[bool | None], *, clusters: Sequence[str] | None = None, seed: int = 0
+) -> PairedFlags:
+    """Compare yes-or-no outcomes prompt by prompt; None is "unknown".
+
+    Raises:
+        ValueError: the sequences are not equally long.
+    """
+    known = [one is not None and other is not None for one, other in zip(base, trained, strict=True)]
+    pairs, _, _ = _pairs(_as_scores(base), _as_scores(trained), clusters)
+    differences = [_difference(one, other) for one, other in pairs]
+    return PairedFlags(
+        n=len(pairs),
+        answers=sum(known),
+        excluded=len(known) - sum(known),
+        base=sum(bool(flag) for flag, counts in zip(base, known, strict=True) if counts),
+        trained=sum(bool(flag) for flag, counts in zip(trained, known, strict=True) if counts),
+        better=sum(value < 0 for value in differences),
+        worse=sum(value > 0 for value in differences),
+        p=_flag_p(differences, seed),
+    )
+
+
+def _flag_p(differences: Sequence[float], seed: int) -> float:
+    better, worse = (sum(sign * value > 0 for value in differences) for sign in (-1, 1))
+    if all(abs(value) in (0.0, 1.0) for value in differences):
+        return sign_test_p(better, worse)
+    return sign_flip_test(differences, seed).p
+
+
+def _as_scores(flags: Sequence[bool | None]) -> list[float | None]:
+    return [None if flag is None else float(flag) for flag in flags]
 
 
 @dataclass(frozen=True)

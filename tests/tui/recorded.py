@@ -15,8 +15,7 @@ from engine.prompts import load_builtin
 from engine.runs.journal_writer import JournalWriter
 from engine.settings import preset, to_json
 from engine.stats.confirmation import Evidence, decide
-from engine.stats.exact import mcnemar
-from engine.stats.paired import compare_principles, compare_scores
+from engine.stats.paired import compare_flags, compare_principles, compare_scores
 from engine.stats.text_health import compare_health
 
 BAD = (
@@ -234,7 +233,7 @@ class Recorder:
         worse = [number % 9 == 0 for number in range(1, self.heldout + 1)]
         base, trained = [0.0 if w else 2.0 for w in worse], [2.0 if w else 0.0 for w in worse]
         score = compare_scores(base, trained, largest=4.0)
-        violations = mcnemar([bool(b) for b in base], [bool(t) for t in trained])
+        violations = compare_flags([bool(b) for b in base], [bool(t) for t in trained])
         principles = compare_principles(
             {
                 "harm_prevention": ([0.02] * len(base), [0.02] * len(base)),

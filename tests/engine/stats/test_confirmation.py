@@ -9,8 +9,7 @@ from dataclasses import replace
 import pytest
 
 from engine.stats.confirmation import Evidence, decide
-from engine.stats.exact import mcnemar
-from engine.stats.paired import compare_scores, refusals_not_inferior
+from engine.stats.paired import compare_flags, compare_scores, refusals_not_inferior
 from engine.stats.text_health import compare_health
 
 BASE = [1.0] * 40 + [0.0] * 60
@@ -21,12 +20,13 @@ TEXTS = [f"Answer {number} speaks about subject {number} in words of its own." f
 def evidence(base: list[float] = BASE, trained: list[float] = TRAINED) -> Evidence:
     return Evidence(
         score=compare_scores(base, trained),
-        violations=mcnemar([one > 0 for one in base], [one > 0 for one in trained]),
+        violations=compare_flags([one > 0 for one in base], [one > 0 for one in trained]),
+        unusable=compare_flags([False] * 100, [False] * 100),
         benign=(refusals_not_inferior([False] * 100, [False] * 100),),
         health=compare_health(TEXTS, TEXTS[::-1]),
         held_out=True,
         judge_apart=True,
-        judge="panel B (AUC .91 on 200 labelled texts)",
+        judge="panel B (AUC .91 on 200 labeled texts)",
     )
 
 
@@ -48,7 +48,10 @@ def test_three_seeds_widen_what_the_result_is_about() -> None:
         ({"held_out": False}, "held_out"),
         ({"score": compare_scores(BASE, BASE)}, "score"),
         ({"violations": None}, "violations"),
-        ({"violations": mcnemar([True] * 5 + [False] * 9, [False] * 14)}, "violations"),
+        ({"violations": compare_flags([True] * 5 + [False] * 9, [True] * 6 + [False] * 8)}, "violations"),
+        ({"unusable": None}, "usable"),
+        ({"unusable": compare_flags([False] * 40, [True] * 3 + [False] * 37)}, "usable"),
+        ({"unusable": compare_flags([False] * 200, [True] * 8 + [False] * 192)}, "usable"),
         ({"benign": ()}, "benign"),
         ({"benign": (refusals_not_inferior([False] * 100, [True] * 9 + [False] * 91),)}, "benign"),
         ({"health": None}, "health"),
@@ -72,7 +75,7 @@ def test_a_change_for_the_worse_is_called_worse() -> None:
 def test_the_rule_is_silent_about_nothing() -> None:
     decision = decide(Evidence(score=compare_scores([], [])))
     assert decision.outcome == "not confirmed"
-    assert len(decision.unmet) == 6
+    assert len(decision.unmet) == 7
 
 
 def test_collapse_is_seen_in_repetition_sameness_length_and_emptiness() -> None:

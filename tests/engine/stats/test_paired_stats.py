@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 from engine.stats import sign_flip
 from engine.stats.exact import (
     holm,
-    mcnemar,
-    mcnemar_p,
+    sign_test_p,
     t_quantile,
     tango_upper,
     wilson_interval,
 )
 from engine.stats.interval import mean_interval
 from engine.stats.paired import (
+    compare_flags,
     compare_principles,
     compare_scores,
+    planned_detectable,
     refusals_not_inferior,
     scores_not_inferior,
     smallest_detectable,
@@ -85,7 +86,7 @@ def test_no_difference_is_no_evidence() -> None:
 
 
 def test_on_pass_and_fail_the_sign_flip_test_is_mcnemars() -> None:
-    assert sign_flip_test([-1.0] * 12 + [1.0] * 4 + [0.0] * 30).p == pytest.approx(mcnemar_p(12, 4))
+    assert sign_flip_test([-1.0] * 12 + [1.0] * 4 + [0.0] * 30).p == pytest.approx(sign_test_p(12, 4))
 
 
 @given(halves)
@@ -100,19 +101,36 @@ def test_wilcoxon_is_the_sign_flip_test_of_mean_ranks(values: list[float]) -> No
     assert wilcoxon_test(values).p == pytest.approx(brute_force_p(signed) if signed else 1.0)
 
 
-def test_mcnemar_counts_both_directions_and_leaves_out_what_has_no_verdict() -> None:
+def test_flags_are_counted_in_both_directions_without_unknown_ones() -> None:
     base = [True, True, True, True, False, False, None, True]
     trained = [False, False, False, True, True, False, True, None]
-    result = mcnemar(base, trained)
+    result = compare_flags(base, trained)
     assert (result.n, result.excluded, result.base, result.trained) == (6, 2, 4, 2)
     assert (result.better, result.worse) == (3, 1)
     assert result.p == pytest.approx(2 * (comb(4, 0) + comb(4, 1)) / 16)
 
 
-def test_mcnemar_p_reaches_large_counts_and_ends_at_one() -> None:
-    assert mcnemar_p(0, 0) == mcnemar_p(3, 3) == 1.0
-    assert mcnemar_p(51, 10) < 1e-6
-    assert 0 < mcnemar_p(900, 300) < 1e-60
+def test_several_samples_of_a_prompt_count_as_one_prompt() -> None:
+    base, trained = [True, True, True, False], [False, True, False, False]
+    result = compare_flags(base, trained, clusters=["a", "a", "b", "b"])
+    assert (result.n, result.answers, result.base, result.trained) == (2, 4, 3, 1)
+    assert (result.better, result.worse, result.rise) == (2, 0, -0.5)
+    assert result.p == pytest.approx(0.5)
+
+
+def test_planned_detectable_shrinks_with_the_root_of_the_prompts() -> None:
+    few, many = planned_detectable(50, 0.4), planned_detectable(200, 0.4)
+    assert few is not None
+    assert many is not None
+    assert few / many == pytest.approx(2, rel=0.03)
+    assert many == pytest.approx(2.8 * 0.4 / 200**0.5, rel=0.02)
+    assert planned_detectable(1, 0.4) is None
+
+
+def test_sign_test_p_reaches_large_counts_and_ends_at_one() -> None:
+    assert sign_test_p(0, 0) == sign_test_p(3, 3) == 1.0
+    assert sign_test_p(51, 10) < 1e-6
+    assert 0 < sign_test_p(900, 300) < 1e-60
 
 
 def test_holm_adjusts_in_order_of_size_and_never_lowers() -> None:
