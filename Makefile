@@ -23,8 +23,10 @@ format: $(VENV)/.test
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-bench: $(VENV)/.run
-	$(BIN)/redraft bench
+# Options go into ARGS: make bench ARGS="--case training --rounds 5" (docs/bench.md).
+ARGS ?=
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # The long form of tests/chaos (docs/chaos.md): 200 kills, 50 of each signal, an hour of runs. About three hours.
 KILLS ?= 200
@@ -48,7 +50,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "Adding what the tests need ..."
-	@$(PIP) --editable '.[fast,test]'
+	@$(PIP) --editable '.[test,parity]'
 	@touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""What `redraft bench` measures: each case with its sides and its goals. Every case can be run alone.
+"""What the benchmarks measure: each case with its sides and its goals. Every case can be run alone.
 
 Where a peer is so slow that only a part of its work is measured, the finding says so.
 """
@@ -6,8 +6,8 @@ Where a peer is so slow that only a part of its work is measured, the finding sa
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.measure import Finding, Missing, Sample, ratio
@@ -15,26 +15,51 @@ from benchmarks.session import Bench
 from benchmarks.side import SideError
 from benchmarks.work import fixed, spread
 
+LLAMA = "pip install -e '.[bench]'"
+PARITY = "pip install -e '.[parity]'"
 ONE, STATIC = "transformers, one at a time", "transformers, static batches"
+DEMO = f"demo loop, against {ONE}"
 
 
 @dataclass(frozen=True)
 class Case:
-    """Args: `about`, one line for people; `run`, which measures it."""
+    """One subject that is measured.
+
+    Args:
+        about: one line on it.
+        run: measures it.
+        needs: packages that its peer is made of.
+        install: the command that adds them.
+        comparisons: name -> goal of what cannot be measured without them.
+    """
 
     about: str
     run: Callable[[Bench], Iterator[Finding]]
+    needs: tuple[str, ...] = ()
+    install: str = ""
+    comparisons: Mapping[str, float] = field(default_factory=dict)
+
+    def missing(self) -> str:
+        """Why the case cannot be measured in this environment; "" where it can."""
+        missing = [name for name in self.needs if not importlib.util.find_spec(name)]
+        return f"{' and '.join(missing)} not installed" if missing else ""
 
 
 def run(bench: Bench, names: Sequence[str]) -> Iterator[tuple[str, Finding]]:
     """The findings of the cases of these names, each as soon as it is known.
 
-    A peer that fails makes its case "not measured" and the next one goes on; Redraft's own failures are raised.
+    A peer that fails makes its case "not measured" and the next one follows; Redraft's own failures are raised.
     """
     for name in names:
-        bench.tell(f"{name}: {CASES[name].about}")
+        case = CASES[name]
+        bench.tell(f"{name}: {case.about}")
+        reason = case.missing()
+        if reason:
+            for comparison, goal in case.comparisons.items():
+                yield name, Missing(comparison, goal, reason, case.install)
+            continue
         try:
-            for finding in CASES[name].run(bench):
+            for finding in case.run(bench):
                 yield name, finding
         except SideError as error:
             if error.side == "redraft":
@@ -72,22 +97,19 @@ def _critique_revise(bench: Bench) -> Iterator[Finding]:
         )
 
 
+_LLAMA = {"generation, against llama.cpp, one at a time": 5.0, "generation, against llama.cpp, batched decoding": 1.5}
+
+
 def _llama(bench: Bench) -> Iterator[Finding]:
     """Drafts of a fixed number of tokens on both sides."""
-    names = {"llama.cpp, one at a time": 5.0, "llama.cpp, batched decoding": 1.5}
-    reason, install = "", ""
-    if not importlib.util.find_spec("llama_cpp"):
-        reason, install = "llama-cpp-python is not installed", "pip install llama-cpp-python"
-    elif not bench.facts["gguf"]:
-        reason = "the model is no GGUF file, which is all that llama.cpp reads"
-    if reason:
-        for name, goal in names.items():
-            yield Missing(f"generation, against {name}", goal, reason, install)
+    if not bench.facts["gguf"]:
+        for name, goal in _LLAMA.items():
+            yield Missing(name, goal, "the model is not a GGUF file, which is all that llama.cpp reads")
         return
     asks = fixed(bench.texts["draft"], bench.size.exact)
     some = [asks[i] for i in spread(len(asks), bench.size.single)]
     redraft, peer = bench.redraft, bench.side("llama.cpp")
-    one, batched = names
+    one, batched = _LLAMA
     rows = peer.call("best_rows", asks=asks, tokens=bench.size.trial)
     found = bench.measure(
         {
@@ -97,22 +119,19 @@ def _llama(bench: Bench) -> Iterator[Finding]:
         }
     )
     more = {one: _sampled(len(some), len(asks), "requests"), batched: f"peer with {rows} sequences, its fastest here"}
-    for name in names:
+    for name, goal in _LLAMA.items():
         yield ratio(
-            f"generation, against {name}",
+            name,
             found["redraft"],
             found[name],
             unit="tokens/s",
-            goal=names[name],
+            goal=goal,
             detail="; ".join(filter(None, [f"{bench.size.exact} tokens each", more[name]])),
         )
 
 
 def _demo_loop(bench: Bench) -> Iterator[Finding]:
     """The demo preset against the same requests and training rows one at a time, with as many tokens each."""
-    if not importlib.util.find_spec("peft"):
-        yield Missing(f"demo loop, against {ONE}", 10.0, "peft is not installed", "pip install 'peft>=0.18,<1'")
-        return
     redraft, peer, size = bench.redraft, bench.side("transformers"), bench.size
     last: dict[str, Any] = {}
 
@@ -134,7 +153,7 @@ def _demo_loop(bench: Bench) -> Iterator[Finding]:
     found = bench.measure({"redraft": ours, ONE: theirs})
     requests, asked = sum(s["count"] for s in last["stages"]), sum(len(s["asks"]) for s in last["stages"])
     yield ratio(
-        f"demo loop, against {ONE}",
+        DEMO,
         found["redraft"],
         found[ONE],
         unit="runs/s",
@@ -146,15 +165,7 @@ def _demo_loop(bench: Bench) -> Iterator[Finding]:
 
 def _training(bench: Bench) -> Iterator[Finding]:
     """SFT and DPO against trl's trainers on the same batches."""
-    size = bench.size
-    kinds = {"sft": ("SFT", 1), "dpo": ("DPO", size.epochs)}
-    missing = [name for name in ("trl", "peft", "datasets") if not importlib.util.find_spec(name)]
-    if missing:
-        for title, _ in kinds.values():
-            command = "pip install 'trl>=1.13,<2' 'peft>=0.18,<1' 'datasets>=4,<6'"
-            yield Missing(f"{title} training, against trl", 4.0, f"{' and '.join(missing)} not installed", command)
-        return
-    for objective, (title, epochs) in kinds.items():
+    for objective, title, epochs in (("sft", "SFT", 1), ("dpo", "DPO", bench.size.epochs)):
         yield _one_objective(bench, objective, title, epochs)
 
 
@@ -319,9 +330,15 @@ def _sampled(part: int, count: int, what: str) -> str:
 
 CASES: dict[str, Case] = {
     "critique-revise": Case("critiques and revisions with few-shot examples, sampled", _critique_revise),
-    "llama": Case("tokens a second against llama.cpp on the same GGUF file", _llama),
-    "demo-loop": Case("the demo preset's whole run, training included", _demo_loop),
-    "training": Case("SFT and DPO against trl's trainers", _training),
+    "llama": Case("tokens a second against llama.cpp on the same GGUF file", _llama, ("llama_cpp",), LLAMA, _LLAMA),
+    "demo-loop": Case("the demo preset's whole run, training included", _demo_loop, ("peft",), PARITY, {DEMO: 10.0}),
+    "training": Case(
+        "SFT and DPO against trl's trainers",
+        _training,
+        ("trl", "peft", "datasets"),
+        PARITY,
+        {"SFT training, against trl": 4.0, "DPO training, against trl": 4.0},
+    ),
     "scoring": Case("log-probabilities of completions", _scoring),
     "arithmetic": Case("FLOP rate as a share of the machine's own", _arithmetic),
     "memory": Case("peak memory of a stage", _memory),

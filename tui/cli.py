@@ -1,24 +1,19 @@
-"""The command `redraft`: what it can be asked, and how it ends. Each command's work is in `tui.commands`.
+"""The command `redraft`. Each command's work is in `tui.commands`.
 
 Nothing heavy is imported here or at the top of a command's module: `redraft --help` must answer at once.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from benchmarks import command
 from tui.commands import doctor, evaluate, export, judge, models, run, runs, show, watch
-from tui.commands.failure import PIPE_CLOSED, STOPPED, PipeClosed, tell, usage
+from tui.commands.failure import run_app
 from tui.terminal import output
-
-# typer brings its own copy of click, older ones use the real one; both derive BadParameter from the parser's error.
-_PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="redraft",
@@ -41,7 +36,6 @@ app.command("open")(runs.open_run)
 app.command("show")(show.show)
 app.command("export")(export.export)
 app.command("models")(models.models)
-app.command("bench")(command.bench)
 app.add_typer(judge.app, name="judge")
 app.command("doctor")(doctor.doctor)
 app.command("journal-reference", hidden=True)(export.journal_reference)
@@ -50,7 +44,7 @@ app.command("journal-reference", hidden=True)(export.journal_reference)
 @app.callback(invoke_without_command=True)
 def redraft(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
 ) -> None:
     """Make a small language model follow a written constitution, and see every text on the way.
@@ -67,50 +61,8 @@ def redraft(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; gives the exit code. Nothing but the exit code and the two streams comes out of it."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    output.prepare()
-    # Words after "--" are texts, whatever they look like.
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    code = _run(arguments, as_json="--json" in options)
-    return _flushed(code)
-
-
-def _run(arguments: Sequence[str], as_json: bool) -> int:
-    from engine.errors import Stopped
-
-    try:
-        code = app(list(arguments), standalone_mode=False, prog_name="redraft")
-    except (KeyboardInterrupt, Stopped, typer.Abort):
-        return STOPPED
-    except PipeClosed:
-        return PIPE_CLOSED
-    except SystemExit as end:  # how typer ends where stdout was closed, whatever it is told
-        return PIPE_CLOSED if isinstance(end.__context__, BrokenPipeError) else 1
-    except _PARSER_ERROR as error:
-        context = getattr(error, "ctx", None)
-        return tell(usage(error.format_message(), context.command_path if context else "redraft"), as_json)
-    except Exception as error:  # noqa: BLE001 -- the last resort: a person must not see a traceback
-        return tell(error, as_json)
-    return code if isinstance(code, int) else 0
-
-
-def _flushed(code: int) -> int:
-    """Write out what is buffered, now that it can still be told where that fails."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = code or PIPE_CLOSED
-        _discard_stdout()
-    except OSError as error:
-        _discard_stdout()
-        code = code or tell(error, as_json=False)
-    return code
-
-
-def _discard_stdout() -> None:
-    """Python flushes stdout again at its end, and would complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    """Run the command line and return its exit code."""
+    return run_app(app, sys.argv[1:] if arguments is None else list(arguments), "redraft")
 
 
 def _version(as_json: bool) -> None:

@@ -1,173 +1,120 @@
-"""Which tokens two sequences have in common, in order: diff-match-patch on tokens, within a deadline, cleaned up.
+"""Which tokens two sequences have in common, in order; and which characters differ inside a changed word.
 
-Knows nothing of text layout: it takes keys and gives blocks of equal keys. Source of the method: Myers 1986 as in
-diff-match-patch, on one code point per token; patience diff (unique common items) where the sequences are long or
-the time is over.
+Knows nothing of text layout: it takes keys and returns blocks of equal keys. The longest common subsequence is found by
+rapidfuzz (bit-parallel, Hyyrö 2004) on numbers that stand for tokens, then cleaned up for readers; characters are
+compared by diff-match-patch (Myers 1986 with its semantic cleanup).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
+import regex  # type: ignore[import-untyped]
 from diff_match_patch import diff_match_patch
+from rapidfuzz.distance import LCSseq
 
-from engine.textdiff.align import unique_anchors
 from engine.textdiff.tokens import is_word
-
-try:
-    from fast_diff_match_patch import diff as fast_diff
-except ImportError:  # The C++ twin is an option: the same kind of answer, sooner, without holding the GIL.
-    fast_diff = None
 
 Block = tuple[int, int, int]
 """Equal tokens: where they start on the left, where on the right, how many."""
 
-_LONG = 400
-"""Tokens on one side above which a stretch is first split at what is unique on both sides."""
-_LONGEST = 2000
-"""Most tokens on one side that Myers is given at once: its half-match step does not look at the clock."""
-_DEPTH = 6
-"""How often a stretch is split again at what became unique inside it."""
-_SHINGLES = (4, 3, 2, 1)
-"""Lengths of runs that are looked at for uniqueness: a longer one hardly ever meets its twin by chance."""
+Range = tuple[int, int]
+"""Characters of a word: start, end (exclusive)."""
+
+MAX_CELLS = 400_000_000
+"""Pairs of tokens that one diff may compare: 20,000 against 20,000, which takes .1 s and 50 MB."""
+
+_MAX_WORD = 80
+"""Characters of the longest word whose characters are compared."""
+_MIN_ALIKE = 0.5
+"""Share of the longer word's characters that both words must have in common; less is another word."""
 
 _LIGHT_WORDS = "a an and as at be but by for from if in is it its of on or so than that the their this to"
 _LIGHT = frozenset(_LIGHT_WORDS.split())
 _HEAVY_WEIGHT = 3
 
 
-class Clock:
-    """The time that a diff may take. `late` says that work was cut short by it."""
+class Budget:
+    """The work that a diff may do, as pairs of tokens compared. `exceeded` is set where the search was cut short."""
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self.late = False
+    def __init__(self, cells: int = MAX_CELLS) -> None:
+        self._cells = cells
+        self.exceeded = False
 
-    def left(self) -> float:
-        """Seconds that remain, 0 when the time is over."""
-        return max(0.0, self._end - time.monotonic())
+    def pieces(self, left: int, right: int) -> int:
+        """Into how many pieces a stretch of `left` and `right` tokens has to be cut, and take their cost."""
+        wanted = max(1, -(-left * right // max(self._cells, 1)))
+        count = max(1, min(wanted, left, right))
+        self._cells = max(0, self._cells - left * right // count)
+        self.exceeded = self.exceeded or count > 1
+        return count
 
 
-def matching_blocks(left: Sequence[str], right: Sequence[str], clock: Clock) -> list[Block]:
+def matching_blocks(left: Sequence[str], right: Sequence[str], budget: Budget) -> list[Block]:
     """The blocks that two token sequences share, rising on both sides, without short islands between edits.
 
-    Where `clock` runs out, a stretch is split at the runs of tokens that are unique on both sides; what has none
-    counts as changed, and `clock.late` is set.
+    Where `budget` does not allow the whole search, the sequences are compared in proportional pieces: what moved from
+    one piece to another counts as changed, and `budget.exceeded` is set.
     """
     numbers: dict[str, int] = {}
     one = [numbers.setdefault(key, len(numbers)) for key in left]
     other = [numbers.setdefault(key, len(numbers)) for key in right]
-    blocks = _joined(_stretch(one, other, clock, long=_LONG))
-    blocks = _slide(blocks, left, right)
+    blocks = _slide(_joined(_common_blocks(one, other, budget)), left, right)
     return _without_islands(blocks, left, len(right))
 
 
-def _stretch(one: list[int], other: list[int], clock: Clock, *, long: int, depth: int = 0) -> list[Block]:
-    """The blocks of a stretch: its common ends, then anchors where it is longer than `long`, then Myers."""
+def changed_characters(word: str, other: str) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """The characters of two different words that differ, as ranges of whole grapheme clusters in each.
+
+    Both are empty where the words have too little in common to be forms of one: then they differ as a whole.
+    """
+    if max(len(word), len(other)) > _MAX_WORD or not (is_word(word) and is_word(other)):
+        return (), ()
+    matcher = diff_match_patch()
+    matcher.Diff_Timeout = 0.0  # no limit: the words are short, and the result must not depend on the machine
+    operations = matcher.diff_main(word, other, False)
+    matcher.diff_cleanupSemantic(operations)
+    same = sum(len(text) for operation, text in operations if operation == matcher.DIFF_EQUAL)
+    if same < _MIN_ALIKE * max(len(word), len(other)):
+        return (), ()
+    return _ranges(word, operations, matcher.DIFF_DELETE), _ranges(other, operations, matcher.DIFF_INSERT)
+
+
+def _ranges(word: str, operations: Sequence[tuple[int, str]], kind: int) -> tuple[Range, ...]:
+    """Where the operations of this kind lie in a word, widened to whole grapheme clusters."""
+    clusters = [match.span() for match in regex.finditer(r"\X", word)]
+    found: list[Range] = []
+    position = 0
+    for operation, text in operations:
+        if operation not in (0, kind):
+            continue
+        start, end = position, position + len(text)
+        position = end
+        if operation == kind:
+            touched = [(first, last) for first, last in clusters if first < end and last > start]
+            start, end = touched[0][0], touched[-1][1]
+            if found and start <= found[-1][1]:
+                start = found.pop()[0]
+            found.append((start, end))
+    return tuple(found)
+
+
+def _common_blocks(one: list[int], other: list[int], budget: Budget) -> list[Block]:
+    """The blocks of the longest common subsequence, in as many pieces as the budget asks for."""
     head = _common_head(one, other)
     tail = _common_head(one[head:][::-1], other[head:][::-1])
-    inner_one, inner_other = one[head : len(one) - tail], other[head : len(other) - tail]
+    one, other = one[head : len(one) - tail], other[head : len(other) - tail]
     found: list[Block] = [(0, 0, head)]
-    if inner_one and inner_other:
-        anchors: list[Block] = []
-        if max(len(inner_one), len(inner_other)) > long and depth < _DEPTH:
-            anchors = _anchors(inner_one, inner_other)
-        if anchors:
-            inner = _between(inner_one, inner_other, anchors, clock, long=long, depth=depth + 1)
-        else:
-            inner = _leaf(inner_one, inner_other, clock)
-        found += _moved(inner, head, head)
-    found.append((len(one) - tail, len(other) - tail, tail))
-    return found
-
-
-def _between(
-    one: list[int], other: list[int], anchors: list[Block], clock: Clock, *, long: int, depth: int
-) -> list[Block]:
-    """The anchors, and the blocks of each stretch between two of them."""
-    found: list[Block] = []
-    done_one = done_other = 0
-    for start_one, start_other, size in [*anchors, (len(one), len(other), 0)]:
-        inner = _stretch(one[done_one:start_one], other[done_other:start_other], clock, long=long, depth=depth)
-        found += _moved(inner, done_one, done_other)
-        found.append((start_one, start_other, size))
-        done_one, done_other = start_one + size, start_other + size
-    return found
-
-
-def _leaf(one: list[int], other: list[int], clock: Clock) -> list[Block]:
-    """The blocks of a stretch that nothing splits, by Myers while there is time."""
-    if clock.left() <= 0:
-        clock.late = True
-        return []
-    longest = max(len(one), len(other))
-    if longest > _LONGEST:
-        # No unique run in thousands of tokens: one text repeats itself. Proportional pieces keep the work bounded.
-        clock.late = True
-        return _in_pieces(one, other, -(-longest // _LONGEST), clock)
-    blocks, in_time = _myers(one, other, clock)
-    if in_time:
-        return blocks
-    clock.late = True
-    anchored = _stretch(one, other, Clock(0), long=0)
-    return max(blocks, anchored, key=lambda some: sum(size for _, _, size in some))
-
-
-def _in_pieces(one: list[int], other: list[int], count: int, clock: Clock) -> list[Block]:
-    found: list[Block] = []
+    count = budget.pieces(len(one), len(other)) if one and other else 0
     for piece in range(count):
         from_one, to_one = (len(one) * edge // count for edge in (piece, piece + 1))
         from_other, to_other = (len(other) * edge // count for edge in (piece, piece + 1))
-        found += _moved(
-            _stretch(one[from_one:to_one], other[from_other:to_other], clock, long=_LONGEST), from_one, from_other
-        )
+        for block in LCSseq.opcodes(one[from_one:to_one], other[from_other:to_other]):
+            if block.tag == "equal":
+                size = block.src_end - block.src_start
+                found.append((head + from_one + block.src_start, head + from_other + block.dest_start, size))
+    found.append((head + len(one), head + len(other), tail))
     return found
-
-
-def _myers(one: list[int], other: list[int], clock: Clock) -> tuple[list[Block], bool]:
-    """The blocks as diff-match-patch finds them, and whether it ended before the clock did."""
-    numbers: dict[int, int] = {}
-    # One code point a token, below the surrogates: there are at most 2 * `_LONGEST` different ones.
-    text_one = "".join(chr(0x100 + numbers.setdefault(token, len(numbers))) for token in one)
-    text_other = "".join(chr(0x100 + numbers.setdefault(token, len(numbers))) for token in other)
-    blocks: list[Block] = []
-    at_one = at_other = 0
-    for operation, size in _operations(text_one, text_other, min(clock.left(), 3600.0)):
-        if operation == 0:
-            blocks.append((at_one, at_other, size))
-        at_one += size if operation <= 0 else 0
-        at_other += size if operation >= 0 else 0
-    return blocks, clock.left() > 0
-
-
-def _operations(one: str, other: str, seconds: float) -> list[tuple[int, int]]:
-    """Edit operations (-1 removed, 0 same, 1 added) and their lengths, by the faster package that is installed."""
-    if fast_diff is not None:
-        signs = {"-": -1, "=": 0, "+": 1}
-        operations = fast_diff(one, other, timelimit=max(seconds, 0.001), checklines=False, cleanup="No")
-        return [(signs[sign], size) for sign, size in operations]
-    matcher = diff_match_patch()
-    matcher.Diff_Timeout = seconds
-    return [(operation, len(text)) for operation, text in matcher.diff_main(one, other, False)]
-
-
-def _anchors(one: list[int], other: list[int]) -> list[Block]:
-    """Runs of tokens that are unique on both sides, as blocks that do not overlap."""
-    for size in _SHINGLES:
-        runs_one = list(zip(*(one[start:] for start in range(size)), strict=False))
-        runs_other = list(zip(*(other[start:] for start in range(size)), strict=False))
-        anchors: list[Block] = []
-        done_one = done_other = 0
-        for start_one, start_other in unique_anchors(runs_one, runs_other):
-            # Runs overlap their neighbours: only what the last one did not take yet is new.
-            skip = max(done_one - start_one, done_other - start_other, 0)
-            if skip < size:
-                anchors.append((start_one + skip, start_other + skip, size - skip))
-                done_one, done_other = start_one + size, start_other + size
-        if anchors:
-            return anchors
-    return []
 
 
 def _common_head(one: Sequence[int], other: Sequence[int]) -> int:
@@ -175,10 +122,6 @@ def _common_head(one: Sequence[int], other: Sequence[int]) -> int:
         if token != twin:
             return place
     return min(len(one), len(other))
-
-
-def _moved(blocks: Sequence[Block], by_one: int, by_other: int) -> list[Block]:
-    return [(start_one + by_one, start_other + by_other, size) for start_one, start_other, size in blocks]
 
 
 def _joined(blocks: Sequence[Block]) -> list[Block]:

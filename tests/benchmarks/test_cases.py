@@ -1,26 +1,32 @@
-"""`redraft bench --quick`: every ratio comes from measurements of both sides at the same work.
+"""`python -m benchmarks --quick`: every ratio comes from measurements of both sides at the same work.
 
 How fast anything is cannot be tested on a shared machine; that it is measured can.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.__main__ import INCOMPLETE, Timings, app
 from benchmarks.cases import CASES, run
 from benchmarks.measure import Missing, Ratio
 from benchmarks.session import QUICK, Bench
-from benchmarks.side import Side
+from benchmarks.side import Side, SideError
+from engine import paths
+from tui.commands.failure import run_app
 
 pytestmark = pytest.mark.usefixtures("redraft_home")
 
@@ -139,22 +145,31 @@ def test_llama_cpp_writes_as_many_tokens(calls: list[Call]) -> None:
             assert answer["units"] == QUICK.exact * len(arguments["asks"])
 
 
-def test_a_peer_that_is_missing_is_listed_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_peer_is_listed_with_the_command_that_adds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with Bench("", "", 1, QUICK, lambda _: None) as bench:
         found = [finding for _, finding in run(bench, ["llama", "training"])]
     assert all(isinstance(finding, Missing) for finding in found)
     assert [(f.goal, f.install) for f in found if isinstance(f, Missing)] == [
-        (5.0, "pip install llama-cpp-python"),
-        (1.5, "pip install llama-cpp-python"),
-        (4.0, "pip install 'trl>=1.13,<2' 'peft>=0.18,<1' 'datasets>=4,<6'"),
-        (4.0, "pip install 'trl>=1.13,<2' 'peft>=0.18,<1' 'datasets>=4,<6'"),
+        (5.0, "pip install -e '.[bench]'"),
+        (1.5, "pip install -e '.[bench]'"),
+        (4.0, "pip install -e '.[parity]'"),
+        (4.0, "pip install -e '.[parity]'"),
     ]
 
 
-def redraft_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
+def test_extras_named_in_the_messages_are_declared() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for case in CASES.values():
+        if case.needs:
+            extra = case.install.partition("[")[2].partition("]")[0]
+            declared = " ".join(project["optional-dependencies"][extra]).replace("-", "_").replace("_python", "")
+            assert all(name in declared for name in case.needs)
+
+
+def benchmarks(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tui.cli", "bench", *map(str, arguments)],
+        [sys.executable, "-m", "benchmarks", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -163,15 +178,16 @@ def redraft_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_an_unknown_case_is_refused_with_those_there_are() -> None:
-    done = redraft_bench("--case", "nothing")
+    done = benchmarks("--case", "nothing")
     assert done.returncode == 2
     assert all(name in done.stderr for name in CASES)
 
 
 def test_json_holds_the_ratios_and_a_table_shows_them(model: str) -> None:
     arguments = ("--quick", "--case", "arithmetic", "--generator", model, "--dtype", "float32")
-    done = redraft_bench(*arguments, "--json")
+    done = benchmarks(*arguments, "--json")
     assert done.returncode == 0, done.stderr
+    assert "not timed on this machine yet" in done.stderr.partition("starting")[0], "the plan comes first"
     found = json.loads(done.stdout)
     assert (found["dtype"], found["quick"], found["complete"], found["missing"]) == ("float32", True, True, [])
     assert [r["case"] for r in found["ratios"]] == ["arithmetic", "arithmetic"]
@@ -179,15 +195,58 @@ def test_json_holds_the_ratios_and_a_table_shows_them(model: str) -> None:
         assert r["low"] <= r["median"] <= r["high"]
         assert (r["goal"], r["rounds"], r["reached"]) == (0.6, 1, r["median"] >= 0.6)
         assert "against" in r["detail"]
-    table = redraft_bench(*arguments).stdout
-    assert table.count("≥ 0.6") == 2
-    assert "say nothing about speed" in table
+    table = benchmarks(*arguments)
+    assert table.stdout.count("≥ 0.6") == 2
+    assert "say nothing about speed" in table.stdout
+    assert "last time" in table.stderr.partition("starting")[0], "timed by the first call"
 
 
-def test_ctrl_c_ends_it_at_once_tells_what_there_is_and_leaves_nobody_behind(model: str) -> None:
-    arguments = ["bench", "--json", "--rounds", "99", "--generator", model, "--dtype", "float32", "--case", "scoring"]
+def test_timings_are_kept_for_the_same_kind_of_work_only() -> None:
+    Timings(quick=False, rounds=3).save("scoring", 61.26)
+    assert Timings(quick=False, rounds=3).seconds("scoring") == 61.3
+    assert Timings(quick=True, rounds=3).seconds("scoring") is None
+    assert Timings(quick=False, rounds=1).seconds("scoring") is None
+    (paths.cache_dir() / "bench-timings.json").write_text("{damaged")
+    assert Timings(quick=False, rounds=3).seconds("scoring") is None
+
+
+def test_a_case_that_is_not_measured_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "llama_cpp" else found(name))
+    code, out, err = in_process("--quick", "--case", "llama")
+    assert code == INCOMPLETE
+    assert out.count("not measured: llama_cpp not installed. pip install -e '.[bench]'") == 2
+    assert "not measured: llama_cpp not installed" in err.splitlines()[1], "said before anything is started"
+
+
+def test_what_was_measured_before_a_failure_is_printed(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Side.call
+
+    def call(self: Side, method: str, **arguments: Any) -> Any:
+        if method == "scoring_flop":
+            raise SideError("redraft", "out of memory.")
+        return real(self, method, **arguments)
+
+    monkeypatch.setattr(Side, "call", call)
+    code, out, err = in_process("--quick", "--case", "arithmetic", "-g", model, "--dtype", "float32", "--json")
+    assert code == 1
+    printed = json.loads(out.splitlines()[0])
+    assert ([r["case"] for r in printed["ratios"]], printed["complete"]) == (["arithmetic"], False)
+    assert "out of memory" in err
+
+
+def in_process(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command line, run in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_app(app, arguments, "python -m benchmarks")
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_ctrl_c_prints_what_there_is_and_leaves_no_process_behind(model: str) -> None:
+    arguments = ["--json", "--rounds", "99", "--generator", model, "--dtype", "float32", "--case", "scoring"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tui.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "benchmarks", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stderr is not None

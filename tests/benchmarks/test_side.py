@@ -80,7 +80,7 @@ def is_alive(pid: int) -> bool:
 
 def test_who_asks_needs_no_torch() -> None:
     code = (
-        "import sys, benchmarks.cases, benchmarks.command\n"
+        "import sys, benchmarks.cases, benchmarks.__main__\n"
         "print([name for name in ('torch', 'transformers', 'numpy') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -188,12 +188,9 @@ def refuse_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.pipeline.runner.JournalWriter", accept)
     monkeypatch.setattr("engine.pipeline.model_cache.Models.get", accept)
     monkeypatch.setattr("engine.models.local.load_model", accept)
-    monkeypatch.setattr("benchmarks.cases.run", accept)
     monkeypatch.setattr("engine.judges.eval.bench.bench", accept)
     monkeypatch.setattr("engine.judges.probe.train_probe.make", accept)
     monkeypatch.setattr("engine.doctor.examine", accept)
-    monkeypatch.setattr("benchmarks.session.Bench.__enter__", lambda bench: bench)
-    monkeypatch.setattr("benchmarks.session.Bench.__exit__", lambda *_: None)
 
 
 def check_call(done: Done, home: Path, arguments: list[str]) -> None:

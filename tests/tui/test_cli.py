@@ -19,7 +19,7 @@ from engine.settings import RunConfig
 from tui.commands.run_settings import PLACES, names
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = ("run", "resume", "watch", "open", "eval", "runs", "show", "export", "models", "doctor", "bench")
+COMMANDS = ("run", "resume", "watch", "open", "eval", "runs", "show", "export", "models", "doctor")
 
 
 def redraft(*arguments: object, stdin: bytes | None = b"", **options: Any) -> subprocess.CompletedProcess[str]:

@@ -46,3 +46,13 @@ def test_both_sides_fit_and_lose_nothing(base: str, trained: str, width: int) ->
         assert all(cells(line) <= width for line in text(lines))
         kept = "".join(text(lines))
         assert "".join(kept.split()) == "".join(source.replace("\x1b", "").split())
+
+
+def test_characters_that_differ_inside_a_word_have_a_role_of_their_own() -> None:
+    (left,), (right,) = stacked(diff_texts("The color was red.", "The colour was red."), 40)
+    assert [(piece.text, piece.role) for piece in left if piece.role != "text"] == [("color", "gone")]
+    assert [(piece.text, piece.role) for piece in right if piece.role != "text"] == [
+        ("colo", "new"),
+        ("u", "new-part"),
+        ("r", "new"),
+    ]

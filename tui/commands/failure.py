@@ -1,34 +1,91 @@
-"""How a command's failure is told: a sentence on stderr, one object on stdout with --json, an exit code; no traceback.
+"""Runs a command line: a failure is a sentence on stderr, with --json an object on stdout, and an exit code.
 
-Knows nothing of the commands. The codes and the object are described in docs/cli.md.
+Knows nothing of the commands. docs/cli.md describes the codes and the object.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from engine.errors import InputError, RedraftError, StorageError
+import typer
+
+from engine.errors import InputError, RedraftError, Stopped, StorageError
 from engine.secrets import redact
 from tui.terminal import output
 
 FAILURE = 1
 STOPPED = 130
-"""Exit code of what a person stopped: 128 + SIGINT, as shells have it."""
+"""Exit code of what the user stopped: 128 + SIGINT, as in shells."""
 
 PIPE_CLOSED = 141
-"""Exit code where nobody reads stdout any more: 128 + SIGPIPE."""
+"""Exit code where the reader of stdout is gone: 128 + SIGPIPE."""
+
+# typer brings its own copy of click, older ones use the real one; both derive BadParameter from the parser's error.
+_PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
 
 
 class PipeClosed(Exception):
-    """Whoever read stdout has gone; the run was stopped for it, and can be resumed."""
+    """The reader of stdout is gone; the run was stopped for it, and can be resumed."""
 
 
-def tell(error: BaseException, as_json: bool) -> int:
-    """Tell a person, and with --json a program, what failed; gives the exit code."""
+def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
+    """Run a command line and return its exit code. Only the code and the two streams come out of it; no traceback.
+
+    Args:
+        app: its commands.
+        arguments: the words after the program's name.
+        name: the program's name in messages.
+    """
+    output.prepare()
+    # Words after "--" are texts, whatever they look like.
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return _flush(_run(app, arguments, name, as_json="--json" in options))
+
+
+def _run(app: typer.Typer, arguments: Sequence[str], name: str, as_json: bool) -> int:
+    try:
+        code = app(list(arguments), standalone_mode=False, prog_name=name)
+    except (KeyboardInterrupt, Stopped, typer.Abort):
+        return STOPPED
+    except PipeClosed:
+        return PIPE_CLOSED
+    except SystemExit as end:  # how typer ends where stdout was closed, in spite of `standalone_mode`
+        return PIPE_CLOSED if isinstance(end.__context__, BrokenPipeError) else 1
+    except _PARSER_ERROR as error:
+        context = getattr(error, "ctx", None)
+        return report(usage(error.format_message(), context.command_path if context else name), as_json)
+    except Exception as error:  # noqa: BLE001 -- the last resort: a user must not see a traceback
+        return report(error, as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _flush(code: int) -> int:
+    """Write out what is buffered, while a failure to do so can still be reported."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = code or PIPE_CLOSED
+        _discard_stdout()
+    except OSError as error:
+        _discard_stdout()
+        code = code or report(error, as_json=False)
+    return code
+
+
+def _discard_stdout() -> None:
+    """Python flushes stdout again at exit, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def report(error: BaseException, as_json: bool) -> int:
+    """Write what failed to stderr, and with as_json as an object to stdout; return the exit code."""
     known = known_error(error)
     code = known.exit_code
     if as_json:
@@ -47,7 +104,7 @@ def to_object(known: RedraftError, error: BaseException) -> dict[str, str]:
 
 
 def known_error(error: BaseException) -> RedraftError:
-    """The error as one that says what to do. Of an unexpected one the traceback goes into a file."""
+    """The error as one that says what to do. The traceback of an unexpected one goes into a file."""
     if isinstance(error, RedraftError):
         return error
     if isinstance(error, OSError):
@@ -62,7 +119,7 @@ def known_error(error: BaseException) -> RedraftError:
 
 
 def usage(message: str, command: str) -> InputError:
-    """What the command line's parser says, as an error of ours."""
+    """The command line parser's error as one of ours."""
     sentence = message.strip().rstrip(".") + "."
     return InputError(
         sentence[:1].lower() + sentence[1:], where=command, next_step=f"`{command} --help` shows what it takes."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from engine.text import sanitize
@@ -10,6 +11,7 @@ from tui.widgets.log.layout import Line, Piece
 from tui.widgets.log.wrap import untab, wrap
 
 _ROLES = {"same": "text", "removed": "gone", "added": "new"}
+"""Kind of a span -> role; "gone-part" and "new-part" are the characters that differ inside a word."""
 
 
 def beside(diff: AlignedDiff, left: int, right: int) -> tuple[list[Line], list[Line]]:
@@ -36,7 +38,7 @@ def _lines(spans: Sequence[Span], width: int) -> list[Line]:
     text, marks = "", []
     for span in spans:
         piece = untab(sanitize(span.text))
-        marks.append((len(text), len(text) + len(piece), _ROLES[span.kind]))
+        marks += _marks(span, len(text), len(piece))
         text += piece
     start = len(text) - len(text.lstrip("\n "))
     stop = len(text.rstrip())
@@ -53,3 +55,13 @@ def _lines(spans: Sequence[Span], width: int) -> list[Line]:
             )
         )
     return lines
+
+
+def _marks(span: Span, start: int, length: int) -> list[tuple[int, int, str]]:
+    """(start, end, role) of a span that is shown from `start` on, its differing characters apart from the rest."""
+    role = _ROLES[span.kind]
+    edges = [(0, 0), *(span.changed if length == len(span.text) else ()), (length, length)]
+    marks = []
+    for (_, before), (begin, end) in itertools.pairwise(edges):
+        marks += [(before, begin, role), (begin, end, f"{role}-part")]
+    return [(start + one, start + other, name) for one, other, name in marks if one < other]

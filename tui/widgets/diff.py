@@ -33,7 +33,9 @@ _LONGEST = 50_000
 class DiffColumn(Widget):
     """One answer's lines."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"diff--{role}" for role in ("text", "gone", "new", "dim")}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"diff--{role}" for role in ("text", "gone", "new", "gone-part", "new-part", "dim")
+    }
     ALLOW_SELECT = False
 
     def __init__(self, name: str) -> None:

@@ -10,11 +10,10 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.textdiff import word_diff
 from engine.textdiff.diff import AlignedDiff, diff_texts
 from engine.textdiff.tokens import MOST_SENTENCES, sentences, tokenise
+from engine.textdiff.word_diff import MAX_CELLS, changed_characters
 
-NO_LIMIT = float("inf")
 FAMILY = "👨‍👩‍👧"
 ALPHABET = [
     *"abc ABC  \n\t.,!?'’\"()*-12",
@@ -50,20 +49,6 @@ texts = st.one_of(
 )
 
 
-@pytest.fixture(autouse=True, params=["fast", "pure"])
-def package(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every test runs with the C++ package, where it is installed, and without it."""
-    if request.param == "pure":
-        monkeypatch.setattr(word_diff, "fast_diff", None)
-    elif word_diff.fast_diff is None:
-        pytest.skip("fast_diff_match_patch is not installed")
-    # Results are kept between calls; a test must not see those of the other package.
-    from engine.textdiff import diff as textdiff
-
-    textdiff._diff_texts.cache_clear()
-    return str(request.param)
-
-
 def marked(diff: AlignedDiff) -> list[tuple[str, str]]:
     """The rows as two strings, with changes in brackets, edges of white space off."""
     signs = {"same": "{}", "removed": "[{}]", "added": "[{}]"}
@@ -74,9 +59,9 @@ def marked(diff: AlignedDiff) -> list[tuple[str, str]]:
     return [(side(row.left), side(row.right)) for row in diff.rows]
 
 
-def check(left: str, right: str, seconds: float = NO_LIMIT) -> AlignedDiff:
+def check(left: str, right: str, max_cells: int = MAX_CELLS) -> AlignedDiff:
     """Everything that holds for every diff."""
-    diff = diff_texts(left, right, seconds)
+    diff = diff_texts(left, right, max_cells)
     assert diff.left_text == left
     assert diff.right_text == right
     for row in diff.rows:
@@ -85,6 +70,7 @@ def check(left: str, right: str, seconds: float = NO_LIMIT) -> AlignedDiff:
             for span in spans:
                 assert span.text
                 assert span.kind != other
+                assert all(0 <= start < end <= len(span.text) for start, end in span.changed)
                 assert span.kind == "same" or not _is_blank(span.text[0]) or _carries_mark(span.text)
         if row.kind in ("same", "changed"):
             assert visible(row.left) == visible(row.right)
@@ -113,15 +99,15 @@ def visible(spans: tuple[object, ...]) -> list[str]:
 @settings(max_examples=400, deadline=None)
 def test_both_texts_come_back_exactly_whatever_they_hold(left: str, right: str) -> None:
     check(left, right)
-    check(left, right, seconds=0)
+    check(left, right, max_cells=0)
 
 
 def test_ten_thousand_random_pairs_come_back_exactly_and_no_grapheme_is_cut() -> None:
     chance = random.Random(7)
-    for _ in range(5_000):  # Twice: once for each package.
+    for _ in range(10_000):
         left = "".join(chance.choices(ALPHABET, k=chance.randrange(12)))
         right = "".join(chance.choices(ALPHABET, k=3)) + left[chance.randrange(3) :]
-        diff = diff_texts(left, right, NO_LIMIT)
+        diff = diff_texts(left, right)
         assert diff.left_text == left
         assert diff.right_text == right
         for text, spans in (
@@ -246,16 +232,49 @@ def _words(seed: int, count: int, vocabulary: int) -> list[str]:
     return [f"w{chance.randrange(vocabulary)}" for _ in range(count)]
 
 
-def test_a_diff_without_time_is_marked_truncated_and_still_finds_the_unchanged_parts() -> None:
+def test_a_diff_over_its_budget_is_marked_truncated_and_still_finds_unchanged_parts() -> None:
     left = _words(1, 1_500, 40)
     right = [*left[:300], *_words(2, 100, 40), *left[350:900], "new", *left[900:]]
-    diff = check(" ".join(left), " ".join(right), seconds=0)
+    diff = check(" ".join(left), " ".join(right), max_cells=200_000)
     assert diff.truncated
     assert diff.changed_words_left < 200
     assert not check(" ".join(left), " ".join(right)).truncated
 
 
-def test_a_long_rewritten_text_is_compared_without_truncation_when_there_is_time() -> None:
+@pytest.mark.parametrize(
+    ("word", "other", "changed", "added"),
+    [
+        ("color", "colour", "", "u"),
+        ("engineers", "engineer", "s", ""),
+        ("tested", "tasted", "e", "a"),
+        ("cafe", "cafe\u0301", "", "e\u0301"),
+        ("1,000", "1,500", "0", "5"),
+        ("never", "often", "", ""),
+        ("a", "b", "", ""),
+        ("x" * 90, "x" * 89, "", ""),
+    ],
+)
+def test_inside_a_word_only_the_characters_that_differ_are_marked(
+    word: str, other: str, changed: str, added: str
+) -> None:
+    one, two = changed_characters(word, other)
+    assert "".join(word[start:end] for start, end in one) == changed
+    assert "".join(other[start:end] for start, end in two) == added
+
+
+def test_a_word_that_became_a_form_of_itself_says_which_characters_differ() -> None:
+    (row,) = check("The color was tested.", "The colour was dropped.").rows
+    assert [(span.text, span.changed) for span in row.left if span.kind == "removed"] == [
+        ("color", ()),
+        ("tested", ()),
+    ]
+    assert [(span.text, span.changed) for span in row.right if span.kind == "added"] == [
+        ("colour", ((4, 5),)),
+        ("dropped", ()),
+    ]
+
+
+def test_a_long_rewritten_text_is_compared_without_truncation() -> None:
     diff = check(" ".join(_words(3, 2_000, 40)), " ".join(_words(4, 2_000, 40)))
     assert not diff.truncated
     assert 0 < diff.changed_words_left < diff.words_left
