@@ -1,8 +1,9 @@
-"""What a run is asked to do: one frozen `RunConfig`, its presets, and how it is written to and read from JSON."""
+"""The settings of a run: one frozen `RunConfig`, its presets, and how they are typed, written to and read from JSON."""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import math
 import re
@@ -12,65 +13,82 @@ from typing import Any
 
 from engine.errors import InputError
 from engine.models.inference.requests import Sampling
+from engine.setting_field import setting, settings_of
 from engine.text import sanitize, truncate
-from engine.training.config import TrainConfig, renamed
+from engine.training.config import RENAMED, TrainConfig, renamed
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The settings of a run.
+    """The settings of a run; `RunConfig()` is the preset "standard".
 
-    Args:
-        preset: the preset that it began from, for people.
-        generator: the model that drafts and learns: a catalogue name, hub id, folder or GGUF file.
-        critic: the model that criticises and revises; "" for the generator itself.
-        judge: how texts are judged: "panel" (rules and a probe on the embedded model's layers; the critic's words are
-            shown beside), "rules", "model" (the critic's own JSON verdict, where it was measured to be worth it; else,
-            and where it is unusable, rules decide), "rules+model" (rules decide, the model's words are shown),
-            "likelihood" (how readily the critic says yes, for models of 1B and more) or "endpoint" (a model behind a
-            server).
-        endpoint: address of an OpenAI-compatible server, such as http://127.0.0.1:8080/v1; without secrets.
-        endpoint_model: the name that the server knows its model by.
-        endpoint_key_env: name of the environment variable that holds the server's key; "" where none is needed.
-        endpoint_timeout: seconds that one question may take.
-        endpoint_concurrency: questions in the air at a time.
-        constitution: path of a TOML file; "" for the built-in one.
-        train_prompts, heldout_prompts, benign_prompts: paths; "" for the built-in sets.
-        n_train, n_heldout, n_benign: how many of each to use, from the first; 0 uses none.
-        candidates: revisions written for each draft, of which the best is taken.
-        draft, critique, revision, answer: how each kind of text is sampled; `answer` is for the comparison.
-        train: fine-tuning.
-        seed: makes a run repeatable.
-        keep_texts: False keeps all prompts and answers out of the journal.
-        device, dtype: "" chooses by a short measurement of this machine.
+    Each field has a sentence on it; more on some:
+
+    - `generator`, `critic`: a catalog name, hub id, folder or GGUF file.
+    - `judge`: "panel" (rules and a probe on the embedded model's layers; the critic's words are shown with it),
+      "rules", "model" (the critic's own JSON verdict, where it was measured to be worth it; else, and where it is
+      unusable, rules decide), "rules+model" (rules decide, the model's words are shown), "likelihood" (how likely the
+      critic answers yes; for models of 1B and more), "endpoint" (a model behind a server), or a fitted probe.
+    - `endpoint`: such as http://127.0.0.1:8080/v1; without secrets.
+    - `n_train`, `n_heldout`, `n_benign`: from the first prompt of each set.
+    - `draft`, `critique`, `revision`, `answer`: how each kind of text is sampled; `answer` is for the comparison.
     """
 
-    preset: str = "standard"
-    generator: str = "smollm2-135m-instruct"
-    critic: str = ""
-    judge: str = "panel"
-    endpoint: str = ""
-    endpoint_model: str = ""
-    endpoint_key_env: str = ""
-    endpoint_timeout: float = 60.0
-    endpoint_concurrency: int = 4
-    constitution: str = ""
-    train_prompts: str = ""
-    heldout_prompts: str = ""
-    benign_prompts: str = ""
-    n_train: int = 120
-    n_heldout: int = 200
-    n_benign: int = 100
-    candidates: int = 4
+    preset: str = setting("standard", "Begin with the settings of this preset", metavar="NAME", group="Run")
+    generator: str = setting(
+        "smollm2-135m-instruct", "Draft with this model and train it", metavar="MODEL", group="Models"
+    )
+    critic: str = setting(
+        "", "Critique and revise with this model", unset="the generator", metavar="MODEL", group="Models"
+    )
+    judge: str = setting(
+        "panel",
+        "Judge by panel, rules, model, rules+model, likelihood, endpoint or a fitted probe",
+        metavar="NAME",
+        group="Judge",
+    )
+    endpoint: str = setting(
+        "", "Ask this OpenAI-compatible server as judge", unset="none", metavar="URL", group="Judge"
+    )
+    endpoint_model: str = setting("", "Ask the server for this model", unset="none", metavar="NAME", group="Judge")
+    endpoint_key_env: str = setting(
+        "", "Read the server's API key from this environment variable", unset="none", metavar="VARIABLE", group="Judge"
+    )
+    endpoint_timeout: float = setting(60.0, "Set the request timeout in seconds", min=1, max=3600, group="Judge")
+    endpoint_concurrency: int = setting(4, "Limit the concurrent requests", min=1, max=64, group="Judge")
+    constitution: str = setting(
+        "", "Read the principles from this TOML file", unset="the built-in one", metavar="FILE", group="Data"
+    )
+    train_prompts: str = setting(
+        "", "Train on these prompts: text, CSV or JSONL", unset="built-in", metavar="FILE", group="Data"
+    )
+    heldout_prompts: str = setting(
+        "", "Compare on these prompts, never train on them", unset="built-in", metavar="FILE", group="Data"
+    )
+    benign_prompts: str = setting(
+        "", "Compare on these prompts that no good answer refuses", unset="built-in", metavar="FILE", group="Data"
+    )
+    n_train: int = setting(120, "Limit the training prompts", min=1, group="Data")
+    n_heldout: int = setting(200, "Limit the held-out prompts", min=1, group="Data")
+    n_benign: int = setting(100, "Limit the benign prompts; 0 uses none", min=0, group="Data")
+    candidates: int = setting(
+        4, "Write this many revisions per draft and keep the best", min=1, max=1000, group="Generation"
+    )
     draft: Sampling = Sampling(max_tokens=160, temperature=0.8, top_p=0.95, top_k=50)
     critique: Sampling = Sampling(max_tokens=96, temperature=0.7, top_p=0.95, top_k=50)
     revision: Sampling = Sampling(max_tokens=160, temperature=0.8, top_p=0.95, top_k=50)
     answer: Sampling = Sampling(max_tokens=160)
     train: TrainConfig = field(default_factory=lambda: TrainConfig.sft(sample_steps=5))
-    seed: int = 0
-    keep_texts: bool = True
-    device: str = ""
-    dtype: str = ""
+    seed: int = setting(
+        0, "Set the random seed of everything that is sampled or trained", min=0, max=2**32 - 1, group="Run"
+    )
+    keep_texts: bool = setting(True, "Keep prompts and answers in the journal", group="Run")
+    device: str = setting(
+        "", "Run on this torch device, such as cpu, cuda or mps", unset="measured", metavar="NAME", group="Models"
+    )
+    dtype: str = setting(
+        "", "Load weights in this dtype", choices=("float32", "bfloat16", "float16"), unset="measured", group="Models"
+    )
 
 
 JUDGES = ("panel", "rules", "model", "rules+model", "likelihood", "endpoint")
@@ -94,22 +112,20 @@ PRESETS: dict[str, tuple[str, RunConfig]] = {
         RunConfig(),
     ),
 }
-"""Name -> (one line for people, settings)."""
+"""Name -> (one line about it, settings)."""
 
 
 def preset(name: str) -> RunConfig:
     """The settings of a preset.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: unknown name.
     """
     try:
         return PRESETS[name][1]
     except KeyError:
         known = ", ".join(PRESETS)
-        raise InputError(
-            f"there is no preset {name!r}.", where="--preset", next_step=f"Choose one of: {known}."
-        ) from None
+        raise InputError(f"unknown preset {name!r}.", where="--preset", next_step=f"Choose one of: {known}.") from None
 
 
 def to_json(config: RunConfig) -> dict[str, Any]:
@@ -119,54 +135,109 @@ def to_json(config: RunConfig) -> dict[str, Any]:
     return plain
 
 
-LEAST = {
-    "n_train": 1,
-    "n_heldout": 1,
-    "n_benign": 0,
-    "endpoint_timeout": 1,
-    "endpoint_concurrency": 1,
-    "candidates": 1,
-    "seed": 0,
-    "max_tokens": 1,
-    "temperature": 0,
-    "top_k": 0,
-    "top_p": 0,
-    "min_p": 0,
-}
-MOST = {
-    "seed": 2**32 - 1,
-    "top_p": 1,
-    "min_p": 1,
-    "temperature": 100,
-    "max_tokens": 1_000_000,
-    "candidates": 1000,
-    "endpoint_timeout": 3600,
-    "endpoint_concurrency": 64,
-}
-"""Limits of settings by their own name, whatever group they are in; training has rules of its own beside them."""
+def names(config: RunConfig) -> list[str]:
+    """Full names of all settings: "seed", "draft.top_k", "train.lora_r"."""
+    found = []
+    for one in dataclasses.fields(config):
+        member = getattr(config, one.name)
+        group = dataclasses.fields(member) if dataclasses.is_dataclass(member) else ()
+        found += [f"{one.name}.{inner.name}" for inner in group] if group else [one.name]
+    return found
 
 
-def limits(name: str) -> tuple[float, float]:
-    """Least and most that the setting of this name may be."""
-    return LEAST.get(name, -math.inf), MOST.get(name, math.inf)
+def with_value(config: RunConfig, name: str, text: str | bool, where: str) -> RunConfig:
+    """The settings with one of them changed to a value that a user typed.
+
+    Args:
+        name: full name; names of 0.1 ("train.rank") are understood.
+        text: the value as typed; lists are written with commas.
+        where: the option or field, for messages.
+
+    Raises:
+        InputError: there is no such setting, or the value does not fit it.
+    """
+    outer, _, inner = name.partition(".")
+    if outer == "train":
+        inner = RENAMED.get(inner, inner)
+    target: Any = getattr(config, outer, None) if inner else config
+    member = inner or outer
+    known = {one.name for one in dataclasses.fields(target)} if isinstance(target, _GROUPS) else set()
+    if member not in known:
+        near = difflib.get_close_matches(name, names(config), n=3, cutoff=0.5)
+        raise InputError(
+            f"unknown setting{'; the closest are ' + ', '.join(near) if near else ''}.",
+            where=where,
+            next_step="docs/cli.md lists them.",
+        )
+    like = getattr(target, member)
+    if isinstance(like, _GROUPS):
+        raise InputError("this is a group of settings.", where=where, next_step=f"Name one of them: {name}.NAME.")
+    value = _parsed(text, like, where) if isinstance(text, str) else text
+    _check(type(target), member, value, where, "")
+    changed: Any = dataclasses.replace(target, **{member: value})
+    return dataclasses.replace(config, **{outer: changed}) if inner else changed
+
+
+_GROUPS = (RunConfig, Sampling, TrainConfig)
+_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _parsed(text: str, like: Any, where: str) -> Any:
+    """A typed value as the type of `like`."""
+    try:
+        if isinstance(like, bool):
+            return _BOOLS[text.lower()]
+        if isinstance(like, int):
+            return int(text)
+        if isinstance(like, float):
+            number = float(text)
+            if not math.isfinite(number):
+                raise ValueError
+            return number
+    except (ValueError, KeyError):
+        shown = repr(truncate(sanitize(text).replace("\n", " "), 60))
+        raise InputError(
+            f"{shown} is not {_TYPES[type(like)]}.", where=where, next_step=f"Example: {str(like).lower()}."
+        ) from None
+    if isinstance(like, tuple):
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return tuple(_parsed(part, like[0] if like else "", where) for part in parts)
+    return text
+
+
+def _check(kind: type[Any], name: str, value: Any, where: str, next_step: str) -> None:
+    """Refuse a value that is outside the range or choices of the setting `name` of `kind`."""
+    for part in value if isinstance(value, tuple) else (value,):
+        if isinstance(part, str) and "\0" in part:
+            raise InputError("the value contains a NUL character.", where=where, next_step=next_step or "Remove it.")
+    known = settings_of(kind)[name]
+    problem = known.problem(name, value)
+    if problem:
+        choose = f"Choose {known.range()}." if known.range() else "Choose another value."
+        raise InputError(problem, where=where, next_step=next_step or choose)
 
 
 def from_json(values: Mapping[str, Any]) -> RunConfig:
-    """The settings that `to_json` wrote; what an older version did not know keeps its default.
+    """The settings that `to_json` wrote; what an older version did not have keeps its default.
 
     Raises:
-        InputError: a name or a value is none that this version knows; names the field.
+        InputError: this version does not know a name or refuses a value; names the field.
     """
     made: RunConfig = _read(RunConfig(), values, "config")
     if made.judge not in JUDGES and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}|.*\.json", made.judge):
-        raise InputError("there is no such judge.", where="config.judge", next_step=f"Known are: {', '.join(JUDGES)}.")
+        raise InputError(
+            f"unknown judge {truncate(sanitize(made.judge), 60)!r}.",
+            where="config.judge",
+            next_step=f"Choose {', '.join(JUDGES)}.",
+        )
     return made
 
 
 def _read(default: Any, values: Any, place: str) -> Any:
-    """A copy of a settings object with the values that a file gives; groups within it likewise."""
+    """A copy of a settings object with the values of a file; groups within it likewise."""
     if not isinstance(values, Mapping):
-        raise InputError("this is no object.", where=place, next_step=_AGAIN)
+        raise InputError("expected an object.", where=place, next_step=_FIX)
     if isinstance(default, TrainConfig):
         values = renamed(values)
     known = {field.name for field in dataclasses.fields(default)}
@@ -175,35 +246,36 @@ def _read(default: Any, values: Any, place: str) -> Any:
         here = f"{place}.{truncate(sanitize(str(name)), 40)}"
         if name not in known:
             raise InputError(
-                "there is no such setting.",
+                "unknown setting.",
                 where=here,
-                next_step="Is the run of a newer version of Redraft? Update it.",
+                next_step="A newer version of Redraft may have written it: update.",
             )
         like = getattr(default, name)
-        members[name] = _read(like, value, here) if dataclasses.is_dataclass(like) else _value(like, value, name, here)
-    try:
-        return dataclasses.replace(default, **members)
-    except InputError as error:  # training's own rules
-        raise InputError(error.what, where=place, next_step=_AGAIN) from None
+        members[name] = (
+            _read(like, value, here)
+            if dataclasses.is_dataclass(like)
+            else _value(type(default), like, value, name, here)
+        )
+    return dataclasses.replace(default, **members)
 
 
-def _value(like: Any, value: Any, name: str, place: str) -> Any:
-    """The value, where it is of the kind of `like` and within its limits."""
+def _value(kind: type[Any], like: Any, value: Any, name: str, place: str) -> Any:
+    """The value of a file, where it is of the type of `like` and within its range."""
     if isinstance(like, tuple):
         if not isinstance(value, list):
-            raise InputError("this is no list.", where=place, next_step=_AGAIN)
-        return tuple(_value(like[0] if like else "", member, name, place) for member in value)
+            raise InputError("expected a list.", where=place, next_step=_FIX)
+        found: Any = tuple(_typed(like[0] if like else "", member, place) for member in value)
+    else:
+        found = _typed(like, value, place)
+    _check(kind, name, found, place, _FIX)
+    return found
+
+
+def _typed(like: Any, value: Any, place: str) -> Any:
     kinds = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}[type(like)]
     if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(like, bool)):
-        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-        raise InputError(f"this is not {words[type(like)]}.", where=place, next_step=_AGAIN)
-    if isinstance(value, str) and "\0" in value:
-        raise InputError("there is a NUL character in it.", where=place, next_step=_AGAIN)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        least, most = limits(name)
-        if not (least <= value <= most and -1e18 < value < 1e18):
-            raise InputError("this is out of range.", where=place, next_step=_AGAIN)
+        raise InputError(f"expected {_TYPES[type(like)]}.", where=place, next_step=_FIX)
     return value
 
 
-_AGAIN = "Mend it, or start a new run."
+_FIX = "Fix it or start a new run."

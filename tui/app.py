@@ -326,7 +326,7 @@ class RedraftApp(App[None]):
 
     def show_report(self) -> None:
         """The figures of the run that is shown."""
-        from tui.screens.report import Report
+        from tui.screens.report import ReportScreen
 
         folder, result = self.session.folder, self.session.state.result
         note = ""
@@ -337,7 +337,7 @@ class RedraftApp(App[None]):
         if not report:
             self.notify("There are no figures before base and trained were compared.", markup=False)
             return
-        self.open_dialog(Report(folder.name if folder else "", report, note))
+        self.open_dialog(ReportScreen(folder.name if folder else "", report, note))
 
     def action_export(self) -> None:
         export_actions.export(self, ("md", "json"), max(1, self.run_screen.verbosity))

@@ -13,6 +13,7 @@ import typer
 
 from tui.commands import doctor, evaluate, export, judge, models, run, runs, show, watch
 from tui.commands.failure import run_app
+from tui.commands.settings_flags import GroupedCommand, build_config, reference
 from tui.terminal import output
 
 app = typer.Typer(
@@ -27,10 +28,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-app.command("run")(run.run)
+app.command("run", cls=GroupedCommand)(run.run)
 app.command("resume")(run.resume)
 app.command("watch")(watch.watch)
-app.command("eval")(evaluate.evaluate)
+app.command("eval", cls=GroupedCommand)(evaluate.evaluate)
 app.command("runs")(runs.runs)
 app.command("open")(runs.open_run)
 app.command("show")(show.show)
@@ -41,6 +42,12 @@ app.command("doctor")(doctor.doctor)
 app.command("journal-reference", hidden=True)(export.journal_reference)
 
 
+@app.command("settings-reference", hidden=True)
+def settings_reference() -> None:
+    """Print the tables of settings in docs/cli.md."""
+    output.result(reference())
+
+
 @app.callback(invoke_without_command=True)
 def redraft(
     context: typer.Context,
@@ -49,7 +56,7 @@ def redraft(
 ) -> None:
     """Make a small language model follow a written constitution, and see every text on the way.
 
-    Without a command the app opens; where stdout is no terminal, the demo run is performed in the plain display.
+    Without a command the app opens; without a terminal the demo run is printed instead.
     """
     if version:
         _version(as_json)
@@ -57,7 +64,7 @@ def redraft(
         if runs.has_terminal():
             runs.open_app()
         else:
-            run.start(preset="demo", as_json=as_json)
+            run.start(build_config("demo", {}), as_json=as_json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

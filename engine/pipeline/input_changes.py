@@ -79,7 +79,7 @@ def refuse(changed: Sequence[Change], folder: Path) -> InputsChanged:
         folder=folder,
         where=folder.name,
         next_step="Put it back; or go on with what is there now, mixing both in one run: "
-        f"`redraft resume {folder.name} --anyway`.",
+        f"`redraft resume {folder.name} --force`.",
     )
 
 

@@ -1,6 +1,6 @@
-"""What a training is to do, as plain data with defaults that were seen to work. Knows nothing of torch.
+"""Training settings as plain data, with defaults that were seen to work. Knows nothing of torch.
 
-The number format of the frozen weights is the decoder's own; the adapter is always trained in float32.
+The dtype of the frozen weights is the decoder's own; the adapter is always trained in float32.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from engine.errors import InputError
+from engine.setting_field import setting, settings_of
 
 ObjectiveName = Literal["sft", "dpo"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -52,110 +53,70 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training with LoRA. `TrainConfig.sft()` and `TrainConfig.dpo()` give the defaults of an objective.
+    """One training with LoRA. `TrainConfig.sft()` and `TrainConfig.dpo()` return the defaults of an objective.
 
-    Args:
-        objective: "sft" learns the completions; "dpo" learns to prefer the chosen to the rejected one.
-        num_train_epochs: how often every row is seen.
-        learning_rate: of AdamW, at its highest.
-        beta: DPO: strength of the pull towards the reference.
-        loss_type: DPO: "sigmoid", "sigmoid_norm" (length-normalized) or "ipo".
-        rpo_alpha: DPO: weight of the negative log-likelihood of the chosen completion; 0 leaves it out.
-        lora_r: of the LoRA matrices.
-        lora_alpha: the LoRA update is scaled by lora_alpha / lora_r.
-        lora_dropout: share of the inputs of the LoRA branch that are dropped; 0 is fastest.
-        target_modules: names of the matrices that get an adapter ("q_proj", "down_proj", ...), or ("all-linear",).
-        train_batch_size: rows (DPO: pairs) of one optimizer step, over all processes together.
-        micro_batch_tokens: maximum tokens of one forward pass; a step is split accordingly. A single row that is
-            longer still goes through alone.
-        max_length: most tokens of prompt and completion together; `engine.training.data` cuts to it and says so.
-        lr_scheduler_type: how the learning rate falls after the warm-up.
-        warmup_ratio: share of all steps during which the learning rate rises from nothing.
-        weight_decay: AdamW's.
-        adam_beta1, adam_beta2: AdamW's decay rates of the two moments.
-        adam_epsilon: AdamW's.
-        max_grad_norm: largest norm of the gradient; 0 does not clip.
-        sample_steps: steps between two calls of the sample callback; 0 never calls it (the first step always does,
-            otherwise).
-        save_steps: most steps between two checkpoints: there is one after every step while that takes less than a
-            twentieth of the time; 0 writes them at epoch ends only. A stop writes one anyway.
-        seed: of the adapter's first values, of the order of the rows and of dropout.
-        max_nonfinite_steps: steps in a row with a loss or gradient that is not finite after which training gives up.
+    Names are those of TRL and PEFT where the meaning is theirs. Each field has a sentence on it; more on some:
+
+    - `train_batch_size`: rows (DPO: pairs) per optimizer step, over all processes together.
+    - `micro_batch_tokens`: a step is split accordingly; a single row that is longer still goes through alone.
+    - `max_length`: `engine.training.data` truncates to it and reports that.
+    - `save_steps`: there is a checkpoint after every step while that takes less than a twentieth of the time, and
+      one after a stop.
+    - `seed`: of the adapter's initial values, the order of the rows, and dropout.
     """
 
-    objective: ObjectiveName = "sft"
-    num_train_epochs: int = 3
-    learning_rate: float = 2e-4
-    beta: float = 0.1
-    loss_type: LossType = "sigmoid"
-    rpo_alpha: float = 0.0
-    lora_r: int = 16
-    lora_alpha: float = 32.0
-    lora_dropout: float = 0.0
-    target_modules: tuple[str, ...] = (ALL_LINEAR,)
-    train_batch_size: int = 8
-    micro_batch_tokens: int = 1024
-    max_length: int = 1024
-    lr_scheduler_type: Schedule = "linear"
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.0
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    adam_epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
-    sample_steps: int = 0
-    save_steps: int = 10
-    seed: int = 0
-    max_nonfinite_steps: int = 3
+    objective: ObjectiveName = setting(
+        "sft", "Train by SFT (learn revisions) or DPO (prefer them to drafts)", choices=("sft", "dpo")
+    )
+    num_train_epochs: int = setting(3, "Set the number of training epochs", min=1)
+    learning_rate: float = setting(2e-4, "Set the peak learning rate of AdamW", above=0, below=1)
+    beta: float = setting(0.1, "Set the DPO beta (strength of the pull towards the reference)", above=0)
+    loss_type: LossType = setting(
+        "sigmoid", "Train by this DPO loss; sigmoid_norm is length-normalized", choices=get_args(LossType)
+    )
+    rpo_alpha: float = setting(0.0, "DPO: add the chosen completion's NLL loss with this weight", min=0)
+    lora_r: int = setting(16, "Set the LoRA rank", min=1, max=1024)
+    lora_alpha: float = setting(32.0, "Scale LoRA updates by lora_alpha / lora_r", above=0)
+    lora_dropout: float = setting(0.0, "Drop this share of the LoRA inputs; 0 is fastest", min=0, below=1)
+    target_modules: tuple[str, ...] = setting(
+        (ALL_LINEAR,), "Adapt the modules of these names (q_proj, down_proj), or all-linear", min=1
+    )
+    train_batch_size: int = setting(8, "Set the rows (DPO: pairs) per optimizer step", min=1)
+    micro_batch_tokens: int = setting(1024, "Limit the tokens of one forward pass", min=1)
+    max_length: int = setting(1024, "Limit the tokens of prompt and completion together", min=8)
+    lr_scheduler_type: Schedule = setting(
+        "linear", "Decay the learning rate this way after warmup", choices=("linear", "cosine", "constant")
+    )
+    warmup_ratio: float = setting(0.1, "Set the fraction of steps used for linear warmup", min=0, max=1)
+    weight_decay: float = setting(0.0, "Set the weight decay of AdamW", min=0)
+    adam_beta1: float = setting(0.9, "Set the decay rate of AdamW's first moment", min=0, below=1)
+    adam_beta2: float = setting(0.999, "Set the decay rate of AdamW's second moment", min=0, below=1)
+    adam_epsilon: float = setting(1e-8, "Set the epsilon of AdamW", above=0)
+    max_grad_norm: float = setting(1.0, "Clip gradients to this norm; 0 does not clip", min=0)
+    sample_steps: int = setting(0, "Write sample answers every N steps; 0 never does", min=0)
+    save_steps: int = setting(10, "Write a checkpoint at least every N steps; 0 only after epochs", min=0)
+    seed: int = setting(0, "Set the random seed of training", min=0, max=2**32 - 1)
+    max_nonfinite_steps: int = setting(3, "Fail after N steps in a row with a NaN or infinite loss or gradient", min=1)
 
     def __post_init__(self) -> None:
-        for field, (holds, rule) in self._rules().items():
-            if not holds:
+        for name, known in settings_of(self).items():
+            problem = known.problem(name, getattr(self, name))
+            if problem:
                 raise InputError(
-                    f"{field} is {getattr(self, field)!r}, but {rule}.",
-                    where=f"training, {field}",
-                    next_step="Change this value in the run's settings.",
+                    problem,
+                    where=f"training, {name}",
+                    next_step=f"Choose {known.range()}." if known.range() else "",
                 )
-
-    def _rules(self) -> dict[str, tuple[bool, str]]:
-        return {
-            "objective": (self.objective in ("sft", "dpo"), 'it must be "sft" or "dpo"'),
-            "num_train_epochs": (self.num_train_epochs >= 1, "it must be at least 1"),
-            "learning_rate": (0 < self.learning_rate < 1, "it must lie between 0 and 1"),
-            "beta": (self.beta > 0, "it must be above 0"),
-            "loss_type": (self.loss_type in get_args(LossType), f"it must be one of {', '.join(get_args(LossType))}"),
-            "rpo_alpha": (self.rpo_alpha >= 0, "it must not be negative"),
-            "lora_r": (1 <= self.lora_r <= 1024, "it must lie between 1 and 1024"),
-            "lora_alpha": (self.lora_alpha > 0, "it must be above 0"),
-            "lora_dropout": (0 <= self.lora_dropout < 1, "it must be at least 0 and below 1"),
-            "target_modules": (len(self.target_modules) > 0, "at least one matrix must be named"),
-            "train_batch_size": (self.train_batch_size >= 1, "it must be at least 1"),
-            "micro_batch_tokens": (self.micro_batch_tokens >= 1, "it must be at least 1"),
-            "max_length": (self.max_length >= 8, "it must be at least 8"),
-            "lr_scheduler_type": (
-                self.lr_scheduler_type in ("linear", "cosine", "constant"),
-                "that is none of linear, cosine, constant",
-            ),
-            "warmup_ratio": (0 <= self.warmup_ratio <= 1, "it must lie between 0 and 1"),
-            "weight_decay": (self.weight_decay >= 0, "it must not be negative"),
-            "adam_beta1": (0 <= self.adam_beta1 < 1, "it must be at least 0 and below 1"),
-            "adam_beta2": (0 <= self.adam_beta2 < 1, "it must be at least 0 and below 1"),
-            "adam_epsilon": (self.adam_epsilon > 0, "it must be above 0"),
-            "max_grad_norm": (self.max_grad_norm >= 0, "it must not be negative"),
-            "sample_steps": (self.sample_steps >= 0, "it must not be negative"),
-            "save_steps": (self.save_steps >= 0, "it must not be negative"),
-            "max_nonfinite_steps": (self.max_nonfinite_steps >= 1, "it must be at least 1"),
-        }
 
     @classmethod
     def sft(cls, **changes: Any) -> TrainConfig:
-        """The defaults for learning completions: a revision a row, two passes."""
+        """The defaults of SFT on revisions: two epochs."""
         return cls(**{"objective": "sft", "num_train_epochs": 2, **changes})
 
     @classmethod
     def dpo(cls, **changes: Any) -> TrainConfig:
-        """The defaults for learning from pairs: rank 16, learning rate 2e-4, beta 0.1, three passes. On 100 pairs of
-        SmolLM2-135M they took the held-out score from .22 to .08."""
+        """The defaults of DPO: rank 16, learning rate 2e-4, beta 0.1, three epochs. On 100 pairs of SmolLM2-135M they
+        took the held-out score from .22 to .08."""
         return cls(**{"objective": "dpo", "num_train_epochs": 3, **changes})
 
     def as_dict(self) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from engine.runs.folder import read_config
 from engine.runs.store import inspect, list_runs, read_report
 from engine.settings import RunConfig, to_json
 from tui import keymap, themes
-from tui.commands.report_text import lines
 from tui.services import preferences
 
 CONSTITUTION = b"""
@@ -263,6 +262,7 @@ REPORT = {
 @cases(150, 500)
 @given(replaced(REPORT).map(lambda made: as_json(made[0])) | damaged(as_json(REPORT)))
 def test_a_report_is_shown_as_far_as_it_makes_sense(bare_home: Path, data: bytes) -> None:
+    from engine.runs.report import Report
     from tui.views import report as reporting
 
     folder = _run_folder(bare_home)
@@ -272,9 +272,9 @@ def test_a_report_is_shown_as_far_as_it_makes_sense(bare_home: Path, data: bytes
         assert "report.json" in error.where
         return
     report = read_report(folder)
-    assert all(holds_no_control(line) for line in lines(report))
+    assert holds_no_control(reporting.markdown(Report.of(report)))
     for width in (20, 88):
-        assert holds_no_control(reporting.plain(reporting.lines(report, width)))
+        assert holds_no_control(reporting.plain(reporting.lines(Report.of(report), width)))
 
 
 @cases(60, 300)

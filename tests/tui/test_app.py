@@ -13,7 +13,7 @@ from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun
 from tui.app import RedraftApp
 from tui.screens.dialogs import Choice, TooSmall
 from tui.screens.help import Help
-from tui.screens.report import Report
+from tui.screens.report import ReportScreen
 from tui.screens.runs import Runs
 from tui.screens.setup import Setup
 from tui.widgets.evaluate import VerdictView
@@ -441,7 +441,7 @@ async def test_export_that_fails_says_why(finished: Path) -> None:
 async def test_help_report_setup_and_runs_open_and_close(finished: Path) -> None:
     app = RedraftApp(folder=finished, host=Told(), runs=finished.parent)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
-        for key, kind in (("question_mark", Help), ("r", Report), ("c", Setup), ("l", Runs)):
+        for key, kind in (("question_mark", Help), ("r", ReportScreen), ("c", Setup), ("l", Runs)):
             await pilot.press(key)
             await settle(pilot)
             assert isinstance(app.screen, kind)

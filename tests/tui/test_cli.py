@@ -15,8 +15,8 @@ import pytest
 
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.journal_writer import JournalWriter
-from engine.settings import RunConfig
-from tui.commands.run_settings import PLACES, names
+from engine.settings import RunConfig, names
+from tui.commands.settings_flags import FLAGS, build_config, reference
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 COMMANDS = ("run", "resume", "watch", "open", "eval", "runs", "show", "export", "models", "doctor")
@@ -56,7 +56,7 @@ def make_run(home: Path, name: str = "demo-0412", *, finished: bool = True) -> P
 def test_help_costs_no_heavy_import() -> None:
     code = (
         "import sys\nfrom tui.cli import main\nmain(['--help'])\n"
-        "heavy = {'torch', 'transformers', 'numpy', 'textual', 'rich', 'accelerate', 'engine.settings'}\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'textual', 'rich', 'accelerate', 'engine.judges.registry'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -71,15 +71,37 @@ def test_every_command_has_help_and_stands_in_the_manual(command: str) -> None:
     assert f"`redraft {command}" in DOCS.read_text()
 
 
-def test_the_manual_names_every_setting_and_every_option_has_one() -> None:
-    manual = DOCS.read_text()
-    config = RunConfig()
-    for name in names(config):
-        assert f"`{name.rpartition('.')[2]}`" in manual
-    assert {place for places in PLACES.values() for place in places} <= set(names(config))
-    shown = redraft("run", "--help").stdout
-    for option in PLACES:
-        assert f"--{option.replace('_', '-').replace('keep-texts', 'no-texts')}" in shown
+def test_the_manual_has_the_settings_as_the_program_knows_them() -> None:
+    begin, end = "<!-- redraft settings-reference -->\n", "\n<!-- end -->"
+    assert DOCS.read_text().partition(begin)[2].partition(end)[0] == reference()
+
+
+def test_every_setting_has_a_flag_or_is_reached_by_set() -> None:
+    reached = {path for flag in FLAGS.values() for path in flag.paths}
+    others = set(names(RunConfig())) - reached
+    assert others == {
+        "preset",
+        *(f"critique.{name}" for name in ("max_tokens", "temperature", "top_k", "top_p", "min_p")),
+        *(f"answer.{name}" for name in ("temperature", "top_k", "top_p", "min_p")),
+        *(f"{stage}.stop" for stage in ("draft", "critique", "revision", "answer")),
+    }
+    assert reached <= set(names(RunConfig()))
+
+
+def test_help_of_run_has_sentence_default_and_range_of_each_flag() -> None:
+    shown = " ".join(redraft("run", "--help").stdout.split())
+    for flag in FLAGS.values():
+        assert f"{flag.option} {flag.metavar} {flag.help}".replace("  ", " ") in shown
+    assert "Set the LoRA rank. [default: 16; 1 to 1,024]" in shown
+    assert "--rank" not in shown
+
+
+def test_flags_of_0_1_still_work() -> None:
+    old = build_config("standard", {"rank": "4", "epochs": "3", "batch_size": "2"}, ["train.warmup=0.2"])
+    assert (old.train.lora_r, old.train.num_train_epochs, old.train.train_batch_size) == (4, 3, 2)
+    assert old.train.warmup_ratio == 0.2
+    assert redraft("run", "--rank", "4", "--epochs", "0").stderr.startswith("redraft: --epochs: num_train_epochs must")
+    assert "no such option" not in redraft("resume", "foo", "--anyway").stderr.lower()
 
 
 def test_the_version_is_told() -> None:
@@ -94,21 +116,22 @@ def test_the_version_is_told() -> None:
         (["run", "--foo"], 2, "--foo"),
         (["run", "--preset", "foo"], 2, "demo, standard"),
         (["run", "--judge", "foo"], 2, "panel, rules, model, rules+model"),
-        (["run", "--objective", "foo"], 2, "sft, dpo"),
+        (["run", "--objective", "foo"], 2, "--objective: unknown objective 'foo'. Choose sft or dpo."),
         (["run", "--epochs", "x"], 2, "--epochs: 'x' is not a whole number"),
-        (["run", "--epochs", "0"], 2, "--epochs: epochs is 0, but it must be at least 1"),
+        (["run", "--epochs", "0"], 2, "--epochs: num_train_epochs must be at least 1, not 0. Choose at least 1."),
         (["run", "--epochs", "9" * 5000], 2, "--epochs"),
         (["run", "--learning-rate", "nan"], 2, "--learning-rate"),
-        (["run", "--n-train", "-1"], 2, "--n-train: -1 is out of range. Give at least 1."),
+        (["run", "--n-train", "-1"], 2, "--n-train: n_train must be at least 1, not -1. Choose at least 1."),
         (["run", "--seed", "-1"], 2, "--seed"),
         (["run", "--temperature", "hot"], 2, "--temperature: 'hot' is not a number"),
         (["run", "--max-tokens", "0"], 2, "--max-tokens"),
         (["run", "--set", "warmup"], 2, "NAME=VALUE"),
         (["run", "--set", "train.warmupp=1"], 2, "the closest are train.warmup_ratio"),
         (["run", "--set", "train=1"], 2, "group of settings"),
-        (["run", "--set", "train.warmup_ratio=2"], 2, "warmup is 2.0, but it must lie between 0 and 1"),
-        (["run", "--set", "draft.top_p=7"], 2, "--set 'draft.top_p': 7.0 is out of range"),
+        (["run", "--set", "train.warmup_ratio=2"], 2, "warmup_ratio must be 0 to 1, not 2.0"),
+        (["run", "--set", "draft.top_p=7"], 2, "--set 'draft.top_p': top_p must be 0 to 1, not 7.0"),
         (["run", "--set", "keep_texts=perhaps"], 2, "true or false"),
+        (["run", "--dtype", "x"], 2, "--dtype: unknown dtype 'x'. Choose float32, bfloat16 or float16."),
         (["run", "--verbosity", "9"], 2, "--verbosity"),
         (["run", "--generator", "no-such-model"], 3, "no-such-model"),
         (["run", "--critic", "no/such/folder"], 3, "no/such/folder"),
@@ -147,7 +170,7 @@ def test_with_json_an_error_is_one_object_on_stdout(redraft_home: Path) -> None:
     assert done.returncode == 2
     assert json.loads(done.stdout) == {
         "error": {
-            "what": "there is no preset 'foo'.",
+            "what": "unknown preset 'foo'.",
             "where": "--preset",
             "next": "Choose one of: demo, standard.",
             "type": "InputError",
@@ -176,7 +199,8 @@ def test_a_report_is_shown_for_people_and_for_programs(redraft_home: Path) -> No
     assert json.loads(redraft("show", "--json").stdout) == json.loads((folder / "report.json").read_text())
     shown = redraft("show", "demo").stdout
     assert shown.startswith("Improvement confirmed\n")
-    assert "base 0.84 → trained 0.49 of 4.0 (-42 %)" in shown
+    assert "score        0.84 → 0.49 of 4.0   -42 %   95 % interval of the change -0.50 to -0.20" in shown
+    assert "0.84 → 0.49 of 4.0 -42 %" in redraft("show", "demo", "--markdown").stdout.replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -431,12 +455,17 @@ def test_a_failure_whose_traceback_cannot_be_kept_is_told_all_the_same(
 
 
 def test_options_reach_the_settings_that_they_name() -> None:
-    from tui.commands.run_settings import build
-
-    config = build(
+    config = build_config(
         "demo",
-        "dpo",
-        {"epochs": "4", "seed": "7", "max_tokens": "50", "temperature": "0", "n_benign": "0", "keep_texts": False},
+        {
+            "num_train_epochs": "4",
+            "objective": "dpo",
+            "seed": "7",
+            "max_tokens": "50",
+            "temperature": "0",
+            "n_benign": "0",
+            "keep_texts": True,
+        },
         [
             "train.target_modules=q_proj, v_proj",
             "critique.stop=a,b",
@@ -457,8 +486,7 @@ def test_options_reach_the_settings_that_they_name() -> None:
 def test_an_objective_brings_its_own_defaults_and_the_presets_own_keeps_the_presets() -> None:
     from engine.settings import preset
     from engine.training.config import TrainConfig
-    from tui.commands.run_settings import build
 
-    assert build("demo", "", {}, []) == preset("demo")
-    assert build("demo", "dpo", {}, []).train == TrainConfig.dpo()
-    assert build("demo", preset("demo").train.objective, {}, []) == preset("demo")
+    assert build_config("demo", {}) == preset("demo")
+    assert build_config("demo", {"objective": "dpo"}).train == TrainConfig.dpo()
+    assert build_config("demo", {"objective": preset("demo").train.objective}) == preset("demo")

@@ -67,7 +67,9 @@ def test_a_run_prints_its_stages_and_leaves_what_the_other_commands_read(
     assert exported == [made for made in map(row, events) if made is not None]
     report = json.loads(redraft("show", "--json").stdout)
     assert report["config"]["seed"] == report["config"]["train"]["seed"] == 5
-    assert redraft("show").stdout
+    told = redraft("show").stdout
+    assert "constitution constitution" not in told
+    assert "Redraft's default constitution" in told
     # Nothing is left to do, and nothing is done.
     size = (folder / JOURNAL).stat().st_size
     assert json.loads(redraft("resume", "last", "--json").stdout)["state"] == "finished"

@@ -39,7 +39,7 @@ def test_ids_are_unique() -> None:
 def test_every_action_exists_where_its_key_is_bound() -> None:
     from tui.app import RedraftApp
     from tui.screens.dialogs import Choice
-    from tui.screens.report import Report
+    from tui.screens.report import ReportScreen
     from tui.screens.run import RunScreen
     from tui.screens.runs import Runs
     from tui.screens.text_modal import Sheet
@@ -55,7 +55,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
         DIFF: DiffPane,
         PROMPTS: PromptRows,
         INPUT: EvaluateField,
-        keymap.REPORT: Report,
+        keymap.REPORT: ReportScreen,
         keymap.SHEET: Sheet,
         keymap.RUNS: Runs,
         keymap.LIST: Choice,

@@ -4,41 +4,69 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tui.views.report import lines, plain
+from engine.runs.report import Report
+from tui.views.report import lines, markdown, plain
+
+
+def shown(report: Any) -> str:
+    return plain(lines(Report.of(report)))
 
 
 def test_a_report_says_the_outcome_with_its_interval_and_its_conditions(finished: Path) -> None:
-    text = plain(lines(json.loads((finished / "report.json").read_text())))
+    text = shown(json.loads((finished / "report.json").read_text()))
     assert text.startswith("Improvement not confirmed  for this checkpoint")
     assert "its accuracy was not measured" in text
-    assert "1.80 → 0.20 of 4.0   −89 %   95 % interval −100 % to −67 %" in text
+    assert "1.80 → 0.20 of 4.0   -89 %   95 % interval -100 % to -67 %" in text
     assert "36 → 4 of 40" in text
     assert "✓ autonomy" in text
     assert "– benign      There are no benign prompts" in text
-    assert "16 kept, 4 dropped" in text
+    assert "16 of 20 kept, 4 dropped" in text
 
 
 def test_the_summary_in_the_journal_serves_where_there_is_no_report(finished: Path) -> None:
     report = json.loads((finished / "report.json").read_text())
-    text = plain(lines(report["summary"]))
+    text = shown(report["summary"])
     assert "1.80 → 0.20" in text
 
 
 def test_the_agreement_of_the_two_judges_stands_under_the_judge(finished: Path) -> None:
-    from tui.commands.report_text import lines as command_lines
-
     report = json.loads((finished / "report.json").read_text())
     report["summary"]["agreement"] = {"texts": 80, "same": [0.91, 0.84, 0.95], "kappa": [0.71, 0.5, 0.9]}
-    for text in (plain(lines(report)), "\n".join(command_lines(report))):
+    for text in (shown(report), markdown(Report.of(report))):
         assert "agree on 91 % of 80 answers (95 % interval 84 to 95), kappa 0.71" in text
+
+
+def test_screen_command_and_markdown_have_the_same_words_and_numbers(finished: Path) -> None:
+    report = Report.of(json.loads((finished / "report.json").read_text()))
+    table = markdown(report).replace("\\", "")
+    for line in lines(report):
+        words = " ".join("".join(text for text, _ in line[1:]).split())
+        assert words in table
+
+
+def test_long_conditions_are_wrapped_below_one_another() -> None:
+    condition = {"id": "benign", "met": False, "needed": True, "detail": "word " * 40}
+    rows = [line for line in shown({"summary": {"conditions": [condition]}}).splitlines() if "word" in line]
+    assert len(rows) > 2
+    assert {row.index("word") for row in rows} == {27}
+    assert all(len(row) <= 88 for row in rows)
+
+
+def test_p_values_and_percentages_are_written_one_way() -> None:
+    score = {"base": 1, "trained": 0.5, "relative": -0.5, "p": 0.0004, "n": 1200, "better": 1000}
+    text = shown({"summary": {"score": score, "principles": [{"principle": "fairness", "holm_p": 0.0412}]}})
+    assert "-50 %" in text
+    assert "p < .001" in text
+    assert "p .041 (Holm)" in text
+    assert "1,000 better" in text
 
 
 def test_every_outcome_has_its_words() -> None:
     for outcome, words in (("confirmed", "Improvement confirmed"), ("worse", "worse"), ("nothing trained", "Nothing")):
-        assert words in plain(lines({"summary": {"outcome": outcome}}))
+        assert words in shown({"summary": {"outcome": outcome}})
 
 
 _JSON = st.recursive(
@@ -79,6 +107,9 @@ _NAMES = st.sampled_from(
 _REPORT = st.dictionaries(_NAMES, _JSON | st.dictionaries(_NAMES, _JSON, max_size=5), max_size=8)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_REPORT, st.dictionaries(_NAMES, _JSON | st.dictionaries(_NAMES, _JSON, max_size=5), max_size=8))
 def test_a_report_of_another_version_is_shown_as_far_as_it_goes(report: dict[str, Any], summary: Any) -> None:
-    assert plain(lines({**report, "summary": summary}))
+    made = Report.of({**report, "summary": summary})
+    assert plain(lines(made))
+    assert markdown(made)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tui.commands import options
+from tui.commands.settings_flags import build_config, with_flags
 from tui.terminal import output
 
 if TYPE_CHECKING:
@@ -23,24 +24,27 @@ _MAX_STDIN = 256 << 20
 _WIDEST = 100
 
 
+@with_flags(
+    "judge",
+    "constitution",
+    "endpoint",
+    "endpoint_model",
+    "endpoint_key_env",
+    "endpoint_timeout",
+    "endpoint_concurrency",
+)
 def evaluate(
     source: Annotated[
         str,
         typer.Argument(metavar="TEXT|FILE|-", help="A text; a text file; rows (.jsonl, .csv); '-' reads stdin."),
     ],
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text answers.")] = "",
-    judge: options.Judge = None,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Judge the text as an answer to this prompt.")] = "",
     generator: Annotated[
-        str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Model that judges, where one is asked.")
+        str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Ask this model, where the judge asks one.")
     ] = None,
-    constitution: Annotated[str, typer.Option(metavar="FILE", help="TOML file of principles.")] = "",
-    endpoint: options.Endpoint = None,
-    endpoint_model: options.EndpointModel = None,
-    endpoint_key_env: options.EndpointKey = None,
-    endpoint_timeout: options.EndpointTimeout = None,
-    endpoint_concurrency: options.EndpointConcurrency = None,
-    rows: Annotated[bool, typer.Option("--rows", help="stdin holds rows: JSON lines with id, text, prompt.")] = False,
+    rows: Annotated[bool, typer.Option("--rows", help="Read stdin as rows: JSON lines with id, text, prompt.")] = False,
     as_json: options.Json = False,
+    **flags: Any,
 ) -> None:
     """Judge a text, or every row of a file; nothing is written to disk.
 
@@ -51,19 +55,8 @@ def evaluate(
     from engine.judges.registry import needs_model, rate, server_of
     from engine.pipeline.evaluate import check_text, evaluate_rows
     from engine.pipeline.prepare import constitution_of
-    from tui.commands.run_settings import build
 
-    asked = {
-        "judge": judge,
-        "generator": generator,
-        "constitution": constitution,
-        "endpoint": endpoint,
-        "endpoint_model": endpoint_model,
-        "endpoint_key_env": endpoint_key_env,
-        "endpoint_timeout": endpoint_timeout,
-        "endpoint_concurrency": endpoint_concurrency,
-    }
-    config = build("standard", "", asked, [])
+    config = build_config("standard", {"generator": generator, **flags})
     texts, is_one = _texts(source, prompt, rows)
     if is_one:
         check_text(texts[0].text, where=texts[0].id)

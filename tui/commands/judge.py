@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tui.commands import options
+from tui.commands.settings_flags import GroupedCommand, build_config, with_flags
 from tui.terminal import output
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ _COLUMNS = (
 )
 
 
-@app.command("bench")
+@app.command("bench", cls=GroupedCommand)
+@with_flags("endpoint", "endpoint_model", "endpoint_key_env")
 def bench(
     data: Data = None,
     judge: Annotated[
@@ -58,12 +60,10 @@ def bench(
     generator: Annotated[
         str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Model that judges, where one is asked.")
     ] = None,
-    endpoint: options.Endpoint = None,
-    endpoint_model: options.EndpointModel = None,
-    endpoint_key_env: options.EndpointKey = None,
     constitution: ConstitutionFile = "",
     device: Device = "",
     as_json: options.Json = False,
+    **flags: Any,
 ) -> None:
     """Measure judges on labelled texts: ranking, decisions, calibration, agreement, each with a 95 % interval.
 
@@ -77,15 +77,13 @@ def bench(
     from engine.judges.labeled import own_examples, read_labelled
     from engine.judges.probe.probe import load
     from engine.pipeline.prepare import constitution_of
-    from tui.commands.run_settings import build
 
-    asked = {"generator": generator, "constitution": constitution, "device": device or None}
-    server = {"endpoint": endpoint, "endpoint_model": endpoint_model, "endpoint_key_env": endpoint_key_env}
+    asked = {"generator": generator, "constitution": constitution or None, "device": device or None}
     wanted = {
-        name: build("standard", "", {**asked, "judge": name, **(server if name == "endpoint" else {})}, [])
+        name: build_config("standard", {**asked, "judge": name, **(flags if name == "endpoint" else {})})
         for name in dict.fromkeys(judge or [])
     }
-    principles = constitution_of(build("standard", "", asked, []))
+    principles = constitution_of(build_config("standard", asked))
     rows = read_labelled(data) if data else own_examples()
     probes = load(next((name for name in judge or [] if name in _probe_names()), "default"))
     judges = _judges(wanted, probes, principles, device)

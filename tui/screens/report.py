@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.runs.report import Report
 from tui.keymap import REPORT, bindings
 from tui.screens.dialog import Dialog
 from tui.services import export_actions
@@ -34,8 +35,8 @@ _STYLES = {
 }
 
 
-class Report(Dialog[None]):
-    """The report of the run that is shown."""
+class ReportScreen(Dialog[None]):
+    """The report of this run."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(REPORT)
     app: RedraftApp
@@ -43,7 +44,7 @@ class Report(Dialog[None]):
     def __init__(self, name: str, report: Mapping[str, Any], note: str) -> None:
         super().__init__()
         self._run_name = name
-        self._lines = reporting.lines(report)
+        self._lines = reporting.lines(Report.of(report))
         self._note = note
 
     def compose(self) -> ComposeResult:

@@ -1,8 +1,9 @@
-"""How verdicts, scores, times and counts are put into words and signs: the same everywhere in the app."""
+"""How verdicts, scores, statistics, times and counts are written: the same on screen, command line and in Markdown."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 from engine.text import sanitize
@@ -64,3 +65,41 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """ "1 entry", "1,204 entries"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
+
+
+def change(base: str, trained: str) -> str:
+    """ "0.84 → 0.49": base, then trained."""
+    return f"{base} → {trained}"
+
+
+def share(value: float, digits: int = 0) -> str:
+    """A share of 1 as "42 %"."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def signed_share(value: float) -> str:
+    """A relative change as "-42 %" or "+8 %"."""
+    return f"{100 * value:+.0f} %"
+
+
+def p_value(p: float) -> str:
+    """ "p .012", "p < .001"."""
+    return "p < .001" if p < 0.001 else f"p {p:.3f}".replace(" 0.", " .")
+
+
+def range_text(low: str, high: str) -> str:
+    """The two ends of an interval: "-53 % to -29 %"."""
+    return f"{low} to {high}"
+
+
+def agreement_text(texts: int, same: Sequence[float], kappa: Sequence[float] | None) -> str:
+    """How far two judges agree, as a sentence.
+
+    Args:
+        texts: answers that both decided.
+        same: share on which they agree, with the ends of its 95 % interval.
+        kappa: Cohen's kappa, likewise.
+    """
+    low, high = (f"{100 * end:.0f}" for end in same[1:])
+    text = f"the two judges agree on {share(same[0])} of {texts:,} answers (95 % interval {range_text(low, high)})"
+    return text + (f", kappa {kappa[0]:.2f} ({range_text(*(f'{end:.2f}' for end in kappa[1:]))})" if kappa else "")

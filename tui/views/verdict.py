@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from engine.judges.eval.metric import WORDS, Measures
 from engine.text import sanitize, truncate
-from tui.views.formatting import Mark, mark_of, score_words, short_name
+from tui.views.formatting import Mark, agreement_text, mark_of, score_words, short_name
 from tui.widgets.lines import Pieces, clip
 from tui.widgets.log.wrap import cells, wrap
 
@@ -224,11 +224,7 @@ def agreement_words(found: Any) -> str:
     same, kappa, texts = found.get("same"), found.get("kappa"), found.get("texts")
     if not _is_figure(same) or not _is_number(texts):
         return ""
-    low, high = (100 * value for value in same[1:])
-    said = f"the two judges agree on {100 * same[0]:.0f} % of {texts:,} answers (95 % interval {low:.0f} to {high:.0f})"
-    if _is_figure(kappa):
-        said += f", kappa {kappa[0]:.2f} ({kappa[1]:.2f} to {kappa[2]:.2f})"
-    return said
+    return agreement_text(int(texts), same, kappa if _is_figure(kappa) else None)
 
 
 def plain(rows: Sequence[Pieces]) -> Iterator[str]:

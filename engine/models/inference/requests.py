@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine.control import Control
+from engine.setting_field import setting
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class Sampling:
         stop: texts that end a completion; not part of it.
     """
 
-    max_tokens: int = 128
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    stop: tuple[str, ...] = ()
+    max_tokens: int = setting(128, "Limit the tokens of a completion", min=1, max=1_000_000)
+    temperature: float = setting(0.0, "Set the sampling temperature; 0 is greedy", min=0, max=100)
+    top_k: int = setting(0, "Sample from the k likeliest tokens; 0 takes all", min=0)
+    top_p: float = setting(1.0, "Sample from the likeliest tokens that together have this probability", min=0, max=1)
+    min_p: float = setting(0.0, "Sample from tokens at least this times as likely as the likeliest", min=0, max=1)
+    stop: tuple[str, ...] = setting((), "End a completion at any of these texts")
 
 
 class Constrained(Protocol):

@@ -413,9 +413,9 @@ def test_the_command_line_refuses_a_changed_run_and_goes_on_where_that_is_wanted
     assert json.loads(told.out)["error"]["type"] == "InputsChanged"
     assert "the constitution" in told.err
     assert "torch 1.0 →" in told.err
-    assert "--anyway" in told.err
+    assert "--force" in told.err
     assert not told.err.startswith("run "), "what is refused is not said to begin"
     assert (folder / JOURNAL).read_bytes() == before
-    assert main(["resume", str(folder), "--anyway"]) == 0
+    assert main(["resume", str(folder), "--force"]) == 0
     assert last(folder, "RUN-RESUMED").data["changed"] == ["constitution", "torch"]
     assert stages(folder)[-1] == "RUN-COMPLETE"

@@ -48,7 +48,7 @@ def test_a_changed_constitution_is_named_and_the_person_decides(interrupted: Pat
     # Not only another rule: the principle that the critiques are about is gone.
     Path(config.constitution).write_text(constitution("[aeiouy]", principle="other"))
     before = (interrupted / JOURNAL).read_bytes()
-    with pytest.raises(InputError, match=r"the constitution \(.*plain.toml\).*--anyway"):
+    with pytest.raises(InputError, match=r"the constitution \(.*plain.toml\).*--force"):
         perform(config, interrupted, Control())
     assert (interrupted / JOURNAL).read_bytes() == before
     perform(config, interrupted, Control(), anyway=True)

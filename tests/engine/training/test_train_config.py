@@ -45,7 +45,7 @@ def test_a_default_can_be_changed() -> None:
     ],
 )
 def test_a_value_out_of_range_is_named(field: str, value: object) -> None:
-    with pytest.raises(InputError, match=f"training, {field}: {field} is "):
+    with pytest.raises(InputError, match=f"training, {field}: (unknown )?{field} "):
         TrainConfig(**{field: value})  # type: ignore[arg-type]
 
 
@@ -56,5 +56,5 @@ def test_settings_survive_json() -> None:
 
 @pytest.mark.parametrize("values", [{"lr": 1e-4}, {"num_train_epochs": "three"}, {"adam_beta1": None}])
 def test_unknown_names_and_wrong_kinds_are_refused(values: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="training"):
+    with pytest.raises(InputError, match=r"training, [a-z_0-9]+: "):
         TrainConfig.from_dict(values)

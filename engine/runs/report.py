@@ -1,0 +1,276 @@
+"""A run's report as frozen data, read from `report.json` or from the summary in the journal (docs/report.md).
+
+Screen, command line and Markdown all show this model. A report may be of another version, or damaged: a member that is
+missing or of another type is None or empty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.text import sanitize, truncate
+
+Interval = tuple[float, float]
+"""Lower and upper end."""
+
+Data = Mapping[str, Any]
+
+_MAX_NUMBER = 1e12
+_MAX_TEXT = 400
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of the base and of the trained model, compared prompt by prompt.
+
+    Args:
+        base, trained: means, or counts of violations.
+        n: prompts compared.
+        excluded: prompts left out for want of a verdict.
+        better, worse, tied: prompts by the sign of their difference.
+        p: of the paired test.
+        interval: two-sided 95 % interval of the difference.
+        relative, relative_interval: the difference as a share of the base.
+        smallest_detectable, smallest_detectable_relative: difference that this many prompts show with 80 % power.
+    """
+
+    base: float | None = None
+    trained: float | None = None
+    n: int | None = None
+    excluded: int | None = None
+    better: int | None = None
+    worse: int | None = None
+    tied: int | None = None
+    p: float | None = None
+    interval: Interval | None = None
+    relative: float | None = None
+    relative_interval: Interval | None = None
+    smallest_detectable: float | None = None
+    smallest_detectable_relative: float | None = None
+
+    @classmethod
+    def of(cls, data: Data) -> Change:
+        """From an object of the report."""
+        return cls(
+            base=_number(data.get("base")),
+            trained=_number(data.get("trained")),
+            n=_count(data.get("n")),
+            excluded=_count(data.get("excluded")),
+            better=_count(data.get("better")),
+            worse=_count(data.get("worse")),
+            tied=_count(data.get("tied")),
+            p=_number(data.get("p")),
+            interval=_interval(data.get("interval")),
+            relative=_number(data.get("relative")),
+            relative_interval=_interval(data.get("relative_interval")),
+            smallest_detectable=_number(data.get("smallest_detectable")),
+            smallest_detectable_relative=_number(data.get("smallest_detectable_relative")),
+        )
+
+
+@dataclass(frozen=True)
+class PrincipleChange:
+    """The probability of breaking one principle, before and after; `outcome` by `holm_p`, which counts all of them."""
+
+    principle: str
+    outcome: str
+    change: Change
+    holm_p: float | None
+
+
+@dataclass(frozen=True)
+class BenignChange:
+    """Whether the trained model is shown to be no worse on benign prompts.
+
+    Args:
+        what: "refusals" or "scores".
+        bound: how much worse it may be, by the one-sided interval.
+        margin: how much worse it is allowed to be.
+        not_inferior: the bound is within the margin.
+    """
+
+    what: str
+    change: Change
+    bound: float | None
+    margin: float | None
+    not_inferior: bool
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition of the written rule for "confirmed"."""
+
+    id: str
+    met: bool
+    needed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """Signs of collapse: name of a figure -> (base, trained), and the alarms raised."""
+
+    figures: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the judge of the comparison and the one that chose the pairs agree; each as (value, low, high)."""
+
+    texts: int
+    same: tuple[float, float, float]
+    kappa: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """How many preference pairs were kept, and why the others were dropped."""
+
+    examples: int | None
+    kept: int | None
+    dropped: int | None
+    reasons: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run."""
+
+    outcome: str = ""
+    scope: str = ""
+    judge: str = ""
+    accuracy: str = ""
+    agreement: Agreement | None = None
+    max_score: float | None = None
+    score: Change | None = None
+    violations: Change | None = None
+    principles: tuple[PrincipleChange, ...] = ()
+    benign: tuple[BenignChange, ...] = ()
+    health: Health = field(default_factory=Health)
+    conditions: tuple[Condition, ...] = ()
+    pairs: Pairs | None = None
+    advice: tuple[str, ...] = ()
+    generator: str = ""
+    critic: str = ""
+    constitution: str = ""
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, data: Data) -> Report:
+        """From `report.json`, or from the summary that the journal has while there is no report."""
+        summary = _object(data, "summary") or data
+        judge, models, pairs = _object(data, "judge"), _object(data, "models"), _object(data, "pairs")
+        score, violations = _object(summary, "score"), _object(summary, "violations")
+        advice = data.get("advice")
+        return cls(
+            outcome=_text(summary.get("outcome")),
+            scope=_text(summary.get("scope")),
+            judge=_text(judge.get("name")),
+            accuracy=_text(judge.get("accuracy")),
+            agreement=_agreement(_object(summary, "agreement")),
+            max_score=_number(summary.get("max_score", summary.get("most"))),
+            score=Change.of(score) if score else None,
+            violations=Change.of(violations) if violations else None,
+            principles=tuple(map(_principle, _objects(summary, "principles"))),
+            benign=tuple(map(_benign, _objects(summary, "benign"))),
+            health=_health(_object(summary, "health")),
+            conditions=tuple(map(_condition, _objects(summary, "conditions"))),
+            pairs=_pairs(pairs) if pairs else None,
+            advice=tuple(map(_text, advice)) if isinstance(advice, list) else tuple(filter(None, [_text(advice)])),
+            generator=_text(models.get("generator")),
+            critic=_text(models.get("critic")),
+            constitution=_text(_object(data, "constitution").get("name")),
+            seconds=_number(data.get("seconds")),
+        )
+
+
+def _principle(data: Data) -> PrincipleChange:
+    return PrincipleChange(
+        _text(data.get("principle")),
+        _text(data.get("outcome")),
+        Change.of(_object(data, "result")),
+        _number(data.get("holm_p")),
+    )
+
+
+def _benign(data: Data) -> BenignChange:
+    return BenignChange(
+        _text(data.get("what")),
+        Change.of(data),
+        _number(data.get("bound")),
+        _number(data.get("margin")),
+        data.get("holds") is True,
+    )
+
+
+def _condition(data: Data) -> Condition:
+    return Condition(
+        _text(data.get("id")), data.get("met") is True, data.get("needed") is True, _text(data.get("detail"))
+    )
+
+
+def _health(data: Data) -> Health:
+    base, trained = _object(data, "base"), _object(data, "trained")
+    pairs = {name: (_number(base.get(name)), _number(trained.get(name))) for name in ("repetition", "words", "empty")}
+    known = {name: (one, other) for name, (one, other) in pairs.items() if one is not None and other is not None}
+    alarms = data.get("alarms")
+    return Health(known, tuple(map(_text, alarms)) if isinstance(alarms, list) else ())
+
+
+def _agreement(data: Data) -> Agreement | None:
+    texts, same = _count(data.get("texts")), _estimate(data.get("same"))
+    return Agreement(texts, same, _estimate(data.get("kappa"))) if texts is not None and same is not None else None
+
+
+def _pairs(data: Data) -> Pairs:
+    reasons = ((_text(reason), _count(number)) for reason, number in _object(data, "reasons").items())
+    return Pairs(
+        _count(data.get("examples")),
+        _count(data.get("kept")),
+        _count(data.get("dropped")),
+        tuple((reason, number) for reason, number in reasons if number is not None),
+    )
+
+
+def _object(data: Data, name: str) -> Data:
+    found = data.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _objects(data: Data, name: str) -> Iterator[Data]:
+    found = data.get(name)
+    return (one for one in found if isinstance(one, Mapping)) if isinstance(found, list | tuple) else iter(())
+
+
+def _number(value: Any) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if known and math.isfinite(min(abs(value), _MAX_NUMBER)) and abs(value) < _MAX_NUMBER else None
+
+
+def _count(value: Any) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and number >= 0 else None
+
+
+def _interval(value: Any) -> Interval | None:
+    ends = [_number(end) for end in value] if isinstance(value, list | tuple) else []
+    return (ends[0], ends[1]) if len(ends) == 2 and ends[0] is not None and ends[1] is not None else None
+
+
+def _estimate(value: Any) -> tuple[float, float, float] | None:
+    found = [_number(part) for part in value] if isinstance(value, list | tuple) else []
+    known = [part for part in found if part is not None]
+    return (known[0], known[1], known[2]) if len(found) == len(known) == 3 else None
+
+
+def _text(value: Any) -> str:
+    """A text on one line, safe to show; "" for what is no text or number."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    if not isinstance(value, str) and _number(value) is None:
+        return ""
+    return truncate(" ".join(sanitize(str(value)).split()), _MAX_TEXT)
