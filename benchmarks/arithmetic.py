@@ -23,7 +23,7 @@ from benchmarks.measure import Stopwatch
 from benchmarks.work import Product, TrainingRow
 from engine.models.inference.prefix_cache import find_shared
 from engine.models.nn.decoder import Decoder
-from engine.models.nn.linear import Linear, Part
+from engine.models.nn.linear import Linear, Projection
 from engine.training.config import TrainConfig
 from engine.training.data import Row, Sampler, split
 
@@ -82,8 +82,8 @@ def _seconds(product: Product, dtype: torch.dtype, seconds: float) -> float:
     """Of one product, by the faster of torch's own way and oneDNN's packed one; the median of many."""
     x = torch.randn(product.rows, product.inner).to(dtype)
     weight = torch.randn(product.columns, product.inner).to(dtype)
-    packed = Linear(weight, None, [Part("measured", 0, product.columns)])
-    ways: list[Callable[[], Tensor]] = [lambda: functional.linear(x, weight), lambda: packed.product(x)]
+    packed = Linear(weight, None, [Projection("measured", 0, product.columns)])
+    ways: list[Callable[[], Tensor]] = [lambda: functional.linear(x, weight), lambda: packed.linear(x)]
     return min(_median(way, seconds / len(ways)) for way in ways)
 
 

@@ -18,17 +18,16 @@ from engine.control import Control
 from engine.judges.base import Judged, Verdict
 from engine.judges.registry import make_judge
 from engine.models.hub import catalog, embedded
-from engine.models.inference import score
 from engine.models.inference.requests import Message, Sampling
 from engine.pipeline import chats as messages
 from engine.pipeline.model_cache import Models
 from engine.prompts.load import load_builtin, load_examples
 from engine.settings import RunConfig
 from engine.training.config import TrainConfig
-from engine.training.data import PairRow, Row, Sampler, SftRow
+from engine.training.data import PairRow, Row, Sampler, SftRow, split
 from engine.training.loop import train
 from engine.training.objective import objective_for
-from engine.training.policy import Policy
+from engine.training.policy import Completions, Policy
 
 Answer = dict[str, Any]
 
@@ -117,11 +116,13 @@ class Redraft:
         return {**found, "units": peak_memory() / 1e6, "seconds": 1.0}
 
     def score(self, rows: Sequence[TrainingRow]) -> Answer:
-        """Log-probabilities of the chosen completions; units are all tokens, prompts included."""
-        prompts, completions = [row["prompt"] for row in rows], [row["chosen"] for row in rows]
+        """Log-probabilities of the chosen completions, as a DPO reference computes them; units are all tokens."""
+        learned = sorted(_rows(rows, "sft"), key=lambda row: row.tokens)
+        policy = Policy(self._model.decoder, learn=False)
         with Stopwatch() as watch:
-            score.logprobs(self._model.decoder, prompts, completions, Control())
-        return watch.sample(sum(len(p) + len(c) for p, c in zip(prompts, completions, strict=True)))
+            for part in split(learned, TrainConfig().micro_tokens):
+                policy.score([Completions(r.prompt, (r.completion,)) for r in part if isinstance(r, SftRow)])
+        return watch.sample(sum(row.tokens for row in learned))
 
     def train(self, rows: Sequence[TrainingRow], objective: str, batch: int, epochs: int, busy: bool = False) -> Answer:
         """Optimizer steps over the rows `epochs` times and, for DPO, one pass of the reference; units are tokens of

@@ -21,16 +21,16 @@ from engine.errors import ModelError, RedraftError
 from engine.models import chat, machine_profile
 from engine.models.hub import catalog, embedded, load, memory_estimate, weights_hash
 from engine.models.hub.embedded import Progress, silent
-from engine.models.hub.shape import Shape
 from engine.models.inference.requests import Completion, Message, Request
 from engine.models.inference.token_codec import Codec
 from engine.models.nn import families
+from engine.models.nn.config import ModelConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from engine.models.inference.score import Pooling
+    from engine.models.inference.hidden_states import Pooling
     from engine.models.nn.decoder import Decoder
     from engine.models.nn.lora_weights import Adapter
 
@@ -75,12 +75,9 @@ class LocalModel:
         return str(self.decoder.device)
 
     @property
-    def shape(self) -> Shape:
-        """The sizes that the memory budget is told from."""
-        a = self.decoder.architecture
-        sizes = (a.family, a.vocab, a.width, a.layers, a.heads, a.kv_heads, a.head_dim, a.ffn, a.context)
-        # Whether the output matrix is the embedding shows in the number of weights.
-        return min((Shape(*sizes, tied) for tied in (True, False)), key=lambda s: abs(s.parameters - self.parameters))
+    def config(self) -> ModelConfig:
+        """Sizes and arithmetic; memory estimates are computed from it."""
+        return self.decoder.config
 
     @property
     def sha256(self) -> str:
@@ -145,22 +142,6 @@ class LocalModel:
             memory=memory_estimate.cache_bytes(self.device),
         )
 
-    def score(
-        self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], control: Control
-    ) -> list[Tensor]:
-        """Log-probabilities of given completions after their prompts, as token lists (`encode_pair`).
-
-        Returns:
-            float32 [tokens of the completion] a pair, on the CPU.
-
-        Raises:
-            InputError: if a prompt is empty, or a pair is longer than the context.
-            Stopped: if asked to.
-        """
-        from engine.models.inference.score import logprobs
-
-        return logprobs(self.decoder, prompts, completions, control)
-
     def hidden(
         self,
         sequences: Sequence[Sequence[int]],
@@ -170,7 +151,7 @@ class LocalModel:
         pooling: Pooling = "last",
         starts: Sequence[int] | None = None,
     ) -> Tensor:
-        """One vector of the residual stream a text and layer (`engine.models.inference.score.hidden_states`).
+        """One vector of the residual stream a text and layer (`engine.models.inference.hidden_states.hidden_states`).
 
         Returns:
             float32 [sequences, layers, width], on the CPU.
@@ -179,7 +160,7 @@ class LocalModel:
             InputError: if a text is empty or longer than the context.
             Stopped: if asked to.
         """
-        from engine.models.inference.score import hidden_states
+        from engine.models.inference.hidden_states import hidden_states
 
         return hidden_states(self.decoder, sequences, layers, control, pooling=pooling, starts=starts)
 
@@ -206,7 +187,7 @@ class LocalModel:
 
 
 def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progress = silent) -> LocalModel:
-    """Load a model by a name of the catalogue, a hub id, a folder or a GGUF file.
+    """Load a model by a name of the catalog, a hub id, a folder or a GGUF file.
 
     Args:
         name: see `engine.models.hub.catalog.resolve`.
@@ -233,7 +214,7 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
 
             if source.entry is not None:
                 # Before gigabytes are fetched, not after.
-                memory_estimate.check_load(source.name, source.entry.shape, kind, chosen)
+                memory_estimate.check_load(source.name, source.entry.config, kind, chosen)
             place = download.fetch(source, progress)
         case _:
             assert source.path is not None
@@ -262,7 +243,7 @@ def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
             embedded.gguf_file()
     elif source.kind == "folder":
         assert source.path is not None
-        found = load.folder_shape(source.path)
+        found = load.folder_config(source.path)
         load.check_size(source.path, found)
         load.folder_tokenizer(source.path)
         if dtype:
@@ -271,7 +252,7 @@ def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
 
 def _loaded(source: catalog.Source, place: Path, dtype: str, device: str, began: float) -> LocalModel:
     gguf = source.kind == "gguf"
-    found = load.gguf_shape(place) if gguf else load.folder_shape(place)
+    found = load.gguf_config(place) if gguf else load.folder_config(place)
     memory_estimate.check_load(source.name, found, dtype, device)
     load.import_transformers()
     with ThreadPoolExecutor(1) as pool:
@@ -291,7 +272,7 @@ def _loaded(source: catalog.Source, place: Path, dtype: str, device: str, began:
         tokenizer=tokenizer,
         codec=codec,
         chat=chat.for_tokenizer(tokenizer),
-        context=decoder.architecture.context,
+        context=decoder.config.context,
         parameters=parameters,
         folder=None if gguf else place,
         files=partial(weights_hash.of_files, [place]) if gguf else partial(weights_hash.of_folder, place),

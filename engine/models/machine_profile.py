@@ -176,18 +176,18 @@ def _rate(dtype: str, rows: int, seconds: float = 0.15) -> float:
     """TFLOP/s of [rows, 576] by [576, 1536], best of several looks."""
     import torch
 
-    from engine.models.nn.linear import Linear, Part
+    from engine.models.nn.linear import Linear, Projection
 
     kind = torch.float32 if dtype == "float32" else torch.bfloat16
-    linear = Linear(torch.ones(1536, 576, dtype=kind), None, [Part("measured", 0, 1536)])
+    linear = Linear(torch.ones(1536, 576, dtype=kind), None, [Projection("measured", 0, 1536)])
     x = torch.ones(rows, 576, dtype=kind)
     best = float("inf")
     with torch.inference_mode():
-        linear.product(x)
+        linear.linear(x)
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             start = time.perf_counter()
             for _ in range(4):
-                linear.product(x)
+                linear.linear(x)
             best = min(best, (time.perf_counter() - start) / 4)
     return 2 * rows * 576 * 1536 / best / 1e12

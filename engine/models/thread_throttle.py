@@ -32,7 +32,7 @@ def read_usage(stat: Path = cores.STAT) -> Usage | None:
     return None if busy is None else Usage(busy, times.user + times.system)
 
 
-class GiveWay:
+class ThreadThrottle:
     """Keeps torch's threads to the cores that are free. `tick` once a step, from the thread that computes.
 
     Args:
@@ -87,11 +87,11 @@ class GiveWay:
 
 _MOST_CORES = 4
 """On more cores one thread too many costs little, and products whose threads change in number may round otherwise."""
-_current: list[GiveWay] = []
+_current: list[ThreadThrottle] = []
 
 
 @contextmanager
-def giving_way() -> Iterator[Callable[[], None]]:
+def throttled() -> Iterator[Callable[[], None]]:
     """Gives `tick` of the process's one watch, to be called between steps; all threads are back at the end.
 
     The watch is made at the first use, with torch's present number of threads as the most. Does nothing where these
@@ -101,7 +101,9 @@ def giving_way() -> Iterator[Callable[[], None]]:
 
     if not _current:
         most = torch.get_num_threads()
-        _current.append(GiveWay(most, torch.set_num_threads, usage=read_usage if most <= _MOST_CORES else _unknown))
+        _current.append(
+            ThreadThrottle(most, torch.set_num_threads, usage=read_usage if most <= _MOST_CORES else _unknown)
+        )
     watch = _current[0]
     try:
         yield watch.tick

@@ -135,7 +135,9 @@ def ask(
 def _need(context: Context, tokens: int) -> int:
     """Bytes that writing or reading one text of about so many tokens takes beyond the loaded model."""
     model = context.generator
-    return memory_estimate.generate(model.shape, model.dtype, 1, min(tokens, model.context), model.device).beyond_loaded
+    return memory_estimate.generate(
+        model.config, model.dtype, 1, min(tokens, model.context), model.device
+    ).additional_bytes
 
 
 def _fewer(context: Context, rows: int, at_first: int, error: Exception, need: int) -> int:

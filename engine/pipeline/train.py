@@ -77,7 +77,7 @@ def train(context: Context, pairs: Sequence[PreferencePair]) -> Adapter:
         trained.adapter,
         folder,
         base_model=context.config.generator,
-        family=context.generator.decoder.architecture.family,
+        family=context.generator.decoder.config.family,
     )
     context.record.event(
         TRAINED,
@@ -121,8 +121,8 @@ def _need(model: LocalModel, rows: Sequence[Row], config: TrainConfig) -> int:
     """Bytes that training takes beyond the loaded model, by the budget."""
     longest = max(row.tokens for row in rows)
     together = max(longest, min(config.micro_batch_tokens, config.train_batch_size * longest))
-    need = memory_estimate.train_lora(model.shape, model.dtype, together, config.lora_r, model.device, length=longest)
-    return need.beyond_loaded
+    need = memory_estimate.train_lora(model.config, model.dtype, together, config.lora_r, model.device, length=longest)
+    return need.additional_bytes
 
 
 def _trained(context: Context, learned: Sequence[Row], kept_out: Sequence[Row], config: TrainConfig) -> Trained:

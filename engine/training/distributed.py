@@ -52,6 +52,14 @@ class Processes:
         if self.count > 1:
             tensor.copy_(self.accelerator.reduce(tensor, reduction="sum"))
 
+    def sum_wide(self, row: Tensor) -> None:
+        """As `sum_`, for a float64 row on the CPU: the exchange itself happens on the device, in the widest type that
+        the device has."""
+        if self.count > 1:
+            on_device = row.to(self._device, torch.float32 if self._device.type == "mps" else torch.float64)
+            self.sum_(on_device)
+            row.copy_(on_device.cpu())
+
     def backward(self, loss: Tensor) -> None:
         self.accelerator.backward(loss)
 

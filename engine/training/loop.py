@@ -224,21 +224,21 @@ class _Run:
         """Loss and metrics of rows that all processes share; with `learn` their gradients, not yet summed."""
         totals = self.objective.totals(rows)
         mine = training_rows.share(rows, self.processes.index, self.processes.count)
-        device = self.decoder.device
         policy = Policy(self.decoder, self.lora.trainable_view(self.decoder.dtype, dropout=learn), learn)
-        # One float64 row: loss, tokens and every metric, so that one exchange between processes is enough.
-        held = torch.zeros(2 + len(self.objective.metrics), dtype=torch.float64, device=device)
+        # One row: loss, tokens and every metric, so that one exchange between processes is enough. In float64 on the
+        # CPU whatever the device: Apple's GPUs have no float64.
+        held = torch.zeros(2 + len(self.objective.metrics), dtype=torch.float64)
         for part in training_rows.split(mine, self.config.micro_batch_tokens) if mine else ():
             self.processes.check_micro(self.control)
             micro = self.objective.loss(policy, part, totals)
             if learn:
                 self.processes.backward(micro.loss)
             sums = [micro.loss.detach(), *(micro.sums[name] for name in self.objective.metrics)]
-            values = torch.stack([value.to(device, torch.float64) for value in sums])
+            values = torch.stack([value.cpu().to(torch.float64) for value in sums])
             held[0] += values[0]
             held[1] += sum(row.tokens for row in part)
             held[2:] += values[1:]
-        self.processes.sum_(held)
+        self.processes.sum_wide(held)
         loss, tokens, *metrics = held.tolist()
         named = {name: value / totals.count for name, value in zip(self.objective.metrics, metrics, strict=True)}
         return _Measured(loss, named, int(tokens))

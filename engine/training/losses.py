@@ -24,11 +24,11 @@ _CHUNK_ELSEWHERE = 512
 class Projection(Protocol):
     """A frozen matrix [V, d] with both its products."""
 
-    def product(self, x: Tensor) -> Tensor:
+    def linear(self, x: Tensor) -> Tensor:
         """[N, d] -> [N, V]"""
         ...
 
-    def backward_product(self, grad: Tensor) -> Tensor:
+    def input_grad(self, grad: Tensor) -> Tensor:
         """[N, V] -> [N, d]"""
         ...
 
@@ -40,10 +40,10 @@ class Dense:
     weight: Tensor
     bias: Tensor | None = None
 
-    def product(self, x: Tensor) -> Tensor:
+    def linear(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.weight, self.bias)
 
-    def backward_product(self, grad: Tensor) -> Tensor:
+    def input_grad(self, grad: Tensor) -> Tensor:
         return grad @ self.weight
 
 
@@ -57,7 +57,7 @@ class _TokenLogps(torch.autograd.Function):
         for start in range(0, count, chunk):
             part = slice(start, start + chunk)
             target = targets[part, None]
-            logits = head.product(hidden[part]).float()
+            logits = head.linear(hidden[part]).float()
             probs = torch.softmax(logits, -1)
             target_probs = probs.gather(1, target)
             logps[part] = _log(target_probs, logits, target).squeeze(1)
@@ -65,7 +65,7 @@ class _TokenLogps(torch.autograd.Function):
             if grad_hidden is not None:
                 # d logp / d logit = [v = target] - p_v; the sign waits for the backward pass, where it costs nothing.
                 probs.scatter_(1, target, target_probs - 1)
-                grad_hidden[part] = head.backward_product(probs.to(hidden.dtype))
+                grad_hidden[part] = head.input_grad(probs.to(hidden.dtype))
         if grad_hidden is not None:
             ctx.save_for_backward(grad_hidden)
         ctx.mark_non_differentiable(correct)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.models.inference.prefix_cache import shareable
+from engine.models.inference.prefix_cache import shared_prefix_length
+from engine.models.nn.attention import Layout, SharedPacked
 from engine.models.nn.decoder import Decoder
 from engine.models.nn.lora_weights import Adapter
-from engine.training.attention import Layout, SharedPacked
 from engine.training.losses import token_logps
 
 _WORTH_SHARING = 32
@@ -68,7 +68,7 @@ class Policy:
         """
         packed = _pack(rows)
         device = self.decoder.device
-        attention = SharedPacked(packed.layout, self.decoder.architecture.group, device, self.decoder.dtype)
+        attention = SharedPacked(packed.layout, self.decoder.config.group, device, self.decoder.dtype)
         with torch.enable_grad():
             hidden = self.decoder.forward(
                 packed.tokens.to(device), packed.positions.to(device), attention, adapter=self.adapter
@@ -129,7 +129,7 @@ def _pack(rows: Sequence[Completions]) -> _Packed:
 
 def _worth_sharing(prompts: Sequence[tuple[int, ...]]) -> int:
     """Tokens that all prompts begin with, one of each left over at least; 0 where sharing saves next to nothing."""
-    same = shareable(prompts)
+    same = shared_prefix_length(prompts)
     return same if same * (len(prompts) - 1) >= _WORTH_SHARING else 0
 
 
@@ -137,10 +137,23 @@ def _long(values: Sequence[int]) -> Tensor:
     return torch.tensor(values, dtype=torch.long)
 
 
+def _described(decoder: Decoder) -> str:
+    """What version 0.1 called the model, letter by letter: its checkpoints are resumed by it."""
+    c = decoder.config
+    scales = tuple(c.attention_scale(layer) for layer in range(c.num_layers))
+    return (
+        f"(Architecture(family={c.family!r}, layers={c.num_layers}, width={c.hidden_size}, heads={c.num_heads}, "
+        f"kv_heads={c.num_kv_heads}, head_dim={c.head_dim}, ffn={c.intermediate_size}, vocab={c.vocab_size}, "
+        f"context={c.context}, norm={c.norm!r}, norm_eps={c.norm_eps!r}, activation={c.activation!r}, "
+        f"gated={c.gated}, parallel={c.parallel}, rotary_dims={c.rotary_dims}, embed_scale={c.embed_scale!r}, "
+        f"attention_scales={scales!r}, qk_norm={c.qk_norm}), {decoder.dtype!r})"
+    )
+
+
 def fingerprint(decoder: Decoder, adapter: Adapter | None = None) -> str:
     """SHA-256 over sizes, dtype and two sums of every matrix: names a model in checkpoints and in stored
     reference values, without reading a file. Any change that training makes to any matrix changes it."""
-    digest = hashlib.sha256(repr((decoder.architecture, decoder.dtype)).encode())
+    digest = hashlib.sha256(_described(decoder).encode())
     matrices = [decoder.embedding, decoder.head.weight]
     matrices += [linear.weight for block in decoder.blocks for linear in block.linears()]
     for _, pair in sorted(adapter.pairs.items()) if adapter is not None else ():

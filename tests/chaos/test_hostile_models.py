@@ -137,7 +137,7 @@ def test_a_damaged_gguf_file_is_refused_by_name(tmp_path: Path, bare_home: Path)
     def check_gguf(path: Path) -> Any:
         from engine.models.hub import load
 
-        error = refusal(lambda: load.gguf_shape(path))
+        error = refusal(lambda: load.gguf_config(path))
         if error is not None:
             assert isinstance(error, ModelError | StorageError)
             assert str(path) in error.where

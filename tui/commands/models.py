@@ -8,7 +8,7 @@ from tui.terminal import output
 
 def models(as_json: options.Json = False) -> None:
     """List the models known by name; a folder, a .gguf file or a hub id works everywhere a name does."""
-    from engine.models.hub.catalog import CATALOGUE
+    from engine.models.hub.catalog import CATALOG
 
     if as_json:
         output.emit(
@@ -16,14 +16,14 @@ def models(as_json: options.Json = False) -> None:
                 {
                     "name": entry.name,
                     "repo": entry.repo,
-                    "licence": entry.licence,
+                    "license": entry.license,
                     "parameters": entry.parameters,
                     "context": entry.context,
                     "chat": entry.chat,
                     "embedded": entry.embedded,
                     "summary": entry.summary,
                 }
-                for entry in CATALOGUE
+                for entry in CATALOG
             ]
         )
         return
@@ -32,10 +32,10 @@ def models(as_json: options.Json = False) -> None:
             "name": entry.name,
             "parameters": f"{entry.parameters / 1e6:,.0f} M",
             "context": f"{entry.context:,}",
-            "licence": entry.licence,
+            "license": entry.license,
             "": entry.summary,
         }
-        for entry in CATALOGUE
+        for entry in CATALOG
     ]
     for line in output.table(rows, right=frozenset({"parameters", "context"})):
         output.result(line)

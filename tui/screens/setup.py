@@ -56,7 +56,7 @@ class Setup(Dialog[RunConfig]):
             presets.highlighted = names.index(self._config.preset) if self._config.preset in names else 0
             yield presets
             yield Static("")
-            yield from self._field("generator", "Model", "a catalogue name, hub id, folder or GGUF file")
+            yield from self._field("generator", "Model", "a catalog name, hub id, folder or GGUF file")
             for name, (title, hint) in {**_JUDGE, **_FILES, **_NUMBERS}.items():
                 yield from self._field(name, title, hint)
             yield Static("", classes="problem")

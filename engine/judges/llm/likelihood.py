@@ -22,7 +22,7 @@ from engine.models.inference.requests import Message
 from engine.text import sanitize
 
 if TYPE_CHECKING:
-    from engine.models.inference.choice_logprobs import Beginning
+    from engine.models.inference.choice_logprobs import SharedPrefix
     from engine.models.local import LocalModel
 
 SMALLEST = 900_000_000
@@ -48,7 +48,7 @@ class LikelihoodJudge:
     def __init__(self, model: LocalModel, constitution: Constitution) -> None:
         self._model = model
         self._constitution = constitution
-        self._beginning: Beginning | None = None
+        self._beginning: SharedPrefix | None = None
         self._bias: dict[str, float] | None = None
         self.name = f"likelihood of {model.name}"
 
@@ -114,8 +114,8 @@ class LikelihoodJudge:
 
     def _logits(self, text: Judged, control: Control) -> dict[str, float] | str:
         """log P(yes) - log P(no) of each principle's question; or why they cannot be asked."""
-        from engine.models.inference.choice_logprobs import Beginning, masses
-        from engine.models.inference.prefix_cache import in_common
+        from engine.models.inference.choice_logprobs import SharedPrefix, choice_logprobs
+        from engine.models.inference.prefix_cache import common_prefix_length
 
         model = self._model
         if not all(self._spellings):
@@ -123,20 +123,22 @@ class LikelihoodJudge:
         if self._beginning is None:
             two = [self._tokens(Judged("", words), p) for words in ("a", "Z") for p in self._constitution.principles]
             if max(map(len, two)) + _ROOM <= model.context:
-                self._beginning = Beginning.of(model.decoder, two[0][: max(0, in_common(two) - 1)], control)
+                self._beginning = SharedPrefix.of(
+                    model.decoder, two[0][: max(0, common_prefix_length(two) - 1)], control
+                )
         endings = self._fitting(text)
         if endings is None:
             return f"The constitution does not fit into {model.name}'s context of {model.context:,} tokens."
-        found = masses(model.decoder, endings, self._spellings, control, self._beginning)
+        found = choice_logprobs(model.decoder, endings, self._spellings, control, self._beginning)
         values = (found[:, 0] - found[:, 1]).tolist()
         sound = (x if math.isfinite(x) else 0.0 for x in values)
         return {p: max(-30.0, min(30.0, x)) for p, x in zip(self._constitution.ids, sound, strict=True)}
 
     @functools.cached_property
     def _spellings(self) -> list[list[int]]:
-        from engine.models.inference.choice_logprobs import spellings
+        from engine.models.inference.choice_logprobs import choice_token_ids
 
-        return spellings(self._model.codec, ("Yes", "No"))
+        return choice_token_ids(self._model.codec, ("Yes", "No"))
 
     def _fitting(self, text: Judged) -> list[list[int]] | None:
         """The questions' tokens, the text cut in its middle until they fit into the context; None where none do."""

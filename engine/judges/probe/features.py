@@ -87,7 +87,7 @@ def states(model: LocalModel, texts: Sequence[Judged], layers: Sequence[int], co
     Raises:
         Stopped: where `control` asks for it.
     """
-    from engine.models.inference.score import hidden_states
+    from engine.models.inference.hidden_states import hidden_states
 
     owner: list[int] = []
     sequences: list[list[int]] = []

@@ -105,7 +105,7 @@ def make(
         InputError: a row names an unknown principle, a layer does not exist, or no principle has enough rows.
         Stopped: where `control` asks for it; what was read is kept.
     """
-    layers = recipe.layers or middle_layers(model.decoder.architecture.layers)
+    layers = recipe.layers or middle_layers(model.decoder.config.num_layers)
     _check_layers(layers, model)
     labelled = _once(recipe.rows)
     principles = _principles(labelled, constitution, told)
@@ -212,7 +212,7 @@ def _principles(rows: Sequence[Labelled], constitution: Constitution, told: Told
 
 
 def _check_layers(layers: Sequence[int], model: LocalModel) -> None:
-    depth = model.decoder.architecture.layers
+    depth = model.decoder.config.num_layers
     for layer in layers:
         if not 0 <= layer <= depth:
             raise InputError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import ModelError
-from engine.models.hub.shape import Shape
+from engine.models.nn.config import ModelConfig
 
 EMBEDDED = "smollm2-135m-instruct"
 """Name of the model that comes with the installation and needs no network."""
@@ -28,44 +28,64 @@ class Entry:
     Args:
         name: what a person types.
         repo: id on the Hugging Face hub, "owner/name".
-        licence: SPDX identifier, as the model's own page names it.
+        license: SPDX identifier, as the model's own page names it.
         chat: whether its tokenizer brings a chat template; without one the plain template is used
             (`engine.models.chat`).
-        shape: its sizes, so that memory can be told before anything is fetched.
+        config: its sizes and arithmetic, so that memory is known before anything is fetched.
         summary: what it is good for, one sentence.
     """
 
     name: str
     repo: str
-    licence: str
+    license: str
     chat: bool
-    shape: Shape
+    config: ModelConfig
     summary: str
 
     @property
     def parameters(self) -> int:
-        return self.shape.parameters
+        return self.config.parameters
 
     @property
     def context(self) -> int:
         """Most tokens of prompt and completion together."""
-        return self.shape.context
+        return self.config.context
 
     @property
     def embedded(self) -> bool:
         return self.name == EMBEDDED
 
 
-def _llama(vocab: int, hidden: int, layers: int, heads: int, kv: int, inner: int, context: int, tied: bool) -> Shape:
-    return Shape("llama", vocab, hidden, layers, heads, kv, hidden // heads, inner, context, tied)
+def _llama(
+    vocab: int, hidden: int, layers: int, heads: int, kv: int, inner: int, context: int, tied: bool
+) -> ModelConfig:
+    size = hidden // heads
+    return ModelConfig(
+        "llama", vocab, hidden, layers, heads, kv, size, inner, context, tied, norm_eps=1e-5, rotary_dims=size
+    )
 
 
-def _qwen2(hidden: int, layers: int, heads: int, kv: int, inner: int) -> Shape:
-    return Shape("qwen2", 151_936, hidden, layers, heads, kv, hidden // heads, inner, 32_768, True)
+def _qwen2(hidden: int, layers: int, heads: int, kv: int, inner: int) -> ModelConfig:
+    size = hidden // heads
+    return ModelConfig("qwen2", 151_936, hidden, layers, heads, kv, size, inner, 32_768, True, rotary_dims=size)
 
 
-def _gpt2(hidden: int, layers: int, heads: int) -> Shape:
-    return Shape("gpt2", 50_257, hidden, layers, heads, heads, hidden // heads, 4 * hidden, 1_024, True)
+def _gpt2(hidden: int, layers: int, heads: int) -> ModelConfig:
+    size = hidden // heads
+    return ModelConfig(
+        "gpt2",
+        50_257,
+        hidden,
+        layers,
+        heads,
+        heads,
+        size,
+        4 * hidden,
+        1_024,
+        True,
+        norm_eps=1e-5,
+        activation="gelu_tanh",
+    )
 
 
 _SMOL_135M = _llama(49_152, 576, 30, 9, 3, 1_536, 8_192, True)
@@ -74,9 +94,26 @@ _SMOL_1B7 = _llama(49_152, 2_048, 24, 32, 32, 8_192, 8_192, True)
 _TINYLLAMA = _llama(32_000, 2_048, 22, 32, 4, 5_632, 2_048, False)
 _QWEN_500M = _qwen2(896, 24, 14, 2, 4_864)
 _QWEN_1B5 = _qwen2(1_536, 28, 12, 2, 8_960)
-_PHI_2 = Shape("phi", 51_200, 2_560, 32, 32, 32, 80, 10_240, 2_048, False)
+_PHI_2 = ModelConfig(
+    "phi",
+    51_200,
+    2_560,
+    32,
+    32,
+    32,
+    80,
+    10_240,
+    2_048,
+    False,
+    norm_eps=1e-5,
+    activation="gelu_tanh",
+    rotary_dims=32,
+)
+_GEMMA_2B = ModelConfig(
+    "gemma", 256_000, 2_048, 18, 8, 1, 256, 16_384, 8_192, True, activation="gelu_tanh", rotary_dims=256
+)
 
-CATALOGUE: tuple[Entry, ...] = (
+CATALOG: tuple[Entry, ...] = (
     Entry(
         EMBEDDED,
         "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -140,6 +177,22 @@ CATALOGUE: tuple[Entry, ...] = (
         True,
         _SMOL_1B7,
         "The largest of the embedded model's family.",
+    ),
+    Entry(
+        "gemma-2b-it",
+        "google/gemma-2b-it",
+        "LicenseRef-Gemma",
+        True,
+        _GEMMA_2B,
+        "Tuned for chat; the hub asks for an account that has accepted its license.",
+    ),
+    Entry(
+        "gemma-2b",
+        "google/gemma-2b",
+        "LicenseRef-Gemma",
+        False,
+        _GEMMA_2B,
+        "A base model; the hub asks for an account that has accepted its license.",
     ),
     Entry("phi-2", "microsoft/phi-2", "MIT", False, _PHI_2, "A strong base model for its size; not tuned for chat."),
     Entry("gpt2", "openai-community/gpt2", "MIT", False, _gpt2(768, 12, 12), "A base model from 2019, for comparison."),
@@ -207,11 +260,11 @@ class Source:
 
     Args:
         kind: "embedded", "hub", "folder" or "gguf".
-        name: what is shown for it: the catalogue's name, the hub id, or the last part of the path.
+        name: what is shown for it: the catalog's name, the hub id, or the last part of the path.
         repo: id on the hub; "" where there is none.
         revision: branch, tag or commit on the hub; "" for the default branch.
         path: folder or GGUF file; None where it is not known yet.
-        entry: the catalogue's entry, where there is one.
+        entry: the catalog's entry, where there is one.
     """
 
     kind: str
@@ -229,7 +282,7 @@ _REVISION = re.compile(r"[\w][\w./-]{0,199}", re.ASCII)
 def find(name: str) -> Entry | None:
     """The entry of that name or hub id, in any case; None where there is none."""
     folded = name.casefold()
-    return next((e for e in CATALOGUE if folded in (e.name, e.repo.casefold())), None)
+    return next((e for e in CATALOG if folded in (e.name, e.repo.casefold())), None)
 
 
 def profile(name: str) -> Profile:
@@ -247,7 +300,7 @@ def profile(name: str) -> Profile:
 
 
 def resolve(name: str) -> Source:
-    """What a name means: a name of the catalogue, a folder, a `.gguf` file, or an id "owner/name" on the hub, with
+    """What a name means: a name of the catalog, a folder, a `.gguf` file, or an id "owner/name" on the hub, with
     "@revision" where a certain one is wanted. Looks at the local disk only.
 
     Raises:
@@ -271,7 +324,7 @@ def resolve(name: str) -> Source:
         raise ModelError(
             "There is no such model folder or GGUF file.",
             where=_shown(wanted),
-            next_step="Check the path, or name a model of the catalogue: `redraft models` lists them.",
+            next_step="Check the path, or name a model of the catalog: `redraft models` lists them.",
         )
     raise ModelError(f"There is no model {_shown(wanted)}{_closest(wanted)}.", next_step=_LISTING)
 
@@ -295,7 +348,7 @@ def _local(wanted: str) -> Source | None:
 
 
 def _closest(wanted: str) -> str:
-    names: Sequence[str] = [e.name for e in CATALOGUE]
+    names: Sequence[str] = [e.name for e in CATALOG]
     near = difflib.get_close_matches(wanted.casefold(), names, n=3, cutoff=0.5)
     near = near or [n for n in names if wanted.casefold() in n][:3]
     return f"; the closest names are {', '.join(near)}" if near else ""

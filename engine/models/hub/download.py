@@ -134,7 +134,7 @@ def _refused(source: Source, error: Any) -> RedraftError:
     name = type(error).__name__
     if name == "GatedRepoError" or (status in (401, 403) and name != "RepositoryNotFoundError"):
         return ModelError(
-            f"The hub gives {source.repo} only to accounts that accepted its licence.",
+            f"The hub gives {source.repo} only to accounts that accepted its license.",
             next_step=f"Accept it at https://huggingface.co/{source.repo} and set HF_TOKEN, or name another model.",
         )
     if name in ("RepositoryNotFoundError", "RevisionNotFoundError") or status == 404:

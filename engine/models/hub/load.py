@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ModelError, RedraftError, StorageError
-from engine.models.hub import shape, weights
+from engine.models.hub import weights
 from engine.models.hub.hf_logging import quiet
+from engine.models.nn.config import ConfigError, ModelConfig, from_config
 
 if TYPE_CHECKING:
     import torch
@@ -68,20 +69,20 @@ def torch_dtype(name: str) -> torch.dtype:
     return found
 
 
-def folder_shape(folder: Path) -> shape.Shape:
+def folder_config(folder: Path) -> ModelConfig:
     """The sizes of the model in a folder, without loading it.
 
     Raises:
         ModelError, StorageError: if there is no usable `config.json`; the message names file and field.
     """
     _refuse_adapter(folder)
-    return _shape(folder / "config.json", weights.read_json(folder / "config.json", _LARGEST_CONFIG))
+    return _parse_config(folder / "config.json", weights.read_json(folder / "config.json", _LARGEST_CONFIG))
 
 
-def _shape(path: Path, config: Mapping[str, Any]) -> shape.Shape:
+def _parse_config(path: Path, config: Mapping[str, Any]) -> ModelConfig:
     try:
-        return shape.from_config(config)
-    except shape.ConfigProblem as problem:
+        return from_config(config)
+    except ConfigError as problem:
         raise ModelError(
             f"This model cannot be loaded: `{problem.field}` {problem}.",
             where=str(path),
@@ -105,7 +106,7 @@ def read_folder(folder: Path, dtype: str) -> PreTrainedModel:
         ModelError: if the config cannot be used, weights are missing or do not fit it, or only pickles are there.
         StorageError: if a file is missing, cut short or unreadable.
     """
-    found = folder_shape(folder)
+    found = folder_config(folder)
     config = _config(folder)
     check_size(folder, found)
     model = _build(folder, config, weights.read(folder, torch_dtype(dtype)), dtype)
@@ -133,7 +134,7 @@ def _config(folder: Path) -> Any:
         ) from None
 
 
-def check_size(folder: Path, found: shape.Shape) -> None:
+def check_size(folder: Path, found: ModelConfig) -> None:
     """Refuse a config that promises another model than the weights hold, before memory is taken for it.
 
     Raises:
@@ -246,7 +247,7 @@ def read_gguf(path: Path, dtype: str, tick: Callable[[float], None] = lambda _: 
     try:
         with quiet(lambda part: tick(0.5 + 0.5 * part)):
             config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL)
-            _shape(path, config.to_dict())
+            _parse_config(path, config.to_dict())
             tick(0.25)
             model, info = AutoModelForCausalLM.from_pretrained(
                 path.parent,
@@ -305,7 +306,7 @@ def _first_line(error: Exception) -> str:
     return (line if len(line) <= 300 else line[:300] + "…").rstrip(".")
 
 
-def gguf_shape(path: Path) -> shape.Shape:
+def gguf_config(path: Path) -> ModelConfig:
     """The sizes of the model in a GGUF file, without unpacking it.
 
     Raises:
@@ -319,7 +320,7 @@ def gguf_shape(path: Path) -> shape.Shape:
             config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL)
     except Exception as error:  # noqa: BLE001 - as in `read_gguf`
         raise ModelError(f"This GGUF file cannot be read: {_first_line(error)}.", where=str(path)) from None
-    return _shape(path, config.to_dict())
+    return _parse_config(path, config.to_dict())
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab: int, where: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from engine.errors import ModelError
 from engine.models.hub import memory
-from engine.models.hub.shape import Shape
+from engine.models.nn.config import ModelConfig
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -35,7 +35,7 @@ _SPARE = 0.03
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryEstimate:
     """Memory of one piece of work, in bytes, beyond what the bare process holds.
 
     Args:
@@ -55,7 +55,7 @@ class Need:
         return self.weights + self.cache + self.work + self.training
 
     @property
-    def beyond_loaded(self) -> int:
+    def additional_bytes(self) -> int:
         """What is still to be taken once the model is loaded."""
         return self.total - self.weights
 
@@ -66,7 +66,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """Whether a piece of work goes into memory: `need` and `free` in bytes."""
 
     need: int
@@ -80,81 +80,90 @@ class Fit:
         return f"needs {_amount(self.need)} of {_amount(self.free)} free"
 
 
-def weights(shape: Shape, dtype: str, device: str = "cpu") -> int:
+def weights(config: ModelConfig, dtype: str, device: str = "cpu") -> int:
     """Bytes of the weights as the decoder keeps them, and of the tokenizer. On a CPU a tied output matrix is stored
     apart, since it is packed for the matrix product and the embedding is not."""
-    packed = device == "cpu" and dtype in ("float32", "bfloat16") and shape.tied
-    numbers = shape.parameters + (shape.vocab * shape.hidden if packed else 0)
-    return numbers * BYTES[dtype] + (shape.vocab * _TOKENIZER if device == "cpu" else 0)
+    packed = device == "cpu" and dtype in ("float32", "bfloat16") and config.tied
+    numbers = config.parameters + (config.vocab_size * config.hidden_size if packed else 0)
+    return numbers * BYTES[dtype] + (config.vocab_size * _TOKENIZER if device == "cpu" else 0)
 
 
-def load(shape: Shape, dtype: str, device: str = "cpu") -> Need:
+def load(config: ModelConfig, dtype: str, device: str = "cpu") -> MemoryEstimate:
     """Loading: the weights, and the largest matrix twice for the moment in which it is rearranged. (A tied output
     matrix stays twice, which `weights` counts.)"""
-    largest = 2 * shape.hidden * shape.inner if shape.tied else shape.vocab * shape.hidden
-    return Need(weights(shape, dtype, device), work=largest * BYTES[dtype])
+    largest = (
+        2 * config.hidden_size * config.intermediate_size if config.tied else config.vocab_size * config.hidden_size
+    )
+    return MemoryEstimate(weights(config, dtype, device), work=largest * BYTES[dtype])
 
 
-def generate(shape: Shape, dtype: str, rows: int, tokens: int, device: str = "cpu") -> Need:
+def generate(config: ModelConfig, dtype: str, rows: int, tokens: int, device: str = "cpu") -> MemoryEstimate:
     """Writing `rows` texts at a time of at most `tokens` tokens each, prompt included."""
     size = BYTES[dtype]
-    cache = rows * tokens * shape.cache_per_token * size
+    cache = rows * tokens * config.kv_elements * size
     # Logits in the model's format, in float32, and a copy for the choice of a token.
-    logits = rows * shape.vocab * (size + 8)
-    prefill = min(rows * tokens, PREFILL_TOKENS) * _per_token(shape) * size
+    logits = rows * config.vocab_size * (size + 8)
+    prefill = min(rows * tokens, PREFILL_TOKENS) * _per_token(config) * size
     # Attention in half precision copies one layer's keys and values to float32, more than once.
-    copies = 0 if dtype == "float32" else 5 * cache // shape.layers
-    return Need(weights(shape, dtype, device), cache=cache, work=logits + prefill + copies + _KERNELS)
+    copies = 0 if dtype == "float32" else 5 * cache // config.num_layers
+    return MemoryEstimate(weights(config, dtype, device), cache=cache, work=logits + prefill + copies + _KERNELS)
 
 
-def score(shape: Shape, dtype: str, tokens: int, device: str = "cpu") -> Need:
+def score(config: ModelConfig, dtype: str, tokens: int, device: str = "cpu") -> MemoryEstimate:
     """Scoring completions, or reading hidden states, in batches of `tokens` tokens."""
-    work = tokens * _per_token(shape) * BYTES[dtype] + _logits(shape, dtype, tokens) + _KERNELS
-    return Need(weights(shape, dtype, device), work=work)
+    work = tokens * _per_token(config) * BYTES[dtype] + _logits(config, dtype, tokens) + _KERNELS
+    return MemoryEstimate(weights(config, dtype, device), work=work)
 
 
 def train_lora(
-    shape: Shape, dtype: str, tokens: int, rank: int = 16, device: str = "cpu", *, length: int = 256
-) -> Need:
+    config: ModelConfig, dtype: str, tokens: int, rank: int = 16, device: str = "cpu", *, length: int = 256
+) -> MemoryEstimate:
     """LoRA on all linear layers, with micro-batches of `tokens` tokens in rows of about `length`."""
     size = BYTES[dtype]
     # float32 values, gradients and two moments; and a transposed copy of the weights for the backward pass.
-    kept = 16 * lora_parameters(shape, rank) + (shape.parameters - _embedding_only(shape)) * size
-    activations = tokens * shape.layers * _kept_per_token(shape, length) * size
-    work = _logits(shape, dtype, tokens) + _KERNELS
-    return Need(weights(shape, dtype, device), work=work, training=kept + activations)
+    kept = 16 * lora_parameters(config, rank) + (config.parameters - _embedding_only(config)) * size
+    activations = tokens * config.num_layers * _kept_per_token(config, length) * size
+    work = _logits(config, dtype, tokens) + _KERNELS
+    return MemoryEstimate(weights(config, dtype, device), work=work, training=kept + activations)
 
 
-def lora_parameters(shape: Shape, rank: int) -> int:
+def lora_parameters(config: ModelConfig, rank: int) -> int:
     """Numbers of an adapter on all linear layers."""
-    h, q, kv, i = shape.hidden, shape.heads * shape.head_size, shape.kv_heads * shape.head_size, shape.inner
-    attention = (h + 3 * h) + 2 * h if shape.family == "gpt2" else (h + q) + 2 * (h + kv) + (q + h)
-    return shape.layers * rank * (attention + (3 if _gated(shape) else 2) * (h + i))
+    h, q, kv, i = (
+        config.hidden_size,
+        config.num_heads * config.head_dim,
+        config.num_kv_heads * config.head_dim,
+        config.intermediate_size,
+    )
+    attention = (h + 3 * h) + 2 * h if config.family == "gpt2" else (h + q) + 2 * (h + kv) + (q + h)
+    return config.num_layers * rank * (attention + (3 if config.gated else 2) * (h + i))
 
 
-def _gated(shape: Shape) -> bool:
-    return shape.family not in ("gpt2", "phi")
-
-
-def _embedding_only(shape: Shape) -> int:
+def _embedding_only(config: ModelConfig) -> int:
     """Weights that no matrix product reads: an embedding that is not the output matrix too."""
-    return 0 if shape.tied else shape.vocab * shape.hidden
+    return 0 if config.tied else config.vocab_size * config.hidden_size
 
 
-def _logits(shape: Shape, dtype: str, tokens: int) -> int:
-    return min(tokens, LOGIT_ROWS) * shape.vocab * (BYTES[dtype] + 8)
+def _logits(config: ModelConfig, dtype: str, tokens: int) -> int:
+    return min(tokens, LOGIT_ROWS) * config.vocab_size * (BYTES[dtype] + 8)
 
 
-def _per_token(shape: Shape) -> int:
+def _per_token(config: ModelConfig) -> int:
     """Numbers that one token holds at once in a forward pass that keeps nothing."""
-    return 3 * shape.hidden + (shape.heads + 2 * shape.kv_heads) * shape.head_size + 3 * shape.inner
+    return (
+        3 * config.hidden_size
+        + (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
+        + 3 * config.intermediate_size
+    )
 
 
-def _kept_per_token(shape: Shape, length: int) -> int:
+def _kept_per_token(config: ModelConfig, length: int) -> int:
     """Numbers of one token and layer that the backward pass comes back to (measured family by family)."""
-    inner = {"gemma": 5.1, "gpt2": 2.0, "phi": 1.6}.get(shape.family, 3.2)
-    attention = 3 * shape.heads * shape.head_size + 2 * shape.kv_heads * shape.head_size + shape.heads * length
-    return 5 * shape.hidden + attention + int(inner * shape.inner)
+    inner = {"gemma": 5.1, "gpt2": 2.0, "phi": 1.6}.get(config.family, 3.2)
+    attention = (
+        3 * config.num_heads * config.head_dim + 2 * config.num_kv_heads * config.head_dim + config.num_heads * length
+    )
+    return 5 * config.hidden_size + attention + int(inner * config.intermediate_size)
 
 
 def cache_bytes(device: str = "cpu") -> int:
@@ -162,13 +171,13 @@ def cache_bytes(device: str = "cpu") -> int:
     return min(4_000_000_000, max(64_000_000, free(device) // 4))
 
 
-def fits(need: Need | int, device: str = "cpu") -> Fit:
+def fits(need: MemoryEstimate | int, device: str = "cpu") -> FitResult:
     """How a need compares with what is free on the device now."""
-    wanted = need.total if isinstance(need, Need) else need
-    return Fit(wanted, free(device))
+    wanted = need.total if isinstance(need, MemoryEstimate) else need
+    return FitResult(wanted, free(device))
 
 
-def check(need: Need | int, what: str, device: str = "cpu") -> None:
+def check(need: MemoryEstimate | int, what: str, device: str = "cpu") -> None:
     """Refuse work that cannot fit, before it begins.
 
     Raises:
@@ -182,14 +191,14 @@ def check(need: Need | int, what: str, device: str = "cpu") -> None:
         )
 
 
-def check_load(name: str, shape: Shape, dtype: str, device: str) -> None:
+def check_load(name: str, config: ModelConfig, dtype: str, device: str) -> None:
     """As `check`, for loading one model."""
-    check(load(shape, dtype, device), name, device)
+    check(load(config, dtype, device), name, device)
 
 
-def together(shapes: Sequence[Shape], dtype: str, device: str = "cpu") -> int:
+def together(configs: Sequence[ModelConfig], dtype: str, device: str = "cpu") -> int:
     """Bytes of several models in memory at once, with the work of the largest: what a profile needs."""
-    each = [generate(shape, dtype, rows=16, tokens=512, device=device) for shape in shapes]
+    each = [generate(config, dtype, rows=16, tokens=512, device=device) for config in configs]
     return sum(need.weights for need in each) + max((need.cache + need.work for need in each), default=0)
 
 

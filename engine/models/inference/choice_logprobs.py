@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.control import Control
-from engine.models.inference.prefix_cache import SHORTEST, compute_prefix, shareable
+from engine.models.inference.prefix_cache import MIN_PREFIX_TOKENS, compute_prefix, shared_prefix_length
 from engine.models.nn.attention import CausalPacked, Prefix
 from engine.models.nn.decoder import Decoder, pack
 
@@ -26,30 +26,30 @@ _SPACES = " \t\n\u2581\u0120\u010a"
 
 
 @dataclass(frozen=True)
-class Beginning:
+class SharedPrefix:
     """Tokens that many texts begin with, and their keys and values."""
 
     tokens: tuple[int, ...]
     prefix: Prefix | None
 
     @classmethod
-    def of(cls, decoder: Decoder, tokens: Sequence[int], control: Control) -> Beginning:
+    def of(cls, decoder: Decoder, tokens: Sequence[int], control: Control) -> SharedPrefix:
         """Compute it; too few tokens to be worth it give an empty one.
 
         Raises:
             Stopped: if asked to.
         """
-        if len(tokens) < SHORTEST:
+        if len(tokens) < MIN_PREFIX_TOKENS:
             return cls((), None)
         return cls(tuple(tokens), compute_prefix(decoder, tokens, control))
 
 
-def masses(
+def choice_logprobs(
     decoder: Decoder,
     endings: Sequence[Sequence[int]],
     choices: Sequence[Sequence[int]],
     control: Control,
-    beginning: Beginning | None = None,
+    beginning: SharedPrefix | None = None,
 ) -> Tensor:
     """Log of the probability that the next token is one of a choice's, summed over its tokens.
 
@@ -66,7 +66,7 @@ def masses(
     Raises:
         Stopped: if asked to.
     """
-    shared = shareable(endings)
+    shared = shared_prefix_length(endings)
     known = None
     if beginning is not None and tuple(endings[0][:shared][: len(beginning.tokens)]) == beginning.tokens:
         known = beginning.prefix
@@ -78,7 +78,7 @@ def masses(
         tokens, positions = pack(own, start=shared, device=decoder.device)
         attention = CausalPacked(
             [len(one) for one in own],
-            decoder.architecture.group,
+            decoder.config.group,
             prefix=prefix,
             device=decoder.device,
             dtype=decoder.dtype,
@@ -89,7 +89,7 @@ def masses(
     return torch.stack([logprobs[:, list(choice)].logsumexp(-1) for choice in choices], 1)
 
 
-def spellings(codec: Codec, words: Sequence[str]) -> list[list[int]]:
+def choice_token_ids(codec: Codec, words: Sequence[str]) -> list[list[int]]:
     """For each word the tokens that stand for it as a whole, with or without a space, in any case of letters.
 
     A vocabulary that has none of them as one token is asked for the first tokens of the words as it writes them;

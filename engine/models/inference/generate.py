@@ -28,14 +28,14 @@ import torch
 from torch import Tensor
 
 from engine.control import Control
-from engine.models.inference.kv_cache import Slots, StepAttention
+from engine.models.inference.kv_cache import KVCache, StepAttention
 from engine.models.inference.prefix_cache import compute_prefix, find_shared
 from engine.models.inference.requests import Completion, Constrained, Request
 from engine.models.inference.sampling import Sampler
-from engine.models.inference.stop_strings import StopWatch
+from engine.models.inference.stop_strings import StopStrings
 from engine.models.nn.attention import Prefix
 from engine.models.nn.decoder import Decoder
-from engine.models.thread_throttle import giving_way
+from engine.models.thread_throttle import throttled
 from engine.text import sanitize
 
 ROWS = 64
@@ -63,7 +63,7 @@ class Codec(Protocol):
 
 
 @dataclass
-class _Row:
+class _Sequence:
     """A request on its way."""
 
     request: Request
@@ -71,19 +71,19 @@ class _Row:
     limit: int
     prefix: Prefix | None = None
     written: list[int] = field(default_factory=list)
-    stops: StopWatch | None = None
-    form: Constrained | None = None
+    stops: StopStrings | None = None
+    constraint: Constrained | None = None
     complete: bool = False
 
     @property
-    def own(self) -> list[int]:
+    def suffix(self) -> list[int]:
         """The prompt's tokens that the prefix has not."""
         return self.prompt[self.prefix.length if self.prefix is not None else 0 :]
 
     @property
-    def need(self) -> int:
+    def cache_slots(self) -> int:
         """Places in the cache: the last token written is never read."""
-        return len(self.own) + self.limit
+        return len(self.suffix) + self.limit
 
 
 def generate(
@@ -103,7 +103,7 @@ def generate(
         codec: its tokenizer.
         requests: keys are unique. `max_tokens` is cut to what the context leaves.
         control: `check` is called once a step, and between pieces of a long prompt.
-        context: most tokens of prompt and completion; the architecture's where None.
+        context: most tokens of prompt and completion; the model's where None.
         rows: most requests at a time.
         memory: bytes that the cache of keys and values may take, shared prefixes left out.
 
@@ -111,29 +111,31 @@ def generate(
         Stopped: within one step after `control.stop()`.
     """
     start = time.perf_counter()
-    limit = min(context or decoder.architecture.context, decoder.architecture.context)
-    queue: list[_Row] = []
+    limit = min(context or decoder.config.context, decoder.config.context)
+    queue: list[_Sequence] = []
     pieces: dict[int, str] = {}
     for request in requests:
         prompt = codec.encode(request.prompt)
         room = limit - len(prompt)
-        error = _refusal(len(prompt), limit)
+        error = _prompt_error(len(prompt), limit)
         if error or request.sampling.max_tokens <= 0:
             yield Completion(
                 request.key, "", "", 0, len(prompt), "error" if error else "length", time.perf_counter() - start, error
             )
             continue
-        stops = StopWatch(codec, request.sampling.stop, pieces) if request.sampling.stop else None
-        form = request.constraint.begin() if request.constraint is not None else None
-        queue.append(_Row(request, prompt, min(request.sampling.max_tokens, room), stops=stops, form=form))
+        stops = StopStrings(codec, request.sampling.stop, pieces) if request.sampling.stop else None
+        constraint = request.constraint.start() if request.constraint is not None else None
+        queue.append(
+            _Sequence(request, prompt, min(request.sampling.max_tokens, room), stops=stops, constraint=constraint)
+        )
     _share(decoder, queue, control)
     # Rows after one prefix enter one after another; the longest first, so that short ones fill the gaps at the end.
-    queue.sort(key=lambda row: (id(row.prefix), -row.need))
+    queue.sort(key=lambda row: (id(row.prefix), -row.cache_slots))
     for row in _Batch(decoder, codec.ends, control, rows, memory).run(queue):
         yield _finished(row, codec, start)
 
 
-def _refusal(tokens: int, context: int) -> str:
+def _prompt_error(tokens: int, context: int) -> str:
     if not tokens:
         return "The prompt is empty."
     if tokens >= context:
@@ -144,7 +146,7 @@ def _refusal(tokens: int, context: int) -> str:
     return ""
 
 
-def _share(decoder: Decoder, queue: list[_Row], control: Control) -> None:
+def _share(decoder: Decoder, queue: list[_Sequence], control: Control) -> None:
     """Compute what rows have in common at their beginning and tell them."""
     for shared in find_shared([row.prompt for row in queue]):
         members = [queue[i] for i in shared.members]
@@ -154,7 +156,7 @@ def _share(decoder: Decoder, queue: list[_Row], control: Control) -> None:
                 row.prefix = prefix
 
 
-def _finished(row: _Row, codec: Codec, start: float) -> Completion:
+def _finished(row: _Sequence, codec: Codec, start: float) -> Completion:
     by_model = row.written[-1] in codec.ends
     written = row.written[:-1] if by_model else row.written
     raw = codec.decode(written)
@@ -170,11 +172,11 @@ def _finished(row: _Row, codec: Codec, start: float) -> Completion:
     )
 
 
-def _hold(logits: Tensor, rows: Sequence[_Row]) -> None:
-    """Leave each row whose answer has a form only the tokens that may come next."""
+def _apply_grammar_mask(logits: Tensor, rows: Sequence[_Sequence]) -> None:
+    """Leave each row whose answer has a constraint only the tokens that may come next."""
     for place, row in enumerate(rows):
-        if row.form is not None:
-            forbidden = ~torch.from_numpy(row.form.allowed())
+        if row.constraint is not None:
+            forbidden = ~torch.from_numpy(row.constraint.token_mask())
             logits[place, : len(forbidden)].masked_fill_(forbidden.to(logits.device), float("-inf"))
 
 
@@ -185,45 +187,45 @@ class _Batch:
         self._decoder = decoder
         self._ends = ends
         self._control = control
-        self._most = rows
-        token_bytes = decoder.architecture.kv_elements * decoder.embedding.element_size()
+        self._max_rows = rows
+        token_bytes = decoder.config.kv_elements * decoder.embedding.element_size()
         self._tokens = max(1, memory // token_bytes)
-        self._active: list[_Row] = []
-        self._waiting: deque[_Row] = deque()
+        self._active: list[_Sequence] = []
+        self._waiting: deque[_Sequence] = deque()
         self._last: Tensor | None = None
         self._sampler: Sampler | None = None
 
-    def run(self, queue: Sequence[_Row]) -> Iterator[_Row]:
+    def run(self, queue: Sequence[_Sequence]) -> Iterator[_Sequence]:
         """Each row as it ends. Rows of unlike length run in phases where memory would else allow few at a time."""
-        left = deque(sorted(queue, key=lambda row: -row.need)) if self._tight(queue) else deque(queue)
+        left = deque(sorted(queue, key=lambda row: -row.cache_slots)) if self._tight(queue) else deque(queue)
         while left:
-            capacity = max(row.need for row in left)
-            slots = max(1, min(self._most, len(left), self._tokens // capacity))
+            capacity = max(row.cache_slots for row in left)
+            slots = max(1, min(self._max_rows, len(left), self._tokens // capacity))
             phase = deque(left)
-            if slots < min(self._most, len(left)):
-                phase = deque(row for row in left if row.need > capacity // 2)
+            if slots < min(self._max_rows, len(left)):
+                phase = deque(row for row in left if row.cache_slots > capacity // 2)
             chosen = {id(row) for row in phase}
             left = deque(row for row in left if id(row) not in chosen)
             self._waiting = phase
-            self._slots = Slots(self._decoder.architecture, slots, capacity, self._decoder.dtype, self._decoder.device)
-            with giving_way() as tick:
+            self._slots = KVCache(self._decoder.config, slots, capacity, self._decoder.dtype, self._decoder.device)
+            with throttled() as tick:
                 while self._waiting or self._active:
                     self._control.check()
                     tick()
                     yield from self._step()
 
-    def _tight(self, queue: Sequence[_Row]) -> bool:
-        return max((row.need for row in queue), default=0) * min(self._most, len(queue)) > self._tokens
+    def _tight(self, queue: Sequence[_Sequence]) -> bool:
+        return max((row.cache_slots for row in queue), default=0) * min(self._max_rows, len(queue)) > self._tokens
 
-    def _admit(self) -> list[_Row]:
+    def _schedule(self) -> list[_Sequence]:
         """Rows that enter with this step: all after the same prefix, together no more prompt tokens than may ride. Rows
         with one prompt (several samples of it) cost its tokens once."""
-        new: list[_Row] = []
+        new: list[_Sequence] = []
         seen: set[tuple[int, ...]] = set()
         tokens = 0
         while self._waiting and len(self._active) + len(new) < self._slots.slots:
             row = self._waiting[0]
-            own = tuple(row.own)
+            own = tuple(row.suffix)
             more = 0 if own in seen else len(own)
             if len(own) > _LONG_PROMPT or (new and (row.prefix is not new[0].prefix or tokens + more > _PROMPT_TOKENS)):
                 break
@@ -232,11 +234,11 @@ class _Batch:
             new.append(self._waiting.popleft())
         return new
 
-    def _enter_long(self) -> None:
+    def _prefill_long(self) -> None:
         """Rows with long prompts enter as if they were under way already, with their last token still to be read."""
-        while self._waiting and len(self._active) < self._slots.slots and len(self._waiting[0].own) > _LONG_PROMPT:
+        while self._waiting and len(self._active) < self._slots.slots and len(self._waiting[0].suffix) > _LONG_PROMPT:
             row = self._waiting.popleft()
-            own, shared = row.own, row.prefix.length if row.prefix is not None else 0
+            own, shared = row.suffix, row.prefix.length if row.prefix is not None else 0
             prompt = compute_prefix(self._decoder, own[:-1], self._control, before=row.prefix)
             (slot,) = self._slots.add([len(own) - 1], row.prefix)
             self._slots.fill(slot, prompt, shared)
@@ -245,12 +247,12 @@ class _Batch:
             self._active.append(row)
             self._sampler = None
 
-    def _step(self) -> list[_Row]:
+    def _step(self) -> list[_Sequence]:
         """One token for every row; gives the rows that ended."""
-        self._enter_long()
+        self._prefill_long()
         with torch.inference_mode():
-            new = self._admit()
-            logits = self._logits(new)
+            new = self._schedule()
+            logits = self._run(new)
             if new:
                 self._active += new
                 self._sampler = None
@@ -260,11 +262,11 @@ class _Batch:
                     [row.request.seed for row in self._active],
                     self._decoder.device,
                 )
-            _hold(logits, self._active)
+            _apply_grammar_mask(logits, self._active)
             self._last = self._sampler(logits, [len(row.written) for row in self._active])
-            return self._collect(self._last.tolist())
+            return self._postprocess(self._last.tolist())
 
-    def _logits(self, new: list[_Row]) -> Tensor:
+    def _run(self, new: list[_Sequence]) -> Tensor:
         """Of the next token of every active row, then of every new one, which is put into the cache."""
         slots, device = self._slots, self._decoder.device
         count = len(self._active)
@@ -278,35 +280,35 @@ class _Batch:
             places = slots.advance()
             runs = slots.runs()
             tokens.append(self._last)
-        fresh: list[tuple[int, int]] = []
+        prefilled: list[tuple[int, int]] = []
         # prompt -> slots of the rows that begin with it; the first is computed, the others copy it.
-        twins: dict[tuple[int, ...], list[int]] = {}
+        duplicates: dict[tuple[int, ...], list[int]] = {}
         if new:
-            for slot, row in zip(slots.add([len(row.own) for row in new], new[0].prefix), new, strict=True):
-                twins.setdefault(tuple(row.own), []).append(slot)
-        for own, numbers in twins.items():
-            fresh.append((numbers[0], len(own)))
+            for slot, row in zip(slots.add([len(row.suffix) for row in new], new[0].prefix), new, strict=True):
+                duplicates.setdefault(tuple(row.suffix), []).append(slot)
+        for own, numbers in duplicates.items():
+            prefilled.append((numbers[0], len(own)))
             tokens.append(torch.tensor(own, device=device))
             positions.append(torch.arange(before[numbers[0]], before[numbers[0]] + len(own), device=device))
-        attention = StepAttention(slots, places, runs, fresh, new[0].prefix if new else None)
+        attention = StepAttention(slots, places, runs, prefilled, new[0].prefix if new else None)
         hidden = self._decoder.forward(torch.cat(tokens), torch.cat(positions), attention).last
         if new:
-            ends = dict(zip(twins, torch.tensor([n for _, n in fresh]).cumsum(0).tolist(), strict=True))
-            last = torch.tensor([*range(count), *(count - 1 + ends[tuple(row.own)] for row in new)], device=device)
+            ends = dict(zip(duplicates, torch.tensor([n for _, n in prefilled]).cumsum(0).tolist(), strict=True))
+            last = torch.tensor([*range(count), *(count - 1 + ends[tuple(row.suffix)] for row in new)], device=device)
             hidden = hidden[last]
-            for numbers in twins.values():
+            for numbers in duplicates.values():
                 if len(numbers) > 1:
                     slots.copy(numbers[0], numbers[1:])
         return self._decoder.logits(hidden)
 
-    def _collect(self, tokens: list[int]) -> list[_Row]:
+    def _postprocess(self, tokens: list[int]) -> list[_Sequence]:
         """Hand the new tokens out, take the rows that ended away and close the gaps."""
         ended: list[int] = []
         for slot, (row, token) in enumerate(zip(self._active, tokens, strict=True)):
             row.written.append(token)
-            row.complete = row.form is not None and row.form.push(token)
+            row.complete = row.constraint is not None and row.constraint.accept(token)
             stop = row.complete or token in self._ends or len(row.written) >= row.limit
-            if stop or (row.stops is not None and row.stops.push(token)):
+            if stop or (row.stops is not None and row.stops.accept(token)):
                 ended.append(slot)
         gone = [self._active[slot] for slot in ended]
         keep = list(range(len(self._active)))

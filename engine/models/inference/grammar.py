@@ -37,7 +37,7 @@ class Grammar:
     source: str
     vocabulary: int
 
-    def begin(self) -> Matching:
+    def start(self) -> Matching:
         """An answer that nothing was written of yet."""
         from llguidance import LLMatcher
 
@@ -52,7 +52,7 @@ class Matching:
         self._vocabulary = vocabulary
         self._bits = np.zeros((1, -(-vocabulary // 32)), dtype=np.int32)
 
-    def allowed(self) -> NDArray[np.bool_]:
+    def token_mask(self) -> NDArray[np.bool_]:
         """[vocabulary]: whether a token may come next."""
         from llguidance.numpy import fill_next_token_bitmask
 
@@ -61,7 +61,7 @@ class Matching:
         found = np.unpackbits(self._bits.view(np.uint8)[0], bitorder="little")[: self._vocabulary]
         return found.astype(np.bool_)
 
-    def push(self, token: int) -> bool:
+    def accept(self, token: int) -> bool:
         """Take the next token in; True where the answer is complete with it and nothing may follow."""
         taken: bool = self._matcher.consume_token(token)
         return not taken or bool(self._matcher.is_stopped())

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.models.nn.attention import CausalPacked, Prefix, attend_rows
-from engine.models.nn.config import Architecture
+from engine.models.nn.config import ModelConfig
 
 _GROWTH = 32
 _RUN_COST = 1500
@@ -24,7 +24,7 @@ _RUN_COST = 1500
 
 @dataclass(frozen=True)
 class _Run:
-    """Slots `start:stop` that are attended to together, with their longest length and additive mask."""
+    """KVCache `start:stop` that are attended to together, with their longest length and additive mask."""
 
     start: int
     stop: int
@@ -33,7 +33,7 @@ class _Run:
     mask: Tensor
 
 
-class Slots:
+class KVCache:
     """The cache. `lengths[i]` own tokens (prefix not counted) are stored in slot i.
 
     Rows have room for the longest of them, by `_GROWTH` tokens at a time, and keys are read up to its end: a slice
@@ -47,17 +47,17 @@ class Slots:
     """
 
     def __init__(
-        self, architecture: Architecture, slots: int, capacity: int, dtype: torch.dtype, device: torch.device
+        self, config: ModelConfig, slots: int, capacity: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        a = architecture
+        a = config
         self.group = a.group
-        self.heads = a.kv_heads
+        self.heads = a.num_kv_heads
         self.device = device
         self.dtype = dtype
         self.slots = slots
         self.capacity = capacity
-        self._block = _zeros(2 * a.layers, slots * a.kv_heads * capacity * a.head_dim, dtype, device)
-        self._shape = (slots, a.kv_heads, a.head_dim)
+        self._block = _zeros(2 * a.num_layers, slots * a.num_kv_heads * capacity * a.head_dim, dtype, device)
+        self._shape = (slots, a.num_kv_heads, a.head_dim)
         self.keys, self.values = self._views(0)
         self.lengths: list[int] = []
         self.prefixes: list[Prefix | None] = []
@@ -195,7 +195,7 @@ class StepAttention:
 
     def __init__(
         self,
-        slots: Slots,
+        slots: KVCache,
         places: Tensor | None,
         runs: Sequence[_Run],
         fresh: Sequence[tuple[int, int]] = (),

@@ -13,11 +13,11 @@ from engine.models.nn.attention import CausalPacked, Prefix
 from engine.models.nn.decoder import Decoder, pack
 from engine.models.nn.lora_weights import Adapter
 
-SHORTEST = 16
+MIN_PREFIX_TOKENS = 16
 """Tokens that must be shared for a prefix to be kept apart."""
-_WORTH = 128
+MIN_SAVED_TOKENS = 128
 """Tokens that a group of its own must save: each takes matrix products of its own at every step."""
-_FEWEST = 16
+MIN_GROUP_ROWS = 16
 """Rows that a group of its own must have: smaller ones cost more per step than their keys, read once each, would save
 (80 revisions of 20 drafts: 134 tokens/s in groups of 4, 284 in one)."""
 _CHUNK = 512
@@ -40,33 +40,37 @@ def find_shared(sequences: Sequence[Sequence[int]]) -> list[Shared]:
     """Groups that cover every sequence once; the last has length 0 where some share too little with any."""
     order = sorted(range(len(sequences)), key=lambda i: list(sequences[i]))
     found = _split(order, sequences) if order else []
-    groups = [s for s in found if s.length >= SHORTEST and len(s.members) > 1]
-    apart = tuple(i for s in found if s.length < SHORTEST or len(s.members) < 2 for i in s.members)
+    groups = [s for s in found if s.length >= MIN_PREFIX_TOKENS and len(s.members) > 1]
+    apart = tuple(i for s in found if s.length < MIN_PREFIX_TOKENS or len(s.members) < 2 for i in s.members)
     return [*groups, Shared(apart, 0)] if apart else groups
 
 
 def _split(order: list[int], sequences: Sequence[Sequence[int]]) -> list[Shared]:
     """Cuts a sorted run of sequences where neighbours are least alike, if the parts then save enough more than they do
     together; what no part takes stays at what all share."""
-    shared = shareable([sequences[i] for i in order])
-    alike = [in_common((sequences[a], sequences[b])) for a, b in itertools.pairwise(order)]
-    if not alike or len(order) < 2 * _FEWEST:
+    shared = shared_prefix_length([sequences[i] for i in order])
+    alike = [common_prefix_length((sequences[a], sequences[b])) for a, b in itertools.pairwise(order)]
+    if not alike or len(order) < 2 * MIN_GROUP_ROWS:
         return [Shared(tuple(order), shared)]
     cuts = [0, *(i + 1 for i, common in enumerate(alike) if common == min(alike)), len(order)]
     parts = [order[a:b] for a, b in itertools.pairwise(cuts)]
-    saved = [(len(part) - 1) * (shareable([sequences[i] for i in part]) - shared) for part in parts]
-    good = [part for part, tokens in zip(parts, saved, strict=True) if len(part) >= _FEWEST and tokens >= _WORTH]
+    saved = [(len(part) - 1) * (shared_prefix_length([sequences[i] for i in part]) - shared) for part in parts]
+    good = [
+        part
+        for part, tokens in zip(parts, saved, strict=True)
+        if len(part) >= MIN_GROUP_ROWS and tokens >= MIN_SAVED_TOKENS
+    ]
     rest = tuple(i for p in parts if p not in good for i in p)
     found = [group for part in good for group in _split(part, sequences)]
     return [*found, Shared(rest, shared)] if rest else found
 
 
-def shareable(sequences: Sequence[Sequence[int]]) -> int:
+def shared_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
     """How many first tokens all sequences have in common, so that each is left at least one of its own."""
-    return max(0, min(in_common(sequences), min(map(len, sequences)) - 1))
+    return max(0, min(common_prefix_length(sequences), min(map(len, sequences)) - 1))
 
 
-def in_common(sequences: Sequence[Sequence[int]]) -> int:
+def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
     """How many first tokens all sequences have in common; by halving, as comparing slices is quick."""
     lists = [list(sequence) for sequence in sequences]
     # In the order of lists the first and the last are the least alike.
@@ -117,7 +121,7 @@ def _extend(
         packed, positions = pack([tokens], start=start, device=decoder.device)
         attention = CausalPacked(
             [len(tokens)],
-            decoder.architecture.group,
+            decoder.config.group,
             prefix=before,
             store=store,
             device=decoder.device,

@@ -45,11 +45,11 @@ class Sampling:
 class Constrained(Protocol):
     """One answer on its way that must have a certain form."""
 
-    def allowed(self) -> Any:
+    def token_mask(self) -> Any:
         """Booleans [vocabulary], a numpy array: whether a token may come next. At least one may."""
         ...
 
-    def push(self, token: int) -> bool:
+    def accept(self, token: int) -> bool:
         """Take the next token in; True where the answer is complete with it."""
         ...
 
@@ -57,7 +57,7 @@ class Constrained(Protocol):
 class Constraint(Protocol):
     """A form that answers can be held to."""
 
-    def begin(self) -> Constrained: ...
+    def start(self) -> Constrained: ...
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def _mix(x: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _Group:
     """Rows of a batch that are sampled in the same way.
 
     Args:
@@ -81,28 +81,28 @@ class Sampler:
         greedy = [i for i, s in enumerate(settings) if s.temperature <= 0]
         few = [i for i, s in enumerate(settings) if s.temperature > 0 and s.top_k > 0]
         free = [i for i, s in enumerate(settings) if s.temperature > 0 and s.top_k <= 0]
-        kinds = [(self._greedy, greedy), (self._among_few, few), (self._free, free)]
-        self._kinds = [(draw, self._kind(settings, rows)) for draw, rows in kinds if rows]
+        groups = [(self._greedy, greedy), (self._sample_top_k, few), (self._sample_full, free)]
+        self._groups = [(draw, self._group(settings, rows)) for draw, rows in groups if rows]
 
     def __call__(self, logits: Tensor, steps: Sequence[int]) -> Tensor:
         """Logits [rows, vocab] and each row's number of tokens so far -> tokens, long [rows]."""
-        if len(self._kinds) == 1:
-            draw, kind = self._kinds[0]
-            return draw(logits, kind, steps)
+        if len(self._groups) == 1:
+            draw, group = self._groups[0]
+            return draw(logits, group, steps)
         tokens = torch.empty(self._count, dtype=torch.long, device=logits.device)
-        for draw, kind in self._kinds:
-            assert kind.rows is not None
-            tokens[kind.rows] = draw(logits[kind.rows], kind, steps)
+        for draw, group in self._groups:
+            assert group.rows is not None
+            tokens[group.rows] = draw(logits[group.rows], group, steps)
         return tokens
 
-    def _kind(self, settings: Sequence[Sampling], order: list[int]) -> _Kind:
+    def _group(self, settings: Sequence[Sampling], order: list[int]) -> _Group:
         chosen = [settings[i] for i in order]
 
         def column(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=self._device)[:, None]
 
         temperatures = [s.temperature for s in chosen]
-        return _Kind(
+        return _Group(
             rows=None if len(order) == len(settings) else torch.tensor(order, device=self._device),
             order=tuple(order),
             inverse_temperature=None
@@ -116,14 +116,16 @@ class Sampler:
             width=max(s.top_k for s in chosen),
         )
 
-    def _uniforms(self, kind: _Kind, steps: Sequence[int], draw: int = 0, among: Sequence[int] | None = None) -> Tensor:
-        """[rows, 1], for those of the kind's rows whose places are `among`."""
-        rows = kind.order if among is None else [kind.order[i] for i in among]
+    def _uniforms(
+        self, group: _Group, steps: Sequence[int], draw: int = 0, among: Sequence[int] | None = None
+    ) -> Tensor:
+        """[rows, 1], for those of the group's rows whose places are `among`."""
+        rows = group.order if among is None else [group.order[i] for i in among]
         numbers = [uniform(self._seeds[row], steps[row], draw) for row in rows]
         return torch.tensor(numbers, dtype=torch.float32, device=self._device)[:, None]
 
     @staticmethod
-    def _greedy(logits: Tensor, _kind: _Kind, _steps: Sequence[int]) -> Tensor:
+    def _greedy(logits: Tensor, _group: _Group, _steps: Sequence[int]) -> Tensor:
         """The first of the likeliest tokens."""
         # A reduction over bf16 is many times slower than the same over fp32.
         blocks = _blocks(logits.float(), float("-inf"))
@@ -131,40 +133,40 @@ class Sampler:
         inside = blocks[torch.arange(blocks.shape[0], device=logits.device), block]
         return inside.argmax(-1) + block * _BLOCK
 
-    def _among_few(self, logits: Tensor, kind: _Kind, steps: Sequence[int]) -> Tensor:
+    def _sample_top_k(self, logits: Tensor, group: _Group, steps: Sequence[int]) -> Tensor:
         """From the k likeliest tokens, likeliest first."""
-        values, tokens = likeliest(logits.float(), kind.width)
-        if kind.inverse_temperature is not None:
-            values = values * kind.inverse_temperature
-        inside = torch.arange(values.shape[1], device=values.device) < kind.top_k
+        values, tokens = top_k_blocks(logits.float(), group.width)
+        if group.inverse_temperature is not None:
+            values = values * group.inverse_temperature
+        inside = torch.arange(values.shape[1], device=values.device) < group.top_k
         weights = torch.softmax(values.masked_fill(~inside, float("-inf")), -1)
-        if kind.limited:
-            weights = _limit(weights, kind.top_p, kind.min_p)
-        return tokens.gather(1, _invert(weights, self._uniforms(kind, steps))[:, None])[:, 0]
+        if group.limited:
+            weights = _limit(weights, group.top_p, group.min_p)
+        return tokens.gather(1, _inverse_cdf(weights, self._uniforms(group, steps))[:, None])[:, 0]
 
-    def _free(self, logits: Tensor, kind: _Kind, steps: Sequence[int]) -> Tensor:
+    def _sample_full(self, logits: Tensor, group: _Group, steps: Sequence[int]) -> Tensor:
         """From the whole vocabulary; again for the rows whose token does not stay."""
-        weights = _probabilities(logits, kind.inverse_temperature)
-        tokens = _draw(weights, self._uniforms(kind, steps))
-        if not kind.limited:
+        weights = _probabilities(logits, group.inverse_temperature)
+        tokens = _draw(weights, self._uniforms(group, steps))
+        if not group.limited:
             return tokens
-        places = list(range(len(kind.order)))
-        stays = _stays(weights, tokens, kind.top_p, kind.min_p)
+        places = list(range(len(group.order)))
+        stays = _nucleus_mask(weights, tokens, group.top_p, group.min_p)
         for draw in range(1, _DRAWS + 1):
             places = [place for place, stay in zip(places, stays.tolist(), strict=True) if not stay]
             if not places:
                 return tokens
             rows = torch.tensor(places, device=logits.device)
-            hotter = None if kind.inverse_temperature is None else kind.inverse_temperature[rows]
+            hotter = None if group.inverse_temperature is None else group.inverse_temperature[rows]
             weights = _probabilities(logits[rows], hotter)
-            u = self._uniforms(kind, steps, draw, places)
+            u = self._uniforms(group, steps, draw, places)
             if draw == _DRAWS:
                 ordered = weights.sort(-1, descending=True)
-                kept = _limit(ordered.values, kind.top_p[rows], kind.min_p[rows])
-                tokens[rows] = ordered.indices.gather(1, _invert(kept, u)[:, None])[:, 0]
+                kept = _limit(ordered.values, group.top_p[rows], group.min_p[rows])
+                tokens[rows] = ordered.indices.gather(1, _inverse_cdf(kept, u)[:, None])[:, 0]
                 return tokens
             tokens[rows] = drawn = _draw(weights, u)
-            stays = _stays(weights, drawn, kind.top_p[rows], kind.min_p[rows])
+            stays = _nucleus_mask(weights, drawn, group.top_p[rows], group.min_p[rows])
         return tokens
 
 
@@ -187,7 +189,7 @@ def _draw(weights: Tensor, u: Tensor) -> Tensor:
     return _first_above(inside, inside.cumsum(-1), target - before) + block[:, 0] * _BLOCK
 
 
-def _stays(weights: Tensor, tokens: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
+def _nucleus_mask(weights: Tensor, tokens: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
     """Whether each row's token is among those that top-p and min-p leave: all likelier ones sum to less than top-p, and
     it is at least min-p times as likely as the likeliest. Uses `weights` up."""
     own = weights.gather(1, tokens[:, None])
@@ -204,7 +206,7 @@ def _limit(weights: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
     return weights * stays
 
 
-def likeliest(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:
+def top_k_blocks(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """The `width` largest of each row [rows, vocab], falling, with their places: values and tokens [rows, width]."""
     vocab = logits.shape[1]
     width = min(width, vocab)
@@ -226,7 +228,7 @@ def _blocks(x: Tensor, fill: float) -> Tensor:
     return x.view(x.shape[0], -1, _BLOCK)
 
 
-def _invert(weights: Tensor, u: Tensor) -> Tensor:
+def _inverse_cdf(weights: Tensor, u: Tensor) -> Tensor:
     """The place that `u` [rows, 1] in [0, 1) falls on, with places as wide as their `weights` [rows, width]."""
     ends = weights.cumsum(-1)
     return _first_above(weights, ends, u * ends[:, -1:])

@@ -13,7 +13,7 @@ class Decodes(Protocol):
 _UNFINISHED = "\ufffd"
 
 
-class StopWatch:
+class StopStrings:
     """Watches one row.
 
     A stop text can only be completed by a token whose own text holds the stop text's last character, or is not yet a
@@ -36,7 +36,7 @@ class StopWatch:
         self._window = 4 * max((len(stop) for stop in self._stops), default=0) + 4
         self._tokens: list[int] = []
 
-    def push(self, token: int) -> bool:
+    def accept(self, token: int) -> bool:
         """Whether a stop text stands in the row's text now that this token has come."""
         self._tokens.append(token)
         piece = self._pieces.get(token)

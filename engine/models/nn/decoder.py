@@ -12,7 +12,7 @@ How to use it::
     logits = decoder.logits(hidden[wanted])                         # [M, vocab]; ask only for the rows you need
 
 Training: `adapter` carries the tensors that learn (`requires_grad`), under the original modules' names, see
-`Decoder.adaptable()`, and attention is `engine.training.attention.SharedPacked`. The base weights are frozen;
+`Decoder.adaptable()`, and attention is `engine.models.nn.attention.SharedPacked`. The base weights are frozen;
 everything is differentiable towards the adapter.
 """
 
@@ -26,15 +26,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.models.nn.attention import Attention, CausalPacked
-from engine.models.nn.config import Architecture
+from engine.models.nn.config import ModelConfig
 from engine.models.nn.linear import Linear, together
 from engine.models.nn.lora_weights import Adapter
-from engine.models.nn.ops import Norm, Rotation, gated, split_heads
+from engine.models.nn.ops import Norm, RotaryEmbedding, gated, split_heads
 
 
 @dataclass(frozen=True)
 class Block:
-    """One layer's weights. `gate` and `up` where the architecture is gated, else `up` alone; `ffn_norm` is None in a
+    """One layer's weights. `gate` and `up` where the model is gated, else `up` alone; `ffn_norm` is None in a
     parallel block; `q_norm` and `k_norm` only with `qk_norm`."""
 
     attention_norm: Norm
@@ -53,7 +53,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Hidden:
+class DecoderOutput:
     """What a forward pass gives.
 
     Args:
@@ -71,7 +71,7 @@ class Decoder:
     """A model's weights with their arithmetic. Frozen: an adapter is an argument, `merged` gives a new decoder.
 
     Args:
-        architecture: how the family works.
+        config: sizes, and how the family computes.
         embedding: [vocab, width].
         learned_positions: [context, width] (gpt2), else None.
         inverse_frequencies: fp32 [rotary_dims / 2], with rope scaling applied; empty where positions are learned.
@@ -81,7 +81,7 @@ class Decoder:
         head: width to vocab. Shares no memory with `embedding` where it is packed (see `Linear`).
     """
 
-    architecture: Architecture
+    config: ModelConfig
     embedding: Tensor
     learned_positions: Tensor | None
     inverse_frequencies: Tensor
@@ -110,12 +110,12 @@ class Decoder:
             part.name: (part.stop - part.start, linear.in_features)
             for block in self.blocks
             for linear in block.linears()
-            for part in linear.parts
+            for part in linear.projections
         }
 
     def causal(self, lengths: Sequence[int]) -> CausalPacked:
         """Plain causal attention for packed sequences of these lengths, for passes without gradients."""
-        return CausalPacked(lengths, self.architecture.group, device=self.device, dtype=self.dtype)
+        return CausalPacked(lengths, self.config.group, device=self.device, dtype=self.dtype)
 
     def forward(
         self,
@@ -126,7 +126,7 @@ class Decoder:
         adapter: Adapter | None = None,
         layers: Collection[int] = (),
         only_layers: bool = False,
-    ) -> Hidden:
+    ) -> DecoderOutput:
         """One pass over packed tokens.
 
         Args:
@@ -134,10 +134,10 @@ class Decoder:
             positions: long [N], each token's place in its sequence.
             attention: who holds keys and values: `causal(lengths)`, a prefill or a decode step.
             adapter: low-rank changes to add, or None.
-            layers: residual streams to return, 0 (embedding) to `architecture.layers` (after the final norm).
+            layers: residual streams to return, 0 (embedding) to `config.num_layers` (after the final norm).
             only_layers: stop after the highest of `layers`; `last` is then empty.
         """
-        a = self.architecture
+        a = self.config
         x = functional.embedding(tokens, self.embedding)
         if a.embed_scale != 1.0:
             x = x * torch.tensor(a.embed_scale, dtype=x.dtype)
@@ -145,17 +145,17 @@ class Decoder:
             x = x + self.learned_positions[positions]
         rotation = self._rotation(positions)
         kept = {0: x} if 0 in layers else {}
-        depth = max(layers, default=0) if only_layers else a.layers
+        depth = max(layers, default=0) if only_layers else a.num_layers
         for number, block in enumerate(self.blocks[:depth]):
             x = self._block(number, block, x, rotation, attention, adapter)
-            if number + 1 in layers and number + 1 < a.layers:
+            if number + 1 in layers and number + 1 < a.num_layers:
                 kept[number + 1] = x
-        if depth < a.layers:
-            return Hidden(x[:0], kept)
+        if depth < a.num_layers:
+            return DecoderOutput(x[:0], kept)
         last = self.final_norm(x)
-        if a.layers in layers:
-            kept[a.layers] = last
-        return Hidden(last, kept)
+        if a.num_layers in layers:
+            kept[a.num_layers] = last
+        return DecoderOutput(last, kept)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[M, width] after the final norm -> [M, vocab], in the decoder's dtype."""
@@ -184,25 +184,25 @@ class Decoder:
         return replace(self, blocks=blocks)
 
     def drop_training_memory(self) -> None:
-        """Give back what the backward pass keeps beside the weights (`Linear.backward_product`)."""
+        """Give back what the backward pass keeps beside the weights (`Linear.input_grad`)."""
         for linear in (*(linear for block in self.blocks for linear in block.linears()), self.head):
             linear.drop_transpose()
 
-    def _rotation(self, positions: Tensor) -> Rotation | None:
-        if not self.architecture.rotary_dims:
+    def _rotation(self, positions: Tensor) -> RotaryEmbedding | None:
+        if not self.config.rotary_dims:
             return None
         angles = positions.to(torch.float32)[:, None] * self.inverse_frequencies
         cos, sin = angles.cos(), angles.sin()
         if self.rotation_factor != 1.0:
             cos, sin = cos * self.rotation_factor, sin * self.rotation_factor
-        return Rotation(cos.to(self.dtype)[:, None], sin.to(self.dtype)[:, None])
+        return RotaryEmbedding(cos.to(self.dtype)[:, None], sin.to(self.dtype)[:, None])
 
     def _block(
         self,
         number: int,
         block: Block,
         x: Tensor,
-        rotation: Rotation | None,
+        rotation: RotaryEmbedding | None,
         attention: Attention,
         adapter: Adapter | None,
     ) -> Tensor:
@@ -218,26 +218,26 @@ class Decoder:
         number: int,
         block: Block,
         normed: Tensor,
-        rotation: Rotation | None,
+        rotation: RotaryEmbedding | None,
         attention: Attention,
         adapter: Adapter | None,
     ) -> Tensor:
-        a = self.architecture
-        heads = block.qkv(normed, adapter).view(-1, a.heads + 2 * a.kv_heads, a.head_dim)
+        a = self.config
+        heads = block.qkv(normed, adapter).view(-1, a.num_heads + 2 * a.num_kv_heads, a.head_dim)
         if block.q_norm is not None and block.k_norm is not None:
-            both = a.heads + a.kv_heads
-            q, k = block.q_norm(heads[:, : a.heads]), block.k_norm(heads[:, a.heads : both])
+            both = a.num_heads + a.num_kv_heads
+            q, k = block.q_norm(heads[:, : a.num_heads]), block.k_norm(heads[:, a.num_heads : both])
             heads = torch.cat([q, k, heads[:, both:]], 1)
-        q, k, v = split_heads(heads, a.heads, a.kv_heads, rotation)
-        return attention(number, q, k, v, a.attention_scales[number])
+        q, k, v = split_heads(heads, a.num_heads, a.num_kv_heads, rotation)
+        return attention(number, q, k, v, a.attention_scale(number))
 
     def _inner(self, block: Block, normed: Tensor, adapter: Adapter | None) -> Tensor:
-        kind = self.architecture.activation
+        kind = self.config.activation
         plain = adapter is None and not torch.is_grad_enabled()
         if block.gate is None:
-            return block.up.product_activated(normed, kind) if plain else block.up.activated(normed, kind, adapter)
+            return block.up.linear_activation(normed, kind) if plain else block.up.activated(normed, kind, adapter)
         if plain:
-            return block.up.product_times(normed, block.gate.product_activated(normed, kind))
+            return block.up.linear_mul(normed, block.gate.linear_activation(normed, kind))
         gate, up = together((block.gate, block.up), normed, adapter)
         return gated(gate, up, kind)
 

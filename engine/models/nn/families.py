@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from engine.errors import ModelError
-from engine.models.nn.config import Activation, Architecture
+from engine.models.nn.config import FAMILIES, ConfigError, ModelConfig, from_config
 from engine.models.nn.decoder import Block, Decoder
-from engine.models.nn.linear import Linear, Part
+from engine.models.nn.linear import Linear, Projection
 from engine.models.nn.ops import Norm
 
 
@@ -65,67 +65,24 @@ _FAMILIES: dict[str, _Names] = {
         transposed=True,
     ),
 }
-SUPPORTED = tuple(_FAMILIES)
-"""transformers' `model_type` of the families that a decoder can be made from."""
-
-_ACTIVATIONS: dict[str, Activation] = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-}
-_STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 
 
-def check_config(config: Any) -> Architecture:
-    """The architecture that a transformers config describes.
+def check_config(config: Any) -> ModelConfig:
+    """The model that a transformers config describes.
 
     Raises:
         ModelError: if the family, or a feature that the config switches on, is not supported; names it.
     """
     family = str(getattr(config, "model_type", "unknown"))
-    if family not in _FAMILIES:
+    if family not in FAMILIES:
         raise ModelError(
             f"models of the family '{family}' are not supported.",
-            next_step=f"Choose one of the families {', '.join(SUPPORTED)}.",
+            next_step=f"Choose one of the families {', '.join(FAMILIES)}.",
         )
-    if getattr(config, "use_bidirectional_attention", None) or getattr(config, "add_cross_attention", False):
-        raise ModelError(f"this {family} model does not attend causally, so it cannot write text.")
-    names = _FAMILIES[family]
-    activation = getattr(config, "hidden_act", None) or getattr(config, "activation_function", "")
-    if activation not in _ACTIVATIONS:
-        raise ModelError(f"the activation '{activation}' of this {family} model is not supported.")
-    heads, width = int(config.num_attention_heads), int(config.hidden_size)
-    head_dim = int(getattr(config, "head_dim", None) or width // heads)
-    layers = int(config.num_hidden_layers)
-    eps = next(
-        getattr(config, n) for n in ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon") if hasattr(config, n)
-    )
-    return Architecture(
-        family=family,
-        layers=layers,
-        width=width,
-        heads=heads,
-        kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
-        head_dim=head_dim,
-        ffn=int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width),
-        vocab=int(config.vocab_size),
-        context=_context(config),
-        norm="layer" if family in ("phi", "gpt2") else "rms",
-        norm_eps=float(eps),
-        activation=_ACTIVATIONS[activation],
-        gated=names.gate is not None,
-        parallel=names.ffn_norm is None,
-        rotary_dims=0
-        if names.positions is not None
-        else int(head_dim * _rope(config).get("partial_rotary_factor", 1.0)),
-        embed_scale=width**0.5 if family == "gemma" else 1.0,
-        attention_scales=tuple(_attention_scale(config, head_dim, layer) for layer in range(layers)),
-        qk_norm=names.q_norm is not None or bool(getattr(config, "qk_layernorm", False)),
-    )
+    try:
+        return from_config(config.to_dict())
+    except ConfigError as problem:
+        raise ModelError(f"`{problem.field}` {problem}.") from None
 
 
 def from_transformers(model: nn.Module) -> Decoder:
@@ -134,65 +91,38 @@ def from_transformers(model: nn.Module) -> Decoder:
     The model is emptied on the way (its parameters become zero-size), so that no weight is in memory twice.
 
     Raises:
-        ModelError: see `check_config`; also where weights are quantised or shared between devices.
+        ModelError: see `check_config`; also where weights are quantized or shared between devices.
     """
     config: Any = model.config
-    architecture = check_config(config)
-    names = _FAMILIES[architecture.family]
+    described = check_config(config)
+    names = _FAMILIES[described.family]
     base = model.get_submodule(names.base)
     source = _Source(model, names)
     embedding = source.take(f"{names.base}.{names.embedding}", keep=True)
     positions = source.take(f"{names.base}.{names.positions}") if names.positions is not None else None
     frequencies, factor = torch.empty(0), 1.0
-    if architecture.rotary_dims:
+    if described.rotary_dims:
         rotary: Any = base.get_submodule("rotary_emb")
         frequencies, factor = rotary.inv_freq.detach().float().clone(), float(rotary.attention_scaling)
-    blocks = tuple(_block(source, names, architecture, layer) for layer in range(architecture.layers))
-    final_norm = source.norm(f"{names.base}.{names.final_norm}", architecture)
+    blocks = tuple(_block(source, names, described, layer) for layer in range(described.num_layers))
+    final_norm = source.norm(f"{names.base}.{names.final_norm}", described)
     head: Any = model.get_submodule("lm_head")
     tied = head.weight.data_ptr() == embedding.data_ptr()
     weight = embedding if tied else head.weight.detach()
     bias = None if head.bias is None else head.bias.detach()
     decoder = Decoder(
-        architecture=architecture,
+        config=replace(described, tied=tied),
         embedding=embedding,
         learned_positions=positions,
         inverse_frequencies=frequencies.to(embedding.device),
         rotation_factor=factor,
         blocks=blocks,
         final_norm=final_norm,
-        head=Linear(weight, bias, [Part("lm_head", 0, architecture.vocab)]),
+        head=Linear(weight, bias, [Projection("lm_head", 0, described.vocab_size)]),
     )
     for parameter in model.parameters():
         parameter.data = parameter.data.new_empty(0)
     return decoder
-
-
-def _rope(config: Any) -> dict[str, Any]:
-    rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
-    return rope
-
-
-def _context(config: Any) -> int:
-    """Positions up to which plain causal attention with fixed frequencies is what the model was made for."""
-    context = int(config.max_position_embeddings)
-    window = getattr(config, "sliding_window", None)
-    if window and getattr(config, "use_sliding_window", True):
-        context = min(context, int(window))
-    rope = _rope(config)
-    if rope.get("rope_type", "default") not in _STATIC_ROPE:
-        # Frequencies that depend on the length ("dynamic", "longrope") are the plain ones up to this length.
-        context = min(context, int(rope.get("original_max_position_embeddings") or context))
-    return context
-
-
-def _attention_scale(config: Any, head_dim: int, layer: int) -> float:
-    scale = float(head_dim**-0.5)
-    if not getattr(config, "scale_attn_weights", True):
-        scale = 1.0
-    if getattr(config, "scale_attn_by_inverse_layer_idx", False):
-        scale /= layer + 1
-    return scale
 
 
 class _Source:
@@ -213,7 +143,7 @@ class _Source:
     def linear(self, prefix: str, modules: tuple[str, ...]) -> Linear:
         weights: list[Tensor] = []
         biases: list[Tensor] = []
-        parts: list[Part] = []
+        projections: list[Projection] = []
         stop = 0
         for name in (f"{prefix}.{module}" for module in modules):
             module: Any = self._model.get_submodule(name)
@@ -222,12 +152,12 @@ class _Source:
             weights.append(weight)
             if getattr(module, "bias", None) is not None:
                 biases.append(module.bias.detach())
-            parts.append(Part(name, stop, stop + weight.shape[0]))
+            projections.append(Projection(name, stop, stop + weight.shape[0]))
             stop += weight.shape[0]
         joined = weights[0].contiguous() if len(weights) == 1 else torch.cat(weights)
-        return Linear(joined, torch.cat(biases) if biases else None, parts)
+        return Linear(joined, torch.cat(biases) if biases else None, projections)
 
-    def norm(self, name: str, architecture: Architecture) -> Norm:
+    def norm(self, name: str, config: ModelConfig) -> Norm:
         module: Any = self._model.get_submodule(name)
         weight = self._floating(name, module.weight)
         if self._names.norm_offset:
@@ -237,32 +167,32 @@ class _Source:
         return Norm(
             weight=weight,
             bias=None if bias is None else bias.detach(),
-            eps=architecture.norm_eps,
-            rms=architecture.norm == "rms",
+            eps=config.norm_eps,
+            rms=config.norm == "rms",
         )
 
     @staticmethod
     def _floating(name: str, weight: Tensor) -> Tensor:
         if not weight.is_floating_point() or weight.is_meta or weight.dim() > 2:
             raise ModelError(
-                f"the weight of {name} is quantised or not loaded.", next_step="Load the model in bfloat16 or float32."
+                f"the weight of {name} is quantized or not loaded.", next_step="Load the model in bfloat16 or float32."
             )
         return weight.detach()
 
 
-def _block(source: _Source, names: _Names, architecture: Architecture, layer: int) -> Block:
+def _block(source: _Source, names: _Names, config: ModelConfig, layer: int) -> Block:
     at = f"{names.base}.{names.blocks}.{layer}"
     q_norm, k_norm = names.q_norm, names.k_norm
-    if architecture.qk_norm and q_norm is None:
+    if config.qk_norm and q_norm is None:
         q_norm, k_norm = "self_attn.q_layernorm", "self_attn.k_layernorm"
     return Block(
-        attention_norm=source.norm(f"{at}.{names.attention_norm}", architecture),
+        attention_norm=source.norm(f"{at}.{names.attention_norm}", config),
         qkv=source.linear(at, names.qkv),
         out=source.linear(at, (names.out,)),
-        ffn_norm=source.norm(f"{at}.{names.ffn_norm}", architecture) if names.ffn_norm is not None else None,
+        ffn_norm=source.norm(f"{at}.{names.ffn_norm}", config) if names.ffn_norm is not None else None,
         gate=source.linear(at, (names.gate,)) if names.gate is not None else None,
         up=source.linear(at, (names.up,)),
         down=source.linear(at, (names.down,)),
-        q_norm=source.norm(f"{at}.{q_norm}", architecture) if q_norm is not None else None,
-        k_norm=source.norm(f"{at}.{k_norm}", architecture) if k_norm is not None else None,
+        q_norm=source.norm(f"{at}.{q_norm}", config) if q_norm is not None else None,
+        k_norm=source.norm(f"{at}.{k_norm}", config) if k_norm is not None else None,
     )

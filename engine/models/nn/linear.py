@@ -23,7 +23,7 @@ _FUSED_ACTIVATION: dict[Activation, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Part:
+class Projection:
     """A projection of the original model: `name` is its module's full name, its outputs are rows `start:stop`."""
 
     name: str
@@ -77,15 +77,17 @@ class Linear:
     Args:
         weight: [out, in].
         bias: [out] or None.
-        parts: the original projections in it, in order, without gaps.
+        projections: the original projections in it, in order, without gaps.
 
     Where `can_pack` says so the weight is kept only in oneDNN's layout and `weight` unpacks it anew on each access
     (rare: merging, export). A weight that requires a gradient (full training) is never packed.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, parts: Sequence[Part], *, pack: bool = True) -> None:
-        self.parts = tuple(parts)
-        self.name = self.parts[0].name
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, projections: Sequence[Projection], *, pack: bool = True
+    ) -> None:
+        self.projections = tuple(projections)
+        self.name = self.projections[0].name
         self.bias = bias
         self.out_features, self.in_features = weight.shape
         self.dtype = weight.dtype
@@ -114,36 +116,36 @@ class Linear:
         one = self.out_features * self.in_features * self.dtype.itemsize
         return one * (2 if self._packed_transpose is not None else 1)
 
-    def product(self, x: Tensor) -> Tensor:
+    def linear(self, x: Tensor) -> Tensor:
         """`x @ weight.T + bias`, [N, in] -> [N, out], without autograd on packed weights."""
         if self._packed is None:
             return functional.linear(x, self.weight, self.bias)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
         return out
 
-    def product_plus(self, x: Tensor, other: Tensor) -> Tensor:
-        """`product(x) + other` in one pass."""
+    def linear_add(self, x: Tensor, other: Tensor) -> Tensor:
+        """`linear(x) + other` in one pass."""
         if self._packed is None:
             return functional.linear(x, self.weight, self.bias).add_(other)
         out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._packed, self.bias, "add")
         return out
 
-    def product_times(self, x: Tensor, other: Tensor) -> Tensor:
-        """`product(x) * other` in one pass."""
+    def linear_mul(self, x: Tensor, other: Tensor) -> Tensor:
+        """`linear(x) * other` in one pass."""
         if self._packed is None:
             return functional.linear(x, self.weight, self.bias).mul_(other)
         out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._packed, self.bias, "mul")
         return out
 
-    def product_activated(self, x: Tensor, activation: Activation) -> Tensor:
-        """`activation(product(x))` in one pass."""
+    def linear_activation(self, x: Tensor, activation: Activation) -> Tensor:
+        """`activation(linear(x))` in one pass."""
         if self._packed is None:
             return activate(functional.linear(x, self.weight, self.bias), activation)
         kind, algorithm = _FUSED_ACTIVATION[activation]
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, kind, [], algorithm)
         return out
 
-    def backward_product(self, grad: Tensor, plus: Tensor | None = None) -> Tensor:
+    def input_grad(self, grad: Tensor, plus: Tensor | None = None) -> Tensor:
         """`grad @ weight (+ plus)`, [N, out] -> [N, in]: the gradient of the input.
 
         The first call keeps a packed transpose (as much memory again; fp32 runs 2.2 times as fast with it). It goes
@@ -190,7 +192,7 @@ class Linear:
                 )
             return out
         if self._plain(adapter):
-            return self.product(x) if plus is None else self.product_plus(x, plus)
+            return self.linear(x) if plus is None else self.linear_add(x, plus)
         return _shared((self,), x, adapter, plus)[0]
 
     def _plain(self, adapter: Adapter | None) -> bool:
@@ -199,7 +201,7 @@ class Linear:
     def _pairs(self, adapter: Adapter | None) -> list[tuple[int, int, LoraPair]]:
         if adapter is None:
             return []
-        found = ((part, adapter.pairs.get(part.name)) for part in self.parts)
+        found = ((part, adapter.pairs.get(part.name)) for part in self.projections)
         return [(part.start, part.stop, pair) for part, pair in found if pair is not None]
 
     def merged(self, adapter: Adapter) -> Linear:
@@ -211,7 +213,7 @@ class Linear:
             weight = self.weight.detach().to(torch.float32, copy=True)
             for start, stop, pair in pairs:
                 weight[start:stop] += pair.delta().to(weight.device)
-            return Linear(weight.to(self.dtype), self.bias, self.parts)
+            return Linear(weight.to(self.dtype), self.bias, self.projections)
 
 
 def together(linears: Sequence[Linear], x: Tensor, adapter: Adapter | None = None) -> tuple[Tensor, ...]:
@@ -254,7 +256,7 @@ class _LoraLinears(torch.autograd.Function):
         plus: Tensor | None,
         *_flat: Tensor,
     ) -> Any:
-        ys = [linear.product(x) if plus is None else linear.product_plus(x, plus) for linear in linears]
+        ys = [linear.linear(x) if plus is None else linear.linear_add(x, plus) for linear in linears]
         ctx.linears, ctx.plus = linears, plus is not None
         ctx.changes = changes = _changes(pairs)
         if not changes:
@@ -275,19 +277,19 @@ class _LoraLinears(torch.autograd.Function):
         through = grads[0] if ctx.plus else None
         wanted = ctx.needs_input_grad[2]
         if not ctx.changes:
-            return None, None, _chained(ctx.linears, grads, None) if wanted else None, through
+            return None, None, _sum_input_grads(ctx.linears, grads, None) if wanted else None, through
         x, kept, h, a, *bs = ctx.saved_tensors
-        parts = [grads[change.linear][:, change.start : change.stop] for change in ctx.changes]
-        lows = [part @ b for part, b in zip(parts, bs, strict=True)]
+        projections = [grads[change.linear][:, change.start : change.stop] for change in ctx.changes]
+        lows = [part @ b for part, b in zip(projections, bs, strict=True)]
         dh = lows[0] if len(lows) == 1 else torch.cat(lows, 1)
         da = dh.t() @ (x if kept is None else x * kept)
         flat: list[Tensor | None] = []
-        for change, part in zip(ctx.changes, parts, strict=True):
-            flat += _deliver(change.pair, da[change.low], part.t() @ h[:, change.low])
+        for change, part in zip(ctx.changes, projections, strict=True):
+            flat += _accumulate_lora_grads(change.pair, da[change.low], part.t() @ h[:, change.low])
         dx = None
         if wanted:
             low = dh @ a
-            dx = _chained(ctx.linears, grads, low if kept is None else low.mul_(kept))
+            dx = _sum_input_grads(ctx.linears, grads, low if kept is None else low.mul_(kept))
         return None, None, dx, through, *flat
 
 
@@ -309,7 +311,7 @@ def _working(pair: LoraPair, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return pair.a.detach().to(dtype), (pair.b.detach() * pair.scale).to(dtype)
 
 
-def _deliver(pair: LoraPair, da: Tensor, db: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _accumulate_lora_grads(pair: LoraPair, da: Tensor, db: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of `a` and `b` for autograd; none where they are added up in place."""
     if pair.learning is None:
         return da.to(pair.a.dtype), db.to(pair.b.dtype).mul_(pair.scale)
@@ -318,9 +320,9 @@ def _deliver(pair: LoraPair, da: Tensor, db: Tensor) -> tuple[Tensor | None, Ten
     return None, None
 
 
-def _chained(linears: Sequence[Linear], grads: Sequence[Tensor], plus: Tensor | None) -> Tensor:
+def _sum_input_grads(linears: Sequence[Linear], grads: Sequence[Tensor], plus: Tensor | None) -> Tensor:
     """The sum of all `grad @ weight` (and `plus`), each product adding to the one before."""
     for linear, grad in zip(linears, grads, strict=True):
-        plus = linear.backward_product(grad, plus)
+        plus = linear.input_grad(grad, plus)
     assert plus is not None
     return plus

@@ -93,7 +93,7 @@ def _rms_gradient(grad: Tensor, x: Tensor, root: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Rotation:
+class RotaryEmbedding:
     """Cosines and sines of the tokens of one forward pass, [N, 1, rotary_dims / 2] each.
 
     `rotate_half` convention of transformers: dimension i is paired with i + rotary_dims / 2 (Su et al., 2021).
@@ -123,7 +123,9 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int, out: Tensor | None =
     return out
 
 
-def split_heads(heads: Tensor, queries: int, keys: int, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+def split_heads(
+    heads: Tensor, queries: int, keys: int, rotation: RotaryEmbedding | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Joined heads [N, queries + 2 keys, head_dim] as rotated queries, rotated keys, and values.
 
     Under autograd one node (three slices of their own would each fill a gradient of full size with zeros); the

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.thread_throttle import GiveWay, Usage, giving_way, read_usage
+from engine.models.thread_throttle import ThreadThrottle, Usage, read_usage, throttled
 
 
 class Machine:
@@ -30,8 +30,8 @@ class Machine:
     def set(self, threads: int) -> None:
         self.threads = threads
 
-    def watch(self) -> GiveWay:
-        return GiveWay(4, self.set, self.usage, lambda: self.now)
+    def watch(self) -> ThreadThrottle:
+        return ThreadThrottle(4, self.set, self.usage, lambda: self.now)
 
 
 @pytest.mark.parametrize(("others", "expected"), [(0.0, 4), (0.3, 4), (0.6, 3), (1.0, 3), (2.0, 2), (3.9, 1), (9.0, 1)])
@@ -64,7 +64,7 @@ def test_it_looks_only_now_and_then() -> None:
 
 def test_a_system_that_does_not_say_is_left_alone() -> None:
     machine = Machine()
-    watch = GiveWay(4, machine.set, lambda: None, lambda: machine.now)
+    watch = ThreadThrottle(4, machine.set, lambda: None, lambda: machine.now)
     machine.run(5.0, own=0.0, others=4.0)
     watch.tick()
     assert machine.threads == 4
@@ -100,7 +100,7 @@ def test_all_threads_are_back_after_generation_on_a_busy_machine(monkeypatch: py
     seen: list[int] = []
     watch = machine.watch()
     monkeypatch.setattr("engine.models.thread_throttle._current", [watch])
-    with giving_way() as tick:
+    with throttled() as tick:
         machine.run(1.0, own=2.0, others=2.0)
         tick()
         seen.append(machine.threads)

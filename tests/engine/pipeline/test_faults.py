@@ -148,7 +148,9 @@ def test_training_that_cannot_fit_is_refused_before_it_begins_with_the_budgets_n
 ) -> None:
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(memory_estimate, "train_lora", lambda *_, **__: memory_estimate.Need(0, training=9 * 10**15))
+        patch.setattr(
+            memory_estimate, "train_lora", lambda *_, **__: memory_estimate.MemoryEstimate(0, training=9 * 10**15)
+        )
         with pytest.raises(
             ModelError, match=r"Training does not fit into memory: it needs 9000000.0 GB of [\d.]+ GB free"
         ):
@@ -165,9 +167,9 @@ def test_training_for_which_memory_is_short_begins_with_smaller_batches_and_lear
     usual = perform(config, tmp_path / "usual", Control())
     asked: list[int] = []
 
-    def need(_shape: object, _dtype: str, tokens: int, *_: object, **__: object) -> memory_estimate.Need:
+    def need(_shape: object, _dtype: str, tokens: int, *_: object, **__: object) -> memory_estimate.MemoryEstimate:
         asked.append(tokens)
-        return memory_estimate.Need(0, training=9 * 10**15 if tokens > min(asked[0] - 1, 600) else 1)
+        return memory_estimate.MemoryEstimate(0, training=9 * 10**15 if tokens > min(asked[0] - 1, 600) else 1)
 
     monkeypatch.setattr(memory_estimate, "train_lora", need)
     short = perform(config, tmp_path / "short", Control())

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from training_aid import Twin, learned, pair_rows, sft_rows
 
 from engine.control import Control
@@ -364,6 +366,7 @@ rows = sft_rows(13) if objective == "sft" else pair_rows(13)
 config = TrainConfig(objective=objective, num_train_epochs=2, lora_r=4, lora_alpha=8.0, train_batch_size=5,
                      micro_batch_tokens=40, learning_rate=1e-3, save_steps=2)
 from pathlib import Path
+from typing import Any
 decoder = families.from_transformers(reference(Path(folder)))
 found = train(decoder, rows, config, hooks=Hooks(on_step=lambda s: told.append([s.loss, s.grad_norm, s.num_tokens])),
               validation=rows[:3], checkpoints=Path(out) / "checkpoints")
@@ -418,3 +421,28 @@ def test_a_training_tells_its_result_as_plain_data(twin: Callable[..., Twin]) ->
     assert result.steps == 1
     assert result.metrics["loss"] > 0
     json.dumps([dataclasses.asdict(epoch) for epoch in result.epochs])
+
+
+class Float64Watch(TorchFunctionMode):
+    """Notes every call that makes a float64 tensor on a device that the caller names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.named: list[str] = []
+        self.made = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [*args, *(kwargs or {}).values()]
+        if torch.float64 in given:
+            self.made += 1
+            if any(isinstance(value, torch.device) for value in given):
+                self.named.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_float64_sums_stay_on_the_cpu_whatever_the_device(twin: Callable[..., Twin]) -> None:
+    """Apple's GPUs have no float64: a call that names the model's device with it fails there."""
+    with Float64Watch() as watch:
+        train(twin("llama").decoder, sft_rows(4), _sft(epochs=1))
+    assert watch.made > 0
+    assert watch.named == []

@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional
 from training_aid import Twin, learned, pair_rows, sft_rows
 
-from engine.models.nn.linear import Linear, Part, together
+from engine.models.nn.attention import Layout
+from engine.models.nn.linear import Linear, Projection, together
 from engine.models.nn.lora_weights import Adapter, Learning, LoraPair
 from engine.training import lora, policy
-from engine.training.attention import Layout
 from engine.training.policy import Completions, Policy, fingerprint
 
 FAMILIES = ["llama", "qwen2", "gemma", "phi", "gpt2"]
@@ -126,8 +126,8 @@ def test_dropout_and_shared_inputs_have_the_gradients_of_the_plain_formula() -> 
     source = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=source)  # noqa: E731
     x, kept = draw(7, 16).requires_grad_(), (draw(7, 16) > 0).float() * 2
-    first = Linear(draw(24, 16), None, [Part("one", 0, 8), Part("two", 8, 24)])
-    linears = [first, Linear(draw(8, 16), None, [Part("three", 0, 8)])]
+    first = Linear(draw(24, 16), None, [Projection("one", 0, 8), Projection("two", 8, 24)])
+    linears = [first, Linear(draw(8, 16), None, [Projection("three", 0, 8)])]
     bare = {name: (draw(4, 16), draw(out, 4)) for name, out in (("one", 8), ("two", 16), ("three", 8))}
     sums = {name: (torch.zeros_like(a), torch.zeros_like(b)) for name, (a, b) in bare.items()}
     pairs = {

@@ -1,4 +1,4 @@
-"""What a model's name means, and what the catalogue and the profiles say."""
+"""What a model's name means, and what the catalog and the profiles say."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_parameter_counts_follow_from_the_sizes_and_are_those_published(name: st
 
 
 def test_names_and_repositories_are_unique() -> None:
-    assert len({e.name for e in catalog.CATALOGUE}) == len(catalog.CATALOGUE)
-    assert len({e.repo for e in catalog.CATALOGUE}) == len(catalog.CATALOGUE)
+    assert len({e.name for e in catalog.CATALOG}) == len(catalog.CATALOG)
+    assert len({e.repo for e in catalog.CATALOG}) == len(catalog.CATALOG)
 
 
 def test_every_profile_names_models_of_the_catalogue() -> None:

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ModelError, RedraftError, StorageError
-from engine.models.hub import load, shape, weights
+from engine.models.hub import load, weights
+from engine.models.nn.config import ConfigError, from_config
 
 FAMILIES = ("llama", "qwen2", "gemma", "phi", "gpt2")
 Tiny = Callable[..., Path]
@@ -49,7 +50,7 @@ def test_a_folder_gives_the_weights_that_transformers_would_read(tiny: Tiny, fam
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_sizes_are_known_before_loading(tiny: Tiny, family: str) -> None:
-    found = load.folder_shape(tiny(family))
+    found = load.folder_config(tiny(family))
     model = load.read_folder(tiny(family), "float32")
     assert found.parameters == sum(p.numel() for p in model.parameters())
     assert found.context == 256
@@ -286,8 +287,8 @@ def test_no_config_whatever_gives_anything_but_a_clear_error(tiny: Tiny, tmp_pat
 
 def test_sizes_beyond_all_proportion_are_refused() -> None:
     config = {"model_type": "gpt2", "n_embd": 64, "n_head": 4, "n_layer": 2, "n_positions": 10**12, "vocab_size": 10}
-    with pytest.raises(shape.ConfigProblem):
-        shape.from_config(config)
+    with pytest.raises(ConfigError):
+        from_config(config)
 
 
 def test_what_is_no_gguf_is_refused(tmp_path: Path) -> None:

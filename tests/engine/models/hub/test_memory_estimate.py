@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import ModelError
 from engine.models.hub import catalog, load, memory, memory_estimate
-from engine.models.hub.shape import Shape
+from engine.models.nn.config import ModelConfig
 
 WITHIN = 0.20
 """The goal is 15 % on a quiet machine; allocators differ a little from one system to the next."""
@@ -20,7 +20,7 @@ WITHIN = 0.20
 MEASURE = """
 import json, random
 from engine.control import Control
-from engine.models import budget, load, memory
+from engine.models.hub import load, memory, memory_estimate
 from engine.models.local import load_model
 from engine.models.inference.requests import Request, Sampling
 from engine.training.config import TrainConfig
@@ -28,27 +28,27 @@ from engine.training.loop import train
 from engine.training.data import SftRow
 
 model = load_model("smollm2-135m-instruct", device="cpu", dtype="float32")
-shape = load.folder_shape(model.folder)
-found = {"load": (budget.load(shape, "float32").peak_rss, memory.peak_rss())}
+config = load.folder_config(model.folder)
+found = {"load": (memory_estimate.load(config, "float32").peak_rss, memory.peak_rss())}
 words = ["river", "stone", "cloud", "paper", "green", "seven"]
 random.seed(0)
 prompts = [" ".join(random.choices(words, k=90)) for _ in range(16)]
 sampling = Sampling(max_tokens=20, temperature=1.0)
 longest = max(map(model.count_tokens, prompts)) + 20
 list(model.generate([Request(str(i), p, sampling, i) for i, p in enumerate(prompts)], Control()))
-found["generate"] = (budget.generate(shape, "float32", 16, longest).peak_rss, memory.peak_rss())
+found["generate"] = (memory_estimate.generate(config, "float32", 16, longest).peak_rss, memory.peak_rss())
 rows = [SftRow(tuple(random.choices(range(99), k=64)), tuple(random.choices(range(99), k=64))) for _ in range(8)]
 train(model.decoder, rows, TrainConfig(num_train_epochs=1, train_batch_size=8, micro_batch_tokens=512))
-found["train"] = (budget.train_lora(shape, "float32", 512, length=128).peak_rss, memory.peak_rss())
+found["train"] = (memory_estimate.train_lora(config, "float32", 512, length=128).peak_rss, memory.peak_rss())
 print(json.dumps(found))
 """
 
 
 @pytest.fixture
-def embedded_shape() -> Shape:
+def embedded_config() -> ModelConfig:
     entry = catalog.find(catalog.EMBEDDED)
     assert entry is not None
-    return entry.shape
+    return entry.config
 
 
 @pytest.mark.model
@@ -61,23 +61,23 @@ def test_predictions_are_close_to_measured_peaks(embedded: object, redraft_home:
     assert all(abs(share) <= WITHIN for share in off.values()), off
 
 
-def test_a_catalogue_entry_has_the_shape_of_its_model(embedded_shape: Shape, redraft_home: Path) -> None:
+def test_a_catalog_entry_has_the_config_of_its_model(embedded_config: ModelConfig, redraft_home: Path) -> None:
     from engine.models.hub import embedded
 
-    assert load.folder_shape(embedded.prepare()) == embedded_shape
+    assert load.folder_config(embedded.prepare()) == embedded_config
 
 
-def test_needs_grow_with_what_makes_work_larger(embedded_shape: Shape) -> None:
+def test_needs_grow_with_what_makes_work_larger(embedded_config: ModelConfig) -> None:
     def total(rows: int, tokens: int, dtype: str = "float32") -> int:
-        return memory_estimate.generate(embedded_shape, dtype, rows, tokens).total
+        return memory_estimate.generate(embedded_config, dtype, rows, tokens).total
 
     assert total(8, 200) < total(16, 200) < total(16, 400)
     assert total(16, 200, "bfloat16") < total(16, 200)
-    small = memory_estimate.train_lora(embedded_shape, "float32", 512, rank=8)
-    assert small.total < memory_estimate.train_lora(embedded_shape, "float32", 512, rank=64).total
-    assert small.total < memory_estimate.train_lora(embedded_shape, "float32", 2_048, rank=8).total
-    assert memory_estimate.score(embedded_shape, "float32", 512).total < small.total
-    assert small.beyond_loaded == small.total - small.weights
+    small = memory_estimate.train_lora(embedded_config, "float32", 512, rank=8)
+    assert small.total < memory_estimate.train_lora(embedded_config, "float32", 512, rank=64).total
+    assert small.total < memory_estimate.train_lora(embedded_config, "float32", 2_048, rank=8).total
+    assert memory_estimate.score(embedded_config, "float32", 512).total < small.total
+    assert small.additional_bytes == small.total - small.weights
 
 
 def test_an_adapters_size_is_that_of_the_real_one(tiny: Callable[..., Path]) -> None:
@@ -86,7 +86,7 @@ def test_an_adapters_size_is_that_of_the_real_one(tiny: Callable[..., Path]) -> 
     for family in ("llama", "qwen2", "gemma", "phi", "gpt2"):
         decoder = from_transformers(load.read_folder(tiny(family), "float32"))
         counted = sum(4 * (out + inner) for out, inner in decoder.adaptable().values())
-        assert memory_estimate.lora_parameters(load.folder_shape(tiny(family)), 4) == counted
+        assert memory_estimate.lora_parameters(load.folder_config(tiny(family)), 4) == counted
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_every_profile_can_be_told_before_anything_is_fetched() -> None:
     needs = []
     for profile in catalog.PROFILES:
         entries = [entry for name in profile.models if (entry := catalog.find(name))]
-        needs.append(memory_estimate.together([entry.shape for entry in entries], "bfloat16"))
+        needs.append(memory_estimate.together([entry.config for entry in entries], "bfloat16"))
     assert needs == sorted(needs)
     assert 0.3e9 < needs[0] < 2e9
     assert 8e9 < needs[2] < 13e9

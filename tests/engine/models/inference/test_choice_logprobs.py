@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from engine.control import Control
-from engine.models.inference.choice_logprobs import Beginning, masses, spellings
-from engine.models.inference.prefix_cache import in_common, shareable
+from engine.models.inference.choice_logprobs import SharedPrefix, choice_logprobs, choice_token_ids
+from engine.models.inference.prefix_cache import common_prefix_length, shared_prefix_length
 from engine.models.local import LocalModel, load_model
 
 FAMILIES = ("llama", "qwen2", "gemma", "phi", "gpt2")
@@ -27,8 +27,10 @@ def test_the_mass_of_words_equals_a_plain_softmax(family: str, tiny: Callable[..
     start = list(range(5, 45))
     endings = [[*start, 60, 61, 62], [*start, 70], [*start, 70, 71, 72, 73]]
     choices = [[10, 11], [12]]
-    alone = torch.stack([masses(model.decoder, [ending], choices, Control())[0] for ending in endings])
-    together = masses(model.decoder, endings, choices, Control(), Beginning.of(model.decoder, start[:30], Control()))
+    alone = torch.stack([choice_logprobs(model.decoder, [ending], choices, Control())[0] for ending in endings])
+    together = choice_logprobs(
+        model.decoder, endings, choices, Control(), SharedPrefix.of(model.decoder, start[:30], Control())
+    )
     from transformers import AutoModelForCausalLM
 
     reference = AutoModelForCausalLM.from_pretrained(model.folder, dtype=torch.float32)
@@ -43,15 +45,17 @@ def test_the_mass_of_words_equals_a_plain_softmax(family: str, tiny: Callable[..
 def test_a_beginning_of_other_tokens_is_left_aside(tiny: Callable[..., Path], redraft_home: Path) -> None:
     model = tiny_model(tiny, "llama")
     endings = [[*range(5, 45), 60], [*range(5, 45), 61]]
-    other = Beginning.of(model.decoder, list(range(50, 80)), Control())
-    longer = Beginning.of(model.decoder, [*range(5, 45), 60], Control())
-    plain = masses(model.decoder, endings, [[10], [11]], Control())
-    for beginning in (other, longer, Beginning((), None)):
-        assert torch.allclose(masses(model.decoder, endings, [[10], [11]], Control(), beginning), plain, atol=1e-5)
+    other = SharedPrefix.of(model.decoder, list(range(50, 80)), Control())
+    longer = SharedPrefix.of(model.decoder, [*range(5, 45), 60], Control())
+    plain = choice_logprobs(model.decoder, endings, [[10], [11]], Control())
+    for beginning in (other, longer, SharedPrefix((), None)):
+        assert torch.allclose(
+            choice_logprobs(model.decoder, endings, [[10], [11]], Control(), beginning), plain, atol=1e-5
+        )
 
 
 def test_all_spellings_of_a_word_are_found(embedded: LocalModel) -> None:
-    yes, no = spellings(embedded.codec, ("Yes", "No"))
+    yes, no = choice_token_ids(embedded.codec, ("Yes", "No"))
     texts = {embedded.tokenizer.decode([token]) for token in yes}
     assert {"Yes", " Yes", "yes", " yes"} <= texts
     assert {text.strip().lower() for text in texts} == {"yes"}
@@ -62,7 +66,7 @@ def test_a_vocabulary_without_the_words_is_asked_for_their_first_letters(
     tiny: Callable[..., Path], redraft_home: Path
 ) -> None:
     model = tiny_model(tiny, "phi")
-    yes, no = spellings(model.codec, ("Yes", "No"))
+    yes, no = choice_token_ids(model.codec, ("Yes", "No"))
     assert yes
     assert no
     assert not set(yes) & set(no)
@@ -70,13 +74,13 @@ def test_a_vocabulary_without_the_words_is_asked_for_their_first_letters(
 
 
 def test_sequences_share_their_first_tokens() -> None:
-    assert in_common([[1, 2, 3], [1, 2, 4], [1, 2, 3, 5]]) == 2
-    assert in_common([[1], [2]]) == 0
-    assert in_common([[1, 2]]) == 2
+    assert common_prefix_length([[1, 2, 3], [1, 2, 4], [1, 2, 3, 5]]) == 2
+    assert common_prefix_length([[1], [2]]) == 0
+    assert common_prefix_length([[1, 2]]) == 2
 
 
 def test_what_sequences_may_share_leaves_each_a_token_of_its_own() -> None:
-    assert shareable([[1, 2, 3], [1, 2, 4]]) == 2
-    assert shareable([[1, 2], [1, 2, 3]]) == 1
-    assert shareable([(1, 2)]) == 1
-    assert shareable([[1], [1]]) == 0
+    assert shared_prefix_length([[1, 2, 3], [1, 2, 4]]) == 2
+    assert shared_prefix_length([[1, 2], [1, 2, 3]]) == 1
+    assert shared_prefix_length([(1, 2)]) == 1
+    assert shared_prefix_length([[1], [1]]) == 0

@@ -14,7 +14,7 @@ from engine.errors import Stopped
 from engine.models.inference.generate import generate
 from engine.models.inference.prefix_cache import find_shared
 from engine.models.inference.requests import Completion, Request, Sampling
-from engine.models.inference.stop_strings import StopWatch
+from engine.models.inference.stop_strings import StopStrings
 from engine.models.local import LocalModel
 from engine.models.nn import families
 from engine.models.nn.decoder import Decoder, pack
@@ -275,11 +275,11 @@ def test_stop_texts_are_found_across_tokens_and_split_characters() -> None:
         def decode(self, tokens: Sequence[int]) -> str:
             return "".join(pieces[t] for t in tokens).replace("\ufffd\ufffd", "é")
 
-    newline = StopWatch(Bytes(), ["\n\n"], {})
-    assert [newline.push(t) for t in (1, 2, 1, 2, 2)] == [False, False, False, False, True]
-    assert StopWatch(Bytes(), ["\n\n"], {}).push(3)
-    accent = StopWatch(Bytes(), ["é"], {})
-    assert [accent.push(t) for t in (1, 4, 5)] == [False, False, True]
+    newline = StopStrings(Bytes(), ["\n\n"], {})
+    assert [newline.accept(t) for t in (1, 2, 1, 2, 2)] == [False, False, False, False, True]
+    assert StopStrings(Bytes(), ["\n\n"], {}).accept(3)
+    accent = StopStrings(Bytes(), ["é"], {})
+    assert [accent.accept(t) for t in (1, 4, 5)] == [False, False, True]
 
 
 def test_all_families_are_covered_here() -> None:

@@ -15,7 +15,7 @@ from transformers.generation.logits_process import (
 )
 
 from engine.models.inference.requests import Sampling
-from engine.models.inference.sampling import Sampler, likeliest, uniform
+from engine.models.inference.sampling import Sampler, top_k_blocks, uniform
 
 SETTINGS = [
     Sampling(temperature=1.0),
@@ -66,7 +66,7 @@ def test_greedy_takes_the_first_of_the_likeliest() -> None:
 @pytest.mark.parametrize("width", [1, 7, 60])
 def test_the_likeliest_tokens_are_found_without_a_full_search(vocab: int, width: int) -> None:
     logits = torch.randn(5, vocab, generator=torch.Generator().manual_seed(width))
-    values, tokens = likeliest(logits, width)
+    values, tokens = top_k_blocks(logits, width)
     expected = logits.topk(width)
     assert torch.equal(values, expected.values)
     assert torch.equal(tokens, expected.indices)

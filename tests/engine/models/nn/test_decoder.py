@@ -11,11 +11,10 @@ from random_models import random_model, random_sequences
 from torch import Tensor
 
 from engine.models.nn import families
-from engine.models.nn.attention import Attention
+from engine.models.nn.attention import Attention, Layout, SharedPacked
 from engine.models.nn.decoder import Decoder, pack
-from engine.models.nn.linear import Linear, Part
+from engine.models.nn.linear import Linear, Projection
 from engine.models.nn.lora_weights import Adapter, LoraPair
-from engine.training.attention import Layout, SharedPacked
 
 LENGTHS = (7, 12, 12, 40, 1, 100)
 
@@ -38,7 +37,7 @@ def logits_of(decoder: Decoder, adapter: Adapter | None = None, attention: Atten
 
 def in_training(decoder: Decoder, lengths: tuple[int, ...]) -> Attention:
     """Attention as training has it."""
-    return SharedPacked(Layout(0, lengths), decoder.architecture.group, decoder.device, decoder.dtype)
+    return SharedPacked(Layout(0, lengths), decoder.config.group, decoder.device, decoder.dtype)
 
 
 def with_hooks(model: Any, adapter: Adapter) -> dict[str, tuple[Tensor, Tensor]]:
@@ -142,7 +141,7 @@ def test_training_memory_is_given_back() -> None:
 
 def test_a_matrix_that_learns_gets_a_gradient() -> None:
     weight = torch.randn(24, 16, requires_grad=True)
-    linear = Linear(weight, None, [Part("x", 0, 24)])
+    linear = Linear(weight, None, [Projection("x", 0, 24)])
     x = torch.randn(5, 16)
     pair = LoraPair(torch.randn(2, 16), torch.randn(24, 2), 0.5)
     linear(x, Adapter({"x": pair}), plus=torch.ones(5, 24)).sum().backward()

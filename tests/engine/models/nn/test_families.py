@@ -33,7 +33,7 @@ def test_logits_and_hidden_states_are_those_of_transformers(twins: tuple[Any, De
     reference, decoder = twins
     sequences = random_sequences(LENGTHS)
     tokens, positions = pack(sequences)
-    layers = range(decoder.architecture.layers + 1)
+    layers = range(decoder.config.num_layers + 1)
     found = decoder.forward(tokens, positions, decoder.causal([len(s) for s in sequences]), layers=layers)
     logits = decoder.logits(found.last)
     start = 0
@@ -52,7 +52,7 @@ def test_a_shared_prefix_changes_nothing(twins: tuple[Any, Decoder]) -> None:
     beginning, *rest = random_sequences((33, 9, 20, 1))
     prefix = compute_prefix(decoder, beginning, Control())
     tokens, positions = pack(rest, start=len(beginning))
-    attention = CausalPacked([len(s) for s in rest], decoder.architecture.group, prefix=prefix)
+    attention = CausalPacked([len(s) for s in rest], decoder.config.group, prefix=prefix)
     found = decoder.forward(tokens, positions, attention).last
     whole = [beginning + s for s in rest]
     expected = decoder.forward(*pack(whole), decoder.causal([len(s) for s in whole])).last

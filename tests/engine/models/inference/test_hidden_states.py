@@ -1,4 +1,4 @@
-"""Scores equal what the plain way gives: one text at a time through transformers."""
+"""Hidden states equal what the plain way gives: one text at a time through transformers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import torch
 from random_models import random_model, random_sequences
-from test_decoder import random_adapter
 
 from engine.control import Control
 from engine.errors import InputError, Stopped
-from engine.models.inference.score import hidden_states, logprobs
+from engine.models.inference.hidden_states import hidden_states
 from engine.models.nn import families
 from engine.models.nn.decoder import Decoder
 
@@ -30,18 +29,6 @@ def texts() -> tuple[list[list[int]], list[list[int]]]:
 def twins(request: pytest.FixtureRequest) -> tuple[Any, Decoder]:
     model = random_model(request.param)
     return copy.deepcopy(model), families.from_transformers(model)
-
-
-def test_log_probabilities_are_those_of_transformers(twins: tuple[Any, Decoder]) -> None:
-    reference, decoder = twins
-    prompts, completions = texts()
-    found = logprobs(decoder, prompts, completions, Control())
-    for prompt, completion, scores in zip(prompts, completions, found, strict=True):
-        with torch.inference_mode():
-            logits = reference(torch.tensor([prompt + completion])).logits[0].log_softmax(-1)
-        places = torch.arange(len(prompt) - 1, len(prompt) + len(completion) - 1)
-        expected = logits[places, torch.tensor(completion, dtype=torch.long)]
-        torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
@@ -70,24 +57,10 @@ def test_the_mean_goes_over_all_tokens_where_no_start_is_given() -> None:
     torch.testing.assert_close(whole[0], whole[2])
 
 
-def test_an_adapter_counts_for_the_shared_beginning_too() -> None:
-    decoder = families.from_transformers(random_model("llama"))
-    adapter = random_adapter(decoder)
-    prompts, completions = texts()
-    adapted = logprobs(decoder, prompts, completions, Control(), adapter=adapter)
-    merged = logprobs(decoder.merged(adapter), prompts, completions, Control())
-    plain = logprobs(decoder, prompts, completions, Control())
-    for a, m in zip(adapted, merged, strict=True):
-        torch.testing.assert_close(a, m, atol=1e-3, rtol=0)
-    assert max(float((a - p).abs().max()) for a, p in zip(adapted[:-1], plain[:-1], strict=True)) > 0.01
-
-
 def test_texts_that_cannot_be_scored_are_named() -> None:
     decoder = families.from_transformers(random_model("gpt2"))
     with pytest.raises(InputError, match=r"text 2: a text to be scored has 1,030 tokens; .* holds 1,024"):
-        logprobs(decoder, [[1, 2], [3] * 1000], [[4], [5] * 30], Control())
-    with pytest.raises(InputError, match="text 1: a text to be scored is empty"):
-        logprobs(decoder, [[]], [[4]], Control())
+        hidden_states(decoder, [[1, 2, 4], [3] * 1000 + [5] * 30], [1], Control())
     with pytest.raises(InputError, match="text 1: a text to be scored is empty"):
         hidden_states(decoder, [[]], [1], Control())
 
@@ -97,4 +70,4 @@ def test_scoring_stops_when_asked() -> None:
     control = Control()
     control.stop()
     with pytest.raises(Stopped):
-        logprobs(decoder, [[1, 2]], [[3]], control)
+        hidden_states(decoder, [[1, 2, 3]], [1], control)
