@@ -433,7 +433,7 @@ class Float64Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = [*args, *(kwargs or {}).values()]
-        if torch.float64 in given:
+        if any(value is torch.float64 for value in given):
             self.made += 1
             if any(isinstance(value, torch.device) for value in given):
                 self.named.append(str(func))
