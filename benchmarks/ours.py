@@ -120,7 +120,7 @@ class Redraft:
         learned = sorted(_rows(rows, "sft"), key=lambda row: row.tokens)
         policy = Policy(self._model.decoder, learn=False)
         with Stopwatch() as watch:
-            for part in split(learned, TrainConfig().micro_tokens):
+            for part in split(learned, TrainConfig().micro_batch_tokens):
                 policy.score([Completions(r.prompt, (r.completion,)) for r in part if isinstance(r, SftRow)])
         return watch.sample(sum(row.tokens for row in learned))
 

@@ -443,6 +443,6 @@ class Float64Watch(TorchFunctionMode):
 def test_float64_sums_stay_on_the_cpu_whatever_the_device(twin: Callable[..., Twin]) -> None:
     """Apple's GPUs have no float64: a call that names the model's device with it fails there."""
     with Float64Watch() as watch:
-        train(twin("llama").decoder, sft_rows(4), _sft(epochs=1))
+        train(twin("llama").decoder, sft_rows(4), _sft(num_train_epochs=1))
     assert watch.made > 0
     assert watch.named == []
