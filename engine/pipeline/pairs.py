@@ -15,14 +15,31 @@ from engine.judges.base import Verdict
 MARGIN = 0.1
 """How far the expected score has to fall where the score itself stays: less is within what a judge cannot tell."""
 
+CONTRAST = 0.15
+"""Minimum difference of the expected scores of the best and the worst sample of a prompt; less gives no pair."""
+
+LENGTH_RATIO = 1.5
+"""Maximum ratio of the word counts of a best-against-worst pair, so that length is not what is learned."""
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """An answer that could be chosen: the draft (`index` 0) or a revision (from 1), with its verdict."""
+    """An answer that could be chosen, with its verdict.
+
+    Args:
+        index: 0 for the draft; further samples and revisions count from 1.
+        complete: the model ended it; False where it was cut at the maximum number of tokens.
+    """
 
     index: int
     text: str
     verdict: Verdict
+    complete: bool = True
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be learned from: an answer with a verdict's probabilities that does not repeat itself."""
+        return bool(self.text.strip()) and bool(self.verdict.principles) and not repeats(self.text)
 
 
 @dataclass(frozen=True)
@@ -31,12 +48,15 @@ class PreferencePair:
 
     Args:
         item: id of the prompt.
-        chosen, rejected: the texts; equal to the taken candidate and to the draft.
-        taken: index of the chosen candidate; 0 where nothing was better than the draft.
+        chosen, rejected: the texts of two candidates.
+        taken: index of the chosen candidate; 0 for the draft.
+        against: index of the rejected candidate; 0 for the draft.
         before, after: weighted scores of rejected and chosen; None without a verdict.
         risk_before, risk_after: their expected scores (`expected_score`): finer than the score, which only counts what
             crossed a threshold.
         reason: why the pair does not train; "" where it does.
+        chosen_complete, rejected_complete: whether the model ended the text itself; a text that was cut is learned
+            without an end of turn.
     """
 
     item: str
@@ -50,6 +70,9 @@ class PreferencePair:
     risk_before: float
     risk_after: float
     reason: str
+    against: int = 0
+    chosen_complete: bool = True
+    rejected_complete: bool = True
 
     @property
     def kept(self) -> bool:
@@ -91,18 +114,69 @@ def make_pair(
     """The pair of one example, kept or with the reason why not. `candidates[0]` is the draft."""
     draft = candidates[0]
     taken = best(candidates, weights)
+    return _pair(item, prompt, principle, taken, draft, weights, _why_dropped(draft, taken, weights))
+
+
+def make_contrast_pair(
+    item: str, prompt: str, principle: str, candidates: Sequence[Candidate], weights: Mapping[str, float]
+) -> PreferencePair:
+    """The best candidate against the worst one, by expected score (best-of-n against worst-of-n, as in Yuan et al.
+    2024, self-rewarding language models), among those of similar length; kept or with the reason why not.
+
+    Candidates that are empty, repeat themselves or have no verdict take no part: what a looping model must not learn
+    to imitate is also too easy to avoid.
+    """
+    usable = [candidate for candidate in candidates if candidate.usable]
+    if len(usable) < 2:
+        first = usable[0] if usable else candidates[0]
+        return _pair(item, prompt, principle, first, first, weights, "fewer than two samples are usable")
+    pairs = [(good, bad) for good in usable for bad in usable if good is not bad]
+    alike = [(good, bad) for good, bad in pairs if _similar_length(good.text, bad.text)]
+
+    def gap(pair: tuple[Candidate, Candidate]) -> float:
+        return expected_score(pair[1].verdict, weights) - expected_score(pair[0].verdict, weights)
+
+    # The first of equals: earlier candidates before later ones.
+    good, bad = max(alike or pairs, key=gap)
+    reason = ""
+    if gap((good, bad)) < CONTRAST:
+        reason = "the samples do not differ clearly"
+    elif not alike:
+        reason = "the samples differ in length"
+    elif _folded(good.text) == _folded(bad.text):
+        reason = "the samples say the same"
+    return _pair(item, prompt, principle, good, bad, weights, reason)
+
+
+def _similar_length(one: str, other: str) -> bool:
+    short, long = sorted((len(one.split()), len(other.split())))
+    return long <= LENGTH_RATIO * short
+
+
+def _pair(
+    item: str,
+    prompt: str,
+    principle: str,
+    chosen: Candidate,
+    rejected: Candidate,
+    weights: Mapping[str, float],
+    reason: str,
+) -> PreferencePair:
     return PreferencePair(
         item=item,
         prompt=prompt,
-        chosen=taken.text,
-        rejected=draft.text,
+        chosen=chosen.text,
+        rejected=rejected.text,
         principle=principle,
-        taken=taken.index,
-        before=draft.verdict.score,
-        after=taken.verdict.score,
-        risk_before=expected_score(draft.verdict, weights),
-        risk_after=expected_score(taken.verdict, weights),
-        reason=_why_dropped(draft, taken, weights),
+        taken=chosen.index,
+        against=rejected.index,
+        before=rejected.verdict.score,
+        after=chosen.verdict.score,
+        risk_before=expected_score(rejected.verdict, weights),
+        risk_after=expected_score(chosen.verdict, weights),
+        reason=reason,
+        chosen_complete=chosen.complete,
+        rejected_complete=rejected.complete,
     )
 
 

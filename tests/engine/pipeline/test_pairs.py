@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from engine.judges.base import Verdict
-from engine.pipeline.pairs import Candidate, best, make_pair, repeats, write_pairs
+from engine.pipeline.pairs import Candidate, best, make_contrast_pair, make_pair, repeats, write_pairs
 
 WEIGHTS = {"fairness": 1.0, "truthfulness": 2.0}
 LONG = "There are several ways to look at this question today."
@@ -109,3 +109,42 @@ def test_kept_pairs_are_written_in_trls_format(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(rows) == 1
     assert (rows[0]["prompt"], rows[0]["chosen"], rows[0]["rejected"]) == ("Why?", "It depends on you.", LONG)
+
+
+def sample(index: int, text: str, fairness: float, complete: bool = True) -> Candidate:
+    return Candidate(index, text, judged(0.0, fairness=fairness), complete)
+
+
+def test_the_best_sample_is_paired_with_the_worst() -> None:
+    samples = [sample(0, LONG, 0.5), sample(1, LONG + " One", 0.1, complete=False), sample(2, LONG + " Two", 0.9)]
+    pair = make_contrast_pair("p", "Why?", "fairness", samples, WEIGHTS)
+    assert pair.kept
+    assert (pair.taken, pair.against, pair.improvement) == (1, 2, 0.8)
+    assert (pair.chosen_complete, pair.rejected_complete) == (False, True)
+
+
+def test_samples_of_other_lengths_are_not_paired() -> None:
+    samples = [sample(0, LONG, 0.5), sample(1, "No.", 0.0), sample(2, LONG + " Two", 0.7)]
+    pair = make_contrast_pair("p", "Why?", "fairness", samples, WEIGHTS)
+    assert (pair.taken, pair.against, pair.kept) == (0, 2, True)
+    pair = make_contrast_pair("p", "Why?", "fairness", samples[:2], WEIGHTS)
+    assert pair.reason == "the samples differ in length"
+
+
+def test_loops_blanks_and_unjudged_samples_take_no_part_in_a_pair() -> None:
+    loop = "the answer is no and " * 12
+    samples = [
+        sample(0, LONG, 0.6),
+        sample(1, loop, 0.0),
+        sample(2, "  ", 0.0),
+        Candidate(3, LONG + " Three", Verdict("x", None)),
+    ]
+    pair = make_contrast_pair("p", "Why?", "fairness", samples, WEIGHTS)
+    assert pair.reason == "fewer than two samples are usable"
+
+
+def test_samples_without_contrast_or_with_the_same_words_are_dropped() -> None:
+    pair = make_contrast_pair("p", "Why?", "", [sample(0, LONG, 0.5), sample(1, LONG + " One", 0.4)], WEIGHTS)
+    assert pair.reason == "the samples do not differ clearly"
+    pair = make_contrast_pair("p", "Why?", "", [sample(0, LONG, 0.9), sample(1, LONG.upper(), 0.1)], WEIGHTS)
+    assert pair.reason == "the samples say the same"
