@@ -130,6 +130,7 @@ class Dpo:
         "logps/chosen",
         "logps/rejected",
         "nll_loss",
+        "logratios/chosen",
     )
     _reference: dict[PairRow, tuple[float, float]] = field(default_factory=dict)
 
@@ -175,6 +176,7 @@ class Dpo:
             "logps/chosen": logps.chosen.detach().sum(),
             "logps/rejected": logps.rejected.detach().sum(),
             "nll_loss": nll.detach() * totals.count,
+            "logratios/chosen": ((logps.chosen.detach() - reference[:, 0]) / logps.chosen_tokens).sum(),
         }
         return MicroBatchLoss(loss, sums)
 
