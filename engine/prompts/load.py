@@ -209,7 +209,8 @@ def load_rows(path: Path | str) -> tuple[Row, ...]:
                 "the row has no id.", where=f"{record.place}, field 'id'", next_step="Give each row its own id."
             )
         _claim(row_id, record.place, places)
-        if record.fields.get("text") is None:
+        # A null is a row without text: it gets no verdict, and the other rows are not affected.
+        if "text" not in record.fields:
             raise _missing(record, ("text",))
         rows.append(Row(row_id, _text(record, "text"), _text(record, "prompt")))
     if not rows:
@@ -223,7 +224,14 @@ def _prompt(record: Record, fallback_id: str) -> Prompt:
     fields = record.fields
     column = next((name for name in ("prompt", "messages", *PROMPT_COLUMNS[1:]) if fields.get(name) is not None), None)
     if column is None:
-        raise _missing(record, ("prompt",))
+        null = next((name for name in ("prompt", "messages", *PROMPT_COLUMNS[1:]) if name in fields), None)
+        if null is None:
+            raise _missing(record, ("prompt",))
+        raise InputError(
+            "the prompt is null.",
+            where=f"{record.place}, field {null!r}",
+            next_step="Write a text, or delete the row.",
+        )
     if column == "messages" and not isinstance(fields[column], list):
         raise InputError(
             f"this must be a list of turns, but it is {kind(fields[column])}.",

@@ -341,6 +341,12 @@ def _local(wanted: str) -> Source | None:
             return Source("folder", path.resolve().name or str(path), path=path)
         if path.suffix.lower() == ".gguf" and path.exists():
             return Source("gguf", path.stem, path=path)
+        if path.is_file():
+            raise ModelError(
+                "This is a file, but not one whose name ends in .gguf.",
+                where=_shown(wanted),
+                next_step="Name a folder of a model; a GGUF file has to be named NAME.gguf.",
+            )
     except (OSError, RuntimeError):
         # A path that cannot even be looked at (too long, a loop of links, no home) is no path.
         return None

@@ -6,7 +6,7 @@ files are read and checked here; transformers is given a config and tensors, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,10 @@ def folder_config(folder: Path) -> ModelConfig:
         ModelError, StorageError: if there is no usable `config.json`; the message names file and field.
     """
     _refuse_adapter(folder)
-    return _parse_config(folder / "config.json", weights.read_json(folder / "config.json", _LARGEST_CONFIG))
+    path = folder / "config.json"
+    values = weights.read_json(path, _LARGEST_CONFIG)
+    _refuse_quantized(path, values)
+    return _parse_config(path, values)
 
 
 def _parse_config(path: Path, config: Mapping[str, Any]) -> ModelConfig:
@@ -99,6 +102,15 @@ def _refuse_adapter(folder: Path) -> None:
         )
 
 
+def _refuse_quantized(path: Path, values: Mapping[str, Any]) -> None:
+    if values.get("quantization_config"):
+        raise ModelError(
+            "The weights of this model are quantized, and it can neither be computed with nor trained as they are.",
+            where=f"{path}, field `quantization_config`",
+            next_step="Name the unquantized model, or a GGUF file of it.",
+        )
+
+
 def read_folder(folder: Path, dtype: str) -> PreTrainedModel:
     """The model in a folder, on the CPU, in eval mode.
 
@@ -117,12 +129,6 @@ def read_folder(folder: Path, dtype: str) -> PreTrainedModel:
 def _config(folder: Path) -> Any:
     path = folder / "config.json"
     values = weights.read_json(path, _LARGEST_CONFIG)
-    if values.get("quantization_config"):
-        raise ModelError(
-            "The weights of this model are quantized, and it can neither be computed with nor trained as they are.",
-            where=f"{path}, field `quantization_config`",
-            next_step="Name the unquantized model, or a GGUF file of it.",
-        )
     from transformers import AutoConfig
 
     kept = {key: value for key, value in values.items() if key not in _NOT_TAKEN}
@@ -140,7 +146,9 @@ def check_size(folder: Path, found: ModelConfig) -> None:
     Raises:
         ModelError, StorageError: the weights are too few, missing, cut short or no safetensors.
     """
-    held = sum(sum(_count(info) for info in weights.header(path).values()) for path in weights.files(folder))
+    tensors = {name: info for path in weights.files(folder) for name, info in weights.header(path).items()}
+    _refuse_wrapped(folder, tensors)
+    held = sum(map(_count, tensors.values()))
     # Files may hold a tied output matrix or attention masks beside the parameters; they never hold much less.
     if held < 0.98 * found.parameters:
         raise ModelError(
@@ -148,6 +156,20 @@ def check_size(folder: Path, found: ModelConfig) -> None:
             where=str(folder),
             next_step=_AGAIN,
         )
+
+
+_WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DistributedDataParallel"}
+"""How the names of all tensors begin where a wrapped model was saved -> what wrapped it."""
+
+
+def _refuse_wrapped(folder: Path, names: Collection[str]) -> None:
+    for prefix, wrapper in _WRAPPERS.items():
+        if names and all(name.startswith(prefix) for name in names):
+            raise ModelError(
+                f"The names of all weights begin with {prefix!r}: a model wrapped by {wrapper} was saved.",
+                where=str(folder),
+                next_step=f"Save the model inside it: `model.{prefix}save_pretrained(FOLDER)`.",
+            )
 
 
 def _count(info: weights.TensorInfo) -> int:

@@ -148,7 +148,7 @@ def test_a_home_folder_is_expanded(write: Write, monkeypatch: pytest.MonkeyPatch
         ("a.jsonl", '{"prompt": "a"}\nnot json\n', "a.jsonl, line 2: this is not JSON (Expecting value at column 1)"),
         ("a.jsonl", '{"prompt": "a"}\n[1]\n', "a.jsonl, line 2: this is a list, not an object"),
         ("a.jsonl", '{"prompt": 5}', "a.jsonl, line 1, field 'prompt': this is a number, not a text"),
-        ("a.jsonl", '{"prompt": null}', "a.jsonl, line 1, field 'prompt': there is no prompt; the fields are: prompt"),
+        ("a.jsonl", '{"prompt": null}', "a.jsonl, line 1, field 'prompt': the prompt is null"),
         ("a.jsonl", "{}", "a.jsonl, line 1, field 'prompt': there is no prompt; the fields are: none"),
         ("a.jsonl", '{"chosen": "a", "rejected": "b"}', "the fields are: chosen, rejected"),
         ("a.jsonl", '{"messages": "hi"}', "a.jsonl, line 1, field 'messages': this must be a list of turns"),

@@ -1,0 +1,91 @@
+"""What is refused before anything is written, and rows without a text: cases after public bug reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tui.cli import main
+
+pytestmark = pytest.mark.usefixtures("redraft_home")
+
+
+def refused(capfd: pytest.CaptureFixture[str], out: Path, *arguments: object) -> tuple[int, str]:
+    """Exit code and message of a run that must leave its folder `out` unmade."""
+    code = main(["run", *map(str, arguments), "--judge", "rules", "--output", str(out)])
+    assert not out.exists()
+    return code, capfd.readouterr().err
+
+
+@pytest.mark.parametrize("quantization", ["bitsandbytes", "gptq", "fp8"])
+def test_quantized_weights_are_refused_before_a_run_folder_is_made(
+    tiny: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], quantization: str
+) -> None:
+    model = copied(tiny("llama"), tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": quantization, "load_in_8bit": True}
+    (model / "config.json").write_text(json.dumps(config))
+    save_file({"x": next(iter(load_file(model / "model.safetensors").values()))}, model / "model.safetensors")
+    code, message = refused(capfd, tmp_path / "out", "--generator", model)
+    assert code == 3
+    assert "quantized" in message
+    assert "GGUF" in message
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module."])
+def test_weights_of_a_wrapped_model_are_refused_before_a_run_folder_is_made(
+    tiny: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], prefix: str
+) -> None:
+    model = copied(tiny("llama"), tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    save_file({prefix + name: tensor for name, tensor in tensors.items()}, model / "model.safetensors")
+    code, message = refused(capfd, tmp_path / "out", "--generator", model)
+    assert code == 3
+    assert f"'{prefix}'" in message
+    assert "save_pretrained" in message
+
+
+def test_a_local_file_is_not_taken_for_a_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    Path("models/noext").write_bytes(b"GGUF\0\0\0\0")
+    for role in ("--generator", "--critic"):
+        code, message = refused(capfd, tmp_path / "out", role, "models/noext")
+        assert code == 3
+        assert "models/noext: This is a file, but not one whose name ends in .gguf" in message
+        assert "hub" not in message
+
+
+def test_a_row_whose_text_is_null_has_no_verdict_and_leaves_the_others_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": "1", "text": "You must obey me."}, {"id": "2", "text": None}, {"id": "3", "text": "Six minutes."}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["eval", str(tmp_path / "rows.jsonl"), "--judge", "rules", "--json"]) == 0
+    found = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [(row["id"], row["flagged"]) for row in found] == [("1", True), ("2", None), ("3", False)]
+    assert found[1]["note"]
+    (tmp_path / "rows.jsonl").write_text('{"id": "1", "txt": "x"}\n')
+    assert main(["eval", str(tmp_path / "rows.jsonl"), "--judge", "rules"]) == 2
+    assert "there is no text; the fields are: id, txt" in capfd.readouterr().err
+
+
+def test_a_prompt_that_is_null_is_named_as_such(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a?"}\n{"prompt": null}\n')
+    code, message = refused(capfd, tmp_path / "out", "--train-prompts", tmp_path / "prompts.jsonl")
+    assert code == 2
+    assert "prompts.jsonl, line 2, field 'prompt': the prompt is null." in message
+
+
+def copied(model: Path, to: Path) -> Path:
+    """A model folder that may be changed."""
+    to.mkdir()
+    for file in model.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    return to
