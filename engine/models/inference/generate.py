@@ -180,6 +180,25 @@ def _apply_grammar_mask(logits: Tensor, rows: Sequence[_Sequence]) -> None:
             logits[place, : len(forbidden)].masked_fill_(forbidden.to(logits.device), float("-inf"))
 
 
+def _apply_repetition_penalty(logits: Tensor, rows: Sequence[_Sequence]) -> None:
+    """Make tokens less likely that a row's completion has already; equals transformers' processor of that name with
+    the prompt ignored."""
+    penalized = [(place, row) for place, row in enumerate(rows) if row.request.sampling.repetition_penalty != 1]
+    places = [place for place, row in penalized for _ in row.written]
+    if not places:
+        return
+    device = logits.device
+    at = (
+        torch.tensor(places, device=device),
+        torch.tensor([t for _, row in penalized for t in row.written], device=device),
+    )
+    penalties = [row.request.sampling.repetition_penalty for _, row in penalized for _ in row.written]
+    penalty = torch.tensor(penalties, dtype=logits.dtype, device=device)
+    found = logits[at]
+    # A token that was written twice is read before it is changed: it is penalized once.
+    logits[at] = torch.where(found > 0, found / penalty, found * penalty)
+
+
 class _Batch:
     """Runs rows through the decoder, as many at a time as fit."""
 
@@ -262,6 +281,7 @@ class _Batch:
                     [row.request.seed for row in self._active],
                     self._decoder.device,
                 )
+            _apply_repetition_penalty(logits, self._active)
             _apply_grammar_mask(logits, self._active)
             self._last = self._sampler(logits, [len(row.written) for row in self._active])
             return self._postprocess(self._last.tolist())

@@ -31,6 +31,8 @@ class Sampling:
         top_k: keep the k likeliest tokens; 0 keeps all.
         top_p: keep the smallest set of likeliest tokens whose probabilities sum to at least this; 1 keeps all.
         min_p: keep tokens at least this times as likely as the likeliest; 0 keeps all.
+        repetition_penalty: divide the logit of a token that the completion has already (multiply it where it is
+            negative); 1 leaves it as it is (Keskar et al., 2019). The prompt's own tokens are not penalized.
         stop: texts that end a completion; not part of it.
     """
 
@@ -39,6 +41,9 @@ class Sampling:
     top_k: int = setting(0, "Sample from the k likeliest tokens; 0 takes all", min=0)
     top_p: float = setting(1.0, "Sample from the likeliest tokens that together have this probability", min=0, max=1)
     min_p: float = setting(0.0, "Sample from tokens at least this times as likely as the likeliest", min=0, max=1)
+    repetition_penalty: float = setting(
+        1.0, "Make tokens less likely that the completion has already; 1 does not", min=0.1, max=10
+    )
     stop: tuple[str, ...] = setting((), "End a completion at any of these texts")
 
 

@@ -93,6 +93,32 @@ def test_greedy_texts_equal_those_of_transformers_token_for_token(embedded: Loca
         assert found[str(i)].raw == codec.decode(out[0, tokens.shape[1] :].tolist())
 
 
+def test_the_repetition_penalty_equals_transformers_with_the_prompt_ignored() -> None:
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    decoder = families.from_transformers(random_model("llama"))
+    prompts = [[5, 7, 11, 5], [9, 4, 6]]
+    requests = [
+        Request("penalized", text_of(prompts[0]), Sampling(max_tokens=20, repetition_penalty=1.8)),
+        Request("plain", text_of(prompts[1]), Sampling(max_tokens=20)),
+    ]
+    found = all_of(generate(decoder, Numbers(), requests, Control()))
+    written: list[int] = []
+    with torch.inference_mode():
+        for _ in range(20):
+            tokens, positions = pack([prompts[0] + written])
+            hidden = decoder.forward(tokens, positions, decoder.causal([len(tokens)])).last
+            logits = decoder.logits(hidden[-1:])
+            if written:
+                logits = RepetitionPenaltyLogitsProcessor(1.8)(torch.tensor([written]), logits)
+            written.append(int(logits.argmax()))
+            if written[-1] in Numbers.ends:
+                written.pop()
+                break
+    assert found["penalized"].raw.split() == [str(token) for token in written]
+    assert found["plain"].raw.split() == [str(t) for t in greedy(decoder, prompts[1], 20, Numbers.ends)]
+
+
 @pytest.mark.model
 @pytest.mark.parametrize(
     "sampling",
