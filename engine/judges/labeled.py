@@ -14,8 +14,9 @@ from typing import Any
 
 from engine.errors import InputError
 from engine.files import expanded
-from engine.prompts.files import Record, read_bytes, records, show
+from engine.prompts.files import show
 from engine.prompts.load import load_examples
+from engine.prompts.records import Record, read_records
 from engine.text import sanitize, truncate
 
 OWN = "own"
@@ -129,7 +130,7 @@ def _folder(folder: Path) -> list[Labelled]:
     rows: list[Labelled] = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in {".jsonl", ".ndjson", ".json", ".csv", ".tsv"} and path.is_file():
-            first = next(iter(records(path, read_bytes(path), _COLUMNS)), None)
+            first = next(read_records(path, _COLUMNS).rows, None)
             if first is not None and all(first.fields.get(column) is not None for column in _COLUMNS):
                 rows += _file(path)
     if not rows:
@@ -152,7 +153,7 @@ def _file(path: Path) -> list[Labelled]:
 
 def _rows(path: Path) -> Iterator[Labelled]:
     name = sanitize(path.stem).strip() or "rows"
-    for number, record in enumerate(records(path, read_bytes(path), _COLUMNS), 1):
+    for number, record in enumerate(read_records(path, _COLUMNS).rows, 1):
         text = _string(record, "text")
         if not text.strip():
             there = record.fields.get("text") is not None

@@ -1,4 +1,4 @@
-"""Prompt sets, labelled example texts, and loading of a person's own files."""
+"""Prompt sets, labeled example texts, and loading of the user's own files."""
 
 from engine.prompts.load import (
     BUILTIN,
@@ -7,6 +7,8 @@ from engine.prompts.load import (
     Prompt,
     PromptSet,
     Row,
+    RowSet,
+    Skipped,
     load_builtin,
     load_examples,
     load_prompts,
@@ -22,6 +24,8 @@ __all__ = [
     "Prompt",
     "PromptSet",
     "Row",
+    "RowSet",
+    "Skipped",
     "load_builtin",
     "load_examples",
     "load_prompts",

@@ -1,44 +1,40 @@
-"""Turns a file that a person wrote into records (line, fields): plain text, CSV, JSON lines or a JSON list.
+"""Reads the bytes of a user's file: compression, encoding, and what its content says about its format.
 
-Knows nothing of prompts or rows: what a field means is decided in `engine.prompts.load`. Everything that can be wrong
-with a file ends as `InputError` with the file, the line where there is one, and what to do.
+Knows nothing of rows or prompts. Everything that can be wrong with a file ends as `InputError` with the file, the line
+where there is one, and what to do.
 """
 
 from __future__ import annotations
 
-import csv
 import io
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any
 
 from engine.errors import InputError
 from engine.text import sanitize, truncate
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-"""Larger files are refused: every prompt is held in memory for the whole run."""
+"""Larger files are refused, before and after decompression: every prompt is held in memory for the whole run."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Longer lines are refused; it is above what a text of a million characters needs, escapes included."""
 
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+PARQUET, ARROW = b"PAR1", b"ARROW1"
+
 _CHUNK = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
-_DELIMITERS = (",", ";", "\t")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One row of a file.
-
-    Args:
-        place: where it stands, for messages: `name, line 3` or `name, item 3`.
-        fields: names and values as read; a line of plain text is the one field `prompt`.
-    """
-
-    place: str
-    fields: dict[str, Any]
+_FOREIGN = {
+    b"PK\x03\x04": ("a ZIP archive, as spreadsheets are", "Save the sheet as CSV (UTF-8), or unpack the archive."),
+    b"%PDF": ("a PDF", "Copy its text into a plain text file, one prompt per line."),
+    b"GGUF": ("a GGUF model", "Name it with --generator; prompts come from text, CSV or JSON files."),
+    b"SQLite format 3": ("an SQLite database", "Export the table as CSV or JSON lines."),
+    b"BZh": ("compressed with bzip2", "Unpack it first: bunzip2 FILE."),
+    b"\xfd7zXZ\x00": ("compressed with xz", "Unpack it first: unxz FILE."),
+}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def show(path: Path | str) -> str:
@@ -47,10 +43,11 @@ def show(path: Path | str) -> str:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """The file's bytes without a UTF-8 byte order mark.
+    """The file's bytes, decompressed (gzip, Zstandard), without a UTF-8 byte order mark.
 
     Raises:
-        InputError: no such file, a folder, unreadable, empty, too large, UTF-16, or NUL bytes in it.
+        InputError: no such file, a folder, unreadable, empty, too large, UTF-16, or not a text file (Parquet and Arrow
+            files are returned as they are).
     """
     name = show(path)
     try:
@@ -72,11 +69,17 @@ def read_bytes(path: Path | str) -> bytes:
     return data
 
 
+def is_table_file(data: bytes) -> bool:
+    """Whether the bytes are a Parquet or Arrow file."""
+    return data.startswith((PARQUET, ARROW))
+
+
 def decode(data: bytes, name: str) -> str:
     """The bytes as text, line ends folded to newlines.
 
     Raises:
-        InputError: for bytes that are not UTF-8, with the line and the offset of the first one.
+        InputError: for bytes that are not UTF-8, with the line and the offset of the first one, and the encoding that
+            there is evidence for.
     """
     try:
         text = data.decode("utf-8")
@@ -85,204 +88,162 @@ def decode(data: bytes, name: str) -> str:
         raise InputError(
             f"byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8.",
             where=f"{name}, line {line}",
-            next_step="Save the file as UTF-8, or convert it: iconv -f latin1 -t utf-8.",
+            next_step=_encoding_advice(data, error),
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def records(path: Path | str, data: bytes, columns: tuple[str, ...]) -> Iterator[Record]:
-    """The records of a file, from its bytes; the ending of its name decides the format.
-
-    `.jsonl` and `.ndjson` hold one JSON object a line, `.json` a list of objects (or lines of objects), `.csv` and
-    `.tsv` a header and rows, anything else one prompt a line, where blank lines and lines that start with # are
-    skipped.
-
-    Args:
-        path: the file's name, for its ending and for messages.
-        data: what `read_bytes` gave.
-        columns: the columns that make a table usable, any one of them is enough; the first is what plain lines are.
+def check_lines(text: str, name: str) -> None:
+    """Refuse endless lines: a wrong file (or a wrong format) would only fail later, in a worse place.
 
     Raises:
-        InputError: for bytes that are not UTF-8, and for the first line that is not of the format.
+        InputError: a line is longer than `MAX_LINE_BYTES`.
     """
-    name = show(path)
-    suffix = Path(path).suffix.lower()
-    text = decode(data, name)
-    if suffix == ".json":
-        return _json_records(text, name)
-    _check_lines(text, name)
-    if suffix in {".jsonl", ".ndjson"}:
-        return _json_lines(text, name)
-    if suffix in {".csv", ".tsv"}:
-        return _table(text, name, columns)
-    return _plain_lines(text, name, columns[0])
-
-
-def _read_up_to_limit(file: Any, name: str) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := file.read(_CHUNK):
-        if not chunks and chunk[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-            raise InputError("it is UTF-16, not UTF-8.", where=name, next_step="Convert it: iconv -f utf-16 -t utf-8.")
-        if (at := chunk.find(b"\0")) >= 0:
-            raise InputError(
-                f"there is a NUL byte at offset {size + at}; this is no text file.",
-                where=name,
-                next_step="Give plain text, CSV, JSON or JSON lines in UTF-8.",
-            )
-        size += len(chunk)
-        if size > MAX_FILE_BYTES:
-            raise InputError(
-                f"it is larger than {MAX_FILE_BYTES // 1024**2} MB.", where=name, next_step="Split it, or give a part."
-            )
-        chunks.append(chunk)
-    return b"".join(chunks).removeprefix(_BOM)
-
-
-def _check_lines(text: str, name: str) -> None:
-    """A line that never ends is a wrong file (or a wrong format) and would only fail later, in a worse place."""
     for number, line in enumerate(text.split("\n"), 1):
         # A character has at most four bytes, so short lines need no encoding.
         if len(line) * 4 > MAX_LINE_BYTES and (size := len(line.encode("utf-8", "replace"))) > MAX_LINE_BYTES:
             raise InputError(
                 f"the line has {size:,} bytes; at most {MAX_LINE_BYTES:,} are read.",
                 where=f"{name}, line {number}",
-                next_step="Cut it, or check that the file is what its ending says.",
+                next_step="Cut it, or check that the file is what its extension says.",
             )
 
 
-def _plain_lines(text: str, name: str, column: str) -> Iterator[Record]:
-    for number, line in enumerate(text.split("\n"), 1):
-        stripped = line.strip()
-        if stripped and not stripped.startswith("#"):
-            yield Record(f"{name}, line {number}", {column: stripped})
-
-
-def _json_lines(text: str, name: str) -> Iterator[Record]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            place = f"{name}, line {number}"
-            yield Record(place, _object(_parse(line, place), place))
-
-
-def _json_records(text: str, name: str) -> Iterator[Record]:
-    if text.lstrip().startswith("["):
-        items = _parse(text, name)
-        for number, item in enumerate(items, 1):
-            place = f"{name}, item {number}"
-            yield Record(place, _object(item, place))
-        return
-    # People name JSON lines .json too; one object that spans lines is then not parsed line by line.
+def _encoding_advice(data: bytes, error: UnicodeDecodeError) -> str:
+    """How to make the file UTF-8, by what its bytes say."""
+    if error.end == len(data) and "unexpected end" in error.reason:
+        return "The file ends inside a character, so it was cut off: copy or export it again."
+    foreign = re.findall(rb"[\x80-\xff]+", data[: 1 << 20])
+    valid = sum(_is_utf8(run) for run in foreign)
+    if 2 * valid > len(foreign):
+        return "Other characters of the file are valid UTF-8, so it is damaged at this place: retype this line."
     try:
-        yield Record(f"{name}, item 1", _object(json.loads(text), f"{name}, item 1"))
-    except (ValueError, RecursionError):
-        _check_lines(text, name)
-        yield from _json_lines(text, name)
+        data.decode("cp1252")
+    except UnicodeDecodeError:
+        return "Find out the encoding it was saved with (`file -i FILE` guesses it), and save it as UTF-8."
+    # latin-1 would turn the quotes and dashes of windows-1252 into control characters.
+    return "Save the file as UTF-8, or convert it: iconv -f windows-1252 -t utf-8 FILE > NEW."
 
 
-def _parse(text: str, place: str) -> Any:
-    """Like `json.loads`; its errors (a number of 5,000 digits and endless nesting among them) become `InputError`."""
+def _is_utf8(run: bytes) -> bool:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        at = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
-        detail = f"{error.msg} at {at}"
-    except ValueError as error:
-        detail = str(error).split(";")[0]
-    except RecursionError:
-        detail = "nested too deeply"
-    raise InputError(
-        f"this is not JSON ({detail}).", where=place, next_step='Write one object a line: {"prompt": "..."}.'
+        run.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read_up_to_limit(file: IO[bytes], name: str) -> bytes:
+    start = file.read(16)
+    source: IO[bytes] = _Joined(start, file)  # type: ignore[assignment]
+    if start.startswith(GZIP):
+        source = _decompressed(_gzip_stream(source), "gzip", name)
+    elif start.startswith(ZSTD):
+        source = _decompressed(_zstd_stream(source, name), "Zstandard", name)
+    return _read_plain(source, name)
+
+
+class _Joined:
+    """A stream with its first bytes put back; pipes cannot seek."""
+
+    def __init__(self, start: bytes, rest: IO[bytes]) -> None:
+        self._start, self._rest = start, rest
+
+    def read(self, size: int = _CHUNK) -> bytes:
+        if self._start:
+            start, self._start = self._start, b""
+            return start
+        return self._rest.read(size)
+
+
+def _read_plain(file: IO[bytes], name: str) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    binary = False
+    while chunk := file.read(_CHUNK):
+        if not chunks:
+            binary = is_table_file(chunk)
+            _refuse_foreign(chunk, name)
+        if not binary and (at := chunk.find(b"\0")) >= 0:
+            raise _nul_error(chunk, size + at, name)
+        size += len(chunk)
+        if size > MAX_FILE_BYTES:
+            raise InputError(
+                f"it is larger than {MAX_FILE_BYTES // 1024**2} MB.", where=name, next_step="Split it, or use a part."
+            )
+        chunks.append(chunk)
+    return b"".join(chunks).removeprefix(_BOM)
+
+
+def _refuse_foreign(start: bytes, name: str) -> None:
+    for magic, (what, next_step) in _FOREIGN.items():
+        if start.startswith(magic):
+            raise InputError(f"this is {what}, not a text file.", where=name, next_step=next_step)
+    if start[:4] in {b"\xff\xfe\0\0", b"\0\0\xfe\xff"}:
+        raise InputError("it is UTF-32, not UTF-8.", where=name, next_step="Convert it: iconv -f utf-32 -t utf-8.")
+    if start[:2] in _UTF16:
+        raise InputError("it is UTF-16, not UTF-8.", where=name, next_step="Convert it: iconv -f utf-16 -t utf-8.")
+
+
+def _nul_error(chunk: bytes, offset: int, name: str) -> InputError:
+    for start, encoding in ((1, "utf-16le"), (0, "utf-16be")):
+        part = chunk[start:2000:2]
+        if len(chunk) >= 4 and part.count(0) > 0.8 * len(part):
+            return InputError(
+                f"it looks like UTF-16 without a byte order mark (a NUL byte at offset {offset}).",
+                where=name,
+                next_step=f"Convert it: iconv -f {encoding} -t utf-8.",
+            )
+    return InputError(
+        f"there is a NUL byte at offset {offset}; this is no text file.",
+        where=name,
+        next_step="Use plain text, CSV, JSON or JSON lines in UTF-8.",
     )
 
 
-def _object(value: Any, place: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
+def _decompressed(stream: Any, kind: str, name: str) -> IO[bytes]:
+    class Stream(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            try:
+                return bytes(stream.read(size))
+            except (OSError, EOFError, ValueError, zlib.error, RuntimeError) as error:
+                raise InputError(
+                    f"the {kind} data is damaged ({sanitize(str(error))}).", where=name, next_step="Copy it again."
+                ) from None
+
+    return Stream()  # type: ignore[return-value]
+
+
+def _gzip_stream(source: IO[bytes]) -> Any:
+    import gzip
+
+    return gzip.GzipFile(fileobj=io.BufferedReader(_Raw(source)))
+
+
+def _zstd_stream(source: IO[bytes], name: str) -> Any:
+    try:
+        import pyarrow as arrow
+    except ImportError:
         raise InputError(
-            f"this is {kind(value)}, not an object.", where=place, next_step='Write it as {"prompt": "..."}.'
-        )
-    return value
+            "reading Zstandard files needs the package pyarrow.",
+            where=name,
+            next_step="Install it: pip install pyarrow. Or unpack the file first: unzstd FILE.",
+        ) from None
+    return arrow.CompressedInputStream(arrow.PythonFile(io.BufferedReader(_Raw(source)), mode="r"), "zstd")
 
 
-def kind(value: Any) -> str:
-    """What a JSON value is, in words for a message."""
-    if value is None:
-        return "null"
-    names = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "a text",
-        list: "a list",
-        dict: "an object",
-    }
-    return names.get(type(value), type(value).__name__)
+class _Raw(io.RawIOBase):
+    """What `io.BufferedReader` needs of a stream that only has `read`."""
 
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._left = b""
 
-def _table(text: str, name: str, columns: tuple[str, ...]) -> Iterator[Record]:
-    delimiter = _delimiter(text, columns)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    while True:
-        place = f"{name}, line {rows.line_num + 1}"
-        try:
-            cells = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            _refuse_table(error, place)
-        if not any(cell.strip() for cell in cells):
-            continue
-        if header is None:
-            header = _header(cells, place, columns)
-        else:
-            yield Record(place, _cells(cells, header, place))
+    def readable(self) -> bool:
+        return True
 
-
-def _delimiter(text: str, columns: tuple[str, ...]) -> str:
-    """Spreadsheets write commas, semicolons or tabs, depending on country and ending: the header tells."""
-    first = next((line for line in text.split("\n") if line.strip()), "")
-    for delimiter in _DELIMITERS:
-        if set(_names(first.split(delimiter))) & set(columns):
-            return delimiter
-    return ","
-
-
-def _names(cells: list[str]) -> list[str]:
-    return [sanitize(cell).strip().strip('"').strip().casefold() for cell in cells]
-
-
-def _header(cells: list[str], place: str, columns: tuple[str, ...]) -> list[str]:
-    names = _names(cells)
-    if not set(names) & set(columns):
-        found = ", ".join(truncate(name or "(no name)", 40) for name in names[:12])
-        raise InputError(
-            f"no column is named {' or '.join(columns)}; the columns are: {found}.",
-            where=place,
-            next_step=f"Give the first line as a header with a column {columns[0]}.",
-        )
-    for column in columns:
-        if names.count(column) > 1:
-            raise InputError(
-                f"{names.count(column)} columns are named {column}.", where=place, next_step="Rename all but one."
-            )
-    return names
-
-
-def _cells(cells: list[str], header: list[str], place: str) -> dict[str, Any]:
-    if len(cells) > len(header):
-        # Nearly always a comma in a text that was not quoted: going on would cut the text there without a word.
-        raise InputError(
-            f"the row has {len(cells)} cells, the header {len(header)}.",
-            where=place,
-            next_step='Put texts that hold the delimiter into double quotes ("...").',
-        )
-    return dict(zip(header, cells, strict=False))
-
-
-def _refuse_table(error: csv.Error, place: str) -> NoReturn:
-    raise InputError(
-        f"this is not a CSV row ({error}).",
-        where=place,
-        next_step='Close every double quote, double those inside a text (""), and keep cells below 131,072 characters.',
-    ) from None
+    def readinto(self, buffer: Any) -> int:
+        data = self._left or self._source.read(len(buffer))
+        taken, self._left = data[: len(buffer)], data[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)

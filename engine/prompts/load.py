@@ -1,4 +1,4 @@
-"""Prompts and texts to judge: the sets that the project wrote, and files of a person's own.
+"""Prompts and texts to judge: the sets that the project wrote, and files of the user's own.
 
 Knows nothing of models: a prompt is a text with an id, and a hash by which held-out prompts are kept out of training.
 """
@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, overload
 
 from engine.errors import InputError
 from engine.models.inference.requests import Message
-from engine.prompts.files import Record, kind, read_bytes, records, show
+from engine.prompts.columns import ALL_COLUMNS, Usage, count_unused, missing, read_prompt, read_text
+from engine.prompts.duplicates import representatives
+from engine.prompts.files import read_bytes, show
+from engine.prompts.records import Record, is_compressed, kind, read_records
 from engine.text import sanitize, truncate
-
-PROMPT_COLUMNS = ("prompt", "instruction", "question", "text")
-"""Names under which a prompt is looked for, in this order."""
 
 BUILTIN = ("train", "heldout", "benign")
 PRINCIPLES = ("harm_prevention", "truthfulness", "fairness", "autonomy_respect")
@@ -29,7 +30,7 @@ PRINCIPLES = ("harm_prevention", "truthfulness", "fairness", "autonomy_respect")
 MAX_ID = 200
 """Characters of an id: it goes into every record about its text."""
 
-_ROLES = ("system", "user", "assistant")
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,23 @@ class Prompt:
 
     @property
     def sha256(self) -> str:
-        """The hash by which held-out prompts are recognised: of the text and of earlier turns, but not of a system
+        """The hash by which held-out prompts are recognized: of the text and of earlier turns, but not of a system
         text, under which the same question stays the same question.
         """
-        turns = [message.content for message in self.messages if message.role != "system"]
-        return prompt_hash("\n".join([*turns, self.text]))
+        return prompt_hash(self.question)
+
+    @property
+    def question(self) -> str:
+        """The text with the turns before it, without a system text: what duplicates are found by."""
+        return "\n".join([*(message.content for message in self.messages if message.role != "system"), self.text])
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row that was left out: where it stands, and why."""
+
+    place: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -64,16 +77,22 @@ class PromptSet:
     """Prompts in their order, and where they come from.
 
     Args:
-        name: `train`, `heldout`, `benign`, or the file's name without its ending.
+        name: `train`, `heldout`, `benign`, or the file's name without its extension.
         source: the file's path as given; `builtin:NAME` for the project's own.
         sha256: of the file's bytes (without a byte order mark): changes when the file changes.
         prompts: at least one; ids are unique.
+        unused: column -> number of rows with a value that is not used.
+        skipped: rows that cannot be asked.
+        notices: sentences on everything of the file that is not used, for the user; none holds a word of a text.
     """
 
     name: str
     source: str
     sha256: str
     prompts: tuple[Prompt, ...]
+    unused: Mapping[str, int] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -83,7 +102,24 @@ class PromptSet:
 
     def first(self, count: int) -> PromptSet:
         """The set with only its first `count` prompts (all where there are fewer); presets take these."""
-        return PromptSet(self.name, self.source, self.sha256, self.prompts[:count])
+        return replace(self, prompts=self.prompts[:count])
+
+    def distinct(self) -> PromptSet:
+        """The set with each prompt once: exact and near duplicates of an earlier one are left out, with a notice."""
+        found = representatives([prompt.question for prompt in self.prompts])
+        kept = tuple(prompt for place, prompt in enumerate(self.prompts) if found[place] == place)
+        if len(kept) == len(self.prompts):
+            return self
+        copies = [
+            f"{prompt.id} = {self.prompts[found[place]].id}"
+            for place, prompt in enumerate(self.prompts)
+            if found[place] != place
+        ]
+        sentence = (
+            f"{show(self.source)}: {len(self.prompts):,} prompts hold {len(kept):,} different ones; "
+            f"{counted(len(copies), 'exact or near duplicate')} left out ({_some(copies)})."
+        )
+        return replace(self, prompts=kept, notices=(*self.notices, sentence))
 
 
 @dataclass(frozen=True)
@@ -119,11 +155,40 @@ class Row:
         id: as given; numbers become text.
         text: control characters stripped; may be empty, since one empty row must not cost the verdicts on the others.
         prompt: what the text answers; empty where it stands alone.
+        note: why there is nothing to judge, where the row's text cannot be used; "" for most.
     """
 
     id: str
     text: str
     prompt: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RowSet(Sequence[Row]):
+    """Rows to judge, in their order.
+
+    Args:
+        rows: at least one; ids are unique.
+        unused: column -> number of rows with a value that is not used.
+        notices: sentences on everything of the file that is not used.
+    """
+
+    rows: tuple[Row, ...]
+    unused: Mapping[str, int] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Row, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Row | tuple[Row, ...]:
+        return self.rows[place]
 
 
 def prompt_hash(text: str) -> str:
@@ -162,135 +227,125 @@ def load_builtin(name: Literal["train", "heldout", "benign"]) -> PromptSet:
 def load_examples() -> tuple[Example, ...]:
     """The labelled texts that the project wrote, for fitting and measuring judges."""
     with as_file(files("engine.judges") / "data" / "examples.jsonl") as path:
-        found = records(path, read_bytes(path), ("text",))
+        found = read_records(path, ("text",)).rows
         return tuple(Example(**{**record.fields, "label": bool(record.fields["label"])}) for record in found)
 
 
 def load_prompts(path: Path | str) -> PromptSet:
-    """Prompts from a person's file.
+    """Prompts from a user's file.
 
-    Plain text holds one prompt a line (blank lines and lines that start with # are skipped); CSV and TSV a header with
-    a column prompt, instruction, question or text; JSON lines, or a JSON list, TRL's prompt-only rows (`prompt` a text
-    or a list of chat messages) or chat rows (`messages`). Of a chat the last turn of the user is the prompt, earlier
-    turns are kept, later ones dropped. `id`, `topic` and `principle` are read where given; missing ids are numbered.
+    Plain text holds one prompt per line (blank lines and lines that start with # are skipped), Markdown one per list
+    item; CSV, TSV, JSON lines, JSON, YAML, Parquet and Arrow hold rows of any shape that `engine.prompts.columns`
+    names. The content decides on the format where the name's extension does not. Of a chat the last turn of the user is
+    the prompt, earlier turns are kept, later ones left out. `id`, `topic` and `principle` are read where given; missing
+    ids are numbered.
+
+    A row that cannot be asked is skipped; what of the file is not used is in `notices`, `unused` and `skipped`.
 
     Raises:
-        InputError: naming file, line, field and what to do, for everything that cannot be read.
+        InputError: the file cannot be read, is not of its format, or none of its rows can be used; names file, line
+            and field.
     """
-    name = sanitize(Path(path).stem).strip() or "prompts"
+    name = _stem(path) or "prompts"
     # Read once only: the file may be a pipe.
     data = read_bytes(path)
+    records = read_records(path, ALL_COLUMNS, data=data)
     prompts: list[Prompt] = []
+    skipped: list[Skipped] = []
+    usage = Usage()
     places: dict[str, str] = {}
-    for record in records(path, data, PROMPT_COLUMNS):
-        prompt = _prompt(record, f"{name}-{len(prompts) + 1:03d}")
+    first_error: InputError | None = None
+    for number, record in enumerate(records.rows, 1):
+        try:
+            text, messages = read_prompt(record, usage)
+            topic, principle = read_text(record, "topic").strip(), read_text(record, "principle").strip()
+            row_id = _identity(record)
+        except InputError as error:
+            first_error = first_error or error
+            skipped.append(Skipped(error.where, error.what))
+            continue
+        prompt = Prompt(row_id or f"{name}-{number:03d}", text, topic, principle, messages)
         _claim(prompt.id, record.place, places)
         prompts.append(prompt)
     if not prompts:
-        raise InputError("there is no prompt in it.", where=show(path), next_step="Write at least one prompt into it.")
-    return PromptSet(name, str(path), hashlib.sha256(data).hexdigest(), tuple(prompts))
+        raise first_error or InputError(
+            "there is no prompt in it.", where=show(path), next_step="Write at least one prompt into it."
+        )
+    notices = [*records.notices, *_notices(show(path), usage, skipped)]
+    digest = hashlib.sha256(data).hexdigest()
+    return PromptSet(name, str(path), digest, tuple(prompts), dict(usage.unused), tuple(skipped), tuple(notices))
 
 
-def load_rows(path: Path | str) -> tuple[Row, ...]:
-    """Texts to judge from a person's file: `id`, `text` and, optionally, `prompt`, in the formats of `load_prompts`.
+def load_rows(path: Path | str) -> RowSet:
+    """Texts to judge from a user's file: `id`, `text` and, optionally, `prompt`, in the formats of `load_prompts`.
 
-    A line of plain text is one text. Ids are needed in tables and JSON, since verdicts are matched by them.
+    A line of plain text is one text. Ids are needed in tables and JSON, since verdicts are matched by them. A row whose
+    text cannot be used has a `note`.
 
     Raises:
-        InputError: naming file, line, field and what to do, for everything that cannot be read.
+        InputError: the file cannot be read, is not of its format, or none of its rows can be used; names file, line
+            and field.
     """
     rows: list[Row] = []
+    usage = Usage()
     places: dict[str, str] = {}
-    structured = Path(path).suffix.lower() in {".jsonl", ".ndjson", ".json", ".csv", ".tsv"}
-    for record in records(path, read_bytes(path), ("text",)):
-        row_id = _identity(record) or ("" if structured else f"line-{len(rows) + 1}")
+    bad: list[InputError] = []
+    records = read_records(path, ("text",))
+    for record in records.rows:
+        row_id = _identity(record) or ("" if records.structured else f"line-{len(rows) + 1}")
         if not row_id:
             raise InputError(
                 "the row has no id.", where=f"{record.place}, field 'id'", next_step="Give each row its own id."
             )
         _claim(row_id, record.place, places)
-        # A null is a row without text: it gets no verdict, and the other rows are not affected.
-        if "text" not in record.fields:
-            raise _missing(record, ("text",))
-        rows.append(Row(row_id, _text(record, "text"), _text(record, "prompt")))
+        count_unused(record, {"id", "text", "prompt"}, usage)
+        try:
+            if record.fields.get("text") is None:
+                raise missing(record, ("text",))
+            rows.append(Row(row_id, read_text(record, "text"), read_text(record, "prompt")))
+        except InputError as error:
+            if "text" not in record.fields or record.fields["text"] is not None:
+                bad.append(error)
+            rows.append(Row(row_id, "", note=str(error)))
+    if bad and len(bad) == len(rows):
+        raise bad[0]
     if not rows:
         raise InputError(
             "there is no row in it.", where=show(path), next_step='Write rows: {"id": "1", "text": "..."}.'
         )
-    return tuple(rows)
+    return RowSet(tuple(rows), dict(usage.unused), (*records.notices, *_notices(show(path), usage, [])))
 
 
-def _prompt(record: Record, fallback_id: str) -> Prompt:
-    fields = record.fields
-    column = next((name for name in ("prompt", "messages", *PROMPT_COLUMNS[1:]) if fields.get(name) is not None), None)
-    if column is None:
-        null = next((name for name in ("prompt", "messages", *PROMPT_COLUMNS[1:]) if name in fields), None)
-        if null is None:
-            raise _missing(record, ("prompt",))
-        raise InputError(
-            "the prompt is null.",
-            where=f"{record.place}, field {null!r}",
-            next_step="Write a text, or delete the row.",
-        )
-    if column == "messages" and not isinstance(fields[column], list):
-        raise InputError(
-            f"this must be a list of turns, but it is {kind(fields[column])}.",
-            where=f"{record.place}, field 'messages'",
-            next_step='Write [{"role": "user", "content": "..."}].',
-        )
-    if column in {"prompt", "messages"} and isinstance(fields[column], list):
-        text, messages = _last_user_turn(fields[column], record, column)
-    else:
-        text, messages = _text(record, column), ()
-    if not text.strip():
-        raise InputError(
-            "the prompt is empty.",
-            where=f"{record.place}, field {column!r}",
-            next_step="Write a text, or delete the row.",
-        )
-    topic, principle = _text(record, "topic").strip(), _text(record, "principle").strip()
-    return Prompt(_identity(record) or fallback_id, text.strip(), topic, principle, messages)
+def counted(count: int, noun: str) -> str:
+    """ "1 row", "2 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _last_user_turn(turns: list[Any], record: Record, column: str) -> tuple[str, tuple[Message, ...]]:
-    messages = tuple(_message(turn, f"{record.place}, field '{column}[{n}]'") for n, turn in enumerate(turns))
-    last = max((n for n, message in enumerate(messages) if message.role == "user"), default=-1)
-    if last < 0:
-        raise InputError(
-            "no turn has the role user, so there is nothing to answer.",
-            where=f"{record.place}, field {column!r}",
-            next_step='Add {"role": "user", "content": "..."}.',
-        )
-    return messages[last].content, messages[:last]
+def _stem(path: Path | str) -> str:
+    stem = Path(path).stem if is_compressed(path) else Path(path).name
+    return sanitize(Path(stem).stem).strip()
 
 
-def _message(turn: Any, place: str) -> Message:
-    if not isinstance(turn, dict):
-        raise InputError(
-            f"a turn is {kind(turn)}, not an object.",
-            where=place,
-            next_step='Write it as {"role": "user", "content": "..."}.',
-        )
-    role, content = turn.get("role"), turn.get("content")
-    if role not in _ROLES:
-        shown = truncate(sanitize(role), 40) if isinstance(role, str) else kind(role)
-        raise InputError(f"the role is {shown}.", where=place, next_step=f"Take one of {', '.join(_ROLES)}.")
-    if not isinstance(content, str):
-        raise InputError(f"the content is {kind(content)}.", where=place, next_step="Give the turn's text as content.")
-    return Message(role, sanitize(content))
+def _notices(name: str, usage: Usage, skipped: Sequence[Skipped]) -> Iterator[str]:
+    """One sentence each on columns, parts of chats and rows that are not used."""
+    if usage.unused:
+        columns = ", ".join(f"{column} ({counted(count, 'row')})" for column, count in usage.unused.items())
+        one = len(usage.unused) == 1
+        yield f"{name}: {'a column' if one else f'{len(usage.unused)} columns'} not used: {columns}."
+    if usage.left_out:
+        parts = ", ".join(f"{what} ({counted(count, 'row')})" for what, count in usage.left_out.items())
+        yield f"{name}: of chats not used: {parts}."
+    if skipped:
+        reasons = Counter(one.reason.rstrip(".") for one in skipped)
+        why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(_SHOWN))
+        places = _some([one.place.removeprefix(f"{name}, ").split(", field")[0] for one in skipped])
+        yield f"{name}: {counted(len(skipped), 'row')} skipped: {places}: {why}."
 
 
-def _text(record: Record, column: str) -> str:
-    value = record.fields.get(column)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise InputError(
-            f"this is {kind(value)}, not a text.",
-            where=f"{record.place}, field {column!r}",
-            next_step="Put the text into double quotes.",
-        )
-    return sanitize(value)
+def _some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _identity(record: Record) -> str:
@@ -302,7 +357,7 @@ def _identity(record: Record) -> str:
         raise InputError(
             f"the id is {kind(value)}, not a short text.",
             where=f"{record.place}, field 'id'",
-            next_step="Give a text or a whole number.",
+            next_step="Use a text or a whole number.",
         )
     identity = sanitize(value or "").strip()
     if len(identity) > MAX_ID:
@@ -322,14 +377,3 @@ def _claim(row_id: str, place: str, places: dict[str, str]) -> None:
             next_step="Give each row its own id.",
         )
     places[row_id] = place
-
-
-def _missing(record: Record, columns: tuple[str, ...]) -> InputError:
-    found = ", ".join(
-        truncate(sanitize(str(name)).replace("\n", " ") or "(no name)", 40) for name in list(record.fields)[:12]
-    )
-    return InputError(
-        f"there is no {' or '.join(columns)}; the fields are: {found or 'none'}.",
-        where=f"{record.place}, field {columns[0]!r}",
-        next_step=f'Write {{"{columns[0]}": "..."}}.',
-    )

@@ -1,0 +1,298 @@
+"""What the fields of a row mean: which hold the prompt, its system text and earlier turns, and which are not used.
+
+Read are TRL's prompt-only, preference and conversational rows, Alpaca (instruction, input, history), OpenOrca
+(system_prompt, question), rows with a context or passage, OpenAI's messages with content parts and tool calls, ShareGPT
+conversations, and the transcripts of hh-rlhf. A row that cannot be asked raises `InputError`; whatever of a usable row
+is left out is counted in `Usage`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.errors import InputError
+from engine.models.inference.requests import Message
+from engine.prompts.records import Record, kind
+from engine.text import is_blank, sanitize, truncate
+
+PROMPT_COLUMNS = ("prompt", "instruction", "question", "text")
+"""Names under which a prompt is looked for, in this order."""
+
+CHAT_COLUMNS = ("messages", "conversations", "conversation", "dialogue", "dialog")
+"""Names of lists of turns."""
+
+FALLBACK_COLUMNS = ("query", "problem", "input", "user_prompt")
+"""Names that hold the prompt where no other column does."""
+
+SYSTEM_COLUMNS = ("system_prompt", "system", "system_message")
+CONTEXT_COLUMNS = ("input", "context", "passage", "document", "article")
+"""Names of what an instruction or question is about; put behind it after an empty line."""
+
+ALL_COLUMNS = (*PROMPT_COLUMNS, *CHAT_COLUMNS, *FALLBACK_COLUMNS)
+
+_ROLES = ("system", "user", "assistant")
+_ROLE_ALIASES = {
+    "human": "user",
+    "prompter": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "ai": "assistant",
+    "developer": "system",
+    "function_call": "call",
+    "tool_call": "call",
+    "tool": "result",
+    "function": "result",
+    "observation": "result",
+    "ipython": "result",
+    "function_response": "result",
+    "tool_response": "result",
+}
+_TURN_KEYS = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id"}
+_TRANSCRIPT = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+
+
+@dataclass
+class Usage:
+    """What of a file's rows is not used.
+
+    Args:
+        unused: column, or field of a turn -> number of rows with a value in it.
+        left_out: what of chats -> number of rows.
+    """
+
+    unused: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]:
+    """The text that a row asks, and the turns before it; counts in `usage` what is not used.
+
+    Raises:
+        InputError: there is nothing to ask in the row; names the place and the field.
+    """
+    fields = record.fields
+    column = _prompt_column(record)
+    used = {column}
+    value = fields[column]
+    left_out: list[str] = []
+    if column in ("chosen", "rejected"):
+        messages = _transcript(value) if isinstance(value, str) else _shared_turns(record, left_out)
+        used = {"chosen", "rejected"}
+        left_out.append("answers after the last turn of the user")
+    elif column in CHAT_COLUMNS or isinstance(value, list):
+        messages = _chat(value, record, column, left_out)
+    else:
+        texts = [read_text(record, column)]
+        if is_blank(texts[0]):
+            raise InputError(
+                "the prompt is empty.",
+                where=f"{record.place}, field {column!r}",
+                next_step="Write a text, or delete the row.",
+            )
+        for extra in CONTEXT_COLUMNS:
+            if extra != column and isinstance(fields.get(extra), str):
+                used.add(extra)
+                texts += [text] if not is_blank(text := read_text(record, extra)) else []
+        messages = [*_history(record, used), Message("user", "\n\n".join(text.strip() for text in texts))]
+    for name in SYSTEM_COLUMNS:
+        if isinstance(fields.get(name), str):
+            used.add(name)
+            text = read_text(record, name).strip()
+            if not is_blank(text) and not any(m.role == "system" and m.content.strip() == text for m in messages):
+                messages = [Message("system", text), *messages]
+    messages = _joined(messages, left_out)
+    text = messages[-1].content.strip()
+    if is_blank(text):
+        raise InputError(
+            "the prompt is empty.",
+            where=f"{record.place}, field {column!r}",
+            next_step="Write a text, or delete the row.",
+        )
+    count_unused(record, {*used, "id", "topic", "principle"}, usage)
+    usage.left_out.update(set(left_out))
+    return text, tuple(messages[:-1])
+
+
+def count_unused(record: Record, used: set[str], usage: Usage) -> None:
+    """Count the row's columns with a value that are not among the used ones."""
+    for name, value in record.fields.items():
+        if name not in used and value is not None and value != "" and value != []:
+            usage.unused[truncate(sanitize(str(name)).replace("\n", " ").strip(), 40) or "(no name)"] += 1
+
+
+def read_text(record: Record, column: str) -> str:
+    """The field's text, sanitized; "" where there is none.
+
+    Raises:
+        InputError: it is not a text.
+    """
+    value = record.fields.get(column)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(
+            f"this is {kind(value)}, not a text.",
+            where=f"{record.place}, field {column!r}",
+            next_step="Put the text into double quotes.",
+        )
+    return sanitize(value)
+
+
+def missing(record: Record, columns: Sequence[str]) -> InputError:
+    """The error for a row that has none of the columns, or null in one of them."""
+    empty = next((name for name in columns if name in record.fields), None)
+    if empty is not None:
+        return InputError(
+            f"the {columns[0]} is null.",
+            where=f"{record.place}, field {empty!r}",
+            next_step="Write a text, or delete the row.",
+        )
+    found = ", ".join(
+        truncate(sanitize(str(name)).replace("\n", " ") or "(no name)", 40) for name in list(record.fields)[:12]
+    )
+    return InputError(
+        f"there is no {columns[0]}; the fields are: {found or 'none'}.",
+        where=f"{record.place}, field {columns[0]!r}",
+        next_step=f'Write {{"{columns[0]}": "..."}}.',
+    )
+
+
+def _prompt_column(record: Record) -> str:
+    fields = record.fields
+    blank = ""
+    for name in ("prompt", *CHAT_COLUMNS, *PROMPT_COLUMNS[1:], *FALLBACK_COLUMNS):
+        value = fields.get(name)
+        if isinstance(value, str) and is_blank(value):
+            blank = blank or name
+        elif value is not None:
+            return name
+    if blank:
+        return blank
+    chosen = fields.get("chosen")
+    if isinstance(chosen, list) or (isinstance(chosen, str) and len(_TRANSCRIPT.findall(chosen)) > 1):
+        return "chosen"
+    raise missing(record, ALL_COLUMNS)
+
+
+def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[Message]:
+    """The turns up to the last one of the user."""
+    if not isinstance(turns, list):
+        raise InputError(
+            f"this must be a list of turns, but it is {kind(turns)}.",
+            where=f"{record.place}, field {column!r}",
+            next_step='Write [{"role": "user", "content": "..."}].',
+        )
+    roles = [_role(turn, f"{record.place}, field '{column}[{n}]'") for n, turn in enumerate(turns)]
+    last = max((n for n, role in enumerate(roles) if role == "user"), default=-1)
+    if last < 0:
+        raise InputError(
+            "no turn has the role user, so there is nothing to answer.",
+            where=f"{record.place}, field {column!r}",
+            next_step='Add {"role": "user", "content": "..."}.',
+        )
+    messages: list[Message] = []
+    for number, (role, turn) in enumerate(zip(roles[: last + 1], turns, strict=False)):
+        if others := [str(key) for key in turn if key not in _TURN_KEYS and turn[key] not in (None, "", [])]:
+            left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in others]
+        calls = turn.get("tool_calls") or turn.get("function_call")
+        content = _content(turn, f"{record.place}, field '{column}[{number}]'", optional=bool(calls))
+        if calls or role in ("call", "result"):
+            left_out.append("tool calls and their results")
+        if role in _ROLES and content is not None:
+            messages.append(Message(role, content))
+    if last + 1 < len(turns):
+        left_out.append("answers after the last turn of the user")
+    return messages
+
+
+def _role(turn: Any, place: str) -> str:
+    if not isinstance(turn, dict):
+        raise InputError(
+            f"a turn is {kind(turn)}, not an object.",
+            where=place,
+            next_step='Write it as {"role": "user", "content": "..."}.',
+        )
+    role = turn.get("role", turn.get("from"))
+    known = _ROLE_ALIASES.get(role.strip().lower(), role.strip().lower()) if isinstance(role, str) else None
+    if known in _ROLES or known in ("call", "result"):
+        return known
+    shown = truncate(sanitize(role), 40) if isinstance(role, str) else kind(role)
+    raise InputError(f"the role is {shown}.", where=place, next_step=f"Use one of {', '.join(_ROLES)}.")
+
+
+def _content(turn: dict[str, Any], place: str, *, optional: bool) -> str | None:
+    """The turn's text: a string, or the text parts of a list; None where there is none and none is needed."""
+    content = turn.get("content", turn.get("value"))
+    if content is None and optional:
+        return None
+    if isinstance(content, str):
+        return sanitize(content)
+    if not isinstance(content, list) or not content:
+        raise InputError(f"the content is {kind(content)}.", where=place, next_step="Give the turn's text as content.")
+    texts: list[str] = []
+    for part in content:
+        text = part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None
+        if not isinstance(text, str):
+            named = part.get("type") if isinstance(part, dict) else None
+            what = truncate(sanitize(named), 40) if isinstance(named, str) else kind(part)
+            raise InputError(
+                f"a part of the content is not a text ({what}).",
+                where=place,
+                next_step="Redraft's models read text only: leave the part out, or delete the row.",
+            )
+        texts.append(sanitize(text))
+    return "\n".join(texts)
+
+
+def _joined(messages: Sequence[Message], left_out: list[str]) -> list[Message]:
+    """The chat as every template takes it: system text first and once, then turns that alternate, the user's first."""
+    system = "\n\n".join(m.content.strip() for m in messages if m.role == "system")
+    turns: list[Message] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        if not turns and message.role == "assistant":
+            left_out.append("turns of the assistant before the first of the user")
+        elif turns and turns[-1].role == message.role:
+            turns[-1] = Message(message.role, f"{turns[-1].content.rstrip()}\n\n{message.content.lstrip()}")
+        else:
+            turns.append(message)
+    return [Message("system", system), *turns] if system else turns
+
+
+def _history(record: Record, used: set[str]) -> list[Message]:
+    """The earlier turns of an Alpaca row: `history`, a list of [question, answer]."""
+    pairs = record.fields.get("history")
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs
+    ):
+        return []
+    used.add("history")
+    return [
+        Message(role, sanitize(text)) for pair in pairs for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+
+
+def _shared_turns(record: Record, left_out: list[str]) -> list[Message]:
+    """The prompt that two conversations of a preference row share."""
+    chosen, rejected = record.fields["chosen"], record.fields.get("rejected")
+    if isinstance(rejected, list):
+        shared = 0
+        while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+            shared += 1
+        chosen = chosen[:shared] or chosen
+    return _chat(chosen, record, "chosen", left_out)
+
+
+def _transcript(text: str) -> list[Message]:
+    """The turns of "\\n\\nHuman: ...\\n\\nAssistant: ..." up to the last question."""
+    parts = _TRANSCRIPT.split(sanitize(text))[1:]
+    roles = ["user" if name == "Human" else "assistant" for name in parts[::2]]
+    turns = [Message(role, text.strip()) for role, text in zip(roles, parts[1::2], strict=True)]
+    last = max((n for n, turn in enumerate(turns) if turn.role == "user"), default=-1)
+    return turns[: last + 1] or [Message("user", "")]

@@ -1,0 +1,536 @@
+"""Turns a user's file into records: plain text, Markdown lists, CSV, JSON lines, JSON, YAML, Parquet, Arrow.
+
+The content decides on the format where the name's extension does not: rows under another name are never taken for plain
+text. Knows nothing of prompts: what a field means is decided in `engine.prompts.columns`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from engine.errors import InputError
+from engine.prompts.files import check_lines, decode, is_table_file, read_bytes, show
+from engine.text import sanitize, truncate
+
+Format = Literal["text", "markdown", "csv", "jsonl", "json", "yaml", "parquet", "arrow"]
+
+MAX_YAML_BYTES = 16 * 1024 * 1024
+
+_JSON_LINES, _TABLES, _YAML, _MARKDOWN = (
+    {".jsonl", ".ndjson", ".jsonlines"},
+    {".csv", ".tsv", ".tab"},
+    {".yaml", ".yml"},
+    {".md", ".markdown", ".mdown"},
+)
+_COMPRESSED = {".gz", ".zst", ".zstd"}
+_DELIMITERS = (",", ";", "\t", "|")
+_SNIFFED_LINES = 50
+_MAX_SNIFFED_YAML = 1 << 20
+_WRAPPERS = ("data", "rows", "prompts", "examples", "items", "instances", "train", "test")
+_LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(\S.*)")
+_HEADING = re.compile(r"#{1,6}\s+\S")
+_YAML_KEY = re.compile(r"(?:- )?['\"]?[\w .-]{1,60}['\"]?:(?:\s|$)")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a file.
+
+    Args:
+        place: where it stands, for messages: `name, line 3` or `name, item 3`.
+        fields: names and values as read; a line of plain text is the one field that plain lines are.
+    """
+
+    place: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Records:
+    """The rows of a file.
+
+    Args:
+        format: as recognized.
+        rows: an iterator; raises `InputError` for the first line that is not of the format.
+        notices: what of the file is not a row and was left out; complete once `rows` is exhausted.
+    """
+
+    format: Format
+    rows: Iterator[Record]
+    notices: list[str]
+
+    @property
+    def structured(self) -> bool:
+        """Whether rows have named fields."""
+        return self.format not in ("text", "markdown")
+
+
+def read_records(path: Path | str, columns: Sequence[str], *, data: bytes | None = None) -> Records:
+    """The records of a file.
+
+    `.jsonl` holds one JSON object per line, `.json` a list of objects, `.csv` and `.tsv` a header and rows, `.yaml` a
+    list of objects; anything else one text per line, where blank lines and lines that start with # are skipped. A
+    file whose content is one of these formats under another name is read by its content.
+
+    Args:
+        path: the file's name, for its extension and for messages.
+        columns: the columns that make a table usable, any one of them suffices; the first is what plain lines are.
+        data: what `read_bytes` returned, where that is known.
+
+    Raises:
+        InputError: the file cannot be read; bytes that are not UTF-8.
+    """
+    name = show(path)
+    data = read_bytes(path) if data is None else data
+    if is_table_file(data):
+        kind: Format = "parquet" if data.startswith(b"PAR1") else "arrow"
+        return Records(kind, _arrow_rows(data, kind, name), [])
+    text = decode(data, name)
+    kind = detect_format(text, extension(path), columns)
+    notices: list[str] = []
+    if kind in ("json", "jsonl"):
+        return Records(kind, _json_rows(text, name, columns, notices, lines=kind == "jsonl"), notices)
+    if kind == "yaml":
+        return Records(kind, _yaml_rows(text, name, columns, notices), notices)
+    check_lines(text, name)
+    if kind == "csv":
+        return Records(kind, _table(text, name, columns), notices)
+    if kind == "markdown":
+        return Records(kind, _markdown_items(text, name, columns[0], notices), notices)
+    return Records(kind, _plain_lines(text, name, columns, notices), notices)
+
+
+def extension(path: Path | str) -> str:
+    """The name's extension in lower case, that of the compressed file where it is one (`.jsonl` of `a.jsonl.gz`)."""
+    place = Path(path)
+    return Path(place.stem if is_compressed(place) else place.name).suffix.lower()
+
+
+def is_compressed(path: Path | str) -> bool:
+    """Whether the name has an extension of compressed files."""
+    return Path(path).suffix.lower() in _COMPRESSED
+
+
+def detect_format(text: str, suffix: str, columns: Sequence[str]) -> Format:
+    """The format of a text: by what its content certainly is, else by the extension of its name."""
+    if suffix == ".json":
+        return "json"
+    lines = [line for line in text[:200_000].split("\n") if line.strip()]
+    sample = lines[:_SNIFFED_LINES]
+    if suffix in _JSON_LINES or _holds_json(text, sample):
+        return "jsonl"
+    if suffix in _TABLES:
+        return "csv"
+    if suffix in _YAML or _holds_yaml(text, sample, columns):
+        return "yaml"
+    if _holds_table(sample, columns):
+        return "csv"
+    if suffix in _MARKDOWN or _holds_markdown(sample):
+        return "markdown"
+    return "text"
+
+
+def kind(value: Any) -> str:
+    """The JSON type of a value, in words for a message."""
+    if value is None:
+        return "null"
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(value), type(value).__name__)
+
+
+# What a content is
+
+
+def _holds_json(text: str, sample: Sequence[str]) -> bool:
+    """Whether most of the first lines are JSON objects, or the text is a JSON list of objects or an object."""
+    objects = sum(line.lstrip().startswith("{") and isinstance(_try_json(line), dict) for line in sample)
+    if objects and 2 * objects >= sum(not line.lstrip().startswith("#") for line in sample):
+        return True
+    start = text.lstrip()[:1]
+    if start not in ("{", "["):
+        return False
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return False
+    return bool(value) and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict)))
+
+
+def _try_json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _holds_yaml(text: str, sample: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether the text is a YAML list of objects with a known column, or an object with a list of these."""
+    first = next((line for line in sample if not line.startswith("#") and line.strip() != "---"), "")
+    if not _YAML_KEY.match(first) or len(text) > _MAX_SNIFFED_YAML:
+        return False
+    try:
+        value = _load_yaml(text)
+    except Exception:  # noqa: BLE001 - whatever the parser dislikes, it is not YAML that can be used
+        return False
+    wanted = {*columns, "vars", "messages", "conversations"}
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("tests", *_WRAPPERS) if isinstance(value.get(key), list)), None)
+    return isinstance(value, list) and any(isinstance(row, dict) and wanted & set(map(str, row)) for row in value[:20])
+
+
+def _holds_table(sample: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether the first line is a header with one of the columns, and the next has as many cells."""
+    if len(sample) < 2:
+        return False
+    for delimiter in _DELIMITERS:
+        try:
+            rows = list(csv.reader(io.StringIO("\n".join(sample), newline=""), delimiter=delimiter))[:2]
+        except csv.Error:
+            continue
+        names = _names(rows[0])
+        if len(names) > 1 and len(rows) > 1 and set(names) & set(columns) and len(rows[1]) == len(names):
+            return True
+    return False
+
+
+def _holds_markdown(sample: Sequence[str]) -> bool:
+    """Whether there is a heading of the second level or deeper, and most other lines are list items."""
+    headings = sum(_HEADING.match(line) is not None for line in sample)
+    items = sum(_LIST_ITEM.match(line) is not None for line in sample)
+    return any(line.startswith("## ") for line in sample) and items > 0 and 2 * items >= len(sample) - headings
+
+
+# Text
+
+
+def _plain_lines(text: str, name: str, columns: Sequence[str], notices: list[str]) -> Iterator[Record]:
+    comments = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip()
+        if stripped.startswith("#"):
+            comments += 1
+        elif number == 1 and stripped.casefold() in columns:
+            notices.append(f"{name}: line 1 ({stripped}) is taken for a column's name and not used as a text.")
+        elif stripped:
+            yield Record(f"{name}, line {number}", {columns[0]: stripped})
+    if comments:
+        notices.append(f"{name}: {comments:,} {'lines' if comments > 1 else 'line'} starting with # left out.")
+
+
+def _markdown_items(text: str, name: str, column: str, notices: list[str]) -> Iterator[Record]:
+    """The items of all lists, each with its continuation lines."""
+    found: list[tuple[int, list[str]]] = []
+    other = 0
+    open_item = False
+    for number, line in enumerate(text.split("\n"), 1):
+        item = _LIST_ITEM.fullmatch(line)
+        if item is not None:
+            found.append((number, [item[1].strip()]))
+        elif open_item and line.startswith((" ", "\t")) and line.strip():
+            found[-1][1].append(line.strip())
+            continue
+        elif line.strip():
+            other += 1
+        open_item = item is not None or (open_item and not line.strip())
+    if not found:
+        raise InputError(
+            "this is a Markdown document without a list.",
+            where=name,
+            next_step="Make each text a list item (- ...), or write one per line into a .txt file.",
+        )
+    if other:
+        notices.append(f"{name}: {other:,} lines of Markdown that are not list items left out.")
+    for number, lines in found:
+        yield Record(f"{name}, line {number}", {column: "\n".join(lines)})
+
+
+# JSON
+
+
+def _json_rows(text: str, name: str, columns: Sequence[str], notices: list[str], *, lines: bool) -> Iterator[Record]:
+    start = text.lstrip()[:1]
+    # A list that is not the whole text is a broken row of JSON lines, or a broken list: each says where.
+    if start == "[" and (not lines or isinstance(_try_json(text), list)):
+        yield from _json_items(_parse(text, name), name, "item")
+        return
+    if start == "{" or not lines:
+        # People name JSON lines .json, and pretty-printed objects .jsonl; one object spans lines then.
+        whole = _try_json(text) if "\n" in text.strip() or not lines else None
+        if whole is not None:
+            yield from _json_items(_unwrapped(whole, name, columns, notices), name, "item")
+            return
+        if _spans_lines(text):
+            yield from _concatenated(text, name)
+            return
+    check_lines(text, name)
+    comments = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        if line.lstrip().startswith(("#", "//")):
+            comments += 1
+            continue
+        place = f"{name}, line {number}"
+        yield Record(place, _object(_parse(line, place), place))
+    if comments:
+        notices.append(f"{name}: {comments:,} comment {'lines' if comments > 1 else 'line'} left out.")
+
+
+def _json_items(value: Any, name: str, word: str) -> Iterator[Record]:
+    for number, item in enumerate(value, 1):
+        place = f"{name}, {word} {number}"
+        yield Record(place, _object(item, place))
+
+
+def _unwrapped(whole: Any, name: str, columns: Sequence[str], notices: list[str]) -> list[Any]:
+    """The rows of a JSON value: of a list itself, of an object one of its lists of objects, else the object."""
+    if isinstance(whole, list):
+        return whole
+    known = {*columns, "messages", "conversations"}
+    if isinstance(whole, dict) and not known & set(whole):
+        for key in _WRAPPERS:
+            rows = whole.get(key)
+            if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+                others = [truncate(sanitize(other), 40) for other in whole if other != key]
+                if others:
+                    notices.append(f"{name}: the rows are in {key!r}; not used: {', '.join(others[:12])}.")
+                # The rows of the datasets server of the Hugging Face hub have one wrapper more.
+                inner = [row["row"] for row in rows if isinstance(row.get("row"), dict)]
+                return inner if len(inner) == len(rows) else rows
+    return [whole]
+
+
+def _spans_lines(text: str) -> bool:
+    """Whether the first line is only the beginning of an object that ends on a later one."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    if _try_json(first) is not None:
+        return False
+    try:
+        json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _concatenated(text: str, name: str) -> Iterator[Record]:
+    """Objects behind each other, each on several lines."""
+    decoder = json.JSONDecoder()
+    at, line = 0, 1
+    while True:
+        rest = _blank(text, at)
+        line += text.count("\n", at, at + rest)
+        at += rest
+        if at >= len(text):
+            return
+        place = f"{name}, line {line}"
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            _parse(text[at:], place)
+            return
+        yield Record(place, _object(value, place))
+        line += text.count("\n", at, end)
+        at = end
+
+
+def _blank(text: str, at: int) -> int:
+    """How many characters of white space follow."""
+    end = at
+    while end < len(text) and text[end] in " \t\n":
+        end += 1
+    return end - at
+
+
+def _parse(text: str, place: str) -> Any:
+    """Like `json.loads`; its errors (a number of 5,000 digits and endless nesting among them) become `InputError`."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        at = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
+        detail = f"{error.msg} at {at}"
+    except ValueError as error:
+        detail = str(error).split(";")[0]
+    except RecursionError:
+        detail = "nested too deeply"
+    raise InputError(
+        f"this is not JSON ({detail}).", where=place, next_step='Write one object per line: {"prompt": "..."}.'
+    )
+
+
+def _object(value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(
+            f"this is {kind(value)}, not an object.", where=place, next_step='Write it as {"prompt": "..."}.'
+        )
+    return value
+
+
+# YAML
+
+
+def _load_yaml(text: str) -> Any:
+    import yaml
+
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _yaml_rows(text: str, name: str, columns: Sequence[str], notices: list[str]) -> Iterator[Record]:
+    """Rows of a YAML list of objects, or of promptfoo's tests: each prompt template filled with each test's `vars`."""
+    import yaml
+
+    if len(text) > MAX_YAML_BYTES:
+        raise InputError(
+            f"the YAML is larger than {MAX_YAML_BYTES >> 20} MB.", where=name, next_step="Write it as JSON lines."
+        )
+    try:
+        value = _load_yaml(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}, line {mark.line + 1}" if mark is not None else name
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise InputError(f"this is not YAML ({problem}).", where=where, next_step="Fix the syntax there.") from None
+    except (RecursionError, ValueError) as error:
+        raise InputError(f"this YAML cannot be read ({error}).", where=name, next_step="Write it as JSON.") from None
+    templates = value.get("prompts") if isinstance(value, dict) else None
+    tests = value.get("tests") if isinstance(value, dict) else value
+    if isinstance(tests, list) and any(isinstance(test, dict) and isinstance(test.get("vars"), dict) for test in tests):
+        others = [str(key) for key in value if key not in ("prompts", "tests")] if isinstance(value, dict) else []
+        if others:
+            notices.append(f"{name}: not used: {', '.join(truncate(sanitize(key), 40) for key in others[:12])}.")
+        rows: list[Any] = list(_promptfoo(templates, tests))
+    else:
+        rows = _unwrapped(value, name, columns, notices)
+    yield from _json_items(rows, name, "item")
+
+
+def _promptfoo(templates: Any, tests: Sequence[Any]) -> Iterator[Any]:
+    texts = [text for text in templates if isinstance(text, str)] if isinstance(templates, list) else []
+    for test in tests:
+        values = test.get("vars") if isinstance(test, dict) else None
+        if not isinstance(values, dict):
+            yield test
+            continue
+        rest = {key: value for key, value in test.items() if key != "vars"}
+        filled = [text for text in texts if re.search(r"{{\s*\w+\s*}}", text)]
+        if not filled:
+            yield {**values, **rest}
+        for template in filled:
+            used: set[str] = set(re.findall(r"{{\s*(\w+)\s*}}", template))
+            prompt = re.sub(r"{{\s*(\w+)\s*}}", lambda match: str(values.get(match[1], match[0])), template)  # noqa: B023
+            yield {"prompt": prompt, **{key: value for key, value in values.items() if key not in used}, **rest}
+
+
+# Tables
+
+
+def _table(text: str, name: str, columns: Sequence[str]) -> Iterator[Record]:
+    delimiter = _delimiter(text, columns)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while True:
+        place = f"{name}, line {rows.line_num + 1}"
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            _refuse_table(error, place)
+        if not any(cell.strip() for cell in cells):
+            continue
+        if header is None:
+            header = _header(cells, place, columns)
+        else:
+            yield Record(place, _cells(cells, header, place))
+
+
+def _delimiter(text: str, columns: Sequence[str]) -> str:
+    """Spreadsheets write commas, semicolons or tabs, depending on country and extension: the header decides."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    for delimiter in _DELIMITERS:
+        if set(_names(first.split(delimiter))) & set(columns):
+            return delimiter
+    return ","
+
+
+def _names(cells: Sequence[str]) -> list[str]:
+    return [sanitize(cell).strip().strip('"').strip().casefold() for cell in cells]
+
+
+def _header(cells: list[str], place: str, columns: Sequence[str]) -> list[str]:
+    names = _names(cells)
+    if not set(names) & set(columns):
+        found = ", ".join(truncate(name or "(no name)", 40) for name in names[:12])
+        raise InputError(
+            f"no column is named {' or '.join(columns[:4])}; the columns are: {found}.",
+            where=place,
+            next_step=f"Make the first line a header with a column {columns[0]}.",
+        )
+    for column in columns:
+        if names.count(column) > 1:
+            raise InputError(
+                f"{names.count(column)} columns are named {column}.", where=place, next_step="Rename all but one."
+            )
+    return names
+
+
+def _cells(cells: list[str], header: list[str], place: str) -> dict[str, Any]:
+    if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
+        # Nearly always a comma in a text that was not quoted: reading on would cut the text there silently.
+        raise InputError(
+            f"the row has {len(cells)} cells, the header {len(header)}.",
+            where=place,
+            next_step='Put texts that hold the delimiter into double quotes ("...").',
+        )
+    return dict(zip(header, cells, strict=False))
+
+
+def _refuse_table(error: csv.Error, place: str) -> NoReturn:
+    raise InputError(
+        f"this is not a CSV row ({error}).",
+        where=place,
+        next_step='Close every double quote, double those inside a text (""), and keep cells below 131,072 characters.',
+    ) from None
+
+
+# Parquet and Arrow
+
+
+def _arrow_rows(data: bytes, kind: Format, name: str) -> Iterator[Record]:
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise InputError(
+            f"reading {kind.capitalize()} files needs the package pyarrow.",
+            where=name,
+            next_step="Install it: pip install pyarrow. Or save the rows as JSON lines.",
+        ) from None
+    try:
+        buffer = arrow.BufferReader(data)
+        if kind == "parquet":
+            batches: Any = parquet.ParquetFile(buffer).iter_batches(batch_size=1000)
+        else:
+            reader = arrow.ipc.open_file(buffer)
+            batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
+        number = 0
+        for batch in batches:
+            for fields in batch.to_pylist():
+                number += 1
+                yield Record(f"{name}, row {number}", fields)
+    except (arrow.ArrowException, OSError) as error:
+        reason = truncate(sanitize(str(error)).replace("\n", " "), 200)
+        raise InputError(f"this {kind} file is damaged ({reason}).", where=name, next_step="Copy it again.") from None

@@ -1,0 +1,434 @@
+"""Rows as people really have them: no part of a row is dropped silently, no format is mistaken for plain text."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import InputError
+from engine.judges.labeled import read_labelled
+from engine.models.inference.requests import Message
+from engine.prompts import Prompt, load_prompts, load_rows
+
+Write = Callable[[str, str | bytes], Path]
+
+
+def lines(*rows: Any) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def only(path: Path) -> Prompt:
+    (prompt,) = load_prompts(path)
+    return prompt
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load_prompts(path)
+    return str(caught.value)
+
+
+# A: every column is used or named
+
+
+def test_alpaca_rows_keep_their_input(write: Write) -> None:
+    rows = [
+        {"instruction": "Translate to French.", "input": "Where is the station?", "output": "Où est la gare ?"},
+        {"instruction": "Name three primes.", "input": "", "output": "2, 3, 5"},
+    ]
+    loaded = load_prompts(write("alpaca.jsonl", lines(*rows)))
+    assert [p.text for p in loaded] == ["Translate to French.\n\nWhere is the station?", "Name three primes."]
+    assert loaded.unused == {"output": 2}
+    (notice,) = loaded.notices
+    assert "a column not used: output (2 rows)" in notice
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t"), ("a.csv", "|")])
+def test_alpaca_tables_keep_their_input(write: Write, name: str, mark: str) -> None:
+    text = (
+        f'Instruction{mark}INPUT{mark}output\n"Translate."{mark}"Where, now?"{mark}ou\nName a fruit.{mark}{mark}fig\n'
+    )
+    loaded = load_prompts(write(name, text))
+    assert [p.text for p in loaded] == ["Translate.\n\nWhere, now?", "Name a fruit."]
+    assert loaded.unused == {"output": 2}
+
+
+@pytest.mark.parametrize("column", ["context", "passage", "document", "article", "input"])
+@pytest.mark.parametrize("main", ["instruction", "question", "prompt"])
+def test_what_a_question_is_about_stands_behind_it(write: Write, main: str, column: str) -> None:
+    assert only(write("a.json", json.dumps([{column: "Text.", main: "Sum it up."}]))).text == "Sum it up.\n\nText."
+
+
+@pytest.mark.parametrize("column", ["system_prompt", "system", "system_message"])
+@pytest.mark.parametrize("body", [{"question": "Where?"}, {"conversations": [{"from": "human", "value": "Where?"}]}])
+def test_a_row_s_system_text_becomes_a_system_turn(write: Write, column: str, body: dict[str, Any]) -> None:
+    loaded = load_prompts(write("a.jsonl", lines({column: "Answer in rhyme.", **body, "response": "There."})))
+    assert loaded.prompts[0].text == "Where?"
+    assert loaded.prompts[0].messages == (Message("system", "Answer in rhyme."),)
+    assert loaded.unused == {"response": 1}
+
+
+def test_a_system_column_is_joined_to_a_system_turn_and_not_repeated(write: Write) -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    same, other = load_prompts(
+        write("a.jsonl", lines({"system": "Be brief.", "messages": turns}, {"system": "Be kind.", "messages": turns}))
+    )
+    assert same.messages == (Message("system", "Be brief."),)
+    assert other.messages == (Message("system", "Be kind.\n\nBe brief."),)
+
+
+def test_alpaca_history_becomes_earlier_turns(write: Write) -> None:
+    prompt = only(write("a.jsonl", lines({"instruction": "And now?", "history": [["Hi", "Hello"]], "output": "x"})))
+    assert prompt.messages == (Message("user", "Hi"), Message("assistant", "Hello"))
+    assert prompt.text == "And now?"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "text", "earlier"),
+    [
+        ("\n\nHuman: Hi\n\nAssistant: Hello", "\n\nHuman: Hi\n\nAssistant: Go away", "Hi", 0),
+        ("\n\nHuman: A\n\nAssistant: b\n\nHuman: C\n\nAssistant: d", "x", "C", 2),
+        ([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}],
+         [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "No"}], "Hi", 0),
+    ],
+)  # fmt: skip
+def test_the_prompt_of_a_preference_row_is_what_both_answers_share(
+    write: Write, chosen: Any, rejected: Any, text: str, earlier: int
+) -> None:
+    loaded = load_prompts(write("a.jsonl", lines({"chosen": chosen, "rejected": rejected})))
+    assert (loaded.prompts[0].text, len(loaded.prompts[0].messages)) == (text, earlier)
+    assert any("answers after the last turn" in notice for notice in loaded.notices)
+
+
+def test_preference_rows_with_a_prompt_name_the_answers_as_unused(write: Write) -> None:
+    loaded = load_prompts(write("a.jsonl", lines({"prompt": "Why?", "chosen": "a", "rejected": "b", "score": 3})))
+    assert loaded.unused == {"chosen": 1, "rejected": 1, "score": 1}
+    assert len(loaded.notices) == 1
+
+
+def test_every_unused_column_is_named_once_with_the_rows_that_have_it(write: Write) -> None:
+    rows = [{"prompt": f"Why {n}?", "note": "x" if n % 2 else "", "meta": {"a": n}, "tags": None} for n in range(10)]
+    loaded = load_prompts(write("a.jsonl", lines(*rows)))
+    assert loaded.unused == {"note": 5, "meta": 10}
+    assert loaded.notices[0].count("note") == 1
+
+
+def test_unused_columns_of_rows_to_judge_are_named(write: Write) -> None:
+    rows = load_rows(write("a.jsonl", lines({"id": 1, "text": "a", "label": 1}, {"id": 2, "text": "b", "label": 0})))
+    assert rows.unused == {"label": 2}
+    assert "label (2 rows)" in rows.notices[0]
+
+
+def test_comment_lines_are_counted(write: Write) -> None:
+    loaded = load_prompts(write("a.txt", "# mine\nWhy?\n# yours\nHow?\n"))
+    assert "2 lines starting with # left out" in loaded.notices[0]
+
+
+def test_a_file_of_which_everything_is_used_has_no_notice(write: Write) -> None:
+    loaded = load_prompts(write("a.jsonl", lines({"prompt": "Why?", "id": 1, "topic": "x", "principle": "y"})))
+    assert (loaded.notices, loaded.skipped, dict(loaded.unused)) == ((), (), {})
+
+
+# G: the content decides
+
+
+ROWS = [{"id": "1", "text": "You must obey me."}, {"id": "2", "text": "Six minutes."}]
+CSV = 'id,text\n1,"You must obey me."\n2,Six minutes.\n'
+YAML = '- id: "1"\n  text: You must obey me.\n- id: "2"\n  text: Six minutes.\n'
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.log", "a", "a.csv", "a.data", "a.prompts", "a.jsonl.txt"])
+@pytest.mark.parametrize(
+    "content",
+    [lines(*ROWS), json.dumps(ROWS), json.dumps(ROWS, indent=2), "# rows\n" + lines(*ROWS), "\n\n" + lines(*ROWS)],
+    ids=["lines", "list", "pretty", "comment", "blank"],
+)
+def test_json_under_any_name_is_read_as_rows(write: Write, name: str, content: str) -> None:
+    path = write(name, content)
+    assert [(row.id, row.text) for row in load_rows(path)] == [("1", "You must obey me."), ("2", "Six minutes.")]
+    assert [prompt.text for prompt in load_prompts(path)] == ["You must obey me.", "Six minutes."]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a", "a.log"])
+@pytest.mark.parametrize(
+    "content", [CSV, CSV.replace(",", ";"), CSV.replace(",", "\t"), YAML, "---\n" + YAML], ids=range(5)
+)
+def test_tables_and_yaml_under_any_name_are_read_as_rows(write: Write, name: str, content: str) -> None:
+    path = write(name, content)
+    assert [row.id for row in load_rows(path)] == ["1", "2"]
+    assert [prompt.id for prompt in load_prompts(path)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "labels.jsonl", "labels"])
+def test_labeled_rows_are_read_under_any_name(write: Write, name: str) -> None:
+    path = write(name, lines({"text": "a", "label": 1}, {"text": "b", "label": 0}))
+    assert [row.label for row in read_labelled([path])] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{name}, how are you?\nWhy?",
+        "[INST] Why? [/INST]\nHow?",
+        "Note: this is a test.\nAnswer: why?",
+        "Salt, or pepper?\nTea, or coffee?",
+        "What is text, and why?\nYes, or no?",
+        "[1, 2, 3]\nIs it sorted?",
+        "- Why?\n- How?",
+        "1. Why?\nHow?",
+    ],
+)
+def test_plain_prompts_that_only_begin_like_rows_stay_plain(write: Write, text: str) -> None:
+    assert [prompt.text for prompt in load_prompts(write("a.txt", text))] == text.split("\n")
+
+
+def test_a_json_list_or_pretty_objects_named_jsonl_are_read(write: Write) -> None:
+    rows = [{"prompt": "a?"}, {"prompt": "b?"}]
+    for content in (json.dumps(rows), json.dumps(rows, indent=1), "\n".join(json.dumps(r, indent=2) for r in rows)):
+        assert [p.text for p in load_prompts(write("array.jsonl", content))] == ["a?", "b?"]
+        assert [p.text for p in load_prompts(write("array.json", content))] == ["a?", "b?"]
+
+
+def test_a_broken_object_among_pretty_ones_is_named_by_its_line(write: Write) -> None:
+    assert "a.jsonl, line 4: this is not JSON" in refused(write("a.jsonl", '{\n"prompt": "a?"\n}\n{\n"prompt" "b?"\n}'))
+
+
+@pytest.mark.parametrize("key", ["data", "rows", "prompts", "examples", "train"])
+def test_rows_inside_an_object_are_found_and_its_other_members_named(write: Write, key: str) -> None:
+    loaded = load_prompts(write("a.json", json.dumps({"version": 1, key: [{"prompt": "a?"}, {"prompt": "b?"}]})))
+    assert [p.text for p in loaded] == ["a?", "b?"]
+    assert "version" in loaded.notices[0]
+
+
+def test_rows_of_the_hub_s_datasets_server_are_read(write: Write) -> None:
+    rows = [{"row_idx": n, "row": {"prompt": f"Why {n}?"}, "truncated_cells": []} for n in range(2)]
+    assert [p.text for p in load_prompts(write("a.json", json.dumps({"features": [], "rows": rows})))] == [
+        "Why 0?",
+        "Why 1?",
+    ]
+
+
+def test_markdown_lists_are_prompts_and_other_lines_are_counted(write: Write) -> None:
+    loaded = load_prompts(
+        write("a.md", "# Prompts\n\nSome words.\n\n- Why is\n  it so?\n* How?\n\n## More\n\n1. When?\n")
+    )
+    assert [p.text for p in loaded] == ["Why is\nit so?", "How?", "When?"]
+    assert "3 lines of Markdown" in loaded.notices[0]
+    assert "Markdown document without a list" in refused(write("b.md", "# Title\n\nWords.\n"))
+
+
+def test_promptfoo_tests_fill_their_templates(write: Write) -> None:
+    text = """
+prompts:
+  - "Translate to {{language}}: {{text}}"
+providers: [openai:gpt-4]
+tests:
+  - vars: {language: French, text: Hello}
+    assert: [{type: contains, value: Bonjour}]
+  - vars: {language: German, text: Bye, tone: kind}
+"""
+    loaded = load_prompts(write("promptfooconfig.yaml", text))
+    assert [p.text for p in loaded] == ["Translate to French: Hello", "Translate to German: Bye"]
+    assert dict(loaded.unused) == {"assert": 1, "tone": 1}
+    assert any("providers" in notice for notice in loaded.notices)
+
+
+def test_broken_yaml_names_the_line(write: Write) -> None:
+    assert "a.yaml, line 3: this is not YAML" in refused(write("a.yaml", "- prompt: a\n  prompt: [b\n- c: d\n"))
+
+
+def test_gzip_and_zstandard_are_unpacked_by_content(write: Write) -> None:
+    import pyarrow
+
+    content = lines({"prompt": "a?"}, {"prompt": "b?"}).encode()
+    loaded = load_prompts(write("mine.jsonl.gz", gzip.compress(content)))
+    assert [p.id for p in loaded] == ["mine-001", "mine-002"]
+    packed = bytes(pyarrow.compress(content, codec="zstd", asbytes=True))
+    for name in ("mine.jsonl.zst", "mine.jsonl", "mine.txt"):
+        assert [p.text for p in load_prompts(write(name, packed))] == ["a?", "b?"]
+    assert "gzip data is damaged" in refused(write("bad.jsonl.gz", gzip.compress(content)[:-12]))
+
+
+def test_a_compressed_file_that_unpacks_too_large_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.prompts import files
+
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 1 << 20)
+    assert "larger than 1 MB" in refused(write("bomb.txt.gz", gzip.compress(b"Why?\n" * (1 << 20))))
+
+
+def test_parquet_and_arrow_rows_are_read(write: Write) -> None:
+    import io
+
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"question": ["Why?", None], "system": ["Be kind.", ""], "n": [1, 2]})
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer)
+    arrow = io.BytesIO()
+    with pyarrow.ipc.new_file(arrow, table.schema) as writer:
+        writer.write_table(table)
+    for name, data in (("a.parquet", buffer.getvalue()), ("a.arrow", arrow.getvalue())):
+        loaded = load_prompts(write(name, data))
+        assert [(p.text, p.messages) for p in loaded] == [("Why?", (Message("system", "Be kind."),))]
+        assert loaded.unused == {"n": 1}
+        assert loaded.skipped[0].reason == "the prompt is null."
+    assert "damaged" in refused(write("bad.parquet", buffer.getvalue()[:-20]))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PK\x03\x04\x14\x00rest", "Save the sheet as CSV"),
+        (b"%PDF-1.7\n\x00", "this is a PDF"),
+        (b"GGUF\x03\x00\x00\x00", "--generator"),
+        ("Why?\n".encode("utf-16-le"), "iconv -f utf-16le"),
+        ("Why?\n".encode("utf-32"), "UTF-32"),
+    ],
+)
+def test_files_that_are_no_text_are_named_by_what_they_are(write: Write, data: bytes, words: str) -> None:
+    assert words in refused(write("a.csv", data))
+
+
+# I: chats
+
+
+def chat(*turns: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": list(turns)}
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+CALL = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "w", "arguments": "{}"}}],
+}
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "4 C"}
+ANSWER = {"role": "assistant", "content": "4 degrees."}
+
+
+def test_tool_calls_after_the_question_do_not_matter(write: Write) -> None:
+    loaded = load_prompts(write("a.jsonl", lines(chat(user("Weather in Oslo?"), CALL, RESULT, ANSWER))))
+    assert (loaded.prompts[0].text, loaded.prompts[0].messages) == ("Weather in Oslo?", ())
+    assert "answers after the last turn of the user (1 row)" in loaded.notices[0]
+
+
+def test_tool_calls_before_the_question_are_left_out_and_announced(write: Write) -> None:
+    loaded = load_prompts(write("a.jsonl", lines(chat(user("Weather?"), CALL, RESULT, ANSWER, user("Thanks!")))))
+    assert loaded.prompts[0].messages == (Message("user", "Weather?"), Message("assistant", "4 degrees."))
+    assert "tool calls and their results (1 row)" in loaded.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([{"type": "text", "text": "What is salt?"}], "What is salt?"),
+        ([{"type": "text", "text": "What is"}, {"type": "text", "text": "salt?"}], "What is\nsalt?"),
+        (["What is salt?"], "What is salt?"),
+        ([{"type": "input_text", "text": "What is salt?"}], "What is salt?"),
+    ],
+)
+def test_the_text_parts_of_a_content_are_joined(write: Write, parts: Any, text: str) -> None:
+    assert only(write("a.jsonl", lines(chat(user(parts))))).text == text
+
+
+def test_a_row_with_an_image_is_skipped_and_named(write: Write) -> None:
+    image = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    loaded = load_prompts(write("a.jsonl", lines(chat(user(image)), chat(user("Why?")))))
+    assert [p.text for p in loaded] == ["Why?"]
+    assert "1 row skipped: line 1: a part of the content is not a text (image_url)" in loaded.notices[0]
+
+
+def test_sharegpt_conversations_are_read(write: Write) -> None:
+    rows = [
+        {"conversations": [{"from": "human", "value": "How do I keep bees?"}, {"from": "gpt", "value": "One hive."}]},
+        {
+            "conversations": [
+                {"from": "system", "value": "Be brief."},
+                {"from": "human", "value": "What is rust?"},
+                {"from": "gpt", "value": "Iron oxide."},
+                {"from": "human", "value": "And how to stop it?"},
+                {"from": "gpt", "value": "Oil."},
+            ]
+        },
+    ]
+    one, other = load_prompts(write("a.jsonl", lines(*rows)))
+    assert (one.text, one.messages) == ("How do I keep bees?", ())
+    assert other.text == "And how to stop it?"
+    assert [m.role for m in other.messages] == ["system", "user", "assistant"]
+
+
+def test_neighboring_turns_of_one_role_are_joined(write: Write) -> None:
+    prompt = only(write("a.jsonl", lines(chat(user("I have a question."), user("How tall is a giraffe?")))))
+    assert (prompt.text, prompt.messages) == ("I have a question.\n\nHow tall is a giraffe?", ())
+
+
+def test_a_greeting_of_the_assistant_is_left_out_and_announced(write: Write) -> None:
+    loaded = load_prompts(write("a.jsonl", lines(chat({"role": "assistant", "content": "Hi!"}, user("Why?")))))
+    assert loaded.prompts[0].messages == ()
+    assert "turns of the assistant before the first of the user (1 row)" in loaded.notices[0]
+
+
+@pytest.mark.parametrize(("role", "read"), [("Human", "user"), ("GPT", "assistant"), ("developer", "system")])
+def test_other_names_of_roles_are_understood(write: Write, role: str, read: str) -> None:
+    first = {"role": role, "content": "Hm."}
+    prompt = only(write("a.jsonl", lines(chat(user("Why?"), first, user("And?")))))
+    assert read == "user" or read in [m.role for m in prompt.messages]
+
+
+def test_one_bad_row_does_not_cost_the_file(write: Write) -> None:
+    rows: list[Any] = [{"prompt": "a?"}, {"prompt": None}, {"prompt": "b?"}, {"prompt": 5}, chat(user(None))]
+    loaded = load_prompts(write("a.jsonl", lines(*rows)))
+    assert [p.text for p in loaded] == ["a?", "b?"]
+    assert [one.reason for one in loaded.skipped] == [
+        "the prompt is null.",
+        "this is a number, not a text.",
+        "the content is null.",
+    ]
+    assert "3 rows skipped: line 2, line 4, line 5" in loaded.notices[0]
+
+
+def test_a_file_without_a_usable_row_is_refused_by_its_first_reason(write: Write) -> None:
+    assert "line 1, field 'prompt': the prompt is null" in refused(write("a.jsonl", lines({"prompt": None}, {"x": 1})))
+    assert "the prompt is empty" in refused(write("b.jsonl", lines({"prompt": "\u200b\ufeff "})))
+
+
+# L, O
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_row_to_judge_without_text_keeps_its_place(write: Write, empty: Any) -> None:
+    rows = load_rows(write("a.jsonl", lines({"id": 1, "text": "a"}, {"id": 2, "text": empty}, {"id": 3, "text": "b"})))
+    assert [row.text for row in rows] == ["a", "", "b"]
+    assert ("the text is null" in rows[1].note) == (empty is None)
+
+
+def test_a_row_to_judge_of_another_type_has_a_note(write: Write) -> None:
+    rows = load_rows(write("a.jsonl", lines({"id": 1, "text": ["a"]}, {"id": 2, "text": "b"}, {"id": 3})))
+    assert "this is a list" in rows[0].note
+    assert (rows[1].note, rows[2].text) == ("", "")
+
+
+@pytest.mark.skipif(shutil.which("iconv") is None, reason="iconv follows the advice")
+def test_the_advice_for_windows_1252_brings_the_text_back(write: Write, tmp_path: Path) -> None:
+    path = write("cp1252.csv", "prompt;id\nWhat’s “this”?;1\n".encode("cp1252"))
+    assert "iconv -f windows-1252 -t utf-8" in refused(path)
+    new = tmp_path / "new.csv"
+    new.write_bytes(subprocess.run(["iconv", "-f", "windows-1252", "-t", "utf-8", path], capture_output=True).stdout)
+    assert only(new).text == "What’s “this”?"
+
+
+def test_the_advice_names_what_the_bytes_are_evidence_for(write: Write) -> None:
+    assert "cut off" in refused(write("a.txt", "Tea or caf\u00e9".encode()[:-1]))
+    assert "retype this line" in refused(write("a.txt", "é é é é ".encode() + b"\xe9 x"))
+    assert "Find out the encoding" in refused(write("a.txt", "Привет, мир".encode("cp866") + b" \x81"))
