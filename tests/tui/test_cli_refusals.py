@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from engine.prompts import load_prompts
 from tui.cli import main
 
 pytestmark = pytest.mark.usefixtures("redraft_home")
@@ -77,10 +78,13 @@ def test_a_row_whose_text_is_null_has_no_verdict_and_leaves_the_others_alone(
 
 
 def test_a_prompt_that_is_null_is_named_as_such(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a?"}\n{"prompt": null}\n')
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": null}\n')
     code, message = refused(capfd, tmp_path / "out", "--train-prompts", tmp_path / "prompts.jsonl")
     assert code == 2
-    assert "prompts.jsonl, line 2, field 'prompt': the prompt is null." in message
+    assert "prompts.jsonl, line 1, field 'prompt': the prompt is null." in message
+    # Beside rows that can be asked it is skipped, and the run says so.
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a?"}\n{"prompt": null}\n')
+    assert "1 row skipped: line 2: the prompt is null" in load_prompts(tmp_path / "prompts.jsonl").notices[0]
 
 
 def copied(model: Path, to: Path) -> Path:
