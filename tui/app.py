@@ -121,6 +121,8 @@ class RedraftApp(App[None]):
     def on_mount(self) -> None:
         self.set_keymap(keymap.overrides(self.keymap))
         self.host.start()
+        # Textual publishes this when a shell has brought the app back, and draws nothing by itself then.
+        self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
         listen(self.leave)
         self.set_class(self.colorless, "-no-color")
         for problem in [*self.keymap.problems, *self._theme_problems]:

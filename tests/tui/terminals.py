@@ -76,6 +76,8 @@ class Terminal:
         return got
 
     def _feed(self, data: bytes) -> None:
+        # The other screen is empty when it is entered; pyte has only one.
+        data = data.replace(b"\x1b[?1049h", b"\x1b[?1049h\x1b[2J")
         # pyte knows neither private reports with several parameters nor the keyboard protocol.
         for unknown in (b"\x1b[?2026h", b"\x1b[?2026l", b"\x1b[?2026$p", b"\x1b[?2048$p", b"\x1b[>25u", b"\x1b[<u"):
             data = data.replace(unknown, b"")

@@ -209,9 +209,15 @@ def used(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def threads(process: int) -> int:
+    """How many threads a process has."""
+    return len(list(Path(f"/proc/{process}/task").iterdir()))
+
+
 def test_suspend_and_continue_brings_the_picture_back() -> None:
     with Terminal(OPEN) as terminal:
         terminal.until("^q Quit")
+        before = threads(terminal.process)
         terminal.type("\x1a")
 
         def is_stopped() -> bool:
@@ -222,6 +228,10 @@ def test_suspend_and_continue_brings_the_picture_back() -> None:
         terminal.signal(signal.SIGCONT)
         terminal.until(lambda: terminal.sent.rfind(b"?1049h") > terminal.sent.rfind(b"?1049l"))
         terminal.until("^q Quit")
+        terminal.signal(signal.SIGCONT)  # a shell and the process above each send one
+        terminal.read(0.5)
+        terminal.until("^q Quit")
+        assert threads(terminal.process) == before
         terminal.type("\x11")
         assert terminal.wait() == 0
 

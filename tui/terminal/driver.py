@@ -10,7 +10,9 @@ import contextlib
 import os
 import select
 import sys
+import termios
 import threading
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,7 @@ class ScreenDriver(LinuxDriver):
         super().__init__(*args, **options)
         if _screen is not None:
             self._file = _screen  # type: ignore[assignment]
+        self._suspended = False
 
     def _get_terminal_size(self) -> tuple[int, int]:
         try:
@@ -145,6 +148,29 @@ class ScreenDriver(LinuxDriver):
             return super()._get_terminal_size()
         # A terminal that does not know its size says 0.
         return width or 80, height or 24
+
+    def _sigtstp_application(self, *arguments: Any) -> None:
+        self._suspended = True
+        super()._sigtstp_application(*arguments)
+
+    def _sigcont_application(self, *arguments: Any) -> None:
+        # A shell continues the whole process group, and the process above the app passes that on: one of the two
+        # starts the app's mode again. A process that was stopped from outside never left that mode.
+        if self._suspended:
+            self._suspended = False
+            super()._sigcont_application(*arguments)
+        elif self._writer_thread is not None:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """The app was stopped without leaving its mode: set the line mode that the shell changed, and draw."""
+        if self.attrs_before is not None:
+            attributes = list(self.attrs_before)
+            attributes[tty.LFLAG] = self._patch_lflag(attributes[tty.LFLAG])
+            attributes[tty.IFLAG] = self._patch_iflag(attributes[tty.IFLAG])
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self.fileno, termios.TCSANOW, attributes)
+        self._loop.call_soon_threadsafe(self._app.post_message, self.SignalResume())
 
     @property
     def congested(self) -> bool:
