@@ -10,6 +10,7 @@ import dataclasses
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +22,7 @@ from textual.binding import BindingType
 from textual.command import CommandPalette
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.widgets import Input
 
 from engine import paths
 from engine.errors import RedraftError
@@ -41,6 +43,10 @@ from tui.terminal.driver import ScreenDriver, own_terminal
 from tui.terminal.frames import Frames
 from tui.terminal.sanitize_filter import Guard
 from tui.terminal.shutdown import Ending, finish, listen
+from tui.widgets.evaluate import EvaluateField
+
+_TOAST_EVERY = 5.0
+"""Seconds between two notices of the same thing: a long paste arrives in many parts."""
 
 LONGEST = 2_000_000
 """Characters of a text to judge; a longer one is a mistake, and would hold up the run."""
@@ -90,6 +96,8 @@ class RedraftApp(App[None]):
         self._prefs_file = paths.data_dir() / "app.json"
         self.prefs = preferences.load(self._prefs_file)
         self._frames = Frames(self)
+        self._leaving = False
+        self._paste_ignored = -_TOAST_EVERY
         self._guard = Guard()
         self._alive: tuple[float, Path | None, bool] = (0.0, None, False)
         if folder is not None:
@@ -155,7 +163,23 @@ class RedraftApp(App[None]):
     def leave(self, ending: Ending) -> None:
         """Leave the screen; what becomes of the run is decided after it (`tui.terminal.shutdown.finish`)."""
         self.ending = ending
+        self._leaving = True
         self.exit()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Handle an event; once the app leaves, what was typed before that is dropped, so that leaving overtakes it."""
+        if not (self._leaving and isinstance(event, events.InputEvent | events.Paste)):
+            await super().on_event(event)
+
+    def on_paste(self) -> None:
+        """A text was pasted, and no field took it."""
+        if isinstance(self.screen, RunScreen) and not isinstance(self.focused, EvaluateField | Input):
+            now = time.monotonic()
+            if now - self._paste_ignored < _TOAST_EVERY:
+                return
+            self._paste_ignored = now
+            key = self.keymap.shown("evaluate_text")
+            self.notify(f"The pasted text was ignored. Press {key} to judge a text, then paste.", markup=False)
 
     def terminal_lost(self) -> None:
         """The terminal is gone."""

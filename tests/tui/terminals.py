@@ -104,6 +104,19 @@ class Terminal:
         """Press keys."""
         os.write(self._terminal, keys.encode())
 
+    def write(self, data: bytes) -> int:
+        """Type as many of these bytes as the terminal takes now. Gives their number."""
+        _, ready, _ = select.select([], [self._terminal], [], 0)
+        if not ready:
+            return 0
+        os.set_blocking(self._terminal, False)
+        try:
+            return os.write(self._terminal, data)
+        except BlockingIOError:
+            return 0
+        finally:
+            os.set_blocking(self._terminal, True)
+
     def signal(self, number: int) -> None:
         """Send the process a signal."""
         os.kill(self.process, number)

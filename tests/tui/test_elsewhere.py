@@ -113,6 +113,18 @@ def test_watch_pauses_continues_and_stops_a_run_of_another_process(running: Path
     assert redraft("watch", "demo-7", "--stop", "--pause").returncode == 2
 
 
+@pytest.mark.parametrize("standard_input", ["", "< /dev/null"])
+def test_a_watcher_whose_terminal_is_gone_ends_where_hang_ups_are_ignored(running: Path, standard_input: str) -> None:
+    code = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+    if standard_input:
+        code += "os.dup2(os.open(os.devnull, os.O_RDONLY), 0); "
+    code += "from tui.cli import main; sys.exit(main(['watch', 'demo-7']))"
+    with Terminal(code) as watcher:
+        watcher.until("NOTICE step")
+        watcher.hang_up()
+        watcher.wait(10)
+
+
 def test_keys_steer_while_watching_and_two_watchers_see_the_same(running: Path) -> None:
     code = "import sys; from tui.cli import main; sys.exit(main(['watch', 'demo-7']))"
     with Terminal(code) as one, Terminal(code) as other:

@@ -236,6 +236,60 @@ def test_suspend_and_continue_brings_the_picture_back() -> None:
         assert terminal.wait() == 0
 
 
+def typed(terminal: Terminal, text: bytes) -> None:
+    """Type a long text, reading what the app draws meanwhile."""
+    while text:
+        text = text[terminal.write(text[:4096]) :]
+        terminal.read(0.001)
+
+
+WORDS = b"The quick brown fox jumps over the lazy dog, and then it rests a while.\r"
+
+
+def test_a_megabyte_typed_without_bracketed_paste_arrives_whole_and_quickly() -> None:
+    with Terminal(OPEN) as terminal:
+        terminal.until("^q Quit")
+        terminal.type("i")
+        terminal.until("Leave the field")
+        begun = time.monotonic()
+        text = WORDS * (1_000_000 // len(WORDS))
+        typed(terminal, text + b"end")
+        terminal.until(f"{len(text) + 3:,} characters", 20)
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+        assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("how", ["closed", "SIGTERM"])
+@pytest.mark.parametrize("field", [True, False])
+@pytest.mark.parametrize("text", [WORDS.rstrip(), b"ab\x1b[A\x1b[B"], ids=["text", "keys"])
+def test_the_end_overtakes_a_megabyte_of_typed_keys(how: str, field: bool, text: bytes) -> None:
+    ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+    with Terminal(ignored + OPEN) as terminal:
+        terminal.until("^q Quit")
+        if field:
+            terminal.type("i")
+            terminal.until("Leave the field")
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            terminal.write(text * 50)
+            terminal.read(0.001)
+        if how == "closed":
+            terminal.hang_up()
+            assert terminal.wait(8) == 0
+        else:
+            terminal.signal(signal.SIGTERM)
+            assert terminal.wait(8) == 128 + signal.SIGTERM
+
+
+def test_a_text_pasted_beside_the_field_runs_no_commands(finished: Path) -> None:
+    with Terminal(opening(finished)) as terminal:
+        terminal.until("RUN-COMPLETE")
+        typed(terminal, b"s3t0dc all of these letters are keys that do something on the run screen\r" * 3)
+        terminal.until("The pasted text was ignored")
+        assert "v2" in terminal.picture
+
+
 def test_letters_in_the_field_reach_it_as_they_are() -> None:
     with Terminal(OPEN) as terminal:
         terminal.until("^q Quit")

@@ -6,6 +6,7 @@ of the app both point at a log file, and the screen is drawn through a descripto
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import select
@@ -13,11 +14,15 @@ import sys
 import termios
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
+
+from tui.terminal.typed_text import continued, join_typed_text
 
 
 class Screen:
@@ -64,6 +69,11 @@ class Screen:
 _PATIENCE = 1.0
 _CONGESTED = 12
 """Writes that wait for a terminal from which on frames are left out; Textual's queue takes 30 and then blocks."""
+
+_BURST_GAP = 0.02
+"""Seconds within which the rest of a text follows that a terminal types as fast as it can."""
+_BACKLOG = 64
+"""Messages that may wait for the app before reading keys stops."""
 
 _screen: Screen | None = None
 _held: tuple[int, ...] = ()
@@ -196,16 +206,64 @@ class ScreenDriver(LinuxDriver):
         """Read keys until the app ends; also ends where the terminal is gone, instead of spinning on it."""
         watch = threading.Thread(target=self._watch_terminal, name="redraft-terminal", daemon=True)
         watch.start()
-        super().run_input_thread()
+        parser = XTermParser(self._debug)
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+
+        def read(seconds: float) -> str:
+            return decode(self._read(seconds))
+
+        while not self.exit_event.is_set():
+            text = read(0.1)
+            while text:
+                typed = join_typed_text(parser.feed(text))
+                messages, text = continued(typed, lambda: read(_BURST_GAP))
+                self._send(messages)
+            self._send(parser.tick())
+
+    def _send(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            if self._wait_for_room():
+                self.process_message(message)
+
+    def _read(self, seconds: float) -> bytes:
+        """What was typed within this time; nothing where nothing was, or where the terminal is gone."""
+        try:
+            if not select.select([self.fileno], [], [], seconds)[0]:
+                return b""
+            data = os.read(self.fileno, 4096)
+        except OSError:
+            data = b""
+        if not data:
+            self._lose_terminal()
+        return data
+
+    def _wait_for_room(self) -> bool:
+        """Wait while keys wait to be handled, so that what is typed waits in the terminal instead, where a signal
+        overtakes it; False where the app leaves meanwhile."""
+        while self._backlog > _BACKLOG:
+            if self.exit_event.wait(0.01):
+                return False
+        return not self.exit_event.is_set()
+
+    @property
+    def _backlog(self) -> int:
+        """Messages that wait in the app and in the widget that keys go to."""
+        app, focused = self._app, self._app.screen.focused if self._app.screen_stack else None
+        return max(pump._message_queue.qsize() for pump in (app, focused) if pump is not None)
 
     def _watch_terminal(self) -> None:
         while not self.exit_event.wait(1.0):
             if not os.isatty(self.fileno):
-                self.exit_event.set()
-                leave = getattr(self._app, "terminal_lost", None)
-                if leave is not None:
-                    self._loop.call_soon_threadsafe(leave)
-                return
+                self._lose_terminal()
+
+    def _lose_terminal(self) -> None:
+        """The terminal is gone: read no more, and tell the app."""
+        if self.exit_event.is_set():
+            return
+        self.exit_event.set()
+        leave = getattr(self._app, "terminal_lost", None)
+        if leave is not None:
+            self._loop.call_soon_threadsafe(leave)
 
 
 def say(text: str) -> None:

@@ -15,6 +15,8 @@ from types import FrameType
 
 from tui.terminal import output
 
+QUIT = "q"
+
 KEYS = "p pauses or continues the run, s stops it, d has it go on without its own screen, q leaves it running"
 
 
@@ -27,6 +29,7 @@ class Keys:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]
 
     @property
     def known(self) -> bool:
@@ -34,7 +37,12 @@ class Keys:
         return self._descriptor >= 0
 
     def wait(self, seconds: float) -> str:
-        """The key that was pressed within this time; "" for none."""
+        """The key that was pressed within this time; "" for none, "q" once the terminal is gone.
+
+        A lost terminal has to be noticed here: where SIGHUP is ignored (`nohup`, some supervisors) nothing else tells.
+        """
+        if not all(os.isatty(stream) for stream in self._terminals):
+            return QUIT
         if self._descriptor < 0:
             time.sleep(seconds)
             return ""
@@ -44,7 +52,7 @@ class Keys:
         except OSError:
             ready, data = [self._descriptor], b""
         if ready and not data:
-            self._descriptor = -1  # the terminal is gone; asking again would spin
+            return QUIT
         return data.decode("ascii", "replace")
 
 

@@ -68,14 +68,20 @@ class EvaluateField(TextArea):
                 event.prevent_default()
                 await self.run_action(key.action)
                 return
+        if self.held and (event.is_printable or event.key in ("backspace", "delete")):
+            # The held text is not in the field: what is typed goes to its end.
+            event.stop()
+            event.prevent_default()
+            self.held = self.held + (event.character or "") if event.is_printable else self.held[:-1]
+            self.post_message(self.Held())
 
     async def _on_paste(self, event: events.Paste) -> None:
         # Textual calls this handler and then TextArea's own, which inserts the text.
-        if len(event.text) + len(self.text) <= LONG:
+        if not self.held and len(event.text) + len(self.text) <= LONG:
             return
         event.stop()
         event.prevent_default()
-        self.held = self.text + event.text
+        self.held += self.text + event.text
         self.text = ""
         self.post_message(self.Held())
 
@@ -84,7 +90,10 @@ class EvaluateField(TextArea):
         self.post_message(self.Entered(text))
 
     def action_newline(self) -> None:
-        self.insert("\n")
+        if self.held:
+            self.held += "\n"
+        else:
+            self.insert("\n")
 
     def action_verdict(self) -> None:
         self.app.run_screen.action_verdict()
