@@ -19,8 +19,8 @@ from tui.terminal import output
 app = typer.Typer(
     name="redraft",
     help="Make a small language model follow a written constitution, and see every text on the way.",
-    epilog="Exit codes: 0 done, 1 failed, 2 bad input, 3 model, 4 storage, 5 endpoint, 6 training, 130 stopped. "
-    "See docs/cli.md.",
+    epilog="Exit codes: 0 success, 1 failure, 2 bad input, 3 model, 4 storage, 5 endpoint, 6 training, 130 stopped "
+    "(docs/cli.md).",
     add_completion=True,
     no_args_is_help=False,
     pretty_exceptions_enable=False,

@@ -139,7 +139,7 @@ def test_the_version_is_told() -> None:
         (["run", "--constitution", "nothing.toml"], 2, "nothing.toml"),
         (["eval"], 2, "TEXT|FILE|-"),
         (["eval", ""], 2, "empty"),
-        (["eval", "nothing.jsonl"], 2, "no such file"),
+        (["eval", "nothing.jsonl"], 2, "file not found"),
         (["eval", "x", "--judge", "foo"], 2, "panel, rules, model, rules+model"),
         (["eval", "x", "--rows"], 2, "--rows"),
         (["eval", "."], 2, "folder"),
@@ -490,3 +490,14 @@ def test_an_objective_brings_its_own_defaults_and_the_presets_own_keeps_the_pres
     assert build_config("demo", {}) == preset("demo")
     assert build_config("demo", {"objective": "dpo"}).train == TrainConfig.dpo()
     assert build_config("demo", {"objective": preset("demo").train.objective}) == preset("demo")
+
+
+def test_a_dumb_terminal_gets_the_plain_display(redraft_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tui.commands import runs
+    from tui.terminal import output
+
+    monkeypatch.setattr(output, "is_terminal", lambda _: True)
+    monkeypatch.setenv("TERM", "dumb")
+    assert not runs.has_terminal()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert runs.has_terminal()

@@ -184,7 +184,7 @@ def test_a_server_judges_rows_and_shows_its_verdict_like_any_other(tmp_path: Pat
     assert shown.startswith("✗ violation, score 1.0")
     assert "━" in shown
     assert "It says so." in shown
-    assert "its accuracy: not measured" in shown
+    assert "accuracy: not measured" in shown
 
 
 def test_a_server_that_fails_is_exit_code_5_and_the_key_is_nowhere(redraft_home: Path) -> None:

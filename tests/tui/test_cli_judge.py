@@ -136,11 +136,11 @@ def test_what_cannot_be_fitted_is_told_before_a_model_is_asked(
     assert "no principle has 20" in refused(bare, "--name", "mine", "--principle", "fairness")
     assert "there is no layer 77" in refused(data, "--name", "mine", "--layer", "77")
     assert "cannot be the name" in refused(data, "--name", "panel")
-    assert "there is nothing to fit" in refused()
+    assert "no data to fit" in refused()
     assert "--output" in refused(data, "--default")
 
 
 def test_the_shipped_probes_need_the_folder_with_their_sets(tmp_path: Path, redraft_home: Path) -> None:
     stderr = redraft("judge", "fit", "--default", tmp_path, "--output", tmp_path, check=2).stderr
     assert "openai_moderation.jsonl" in stderr
-    assert "there is no such file" in stderr
+    assert "file not found" in stderr

@@ -68,7 +68,7 @@ WANTED = {
     "space": {"data", "cache", "settings"},
     "cache": {"models", "embedded_package"},
     "runs": {"count", "recent"},
-    "terminal": {"stdin", "stdout", "size", "term", "colours", "unicode", "encoding", "ssh", "tmux", "no_color"},
+    "terminal": {"stdin", "stdout", "size", "term", "colors", "unicode", "encoding", "ssh", "tmux", "no_color"},
 }
 """What the issue template asks for: section -> at least these."""
 
@@ -85,7 +85,7 @@ def test_it_tells_all_that_a_bug_report_asks_for(redraft_home: Path) -> None:
     assert (device["name"], device["dtype"]) == ("cpu", found["compute"]["cpu"]["dtype"])
     assert 0 < found["machine"]["memory_free"] <= found["machine"]["memory"]
     assert {run["id"]: run["state"] for run in found["runs"]["recent"]} == {"demo-1": "stopped", "damaged-1": "damaged"}
-    assert found["terminal"]["colours"] == "none"
+    assert found["terminal"]["colors"] == "none"
     shown = list(lines(found))
     assert set(WANTED) <= set(shown)
     assert any("demo-1" in line and "stopped" in line for line in shown)

@@ -150,7 +150,7 @@ def test_a_run_in_a_forgotten_terminal_is_made_to_let_go_of_it(tmp_path: Path, r
     with Terminal(code) as owner:
         until(lambda: (folder / "journal.jsonl").exists() and len(stages(folder)) > 3)
         assert redraft("watch", "demo-8", "--detach").returncode == 0
-        owner.until(lambda: b"goes on without this terminal" in owner.sent)
+        owner.until(lambda: b"continues without this terminal" in owner.sent)
         until(lambda: not any("/dev/pts" in str(link.readlink()) for link in descriptors(owner.process)))
         before = len(stages(folder))
         until(lambda: len(stages(folder)) > before)

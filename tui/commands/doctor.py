@@ -1,4 +1,4 @@
-"""`redraft doctor`: what a bug report needs, as text to paste or as JSON."""
+"""`redraft doctor`: the facts of a bug report, as text to paste or as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui.terminal import output
 def doctor(as_json: options.Json = False) -> None:
     """Show versions, devices, memory, disk, cache, terminal and recent runs, to paste into a bug report.
 
-    No prompt, answer or secret is in it, and no name of this machine or its user.
+    It contains no prompt, answer or secret, and no name of this machine or its user.
     """
     from engine.doctor import examine
 
@@ -29,7 +29,7 @@ def doctor(as_json: options.Json = False) -> None:
 
 
 def terminal() -> dict[str, Any]:
-    """What the terminal says of itself."""
+    """Facts about the terminal."""
     size = shutil.get_terminal_size()
     environment = os.environ
     return {
@@ -43,14 +43,14 @@ def terminal() -> dict[str, Any]:
         "tmux": "TMUX" in environment,
         "screen": "STY" in environment,
         "no_color": "NO_COLOR" in environment,
-        "colours": _colours(environment),
+        "colors": _colors(environment),
         "unicode": "utf" in locale.getpreferredencoding(False).lower(),
         "encoding": locale.getpreferredencoding(False),
     }
 
 
-def _colours(environment: Mapping[str, str]) -> str:
-    """How many colours the environment promises; the app may find more by asking the terminal."""
+def _colors(environment: Mapping[str, str]) -> str:
+    """How many colors the environment promises; the app may find more by querying the terminal."""
     term = environment.get("TERM", "")
     if environment.get("NO_COLOR") or term in {"", "dumb"}:
         return "none"
@@ -60,7 +60,7 @@ def _colours(environment: Mapping[str, str]) -> str:
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """The findings as lines, a section after the other."""
+    """The facts as lines, section by section."""
     for section, members in found.items():
         yield section
         for name, value in members.items():

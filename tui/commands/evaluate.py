@@ -36,7 +36,7 @@ _WIDEST = 100
 def evaluate(
     source: Annotated[
         str,
-        typer.Argument(metavar="TEXT|FILE|-", help="A text; a text file; rows (.jsonl, .csv); '-' reads stdin."),
+        typer.Argument(metavar="TEXT|FILE|-", help="Text, text file, file of rows (.jsonl, .csv), or '-' for stdin."),
     ],
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="Judge the text as an answer to this prompt.")] = "",
     generator: Annotated[
@@ -72,11 +72,11 @@ def evaluate(
             sys.stdout.flush()
     if is_one and not as_json:
         accuracy = rate(config).accuracy
-        output.result(f"  its accuracy: {accuracy or 'not measured; `redraft judge bench` measures it'}")
+        output.result(f"  accuracy: {accuracy or 'not measured; `redraft judge bench` measures it'}")
 
 
 def in_order(rows: Sequence[Row], verdicts: Iterable[Verdict]) -> Iterator[tuple[Row, Verdict]]:
-    """Rows with their verdicts in the rows' order, each as soon as those before it are known."""
+    """Rows with their verdicts in the order of the rows, each as soon as those before it are known."""
     waiting: dict[str, Verdict] = {}
     position = 0
     for verdict in verdicts:
@@ -87,7 +87,7 @@ def in_order(rows: Sequence[Row], verdicts: Iterable[Verdict]) -> Iterator[tuple
 
 
 def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
-    """A verdict for a person: the same as the app shows of it."""
+    """A verdict as text, with the words of the app."""
     from engine.judges import verdict_codec
     from engine.text import sanitize
     from tui.views import verdict as shown
@@ -104,7 +104,7 @@ def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
 
 
 def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
-    """The texts to judge, and whether it is a single one that a person gave as such."""
+    """The texts to judge, and whether it is a single one, given as such."""
     from engine.errors import InputError
     from engine.prompts.files import decode, read_bytes
     from engine.prompts.load import Row, load_rows
@@ -113,7 +113,7 @@ def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
         data = _stdin()
         return (_piped_rows(data), False) if rows else ((Row("stdin", decode(data, "stdin"), prompt),), True)
     if rows:
-        raise InputError("only stdin needs to be told that it holds rows.", where="--rows", next_step="Leave it out.")
+        raise InputError("--rows is for stdin only.", where="--rows", next_step="Remove it.")
     if _is_file(source):
         if Path(source).suffix.lower() in _ROWS:
             return load_rows(source), False
@@ -121,9 +121,9 @@ def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
         return (Row(name, decode(read_bytes(source), source), prompt),), True
     if len(source.split()) == 1 and Path(source).suffix.lower() in _PATHLIKE:
         raise InputError(
-            "there is no such file.",
+            "file not found.",
             where=source,
-            next_step="Check the path; to judge these very words, pipe them in: `echo ... | redraft eval -`.",
+            next_step="Check the path; to judge these words as text, pipe them: `echo ... | redraft eval -`.",
         )
     return (Row("text", source, prompt),), True
 
@@ -140,17 +140,17 @@ def _stdin() -> bytes:
     from engine.errors import InputError
 
     if sys.stdin is None:
-        raise InputError("stdin is closed.", where="-", next_step="Pipe a text in, or name a file.")
+        raise InputError("stdin is closed.", where="-", next_step="Pipe a text in or name a file.")
     if output.is_terminal(sys.stdin):
         output.notice("Type or paste the text, then Ctrl-D.")
     data = sys.stdin.buffer.read(_MAX_STDIN + 1)
     if len(data) > _MAX_STDIN:
-        raise InputError(f"there is more than {_MAX_STDIN >> 20} MB.", where="stdin", next_step="Split it.")
+        raise InputError(f"more than {_MAX_STDIN >> 20} MB of input.", where="stdin", next_step="Split it.")
     return data
 
 
 def _piped_rows(data: bytes) -> Sequence[Row]:
-    """Rows are read from a file, by the one reader for them; a pipe's go through one that nobody else may read."""
+    """The rows of stdin, by way of a private temporary file: rows are read from files only."""
     import tempfile
 
     from engine.errors import InputError

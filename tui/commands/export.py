@@ -1,4 +1,4 @@
-"""`redraft export`: a run's journal for other programs and for people."""
+"""`redraft export`: a run's journal as JSON, JSON lines or Markdown."""
 
 from __future__ import annotations
 
@@ -19,16 +19,26 @@ def export(
     run: options.Run,
     file_format: Annotated[
         str | None,
-        typer.Option("--format", "-f", metavar="NAME", help="json, jsonl or md; by the file's ending if not given."),
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAME",
+            help="Write json, jsonl or md. [default: by the file's extension, else json]",
+        ),
     ] = None,
     path: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="'-' for stdout; the run's own folder if not given."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to this file, '-' for stdout. [default: exports/ in the run's folder]",
+        ),
     ] = None,
     verbosity: options.Verbosity = 3,
     as_json: options.Json = False,
 ) -> None:
-    """Write a run's entries into one file: every stage, its texts, its figures, when it happened."""
+    """Export the events of a run to one file: each stage with its texts, figures and time."""
     from engine.errors import InputError
     from engine.runs.export import FORMATS, default_path, write
     from engine.runs.export import export as export_run
@@ -36,20 +46,18 @@ def export(
     from tui.views.formatting import count
 
     folder = find_run(run)
-    ending = path.suffix.lstrip(".").lower() if path is not None else ""
-    chosen = file_format or (ending if ending in FORMATS else "json")
+    extension = path.suffix.lstrip(".").lower() if path is not None else ""
+    chosen = file_format or (extension if extension in FORMATS else "json")
     if path is not None and str(path) == "-":
         if as_json:
-            raise InputError(
-                "stdout cannot hold both.", where="--json", next_step="Leave one of --json, --output - out."
-            )
+            raise InputError("stdout cannot hold both.", where="--json", next_step="Remove --json or --output -.")
         sys.stdout.flush()
         _, damage = write(folder, chosen, sys.stdout.buffer, verbosity)
         sys.stdout.buffer.flush()
-        _tell_damage(damage)
+        _report_damage(damage)
         return
     done = export_run(folder, chosen, path or default_path(folder, chosen, verbosity), verbosity)
-    _tell_damage(done.damage)
+    _report_damage(done.damage)
     if as_json:
         damaged = [{"offset": d.offset, "length": d.length, "reason": d.reason} for d in done.damage]
         output.emit({"path": str(done.path), "format": chosen, "entries": done.entries, "damage": damaged})
@@ -58,13 +66,13 @@ def export(
 
 
 def journal_reference() -> None:
-    """Print docs/journal.md, which is made from the stages that the engine knows."""
+    """Print docs/journal.md, generated from the stages of the engine."""
     from engine.events.docs import reference
 
     output.result(reference().rstrip("\n"))
 
 
-def _tell_damage(damage: tuple[Damage, ...]) -> None:
+def _report_damage(damage: tuple[Damage, ...]) -> None:
     if damage:
         first = damage[0]
         output.notice(

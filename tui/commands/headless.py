@@ -1,6 +1,6 @@
-"""Runs the engine's long work on a thread and shows its journal on this one, until it ends or is stopped.
+"""Runs long engine work on a thread and shows its journal on this one, until it ends or is stopped.
 
-The one place that knows what Ctrl-C, a closed terminal and a closed pipe mean for a run without a screen.
+Handles Ctrl-C, a closed terminal and a closed pipe for runs without a screen.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ _EVERY = 0.1
 def perform(
     work: Callable[[Control], object], folder: Path, display: PlainDisplay, begun: threading.Event | None = None
 ) -> None:
-    """Do `work` on a thread of its own and show the journal of `folder` until it has ended.
+    """Run `work` on a thread and show the journal of `folder` until it ends.
 
-    Where `begun` is given nothing is shown before the work sets it: of work that is refused nothing is to be seen but
-    the refusal.
+    Where `begun` is given, nothing is shown before the work sets it: work that is refused shows its refusal only.
 
     Ctrl-C and SIGTERM stop it cleanly, a second one ends the process at once. SIGHUP (the terminal is gone) and a
-    watcher that asks for it only make it let go of the terminal: the work goes on. A closed stdout stops it, as it
-    stops every filter.
+    watcher's request only detach it from the terminal: the work continues. A closed stdout stops it, as it stops every
+    filter.
 
     Raises:
-        Stopped: a person stopped it; what was done is in the journal.
+        Stopped: the user stopped it; what was done is in the journal.
         PipeClosed: stdout was closed.
         Exception: what `work` raised.
     """
@@ -57,8 +56,8 @@ def perform(
         thread.start()
         while True:
             if control.detaching and terminals:
-                display.notice("the run goes on without this terminal; `redraft watch` shows it.")
-                _let_go(terminals)
+                display.notice("the run continues without this terminal; `redraft watch` shows it.")
+                _detach(terminals)
             alive = thread.is_alive()
             if begun is None or begun.is_set():
                 closed = not _show(reader, display, control) or closed
@@ -78,7 +77,7 @@ def follow(
     alive: Callable[[], bool],
     wait: Callable[[float], bool],
 ) -> None:
-    """Call `show` with the journal's reader until nobody writes the run any more and all of it was shown.
+    """Call `show` with the journal's reader until the run's writer is gone and all of it was shown.
 
     Args:
         wait: called between two looks with the seconds to wait; False ends the following.
@@ -103,10 +102,10 @@ def _show(reader: JournalReader, display: PlainDisplay, control: Control) -> boo
         return False
     except OSError as error:
         # The terminal is gone, or the disk that stdout goes to is full: no reason to lose hours of work.
-        display.notice(f"stdout cannot be written ({error.strerror}); the run goes on without it.")
+        display.notice(f"stdout cannot be written ({error.strerror}); the run continues without it.")
         display.muted = True
     except Exception as error:  # noqa: BLE001 -- a display that fails is no reason to lose hours of work either
-        display.notice(f"the display failed ({type(error).__name__}); the run goes on, `redraft watch` shows it.")
+        display.notice(f"the display failed ({type(error).__name__}); the run continues, `redraft watch` shows it.")
         display.muted = True
     return True
 
@@ -118,9 +117,8 @@ def _is_terminal(descriptor: int) -> bool:
         return False
 
 
-def _let_go(terminals: list[int]) -> None:
-    """From now on nothing is read from these, and what is written to them is lost. A file that stdout leads to instead
-    goes on being written."""
+def _detach(terminals: list[int]) -> None:
+    """Replace these descriptors by /dev/null. A file that stdout is redirected to is still written."""
     nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     while terminals:
         os.dup2(nowhere, terminals.pop())
@@ -136,7 +134,7 @@ def _signals(control: Control, display: PlainDisplay, terminals: list[int]) -> I
         display.notice("stopping … (again to end at once)")
 
     def silence(_number: int, _frame: FrameType | None) -> None:
-        _let_go(terminals)
+        _detach(terminals)
 
     wanted = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: silence}
     before = {number: signal.signal(number, handler) for number, handler in wanted.items()}

@@ -1,4 +1,4 @@
-"""`redraft judge`: how good the judges are (`bench`), a judge of one's own (`fit`), and which there are (`list`)."""
+"""`redraft judge`: measure judges (`bench`), fit a judge (`fit`), list judges (`list`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="judge",
-    help="Measure judges on labelled texts, fit a probe of one's own, list what there is. See docs/judge.md.",
+    help="Measure judges on labeled texts, fit your own probe, list all judges (docs/judge.md).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -30,11 +30,13 @@ app = typer.Typer(
 Data = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="DATA...", help="Files or folders of rows with text, label and, optionally, principle, prompt, topic."
+        metavar="DATA...", help="Files or folders of rows with text, label and optionally principle, prompt, topic."
     ),
 ]
-ConstitutionFile = Annotated[str, typer.Option("--constitution", metavar="FILE", help="TOML file of principles.")]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, mps; chosen if not given.")]
+ConstitutionFile = Annotated[
+    str, typer.Option("--constitution", metavar="FILE", help="Read the principles from this TOML file.")
+]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Run on this torch device. [default: measured]")]
 
 _COLUMNS = (
     ("AUROC", "auroc"),
@@ -55,22 +57,24 @@ def bench(
     data: Data = None,
     judge: Annotated[
         list[str] | None,
-        typer.Option("--judge", metavar="NAME", help="Measure this judge too (see `judge list`); may be repeated."),
+        typer.Option(
+            "--judge", metavar="NAME", help="Measure this judge too (see `redraft judge list`); may be repeated."
+        ),
     ] = None,
     generator: Annotated[
-        str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Model that judges, where one is asked.")
+        str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Ask this model, where the judge asks one.")
     ] = None,
     constitution: ConstitutionFile = "",
     device: Device = "",
     as_json: options.Json = False,
     **flags: Any,
 ) -> None:
-    """Measure judges on labelled texts: ranking, decisions, calibration, agreement, each with a 95 % interval.
+    """Measure judges on labeled texts: ranking, decisions, calibration, agreement, each with a 95 % interval.
 
-    Measures the rules and the panel with each of its probes beside two floors: naive Bayes, cross-validated on the
-    very rows, and the length of the text. Without DATA on the texts that the project wrote. A text that a probe was
-    fitted on is judged by a twin that was fitted without it and its topic. What is measured of a model or a server is
-    kept, and shown wherever it judges.
+    Measures the rules and the panel with each of its probes, and two baselines: naive Bayes, cross-validated on the
+    same rows, and the length of the text. Without DATA it takes the built-in examples. A text that a probe was fitted
+    on is judged by a probe fitted without it and its topic (cross-fitting). What is measured of a model or a server is
+    saved, and shown wherever it judges.
     """
     from engine.control import Control
     from engine.judges.eval.bench import bench as measured
@@ -102,28 +106,36 @@ def bench(
 @app.command("fit")
 def fit(
     data: Data = None,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the probes; a judge by this name.")] = "",
-    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Model whose layers are read.")] = "",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name the fitted judge.")] = "",
+    model: Annotated[
+        str,
+        typer.Option("--model", metavar="MODEL", help="Read the layers of this model. [default: the embedded model]"),
+    ] = "",
     layer: Annotated[
         list[int] | None,
-        typer.Option("--layer", metavar="N", help="Layer to read; may be repeated. The middle if none."),
+        typer.Option("--layer", metavar="N", help="Read this layer; may be repeated. [default: the middle layers]"),
     ] = None,
-    principle: Annotated[str, typer.Option("--principle", metavar="ID", help="For rows that name none.")] = "",
-    with_own: Annotated[bool, typer.Option("--with-own", help="Fit on the project's own examples too.")] = False,
+    principle: Annotated[
+        str, typer.Option("--principle", metavar="ID", help="Assign rows without a principle to this one.")
+    ] = "",
+    with_own: Annotated[bool, typer.Option("--with-own", help="Fit on the built-in examples too.")] = False,
     default: Annotated[
-        bool, typer.Option("--default", help="Fit the shipped probes again; DATA is the folder with their sets.")
+        bool, typer.Option("--default", help="Refit the shipped probes; DATA is the folder of their sets.")
     ] = False,
     out: Annotated[
-        str, typer.Option("--output", "-o", metavar="FOLDER", help="Write there, not where --judge NAME looks.")
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Write to this folder instead of where --judge NAME looks."
+        ),
     ] = "",
     constitution: ConstitutionFile = "",
     device: Device = "",
     as_json: options.Json = False,
 ) -> None:
-    """Fit probes to labelled texts: lines through a model's hidden states, calibrated on rows not fitted on.
+    """Fit linear probes on a model's hidden states to labeled texts, calibrated on held-out rows.
 
-    Each principle with at least 20 violations and 20 clean texts gets a line, a threshold and a band in which nothing
-    is decided; 200 rows take about a minute. The probes are stored with the hash of model, layers, data and thresholds
+    Each principle with at least 20 violations and 20 clean texts gets a probe, a threshold and a band without a
+    verdict; 200 rows take about a minute. The probes are saved with the hash of model, layers, data and thresholds,
     and are then a judge: `redraft eval --judge NAME`, `redraft run --judge NAME`.
     """
     from engine.control import Control
@@ -135,7 +147,7 @@ def fit(
 
     recipe = _recipe(data or [], name, tuple(layer or ()), principle, with_own=with_own, default=default, out=out)
     principles = constitution_of(RunConfig(constitution=constitution))
-    # The shipped files are the same wherever they are made: the machine has no say in the number format.
+    # The shipped files are the same wherever they are made: the dtype does not depend on the machine.
     loaded = Models().get(model or RunConfig().generator, *(("cpu", "bfloat16") if default else (device,)))
     made = make(recipe, loaded, principles, Control(), output.notice)
     path = probe.write(made, Path(out).expanduser() if out else probe.folder())
@@ -153,7 +165,7 @@ def fit(
 
 @app.command("list")
 def list_(as_json: options.Json = False) -> None:
-    """List the judges: those built in, and the probes that were fitted here, with what each was measured to do."""
+    """List the judges: built in and fitted here, with the measured accuracy of each."""
     from engine.judges.probe.probe import load
     from engine.settings import JUDGES
 
@@ -162,7 +174,7 @@ def list_(as_json: options.Json = False) -> None:
         output.emit({"judges": list(JUDGES), "probes": [facts(probes) for probes in sets]})
         return
     output.result(f"judges: {', '.join(JUDGES)}")
-    output.result("probes (each is a judge by its name, together with the rules; panel takes default):")
+    output.result("probes (each is a judge by its name, combined with the rules; panel uses default):")
     rows = [
         {"name": p.name, "model": p.model, "hash": p.hash, "accuracy": p.probes["whole"].accuracy or "not measured"}
         for p in sets
@@ -172,7 +184,7 @@ def list_(as_json: options.Json = False) -> None:
 
 
 def lines(found: SetFindings) -> Iterator[str]:
-    """What was measured on one set, for a person."""
+    """The measures of one set as text."""
     seen = found.texts - found.unseen
     yield f"{found.name}: {found.texts} texts, {found.violations} violations" + (
         f"; {seen} of them were fitted on, each judged by a probe that was not fitted on it" if seen else ""
@@ -194,7 +206,7 @@ def lines(found: SetFindings) -> Iterator[str]:
 
 
 def facts(probes: ProbeSet) -> dict[str, Any]:
-    """A set of probes for programs."""
+    """A set of probes as JSON."""
     return {
         "name": probes.name,
         "model": probes.model,
@@ -224,14 +236,14 @@ def _recipe(
     if default:
         if name or layers or principle or with_own or len(data) != 1 or not out:
             raise InputError(
-                "the shipped probes take one folder and --output, and nothing else.",
+                "--default takes one folder and --output only.",
                 where="--default",
-                next_step="Write: redraft judge fit --default FOLDER --output FOLDER.",
+                next_step="Run: redraft judge fit --default FOLDER --output FOLDER.",
             )
         return shipped_recipe(data[0])
     if not data:
         raise InputError(
-            "there is nothing to fit.",
+            "no data to fit.",
             where="DATA",
             next_step='Name a file of rows like {"text": "...", "label": 1, "principle": "fairness"}.',
         )
@@ -270,7 +282,7 @@ def _judges(
 
 
 def _remember(judges: Mapping[str, Judge], found: Sequence[SetFindings]) -> None:
-    """Keep what was measured of judges whose own files cannot hold it."""
+    """Save what was measured of judges that have no file of their own for it."""
     from engine.judges.eval import cache
     from engine.judges.eval.report import rating
 

@@ -1,4 +1,4 @@
-"""`redraft models`: the models that are known by name, and what they need."""
+"""`redraft models`: the models known by name, and what they need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tui.terminal import output
 
 
 def models(as_json: options.Json = False) -> None:
-    """List the models known by name; a folder, a .gguf file or a hub id works everywhere a name does."""
+    """List the models known by name. A folder, a .gguf file or a hub id works wherever a name does."""
     from engine.models.hub.catalog import CATALOG
 
     if as_json:

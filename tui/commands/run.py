@@ -93,7 +93,7 @@ def resume(
         )
     if state == "finished":
         output.notice(f"{folder.name} is already finished.")
-        _tell_result(folder, as_json)
+        _print_result(folder, as_json)
         return
     _perform(read_config(folder), folder, verbosity, as_json, force or anyway)
 
@@ -110,7 +110,7 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
     begun = threading.Event()
 
     def work(control: Control) -> None:
-        # Imported on the run's own thread: Ctrl-C is answered while it takes its seconds.
+        # Imported on the run's own thread: Ctrl-C works while it takes its seconds.
         from engine.pipeline.model_cache import Models
         from engine.pipeline.runner import Run
 
@@ -127,12 +127,12 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
         if (folder / JOURNAL).exists():
             output.notice(f"stopped; resume with `redraft resume {_name(folder)}`.")
         if as_json:
-            _tell_result(folder, as_json)
+            _print_result(folder, as_json)
         raise
-    _tell_result(folder, as_json)
+    _print_result(folder, as_json)
 
 
-def _tell_result(folder: Path, as_json: bool) -> None:
+def _print_result(folder: Path, as_json: bool) -> None:
     from engine.runs.store import REPORT, inspect
 
     run = inspect(folder)
@@ -148,11 +148,13 @@ def _tell_result(folder: Path, as_json: bool) -> None:
             }
         )
     else:
-        output.notice(f"{run.state}: `redraft show {_name(folder)}` shows the report, `redraft export` writes it all.")
+        output.notice(
+            f"{run.state}: see the report with `redraft show {_name(folder)}`, export all texts with `redraft export`."
+        )
 
 
 def _name(folder: Path) -> str:
-    """What to type for this run: its id where it is among the others, else its path."""
+    """The run as a command takes it: its id where it is in the runs folder, else its path."""
     from engine import paths
 
     return folder.name if folder.parent == paths.runs_dir() else str(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ def runs(as_json: options.Json = False) -> None:
     if as_json:
         output.emit([_object(run) for run in found])
     elif not found:
-        output.notice(f"There is no run yet in {paths.runs_dir()}. `redraft run --preset demo` makes one.")
+        output.notice(f"No runs yet in {paths.runs_dir()}. Start one: `redraft run --preset demo`.")
     else:
         for line in output.table([_row(run) for run in found]):
             output.result(line)
@@ -40,18 +41,20 @@ def open_run(run: options.Run = "last") -> None:
     folder = find_run(run)
     if not has_terminal():
         raise InputError(
-            "the app needs a terminal.", where="redraft open", next_step="`redraft watch` shows a run without one."
+            "the app needs a terminal.", where="redraft open", next_step="Without one, use `redraft watch`."
         )
     open_app(folder)
 
 
 def has_terminal() -> bool:
-    """Whether the app can be opened: it needs stdin and stdout to be a terminal."""
+    """Whether the app can be opened: stdin and stdout have to be a terminal that can move its cursor."""
+    if os.environ.get("TERM") == "dumb":  # Emacs shells, CI consoles with a pty
+        return False
     return sys.stdin is not None and output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)
 
 
 def open_app(folder: Path | None = None) -> None:
-    """Open the app and wait until it ends, or until a person leaves it to its run."""
+    """Open the app and wait until it ends, or until it detaches."""
     from tui.terminal import detach
 
     detach.launch()

@@ -1,4 +1,4 @@
-"""`redraft watch`: shows a run that another process performs, and passes on what a person wants of it."""
+"""`redraft watch`: follow and control a run of another process."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ if TYPE_CHECKING:
 
 def watch(
     run: options.Run = "last",
-    pause: Annotated[bool, typer.Option("--pause", help="Ask the run to wait, then leave.")] = False,
-    go_on: Annotated[bool, typer.Option("--continue", help="Ask a waiting run to go on, then leave.")] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="Ask the run to stop cleanly, then leave.")] = False,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Ask the run to go on without its own screen, then leave.")
-    ] = False,
+    pause: Annotated[bool, typer.Option("--pause", help="Pause the run and exit.")] = False,
+    go_on: Annotated[bool, typer.Option("--continue", help="Continue a paused run and exit.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the run and exit.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Detach the run from its terminal and exit.")] = False,
     verbosity: options.Verbosity = 2,
     as_json: options.Json = False,
 ) -> None:
-    """Show a run from its beginning, and go on until it ends. Ctrl-C or q ends the watching, not the run.
+    """Follow a run from its beginning to its end. Ctrl-C or q stops watching, not the run.
 
-    On a terminal p pauses and continues the run, s stops it, d has the process that performs it leave its own screen;
-    several watchers may. --pause, --continue, --stop and --detach do the same without watching. With --json every entry
-    is one object a line, as `redraft export --format jsonl` writes it.
+    On a terminal p pauses and continues the run, s stops it, d detaches it from its own terminal; any watcher may.
+    --pause, --continue, --stop and --detach do the same without watching. With --json each event is one object per
+    line, as `redraft export --format jsonl` writes it.
     """
     from engine.runs.control_file import CONTINUE, DETACH, PAUSE, STOP
     from engine.runs.journal_writer import is_written
@@ -67,7 +65,7 @@ def watch(
 
 
 class _Shown:
-    """What was shown of the run so far, and whether it waits."""
+    """What was shown of the run so far, and whether it is paused."""
 
     def __init__(self, display: PlainDisplay, verbosity: int, as_json: bool) -> None:
         self._display, self._verbosity, self._as_json = display, verbosity, as_json
@@ -98,7 +96,7 @@ def _ask(folder: Path, wish: str, display: PlainDisplay) -> None:
 
     try:
         ask(folder, wish)
-        display.notice(f"asked the run to {wish} …")
+        display.notice(f"{wish} requested …")
     except RedraftError as error:
         display.notice(f"redraft: {error}")
 
@@ -108,8 +106,10 @@ def _steer(folder: Path, wishes: list[str], as_json: bool) -> None:
     from engine.runs.control_file import ask
 
     if len(wishes) > 1:
-        raise InputError("one thing at a time.", where="redraft watch", next_step=f"Leave out --{wishes[1]}.")
+        raise InputError(
+            "only one of these options at a time.", where="redraft watch", next_step=f"Remove --{wishes[1]}."
+        )
     ask(folder, wishes[0])
     if as_json:
         output.emit({"run": folder.name, "asked": wishes[0]})
-    output.notice(f"{folder.name} was asked to {wishes[0]}; it does so at its next step. `redraft watch` shows it.")
+    output.notice(f"{folder.name}: {wishes[0]} requested. `redraft watch` shows it.")
