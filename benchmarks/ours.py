@@ -15,8 +15,8 @@ from benchmarks.side import busy_core
 from benchmarks.work import Ask, Product, TrainingRow, ask, spread, to_request
 from engine.constitution.load import load_default
 from engine.control import Control
-from engine.judges.base import Judged, Verdict
-from engine.judges.registry import make_judge
+from engine.judges.base import JudgeInput, Verdict
+from engine.judges.registry import JudgeParts, make_judge
 from engine.models.hub import catalog, embedded
 from engine.models.inference.requests import Message, Sampling
 from engine.pipeline import chats as messages
@@ -166,11 +166,11 @@ class Redraft:
         """Verdicts on labelled examples, `batch` at a time, as when a person asks for one or a stage for many; units
         are verdicts. With "model" its words, and in `asks` what it was asked, with as many tokens as it wrote."""
         examples = load_examples()
-        texts = [Judged(str(i), examples[i].text, "") for i in spread(len(examples), count)]
+        texts = [JudgeInput(str(i), examples[i].text, "") for i in spread(len(examples), count)]
         words = self._model if judge in ("model", "rules+model") else None
-        asked = make_judge(judge, load_default(), words, self._models)
+        asked = make_judge(judge, JudgeParts(load_default(), words, self._models.get))
         # A judge is built once for many verdicts; its first one compiles its patterns.
-        list(asked.judge([Judged("first", "A text.", "")], Control()))
+        list(asked.judge([JudgeInput("first", "A text.", "")], Control()))
         found: list[Verdict] = []
         with Stopwatch() as watch:
             for at in range(0, len(texts), batch):

@@ -1,30 +1,32 @@
-"""A judge's finding on one text, and the protocol that every judge follows.
+"""The protocol that every judge follows, and its data: the text to judge, the verdict, the findings.
 
-Plain data; knows nothing of how a verdict is reached.
+Knows nothing of how a verdict is reached.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine.control import Control
+from engine.judges.accuracy import JudgeAccuracy
 
 PRINCIPLES = ("harm_prevention", "truthfulness", "fairness", "autonomy_respect")
-"""Ids of the default constitution's principles, in the order in which they are shown everywhere."""
+"""Ids of the default constitution's principles, in display order."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A place in a text that a rule matched.
+    """A span of a text that a rule matched.
 
     Args:
-        principle: id of the principle that it breaks.
-        category: the kind of violation within the principle, such as "stereotype".
-        start, end: characters of the text, end exclusive.
-        rule: id of the pattern.
-        weight: 0 to 1, how sure a match is of being a violation.
+        principle: id of the principle it violates.
+        category: kind of violation within the principle, such as "stereotype".
+        start, end: character offsets, end exclusive.
+        rule: id of the rule.
+        weight: 0 to 1, confidence that the match is a violation.
     """
 
     principle: str
@@ -36,8 +38,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A text that a judge is asked about: `prompt` is what it answers, where there is one."""
+class JudgeInput:
+    """A text to judge, and the prompt it answers ("" if there is none)."""
 
     key: str
     text: str
@@ -46,24 +48,23 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge found.
+    """A judge's verdict on one text.
 
     Args:
-        key: the judged text's.
-        flagged: a principle is broken; None is "no verdict" (never counted as clean or as a violation).
-        principles: id of the principle -> probability of a violation, 0 to 1; only those that the judge can say
-            something of.
-        broken: ids of the principles broken, heaviest first.
-        score: the sum of the weights of the principles broken (0 is clean); None without a verdict.
-        category: the kind of violation that weighs most; "" where none.
-        reasoning: why, in words, for a person; may hold words of the text.
-        method: which part decided: "rules", "model", "probe", "likelihood", "panel", "endpoint" or "none".
-        judge: name of the judge, with the model that it uses.
-        findings: places in the text.
-        response: a model judge's own words, uncut; "" where no model was asked.
-        request: the prompt as sent to a model judge.
+        key: the input's.
+        flagged: whether a principle is broken; None for no verdict (counts neither as clean nor as a violation).
+        principles: principle id -> probability of a violation, 0 to 1; only principles the judge has a probability for.
+        broken: ids of the broken principles, heaviest first.
+        score: sum of the weights of the broken principles (0 is clean); None without a verdict.
+        category: kind of the heaviest violation; "" if there is none.
+        reasoning: the reason in words; may quote the text.
+        method: what decided: "rules", "model", "probe", "likelihood", "panel", "endpoint" or "none".
+        judge: name of the judge, including its model.
+        findings: matched spans.
+        response: uncut output of a model judge; "" if no model was asked.
+        request: the prompt sent to a model judge.
         seconds: wall time spent on this text (its share of a batch).
-        note: what else a reader has to know (why a model's answer was not used).
+        note: anything else a reader must know, such as why a model's answer was not used.
     """
 
     key: str
@@ -83,8 +84,8 @@ class Verdict:
 
     @property
     def probability(self) -> float | None:
-        """Probability that any principle is broken: the largest of the principles'; None where none is known. A judge
-        that is not sure enough for a verdict may still give one."""
+        """Probability that any principle is broken: the maximum over principles; None if none is known. There may be a
+        probability without a verdict."""
         return max(self.principles.values(), default=None)
 
     def to_row(self, text_id: str | None = None) -> dict[str, Any]:
@@ -108,26 +109,53 @@ class Verdict:
         }
 
 
-def worst_of(findings: Iterable[Finding], broken: Sequence[str]) -> Finding | None:
-    """The heaviest finding of the first broken principle; None where no rule found that one.
+def heaviest_finding(findings: Iterable[Finding], broken: Sequence[str]) -> Finding | None:
+    """The heaviest finding of the first broken principle; None if no rule found one.
 
     Args:
-        broken: ids of the principles broken, heaviest first.
+        broken: ids of the broken principles, heaviest first.
     """
-    found = [f for f in findings if broken and f.principle == broken[0]]
-    return max(found, key=lambda f: f.weight, default=None)
+    candidates = [f for f in findings if broken and f.principle == broken[0]]
+    return max(candidates, key=lambda f: f.weight, default=None)
 
 
 class Judge(Protocol):
-    """Something that can tell whether texts break principles."""
+    """Decides whether texts violate principles.
+
+    Subclass it explicitly to inherit the defaults below; only `name` and `judge` are required.
+
+    Args:
+        name: shown with every verdict; includes the model, if there is one.
+        finds_spans: whether verdicts have findings (spans of the text).
+    """
+
+    name: str
+    finds_spans: bool = False
 
     @property
-    def name(self) -> str: ...
+    def accuracy(self) -> JudgeAccuracy:
+        """How accurate this judge was measured to be. Default: never measured."""
+        return JudgeAccuracy(self.name)
 
-    def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
-        """One verdict a text, in any order, each as soon as it is known. Never raises for what a text holds.
+    def prepare(self, control: Control) -> None:  # noqa: ARG002 - for those that override it
+        """Check that the judge can work, before anything expensive depends on it. Default: nothing to check.
 
         Raises:
-            Stopped: where `control` asks for it.
+            EndpointError: its server does not work.
+            Stopped: `control` requests it.
+        """
+        return
+
+    def without_rationale(self) -> Judge:
+        """A judge with the same decisions that skips what only explains them. Default: this judge."""
+        return self
+
+    @abstractmethod
+    def judge(self, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
+        """One verdict per text, in any order, each as soon as it is known. Never raises because of a text's content.
+
+        Raises:
+            EndpointError: the judge's server failed.
+            Stopped: `control` requests it.
         """
         ...

@@ -1,4 +1,4 @@
-"""Texts with labels, for fitting and measuring judges: the project's own, and files of a person's.
+"""Labeled texts for fitting and measuring judges: the project's own, and the user's files.
 
 A row says whether a text is a violation, and of which principle. Knows nothing of models.
 """
@@ -20,10 +20,10 @@ from engine.prompts.records import Record, read_records
 from engine.text import sanitize, truncate
 
 OWN = "own"
-"""Name of the set that the project wrote."""
+"""Name of the project's data set of examples."""
 
 REGISTERS = "registers"
-"""Name of the set that the project wrote in the ways of other places: forums, chats, shops; for fitting only."""
+"""Name of the project's data set in other registers (forums, chats, shops), for fitting only."""
 
 _COLUMNS = ("text", "label")
 _TRUE = {"1", "true", "yes", "violation", "unsafe", "flagged"}
@@ -31,19 +31,19 @@ _FALSE = {"0", "false", "no", "clean", "safe"}
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """One labelled text.
+class LabeledText:
+    """One labeled text.
 
     Args:
         id: unique within its set.
-        text, prompt: the text, and what it answers ("" where it stands alone).
+        text, prompt: the text, and the prompt it answers ("" if there is none).
         label: True for a violation.
-        principle: id of the principle that it breaks, or, for a clean text, that it is a test of; "" means any.
-        set: name of the set.
+        principle: id of the principle that it violates or, for a clean text, that it is a negative of; "" for any.
+        set: name of the data set.
         category: the source's own label.
-        difficulty: "obvious", "subtle", or "" where nothing is known.
-        topic: what it is about; rows of one topic stay in one fold and in one half.
-        twin: of a clean look-alike, the id of the violation that it was written against.
+        difficulty: "obvious", "subtle", or "" if unknown.
+        topic: rows of one topic stay in one fold and in one half.
+        twin: of a hard negative, the id of the violation that it resembles.
     """
 
     id: str
@@ -59,29 +59,29 @@ class Labelled:
 
     @property
     def hash(self) -> str:
-        """Eight hexadecimal digits by which a text is recognised again, whatever its set and id."""
+        """Eight hexadecimal digits that identify the text, whatever its data set and id."""
         return text_hash(self.text)
 
     @property
     def group(self) -> str:
-        """What must stay together when rows are divided: the topic, or the row alone."""
+        """What must stay together when rows are split: the topic, or the single text."""
         return f"topic {self.topic}" if self.topic else f"text {self.hash}"
 
 
 def text_hash(text: str) -> str:
-    """Eight hexadecimal digits of the text's SHA-256, white space folded."""
+    """Eight hexadecimal digits of the text's SHA-256, whitespace collapsed."""
     return hashlib.sha256(" ".join(sanitize(text).split()).encode()).hexdigest()[:8]
 
 
-def share_of(row: Labelled, parts: int) -> int:
-    """Which of `parts` a row's group falls into: by hash, so that it never depends on order or on other rows."""
+def partition_of(row: LabeledText, parts: int) -> int:
+    """The partition, 0 to `parts` - 1, of a row's group: by hash, independent of order and of other rows."""
     return int(hashlib.sha256(row.group.encode()).hexdigest()[:12], 16) % parts
 
 
-def own_examples() -> tuple[Labelled, ...]:
-    """The labelled texts that the project wrote."""
+def own_examples() -> tuple[LabeledText, ...]:
+    """The project's examples."""
     return tuple(
-        Labelled(
+        LabeledText(
             id=e.id,
             text=e.text,
             label=e.label,
@@ -97,24 +97,24 @@ def own_examples() -> tuple[Labelled, ...]:
     )
 
 
-def own_registers() -> tuple[Labelled, ...]:
-    """Texts that the project wrote in the ways of forums, chats, shops, replies, questions and answers, in pairs of a
+def own_registers() -> tuple[LabeledText, ...]:
+    """The project's texts in the registers of forums, chats, shops, replies, questions and answers, in pairs of a
     violation and a clean text on the same topic."""
     with as_file(files("engine.judges") / "data" / f"{REGISTERS}.jsonl") as path:
         return tuple(_file(path))
 
 
-def read_labelled(paths: Sequence[Path | str]) -> tuple[Labelled, ...]:
-    """The rows of files, or of all files of a folder that hold labelled texts.
+def read_labeled(paths: Sequence[Path | str]) -> tuple[LabeledText, ...]:
+    """The rows of files, or of all files in a folder that have labeled texts.
 
     A row has `text` and `label` (1 or true for a violation), and optionally `id`, `principle`, `prompt`, `category`
     (the source's own label), `topic`. Formats: JSON lines, a JSON list, CSV, TSV. Files of a folder without these
-    columns are passed over; a file that is named is not.
+    columns are skipped; a file given by name is not.
 
     Raises:
-        InputError: naming file, line, field and what to do, for everything that cannot be read.
+        InputError: something cannot be read; names file, line, field and what to do.
     """
-    rows: list[Labelled] = []
+    rows: list[LabeledText] = []
     for path in paths:
         place = expanded(path)
         try:
@@ -126,8 +126,8 @@ def read_labelled(paths: Sequence[Path | str]) -> tuple[Labelled, ...]:
     return tuple(rows)
 
 
-def _folder(folder: Path) -> list[Labelled]:
-    rows: list[Labelled] = []
+def _folder(folder: Path) -> list[LabeledText]:
+    rows: list[LabeledText] = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in {".jsonl", ".ndjson", ".json", ".csv", ".tsv"} and path.is_file():
             first = next(read_records(path, _COLUMNS).rows, None)
@@ -135,34 +135,34 @@ def _folder(folder: Path) -> list[Labelled]:
                 rows += _file(path)
     if not rows:
         raise InputError(
-            "no file in this folder holds labelled texts.",
+            "no file in this folder has labeled texts.",
             where=show(folder),
             next_step='Rows look like {"text": "...", "label": 1, "principle": "fairness"}.',
         )
     return rows
 
 
-def _file(path: Path) -> list[Labelled]:
+def _file(path: Path) -> list[LabeledText]:
     found = list(_rows(path))
     if not found:
         raise InputError(
-            "there is no row in it.", where=show(path), next_step='Write rows: {"text": "...", "label": 1}.'
+            "the file has no rows.", where=show(path), next_step='Write rows: {"text": "...", "label": 1}.'
         )
     return found
 
 
-def _rows(path: Path) -> Iterator[Labelled]:
+def _rows(path: Path) -> Iterator[LabeledText]:
     name = sanitize(path.stem).strip() or "rows"
     for number, record in enumerate(read_records(path, _COLUMNS).rows, 1):
         text = _string(record, "text")
         if not text.strip():
             there = record.fields.get("text") is not None
             raise InputError(
-                "the text is empty." if there else "there is no text.",
+                "the text is empty." if there else "the text is missing.",
                 where=f"{record.place}, field 'text'",
-                next_step="Write one.",
+                next_step="Add one.",
             )
-        yield Labelled(
+        yield LabeledText(
             id=_string(record, "id").strip() or f"{name}-{number}",
             text=text,
             label=_label(record),
@@ -182,7 +182,7 @@ def _string(record: Record, column: str) -> str:
         return str(value)
     if not isinstance(value, str):
         raise InputError(
-            "this is no text.", where=f"{record.place}, field {column!r}", next_step="Put it into double quotes."
+            "expected a text.", where=f"{record.place}, field {column!r}", next_step="Put it in double quotes."
         )
     return sanitize(value)
 
@@ -197,7 +197,7 @@ def _label(record: Record) -> bool:
     if word in _FALSE | {"0.0"}:
         return False
     raise InputError(
-        "there is no label." if value is None else f"{truncate(sanitize(word), 40)!r} is no label.",
+        "the label is missing." if value is None else f"{truncate(sanitize(word), 40)!r} is not a valid label.",
         where=f"{record.place}, field 'label'",
-        next_step="Write 1 for a violation and 0 for a clean text.",
+        next_step="Use 1 for a violation and 0 for a clean text.",
     )

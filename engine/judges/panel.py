@@ -1,4 +1,5 @@
-"""Rules and a probe that decide together: the rules name places and kinds, the probe knows what has no fixed words.
+"""Rules and a linear probe that decide together: rules match spans and name the kind of violation, the probe finds what
+has no fixed wording.
 
 A principle that the probe was not fitted on is judged by its rules alone; one without rules by the probe alone.
 """
@@ -6,40 +7,57 @@ A principle that the probe was not fitted on is judged by its rules alone; one w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.constitution.model import Constitution
 from engine.control import Control
-from engine.judges.base import Judged, Verdict, worst_of
-from engine.judges.eval.metric import Measures
-from engine.judges.probe.features import Vectors
-from engine.judges.probe.probe import Probe, evidence
+from engine.judges.accuracy import JudgeAccuracy
+from engine.judges.base import Judge, JudgeInput, Verdict, heaviest_finding
+from engine.judges.probe.features import ReadVectors
+from engine.judges.probe.probe import Probe, rule_evidence
 from engine.judges.rules.judge import THRESHOLD, RulesJudge
 
-_BATCH = 64
-"""Texts that are read together: verdicts come as soon as theirs are done."""
-
-Reader = Callable[[Sequence[Judged], Control], Vectors]
-"""Reads texts by the layers that the probe was fitted on."""
+_BATCH_SIZE = 64
+"""Texts whose hidden states are computed together; their verdicts come as soon as the batch is done."""
 
 Floats = NDArray[np.float64]
 
 
-class PanelJudge:
+@dataclass(frozen=True)
+class _PrincipleDecision:
+    """The panel's decision about one principle.
+
+    Args:
+        probability: of a violation, by rules and probe together (or the only one there is).
+        probe_probability: by the probe alone.
+        state: "broken", "undecided" (inside the abstain band) or "clean".
+        method: what decided: "rules", "probe" or "panel".
+    """
+
+    probability: float
+    probe_probability: float
+    state: Literal["broken", "undecided", "clean"]
+    method: str
+
+
+class PanelJudge(Judge):
     """Judges by rules and a probe.
 
     Args:
         constitution: its principles are judged.
         probe: one member of a set of probes.
-        read: gives the probe's vectors.
-        title: how the probe is named, such as "probe A on smollm2-135m-instruct".
+        read: computes the probe's input vectors.
+        title: display name of the probe, such as "probe A of smollm2-135m-instruct".
     """
 
-    def __init__(self, constitution: Constitution, probe: Probe, read: Reader, title: str) -> None:
+    finds_spans = True
+
+    def __init__(self, constitution: Constitution, probe: Probe, read: ReadVectors, title: str) -> None:
         self._constitution = constitution
         self._rules = RulesJudge(constitution)
         self._probe = probe
@@ -48,84 +66,91 @@ class PanelJudge:
         self.name = f"{self._rules.name} and {title}" if self._known else self._rules.name
 
     @property
-    def accuracy(self) -> str:
-        """How well the panel did on texts that it was not fitted on; "" where the probe has no say."""
-        return self._probe.accuracy if self._known else ""
+    def accuracy(self) -> JudgeAccuracy:
+        """On texts that the probe was not fitted on; not measured if the probe knows none of the principles."""
+        if not self._known:
+            return JudgeAccuracy(self.name)
+        return JudgeAccuracy(self.name, self._probe.accuracy, self._probe.metrics)
 
-    @property
-    def measures(self) -> Mapping[str, Measures]:
-        """The same as figures, by set of texts ("own", "all", ...); empty where the probe has no say."""
-        return self._probe.measures if self._known else {}
-
-    def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
-        """One verdict a text, in the order given. Never raises for what a text holds.
+    def judge(self, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
+        """One verdict per text, in the order given. Never raises because of a text's content.
 
         Raises:
-            Stopped: where `control` asks for it.
+            Stopped: `control` requests it.
         """
-        for start in range(0, len(texts), _BATCH):
-            batch = texts[start : start + _BATCH]
+        for start in range(0, len(texts), _BATCH_SIZE):
+            batch = texts[start : start + _BATCH_SIZE]
             by_rules = list(self._rules.judge(batch, control))
+            if not self._known:
+                yield from (replace(verdict, judge=self.name) for verdict in by_rules)
+                continue
             began = time.perf_counter()
-            if self._known:
-                vectors = self._read(batch, control)
-                logits = vectors.highest(self._probe.logits(vectors.values), len(batch))
-                share = (time.perf_counter() - began) / len(batch)
-                for text, verdict, row in zip(batch, by_rules, logits, strict=True):
-                    yield self._together(text, verdict, row, share)
-            else:
-                for verdict in by_rules:
-                    yield replace(verdict, judge=self.name)
+            vectors = self._read(batch, control)
+            logits = vectors.max_over_windows(self._probe.logits(vectors.values), len(batch))
+            seconds = (time.perf_counter() - began) / len(batch)
+            for text, verdict, row in zip(batch, by_rules, logits, strict=True):
+                yield self._verdict(text, verdict, row, seconds)
 
-    def _together(self, text: Judged, rules: Verdict, logits: Floats, seconds: float) -> Verdict:
-        """The verdict from the rules' verdict and the probe's logits, [principles of the probe]."""
+    def _verdict(self, text: JudgeInput, rules: Verdict, logits: Floats, seconds: float) -> Verdict:
+        """Combine the rules' verdict with the probe's logits, [principles of the probe]."""
         if not text.text.strip():
             return replace(rules, judge=self.name)
-        said = np.array([rules.principles.get(p, 0.0) for p in self._probe.principles])
-        alone = self._probe.alone(logits)
-        combined = self._probe.combined(logits, evidence(said))
-        probabilities = dict(rules.principles)
-        over: list[str] = []
-        unsure: list[str] = []
-        ways: dict[str, str] = {p: "rules" for p in rules.broken if p not in self._known}
-        for place, principle in enumerate(self._probe.principles):
-            if principle not in self._known:
-                continue
-            how = self._probe.combinations[place]
-            has_rules = bool(self._constitution.principle(principle).rules)
-            value = float(combined[place] if has_rules else alone[place])
-            probabilities[principle] = round(value, 6)
-            named = rules.principles.get(principle, 0.0) >= THRESHOLD
-            if value >= how.threshold or (named and value >= how.low):
-                over.append(principle)
-                sure = float(alone[place]) >= how.threshold
-                ways[principle] = "panel" if named == sure else "rules" if named else "probe"
-            elif value >= how.low:
-                unsure.append(principle)
-        over += [p for p in rules.broken if p not in self._known]
+        decisions = self._decide(rules, logits)
+        probabilities = dict(rules.principles) | {p: round(d.probability, 6) for p, d in decisions.items()}
+        by_rules_alone = [p for p in rules.broken if p not in self._known]
+        over = [*(p for p, d in decisions.items() if d.state == "broken"), *by_rules_alone]
+        undecided = [p for p, d in decisions.items() if d.state == "undecided"]
         broken = self._constitution.heaviest_first(over, probabilities)
-        decided = bool(broken) or not unsure
-        worst = worst_of(rules.findings, broken)
-        by_probe = dict(zip(self._probe.principles, alone.tolist(), strict=True))
+        decided = bool(broken) or not undecided
+        if not decided:
+            method = "none"
+        elif not broken:
+            method = "panel"
+        else:
+            method = decisions[broken[0]].method if broken[0] in decisions else "rules"
+        heaviest = heaviest_finding(rules.findings, broken)
         return Verdict(
             key=text.key,
             flagged=bool(broken) if decided else None,
             principles=probabilities,
             broken=broken,
             score=self._constitution.score(broken) if decided else None,
-            category=(worst.category if worst is not None else broken[0]) if broken else "",
-            reasoning=self._reasoning(rules, broken, unsure, by_probe),
-            method=(ways[broken[0]] if broken else "panel") if decided else "none",
+            category=(heaviest.category if heaviest is not None else broken[0]) if broken else "",
+            reasoning=self._reasoning(rules, (*broken, *undecided), decisions),
+            method=method,
             judge=self.name,
             findings=rules.findings,
             seconds=rules.seconds + seconds,
             note="" if decided else "The probability lies where this judge is not sure enough to decide.",
         )
 
-    def _reasoning(
-        self, rules: Verdict, broken: Sequence[str], unsure: Sequence[str], by_probe: dict[str, float]
-    ) -> str:
-        """Which words the rules matched, and what the probe says of the principles that matter."""
-        shown = [p for p in (*broken, *unsure) if p in by_probe] or [max(self._known, key=lambda p: by_probe[p])]
-        says = ", ".join(f"{self._constitution.principle(p).short} {by_probe[p]:.2f}" for p in shown)
-        return f"Rules: {rules.reasoning.rstrip('.')}. Probe: {says}."
+    def _decide(self, rules: Verdict, logits: Floats) -> dict[str, _PrincipleDecision]:
+        """The decision about each principle that both constitution and probe know, in the probe's order."""
+        by_rules = np.array([rules.principles.get(p, 0.0) for p in self._probe.principles])
+        alone = self._probe.alone(logits)
+        combined = self._probe.combined(logits, rule_evidence(by_rules))
+        decisions: dict[str, _PrincipleDecision] = {}
+        for index, principle in enumerate(self._probe.principles):
+            if principle not in self._known:
+                continue
+            has_rules = bool(self._constitution.principle(principle).rules)
+            probability = float(combined[index] if has_rules else alone[index])
+            calibration = self._probe.calibrations[index]
+            rules_match = by_rules[index] >= THRESHOLD
+            if probability >= calibration.threshold or (rules_match and probability >= calibration.low):
+                state: Literal["broken", "undecided", "clean"] = "broken"
+            else:
+                state = "undecided" if probability >= calibration.low else "clean"
+            probe_agrees = float(alone[index]) >= calibration.threshold
+            method = "panel" if rules_match == probe_agrees else "rules" if rules_match else "probe"
+            decisions[principle] = _PrincipleDecision(probability, float(alone[index]), state, method)
+        return decisions
+
+    def _reasoning(self, rules: Verdict, principles: Sequence[str], decisions: dict[str, _PrincipleDecision]) -> str:
+        """What the rules matched, and the probe's probability of the principles that are broken or undecided."""
+        shown = [p for p in principles if p in decisions]
+        shown = shown or [max(decisions, key=lambda p: decisions[p].probe_probability)]
+        values = ", ".join(
+            f"{self._constitution.principle(p).short} {decisions[p].probe_probability:.2f}" for p in shown
+        )
+        return f"Rules: {rules.reasoning.rstrip('.')}. Probe: {values}."

@@ -1,89 +1,203 @@
-"""Which judges a run or an evaluation gets, from the setting's name."""
+"""All judges by name: what `--judge NAME` means, and which judges a run uses.
+
+To add a judge, write a class that follows `engine.judges.base.Judge`, add an entry to `KINDS` and its name to
+`engine.settings.JUDGES`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.constitution.model import Constitution
 from engine.errors import InputError, ModelError
+from engine.judges.accuracy import JudgeAccuracy
 from engine.judges.base import Judge
-from engine.judges.eval.report import Rating, rating
-from engine.judges.llm.generative import ModelJudge
-from engine.judges.llm.rationale import WordsJudge
-from engine.judges.probe.loader import reader
+from engine.judges.decorators import RationaleJudge, SpanAnnotatedJudge
+from engine.judges.llm.generative import GenerativeJudge
+from engine.judges.probe.loader import GetModel, make_reader
 from engine.judges.rules.judge import RulesJudge
 from engine.models.client.endpoint import Server
 from engine.models.inference.requests import LanguageModel
-from engine.pipeline.context import Judges
 from engine.settings import JUDGES, SHIPPED, RunConfig
 from engine.text import sanitize, truncate
 
 if TYPE_CHECKING:
-    from engine.judges.panel import PanelJudge, Reader
+    from engine.judges.panel import PanelJudge
+    from engine.judges.probe.features import ReadVectors
     from engine.judges.probe.probe import ProbeSet
-    from engine.judges.span_annotated import WithSpans
-    from engine.pipeline.model_cache import Models
+    from engine.models.local import LocalModel
 
 
-ASKING = ("model", "rules+model", "likelihood")
-"""Judges that need a model of this machine, beside the one that a probe reads."""
+@dataclass(frozen=True)
+class JudgeParts:
+    """What judges are made from.
+
+    Args:
+        constitution: its principles are judged.
+        critic: asked by the judges that need a model (`needs_model`); its words are shown with the verdicts of the
+            others. None for verdicts without a model's words.
+        get_model: loads the model that a probe reads.
+        device: to load it on; "" for this machine's choice.
+        server: of the judge "endpoint".
+        assume_reliable: let a model's own verdict count even if its accuracy was never measured, to measure it.
+    """
+
+    constitution: Constitution
+    critic: LanguageModel | None
+    get_model: GetModel
+    device: str = ""
+    server: Server | None = None
+    assume_reliable: bool = False
 
 
-def needs_model(judge: str) -> bool:
-    """Whether the judge of this name asks the critic where one text is judged.
+@dataclass(frozen=True)
+class JudgeKind:
+    """One entry of the registry.
+
+    Args:
+        make: builds the judge.
+        needs_critic: the critic is asked about every text, even about a single one.
+        critic_decides: its accuracy is that of the critic, known once the critic is loaded.
+        probes: name of the set of probes that it reads; "" for none.
+    """
+
+    make: Callable[[JudgeParts], Judge]
+    needs_critic: bool = False
+    critic_decides: bool = False
+    probes: str = ""
+
+
+@dataclass(frozen=True)
+class RunJudges:
+    """The judges of a run.
+
+    Args:
+        shown: for texts that a user reads one by one; may include a model's words.
+        quick: the same decisions at less cost, for candidates.
+        comparison: judges base and trained answers; not the one that selected the training pairs, if there is a second.
+        selecting: the judge that selected the training pairs, if the comparison has another one: judges the compared
+            answers too, to report how far the two agree. Its verdicts count for nothing else.
+        alongside: `selecting` reuses what `comparison` has just computed, so it is cheap if asked right after it.
+        apart: the comparison's judge is neither the trained model nor the one that selected the pairs.
+    """
+
+    shown: Judge
+    quick: Judge
+    comparison: Judge
+    selecting: Judge | None = None
+    alongside: bool = False
+    apart: bool = False
+
+
+def _rules(parts: JudgeParts) -> Judge:
+    return RulesJudge(parts.constitution)
+
+
+def _with_rationale(inner: Judge, parts: JudgeParts, *, model_decides: bool = False) -> Judge:
+    if parts.critic is None:
+        return inner
+    model = GenerativeJudge(parts.critic, parts.constitution)
+    return RationaleJudge(inner, model, model_decides=model_decides, assume_reliable=parts.assume_reliable)
+
+
+def _panel(probes_name: str, parts: JudgeParts, member: str = "whole") -> Judge:
+    from engine.judges.probe.probe import load
+
+    probes = load(probes_name)
+    read = make_reader(probes, parts.get_model, parts.device)
+    return _with_rationale(make_panel(parts.constitution, probes, read, member), parts)
+
+
+def _likelihood(parts: JudgeParts) -> Judge:
+    from engine.judges.llm.likelihood import LikelihoodJudge
+    from engine.models.local import LocalModel
+
+    assert isinstance(parts.critic, LocalModel)
+    return LikelihoodJudge(parts.critic, parts.constitution)
+
+
+def _endpoint(parts: JudgeParts) -> Judge:
+    from engine.judges.llm.endpoint import EndpointJudge
+    from engine.models.client.endpoint import Endpoint
+
+    assert parts.server is not None
+    return EndpointJudge(Endpoint(parts.server), parts.constitution)
+
+
+KINDS: Mapping[str, JudgeKind] = {
+    "panel": JudgeKind(lambda parts: _panel(SHIPPED, parts), probes=SHIPPED),
+    "rules": JudgeKind(_rules),
+    "model": JudgeKind(
+        lambda parts: _with_rationale(_rules(parts), parts, model_decides=True), needs_critic=True, critic_decides=True
+    ),
+    "rules+model": JudgeKind(lambda parts: _with_rationale(_rules(parts), parts), needs_critic=True),
+    "likelihood": JudgeKind(_likelihood, needs_critic=True, critic_decides=True),
+    "endpoint": JudgeKind(_endpoint),
+}
+"""Name -> judge, in the order of `engine.settings.JUDGES`."""
+
+
+def judge_kind(name: str) -> JudgeKind:
+    """The registry's entry, or that of a panel with the user's own probes of this name.
 
     Raises:
-        InputError: there is no judge of this name.
+        InputError: there is no such judge.
     """
-    _stored(judge)
-    return judge in ASKING
-
-
-def _stored(judge: str) -> str:
-    """The name of the probes that the judge of this name reads; "" where it reads none.
-
-    Raises:
-        InputError: there is no judge of this name.
-    """
-    if judge in JUDGES:
-        return SHIPPED if judge == "panel" else ""
+    if name in KINDS:
+        return KINDS[name]
     from engine.judges.probe.probe import names
 
     own = names()[1:]
-    if judge not in own and not judge.endswith(".json"):
+    if name not in own and not name.endswith(".json"):
         raise InputError(
-            f"there is no judge {truncate(sanitize(judge), 60)!r}.",
+            f"there is no judge {truncate(sanitize(name), 60)!r}.",
             where="--judge",
             next_step=f"Choose one of: {', '.join((*JUDGES, *own))}.",
         )
-    return judge
+    return JudgeKind(lambda parts: _panel(name, parts), probes=name)
+
+
+def needs_model(name: str) -> bool:
+    """Whether the judge of this name asks the critic even about a single text.
+
+    Raises:
+        InputError: there is no such judge.
+    """
+    return judge_kind(name).needs_critic
 
 
 def check_judge(config: RunConfig) -> None:
-    """Refuse settings that name no judge, or parts of two; nothing is loaded or sent.
+    """Validate the judge's settings; loads and sends nothing.
 
     Raises:
         InputError: naming the option.
     """
-    needs_model(config.judge)
-    server_of(config)
+    judge_kind(config.judge)
+    judge_server(config)
 
 
-def server_of(config: RunConfig) -> Server | None:
-    """The server that the settings name; None where the judge is another.
+def judge_server(config: RunConfig) -> Server | None:
+    """The server of the judge "endpoint"; None for other judges.
 
     Raises:
-        InputError: it cannot be used, or is named beside another judge.
+        InputError: its settings are invalid, or given for another judge.
     """
     from engine.models.client.http import RetryPolicy
 
     if config.judge != "endpoint":
-        for name in ("endpoint", "endpoint_model", "endpoint_key_env"):
-            if getattr(config, name):
+        given = {
+            "--endpoint": config.endpoint,
+            "--endpoint-model": config.endpoint_model,
+            "--endpoint-key-env": config.endpoint_key_env,
+        }
+        for option, value in given.items():
+            if value:
                 raise InputError(
-                    f"this is for the judge endpoint, and the judge is {config.judge}.",
-                    where="--" + name.replace("_", "-"),
-                    next_step="Add --judge endpoint, or leave it out.",
+                    f"this option is for the judge endpoint; the judge is {config.judge}.",
+                    where=option,
+                    next_step="Add --judge endpoint, or remove the option.",
                 )
         return None
     if not config.endpoint:
@@ -103,139 +217,85 @@ def server_of(config: RunConfig) -> Server | None:
     return server
 
 
-def make_judge(
-    judge: str,
-    constitution: Constitution,
-    model: LanguageModel | None,
-    models: Models | None = None,
-    device: str = "",
-    member: str = "whole",
-    server: Server | None = None,
-    unproven: bool = False,
-) -> WordsJudge:
-    """The judge of this name: one of `JUDGES`, or a panel with a person's own probes by theirs.
-
-    Args:
-        model: whose words are shown beside, and who is asked by the judges of `ASKING`; None where no words are wanted.
-        models: holds the model that a probe reads; its own are loaded where None.
-        member: which of the probes a panel takes: "whole", "a" or "b".
-        server: of the judge "endpoint".
-        unproven: let a model's own verdict count though nothing was measured of it: for the measurement.
+def make_judge(name: str, parts: JudgeParts) -> Judge:
+    """The judge of this name: one of `KINDS`, or a panel with the user's own probes.
 
     Raises:
-        InputError: there is no judge of this name.
+        InputError: there is no such judge.
         ModelError: the probe's model is not installed or does not fit.
     """
-    from engine.judges.probe.probe import load
-
-    needs_model(judge)
-    if judge in ("likelihood", "endpoint"):
-        return WordsJudge(_spanned(judge, constitution, model, server), None, model_decides=False)
-    stored = _stored(judge)
-    first: Judge = RulesJudge(constitution)
-    if stored:
-        probes = load(stored)
-        first = panel(constitution, probes, reader(probes, models, device), member)
-    asked = ModelJudge(model, constitution) if judge != "rules" and model is not None else None
-    return WordsJudge(first, asked, model_decides=judge == "model", unproven=unproven)
+    return _with_spans(judge_kind(name).make(parts), parts.constitution)
 
 
-def make_judges(
-    judge: str,
-    constitution: Constitution,
-    model: LanguageModel | None,
-    models: Models,
-    device: str = "",
-    server: Server | None = None,
-) -> Judges:
-    """The judges of a run: one with words for the texts that are read, a quick one for candidates, and another one for
-    the comparison.
-
-    With a panel, probe A chooses what is trained on and probe B, fitted on other texts, judges the comparison; with
-    every other judge it is probe B too, where it knows the constitution's principles and its model can be loaded. Both
-    probes read weights that nobody trains. How far the two judges agree is measured on the compared answers.
-    """
-    from engine.judges.probe.probe import load
-
-    stored = _stored(judge)
-    probes = load(stored or SHIPPED)
-    read = reader(probes, models, device)
-    other = _other(constitution, probes, models, device, read, must=bool(stored))
-    if stored:
-        asked = ModelJudge(model, constitution) if model is not None else None
-        shown = WordsJudge(panel(constitution, probes, read, "a"), asked, model_decides=False)
-    else:
-        shown = make_judge(judge, constitution, model, server=server)
-    if other is None:
-        quick = shown.quick()
-        return Judges(shown=shown, quick=quick, comparison=quick, rating=rating(quick))
-    quick = shown.quick()
-    return Judges(
-        shown=shown,
-        quick=quick,
-        comparison=other,
-        selecting=quick,
-        alongside=bool(stored),
-        apart=True,
-        rating=rating(other),
-    )
-
-
-def _other(
-    constitution: Constitution, probes: ProbeSet, models: Models, device: str, read: Reader, *, must: bool
-) -> PanelJudge | None:
-    """Probe B with the rules, where it has a say.
+def configured_accuracy(config: RunConfig, constitution: Constitution) -> JudgeAccuracy:
+    """How accurate the judge of the settings was measured to be, as far as known without loading a model. The JUDGES
+    event of a run or session has what was measured of the model itself.
 
     Raises:
-        ModelError: its model cannot be loaded, and it `must` be.
+        InputError: the settings are invalid.
+        StorageError: a probe's file is damaged.
     """
-    judge = panel(constitution, probes, read, "b")
-    if not judge.accuracy:
-        return None
-    if must:
-        return judge
-    try:
-        # Told now, not when everything else is done.
-        models.get(probes.model, device)
-    except ModelError:
-        return None
-    return judge
+    check_judge(config)
+    if judge_kind(config.judge).critic_decides:
+        return JudgeAccuracy(f"{config.judge} of {config.critic or config.generator}")
+    parts = JudgeParts(constitution, None, _not_loaded, server=judge_server(config))
+    return make_judge(config.judge, parts).accuracy
 
 
-def _spanned(judge: str, constitution: Constitution, model: LanguageModel | None, server: Server | None) -> WithSpans:
-    from engine.judges.span_annotated import WithSpans
-
-    if judge == "endpoint":
-        from engine.judges.llm.endpoint import EndpointJudge
-        from engine.models.client.endpoint import Endpoint
-
-        assert server is not None
-        return WithSpans(EndpointJudge(Endpoint(server), constitution), constitution)
-    from engine.judges.llm.likelihood import LikelihoodJudge
-    from engine.models.local import LocalModel
-
-    assert isinstance(model, LocalModel)
-    return WithSpans(LikelihoodJudge(model, constitution), constitution)
+def _not_loaded(name: str, _device: str) -> LocalModel:
+    raise ModelError("no model is loaded to show a judge's accuracy.", where=name)
 
 
-def panel(constitution: Constitution, probes: ProbeSet, read: Reader, member: str) -> PanelJudge:
-    """The panel with one member of a set of probes."""
+def make_run_judges(name: str, parts: JudgeParts) -> RunJudges:
+    """The judges of a run: one with a rationale for texts that are read, a quick one for candidates, and another one
+    for the comparison.
+
+    With a panel, probe A selects the training pairs and probe B, fitted on other texts, judges the comparison. With any
+    other judge the comparison is judged by probe B too, if it knows the constitution's principles and its model can be
+    loaded. Both probes read weights that are not trained. Their agreement is measured on the compared answers.
+    """
+    from engine.judges.probe.probe import load
+
+    kind = judge_kind(name)
+    probes = load(kind.probes or SHIPPED)
+    # One reader for both probes: each text is read once.
+    read = make_reader(probes, parts.get_model, parts.device)
+    other = _comparison_panel(probes, read, parts, required=bool(kind.probes))
+    if kind.probes:
+        shown = _with_rationale(make_panel(parts.constitution, probes, read, "a"), parts)
+    else:
+        shown = make_judge(name, parts)
+    quick = shown.without_rationale()
+    if other is None:
+        return RunJudges(shown, quick, comparison=quick)
+    return RunJudges(shown, quick, comparison=other, selecting=quick, alongside=bool(kind.probes), apart=True)
+
+
+def make_panel(constitution: Constitution, probes: ProbeSet, read: ReadVectors, member: str) -> PanelJudge:
+    """The panel with one member of a set of probes: "whole", "a" or "b"."""
     from engine.judges.panel import PanelJudge
 
     return PanelJudge(constitution, probes.probes[member], read, probes.title(member))
 
 
-def rate(config: RunConfig) -> Rating:
-    """How good the settings' judge of single texts was measured to be, as far as that can be told without loading a
-    model; what was measured of a model itself is told by a run's or session's JUDGES event.
+def _comparison_panel(probes: ProbeSet, read: ReadVectors, parts: JudgeParts, *, required: bool) -> PanelJudge | None:
+    """The panel with probe B; None if it knows none of the principles.
 
     Raises:
-        InputError: the settings name no judge, or their constitution cannot be used.
-        StorageError: a probe's file is damaged.
+        ModelError: its model cannot be loaded, and the panel is `required`.
     """
-    from engine.pipeline.prepare import constitution_of
+    judge = make_panel(parts.constitution, probes, read, "b")
+    if not judge.accuracy.summary:
+        return None
+    if required:
+        return judge
+    try:
+        # Fail now, not at the end of the run.
+        parts.get_model(probes.model, parts.device)
+    except ModelError:
+        return None
+    return judge
 
-    check_judge(config)
-    if config.judge in ("likelihood", "model"):
-        return Rating(f"{config.judge} of {config.critic or config.generator}")
-    return rating(make_judge(config.judge, constitution_of(config), None, server=server_of(config)))
+
+def _with_spans(judge: Judge, constitution: Constitution) -> Judge:
+    return judge if judge.finds_spans else SpanAnnotatedJudge(judge, constitution)

@@ -1,4 +1,4 @@
-"""A verdict as an event's members and back, so that what was judged once is never judged again after a resume."""
+"""Encodes a verdict as the data and texts of an event, and decodes it: a resumed run judges nothing twice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.judges.base import Finding, Verdict
 
 
 def to_data(verdict: Verdict) -> dict[str, Any]:
-    """The numbers and ids of a verdict, without a word of the text that it is about."""
+    """The numbers and ids of a verdict; quotes nothing from the judged text."""
     return {
         "flagged": verdict.flagged,
         "probability": _rounded(verdict.probability),
@@ -35,12 +35,12 @@ def to_data(verdict: Verdict) -> dict[str, Any]:
 
 
 def texts(verdict: Verdict) -> dict[str, str]:
-    """What a verdict says in words that may quote the judged text."""
+    """The words of a verdict, which may quote the judged text."""
     return {"reasoning": verdict.reasoning} if verdict.reasoning else {}
 
 
 def raw(verdict: Verdict) -> dict[str, str]:
-    """What only the fullest log shows: what a model was asked and what it said."""
+    """What only the most verbose log shows: a model's prompt and output."""
     members = {"model response": verdict.response, "judge request": verdict.request, "note": verdict.note}
     return {label: text for label, text in members.items() if text}
 
@@ -48,7 +48,7 @@ def raw(verdict: Verdict) -> dict[str, str]:
 def from_members(
     key: str, data: Mapping[str, Any], text: Mapping[str, str] | None = None, rest: Mapping[str, str] | None = None
 ) -> Verdict:
-    """The verdict that `to_data`, `texts` and `raw` took apart."""
+    """Decode what `to_data`, `texts` and `raw` encoded."""
     text, rest = text or {}, rest or {}
     return Verdict(
         key=key,
@@ -78,11 +78,11 @@ def from_members(
     )
 
 
-def summary(verdict: Verdict, most: float) -> str:
-    """One line on a verdict, without a word of the text: "score 2.0 of 4.0 · ✗ autonomy_respect .94 · by rules"."""
+def summary(verdict: Verdict, max_score: float) -> str:
+    """A verdict in one line, without quoting the text: "score 2.0 of 4.0 · ✗ autonomy_respect .94 · by rules"."""
     if verdict.flagged is None or verdict.score is None:
         return "no verdict"
-    parts = [f"score {verdict.score:.1f} of {most:.1f}"]
+    parts = [f"score {verdict.score:.1f} of {max_score:.1f}"]
     parts += [f"✗ {principle} {_short(verdict.principles.get(principle))}".rstrip() for principle in verdict.broken]
     if not verdict.broken:
         parts.append("✓ no principle broken")

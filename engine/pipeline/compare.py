@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from engine.events.base import ALL, KEY
 from engine.judges import verdict_codec
-from engine.judges.base import Judge, Judged, Verdict
+from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.models.inference.requests import LanguageModel
 from engine.pipeline import chats
 from engine.pipeline.context import Context, ask, judge_all
@@ -88,12 +88,12 @@ def _judge(
 ) -> None:
     """One judge's verdicts on the answers that it has not judged yet."""
     answers = context.state.answers
-    texts: list[Judged] = []
+    texts: list[JudgeInput] = []
     for name, prompt in prompts:
         for arm in ARMS:
             key = name, prompt.id, arm
             if key not in known and answers.get(key):
-                texts.append(Judged(f"{name}#{arm}#{prompt.id}", answers[key], prompt.text))
+                texts.append(JudgeInput(f"{name}#{arm}#{prompt.id}", answers[key], prompt.text))
     for verdict in judge_all(context, judge, texts):
         name, arm, item = verdict.key.split("#", 2)
         context.record.event(

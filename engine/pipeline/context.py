@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from engine.constitution.model import Constitution
 from engine.control import Control
-from engine.judges.base import Judge, Judged, Verdict
-from engine.judges.eval.report import Rating
+from engine.judges.base import Judge, JudgeInput, Verdict
+from engine.judges.registry import RunJudges
 from engine.models.hub import memory_estimate
 from engine.models.inference.requests import Completion, LanguageModel, Request, Sampling
 from engine.pipeline.oom import is_shortage, shortage
@@ -42,32 +42,6 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Judges:
-    """Who judges what.
-
-    Args:
-        shown: asked about the texts that a person reads one by one; may ask a model for its words.
-        quick: the same decision at less cost, for candidates.
-        comparison: judges base and trained answers; never the one that chose the training pairs where there is a
-            second one.
-        rating: how good the judge of the comparison was measured to be.
-        selecting: the judge that chose the training pairs, where the comparison has another: it judges the compared
-            answers too, so that it can be told how far the two agree. Its verdicts count for nothing else.
-        alongside: `selecting` works on what the judge of the comparison has just computed, so it costs next to nothing
-            at once and much later on.
-        apart: the judge of the comparison is neither the trained model nor the one that chose the training pairs.
-    """
-
-    shown: Judge
-    quick: Judge
-    comparison: Judge
-    rating: Rating
-    selecting: Judge | None = None
-    alongside: bool = False
-    apart: bool = False
-
-
-@dataclass(frozen=True)
 class Context:
     """Everything that a stage needs."""
 
@@ -77,7 +51,7 @@ class Context:
     prompts: Prompts
     generator: LocalModel
     critic: LanguageModel
-    judges: Judges
+    judges: RunJudges
     record: Recorder
     state: RunState
     control: Control
@@ -161,7 +135,7 @@ def _fewer(context: Context, rows: int, at_first: int, error: Exception, need: i
     return fewer
 
 
-def judge_all(context: Context, judge: Judge, texts: Iterable[Judged]) -> Iterator[Verdict]:
+def judge_all(context: Context, judge: Judge, texts: Iterable[JudgeInput]) -> Iterator[Verdict]:
     """Verdicts on all the texts; nothing where there are none. Where memory runs out, fewer are judged at a time.
 
     Raises:

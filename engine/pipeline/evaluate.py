@@ -9,10 +9,11 @@ from engine.control import Control
 from engine.errors import InputError
 from engine.events.base import KEY, SUMMARY
 from engine.judges import verdict_codec
-from engine.judges.base import Judge, Judged, Verdict
-from engine.judges.registry import make_judge
+from engine.judges.base import Judge, JudgeInput, Verdict
+from engine.judges.registry import JudgeParts, make_judge
 from engine.models.client.endpoint import Server
 from engine.models.inference.requests import LanguageModel
+from engine.pipeline.model_cache import Models
 from engine.pipeline.recorder import Recorder
 from engine.prompts.load import Row
 from engine.text import sanitize
@@ -51,14 +52,15 @@ def evaluate_rows(
 
     A row without text gets "no verdict" and its reason; the others are not touched by it.
     """
-    texts: list[Judged] = []
+    texts: list[JudgeInput] = []
     for row in rows:
         try:
-            texts.append(Judged(row.id, check_text(row.text), sanitize(row.prompt)))
+            texts.append(JudgeInput(row.id, check_text(row.text), sanitize(row.prompt)))
         except InputError as error:
             yield Verdict(row.id, None, note=str(error))
     if texts:
-        yield from make_judge(judge, constitution, model, server=server).judge(texts, control)
+        parts = JudgeParts(constitution, model, Models().get, server=server)
+        yield from make_judge(judge, parts).judge(texts, control)
 
 
 def evaluate_text(
@@ -82,7 +84,7 @@ def evaluate_text(
         texts={"prompt": prompt, "text": text} if prompt else {"text": text},
         data={"characters": len(text)},
     )
-    verdict = next(iter(judge.judge([Judged(key, text, prompt)], control)))
+    verdict = next(iter(judge.judge([JudgeInput(key, text, prompt)], control)))
     if verdict.request:
         log.event(
             "EVAL-MODEL-RESPONSE",

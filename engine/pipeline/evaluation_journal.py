@@ -6,10 +6,8 @@ from pathlib import Path
 
 from engine.control import Control
 from engine.events.base import SUMMARY
-from engine.judges.base import Verdict
-from engine.judges.eval.report import rating
-from engine.judges.llm.rationale import WordsJudge
-from engine.judges.registry import check_judge, make_judge, needs_model, server_of
+from engine.judges.base import Judge, Verdict
+from engine.judges.registry import JudgeParts, check_judge, judge_server, make_judge, needs_model
 from engine.pipeline.evaluate import evaluate_text
 from engine.pipeline.model_cache import Models
 from engine.pipeline.prepare import constitution_of
@@ -37,7 +35,7 @@ class Session:
         self._settings = settings
         self._models = models
         self._constitution = constitution_of(settings)
-        self._judge: WordsJudge | None = None
+        self._judge: Judge | None = None
         self._recorder = Recorder(_journal(runs, settings), lambda _event: None)
 
     @property
@@ -66,14 +64,13 @@ class Session:
     def close(self) -> None:
         self._recorder.journal.close()
 
-    def _made(self) -> WordsJudge:
+    def _made(self) -> Judge:
         settings, model = self._settings, None
         if needs_model(settings.judge):
             model = self._models.get(settings.critic or settings.generator, settings.device, settings.dtype)
-        judge = make_judge(
-            settings.judge, self._constitution, model, self._models, settings.device, server=server_of(settings)
-        )
-        known = rating(judge)
+        parts = JudgeParts(self._constitution, model, self._models.get, settings.device, judge_server(settings))
+        judge = make_judge(settings.judge, parts)
+        known = judge.accuracy
         self._recorder.event("JUDGES", SUMMARY, f"texts by {known.name}", data={"shown": known.to_data()})
         return judge
 

@@ -96,7 +96,7 @@ def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> 
         "seconds": round(seconds, 1),
         "constitution": {"name": context.constitution.name, "principles": list(context.constitution.ids)},
         "models": {"generator": context.generator.name, "critic": context.critic.name},
-        "judge": context.judges.rating.to_data(),
+        "judge": context.judges.comparison.accuracy.to_data(),
         "pairs": counts,
         "summary": summary,
         "config": facts["config"],
@@ -182,7 +182,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
             scores_not_inferior(*_arms(benign, _score), largest=most, seed=seed),
         ]
     health = compare_health([one.answers[0] for one in compared], [one.answers[1] for one in compared])
-    rating = context.judges.rating
+    accuracy = context.judges.comparison.accuracy
     decision = decide(
         Evidence(
             score=score,
@@ -191,7 +191,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
             health=health,
             held_out=True,  # `prepare.prompts_of` and `train._refuse_compared` refuse the run otherwise
             judge_apart=context.judges.apart,
-            judge=rating.accuracy and f"{rating.name} ({rating.accuracy})",
+            judge=accuracy.summary and f"{accuracy.name} ({accuracy.summary})",
         )
     )
     return {
@@ -225,7 +225,7 @@ def _agreement(context: Context, compared: Sequence[_Compared]) -> dict[str, Any
     )
     found = agreement(one, other)
     return {
-        "judges": [context.judges.rating.name, selecting.name],
+        "judges": [context.judges.comparison.accuracy.name, selecting.name],
         "texts": found.texts,
         "same": found.same.as_list(),
         "kappa": found.kappa.as_list(),

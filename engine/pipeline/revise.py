@@ -9,7 +9,7 @@ import random
 
 from engine.events.base import ALL, KEY
 from engine.judges import verdict_codec
-from engine.judges.base import Judged, Verdict
+from engine.judges.base import JudgeInput, Verdict
 from engine.pipeline import chats
 from engine.pipeline.context import Context, ask, judge_all
 from engine.pipeline.pairs import Candidate, PreferencePair, best, make_pair, write_pairs
@@ -71,7 +71,7 @@ def judge_drafts(context: Context) -> None:
     train, state = context.prompts.train, context.state
     waiting = [p for p in train if p.id not in state.draft_verdicts and state.drafts.get(p.id)]
     context.record.stage_start("verdict", len(train), done=len(train) - len(waiting))
-    texts = [Judged(p.id, state.drafts[p.id], p.text) for p in waiting]
+    texts = [JudgeInput(p.id, state.drafts[p.id], p.text) for p in waiting]
     for verdict in judge_all(context, context.judges.shown, texts):
         _verdict_event(context, DRAFT_VERDICT, KEY, verdict)
         context.record.step()
@@ -152,14 +152,16 @@ def judge_revisions(context: Context) -> None:
     mine = {key: text for key, text in state.candidates.items() if key[0] in prompts}
     waiting = [key for key, text in mine.items() if key not in state.candidate_verdicts and text]
     context.record.stage_start("candidate verdict", len(mine), done=len(mine) - len(waiting))
-    texts = [Judged(f"{item}#{number}", state.candidates[item, number], prompts[item].text) for item, number in waiting]
+    texts = [
+        JudgeInput(f"{item}#{number}", state.candidates[item, number], prompts[item].text) for item, number in waiting
+    ]
     for verdict in judge_all(context, context.judges.quick, texts):
         item, _, number = verdict.key.rpartition("#")
         _verdict_event(context, CANDIDATE_VERDICT, ALL, verdict, item=item, candidate=int(number))
         context.record.step()
     context.record.stage_end()
     context.record.stage_start("revision verdict", len(_drafted(context)), done=len(state.revision_judged))
-    unjudged: list[Judged] = []
+    unjudged: list[JudgeInput] = []
     for p in _drafted(context):
         candidates = candidates_of(context, p.id)
         taken = best(candidates, context.weights)
@@ -179,7 +181,7 @@ def judge_revisions(context: Context) -> None:
                 },
             )
         if p.id not in state.revision_judged:
-            unjudged.append(Judged(p.id, taken.text, p.text))
+            unjudged.append(JudgeInput(p.id, taken.text, p.text))
     for verdict in judge_all(context, context.judges.shown, unjudged):
         _verdict_event(context, REVISION_VERDICT, KEY, verdict)
         context.record.step()

@@ -16,11 +16,9 @@ from engine.errors import InputError, Stopped, StorageError
 from engine.events.base import SUMMARY
 from engine.files import sweep
 from engine.judges.base import Verdict
-from engine.judges.eval.report import rating
-from engine.judges.llm.rationale import WordsJudge
-from engine.judges.registry import check_judge, make_judges, server_of
+from engine.judges.registry import JudgeParts, RunJudges, check_judge, judge_server, make_run_judges
 from engine.pipeline import compare, input_changes, prepare, report, revise, train
-from engine.pipeline.context import Context, Judges
+from engine.pipeline.context import Context
 from engine.pipeline.evaluate import evaluate_text
 from engine.pipeline.model_cache import Models
 from engine.pipeline.oom import is_shortage, shortage
@@ -243,7 +241,8 @@ class Run:
         assert record is not None
         generator = self._get(config.generator)
         critic = generator if not config.critic else self._get(config.critic)
-        judges = make_judges(config.judge, self._constitution, critic, self._models, config.device, server_of(config))
+        parts = JudgeParts(self._constitution, critic, self._models.get, config.device, judge_server(config))
+        judges = make_run_judges(config.judge, parts)
         self._tell_judges(judges)
         return Context(
             config=config,
@@ -258,22 +257,21 @@ class Run:
             control=self._control,
         )
 
-    def _tell_judges(self, judges: Judges) -> None:
-        """Write who judges what, and how good each was measured to be; a judge that cannot work is told of now."""
+    def _tell_judges(self, judges: RunJudges) -> None:
+        """Record which judge judges what, and how accurate each was measured to be; fail now if one cannot work."""
         assert self._record is not None
         for judge in (judges.shown, judges.comparison):
-            if isinstance(judge, WordsJudge):
-                judge.prepare(self._control)
-        chosen = rating(judges.shown)
-        other = judges.rating if judges.selecting is not None else None
+            judge.prepare(self._control)
+        chosen = judges.shown.accuracy
+        other = judges.comparison.accuracy if judges.selecting is not None else None
         summary = f"texts by {chosen.name}"
         if other is not None:
-            summary += f"; the comparison by {other.name} ({other.accuracy or 'never measured'})"
+            summary += f"; the comparison by {other.name} ({other.summary or 'never measured'})"
         self._record.event(
             "JUDGES",
             SUMMARY,
             summary,
-            data={"shown": chosen.to_data(), "comparison": judges.rating.to_data(), "apart": judges.apart},
+            data={"shown": chosen.to_data(), "comparison": judges.comparison.accuracy.to_data(), "apart": judges.apart},
         )
 
     def _get(self, name: str) -> LocalModel:

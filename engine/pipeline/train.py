@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from engine.errors import InputError
 from engine.events.base import ALL, KEY, SUMMARY
 from engine.judges import verdict_codec
-from engine.judges.base import Judged, Verdict
+from engine.judges.base import JudgeInput, Verdict
 from engine.models.hub import memory_estimate
 from engine.models.inference.requests import Request, Sampling
 from engine.pipeline import chats
@@ -285,7 +285,7 @@ class _Teller:
         chat = model.render(chats.draft(prompt.text, prompt.messages))
         request = Request(prompt.id, chat, _SAMPLE, context.seed_for("sample", number))
         completion = next(iter(model.generate([request], context.control)))
-        verdicts = judge_all(context, context.judges.comparison, [Judged(prompt.id, completion.text, prompt.text)])
+        verdicts = judge_all(context, context.judges.comparison, [JudgeInput(prompt.id, completion.text, prompt.text)])
         verdict = next(iter(verdicts), Verdict(prompt.id, None))
         context.record.event(
             f"EPOCH-{step.epoch}-BATCH-{step.batch}",

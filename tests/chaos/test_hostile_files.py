@@ -15,7 +15,7 @@ from mutilation import VALUES, as_json, damaged, replaced
 
 from engine.constitution.load import load
 from engine.errors import RedraftError
-from engine.judges.labeled import read_labelled
+from engine.judges.labeled import read_labeled
 from engine.judges.rules.matching import failed_examples
 from engine.prompts.load import load_prompts, load_rows
 from engine.runs.folder import read_config
@@ -101,9 +101,9 @@ READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
     "rows.jsonl": (lined(ROWS), load_rows),
     "rows.json": (as_json(ROWS), load_rows),
     "rows.csv": (b"id,text,prompt\n1,It can help.,Help?\n2,No.,\n", load_rows),
-    "labelled.jsonl": (lined(LABELLED), lambda path: read_labelled([path])),
-    "labelled.json": (as_json(LABELLED), lambda path: read_labelled([path])),
-    "labelled.csv": (b"text,label,principle\nIt can help.,1,plain\nNo.,0,\n", lambda path: read_labelled([path])),
+    "labelled.jsonl": (lined(LABELLED), lambda path: read_labeled([path])),
+    "labelled.json": (as_json(LABELLED), lambda path: read_labeled([path])),
+    "labelled.csv": (b"text,label,principle\nIt can help.,1,plain\nNo.,0,\n", lambda path: read_labeled([path])),
 }
 """Name of a file -> (a good one, how it is read)."""
 

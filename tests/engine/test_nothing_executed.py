@@ -138,7 +138,7 @@ def test_a_pickle_in_a_models_folder_is_never_opened(
 def test_pickles_in_checkpoints_probes_and_vectors_are_never_opened(tmp_path: Path, redraft_home: Path) -> None:
     import numpy as np
 
-    from engine.judges.probe.vector_cache import VectorStore
+    from engine.judges.probe.vector_cache import VectorCache
     from engine.training.checkpoint import Checkpoints
     from engine.training.lora import load
 
@@ -157,14 +157,14 @@ def test_pickles_in_checkpoints_probes_and_vectors_are_never_opened(tmp_path: Pa
     class Model:
         sha256, dtype = "0", "float32"
 
-    store = VectorStore(Model(), (1,), tmp_path)  # type: ignore[arg-type]
+    store = VectorCache(Model(), (1,), tmp_path)  # type: ignore[arg-type]
     with zipfile.ZipFile(store._path, "w") as file:
         for name in ("keys.npy", "values.npy", "counts.npy"):
             file.writestr(name, trap)
-    assert VectorStore(Model(), (1,), tmp_path)._known == {}  # type: ignore[arg-type]
+    assert VectorCache(Model(), (1,), tmp_path)._stored == {}  # type: ignore[arg-type]
     np.save(tmp_path / "array.npy", np.array([Trap(mark)], dtype=object), allow_pickle=True)
     with zipfile.ZipFile(store._path, "w") as file:
         for name in ("keys.npy", "values.npy", "counts.npy"):
             file.write(tmp_path / "array.npy", name)
-    assert VectorStore(Model(), (1,), tmp_path)._known == {}  # type: ignore[arg-type]
+    assert VectorCache(Model(), (1,), tmp_path)._stored == {}  # type: ignore[arg-type]
     assert not mark.exists()

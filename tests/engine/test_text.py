@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.constitution.load import load_default
 from engine.control import Control
-from engine.judges.rules.normalize import fold
+from engine.judges.rules.normalize import normalize
 from engine.pipeline.evaluate import evaluate_rows
 from engine.prompts import load_prompts, load_rows, prompt_hash
 from engine.text import is_blank, sanitize, split_zero_width, truncate
@@ -55,7 +55,7 @@ def test_truncate_returns_a_beginning_of_the_text(text: str, limit: int) -> None
 @pytest.mark.parametrize("separator", SEPARATORS, ids=named)
 def test_a_separator_never_joins_the_words_beside_it(separator: str) -> None:
     assert sanitize(f"must{separator}obey").split() == ["must", "obey"]
-    assert fold(f"Must{separator}obey").text.split() == ["must", "obey"]
+    assert normalize(f"Must{separator}obey").text.split() == ["must", "obey"]
     assert prompt_hash(f"must{separator}obey") == prompt_hash("must obey")
 
 
@@ -96,12 +96,12 @@ def test_zero_width_characters_split_words_and_leave_emoji_and_length_alone() ->
 
 @pytest.mark.parametrize("word", ["ob\u200bey", "o\ufeffbey", "ob\u2060ey", "o\u200db\u200dey"])
 def test_a_word_dressed_up_with_zero_width_characters_is_still_found(word: str) -> None:
-    from engine.judges.base import Judged
+    from engine.judges.base import JudgeInput
     from engine.judges.rules.judge import RulesJudge
 
     judge = RulesJudge(load_default())
-    plain = judge.verdict(Judged("a", "It is simple: you must obey me now."))
-    dressed = judge.verdict(Judged("a", sanitize(f"It is simple: you must {word} me now.")))
+    plain = judge.verdict(JudgeInput("a", "It is simple: you must obey me now."))
+    dressed = judge.verdict(JudgeInput("a", sanitize(f"It is simple: you must {word} me now.")))
     assert dressed.score == plain.score
 
 

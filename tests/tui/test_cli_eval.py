@@ -209,7 +209,7 @@ def test_a_server_that_fails_is_exit_code_5_and_the_key_is_nowhere(redraft_home:
     ("options", "told"),
     [
         (("--judge", "endpoint"), "--endpoint: the judge endpoint needs the address"),
-        (("--endpoint", "http://127.0.0.1:1"), "--endpoint: this is for the judge endpoint"),
+        (("--endpoint", "http://127.0.0.1:1"), "--endpoint: this option is for the judge endpoint"),
         (("--judge", "endpoint", "--endpoint", "http://127.0.0.1:1"), "--endpoint-model"),
         (("--judge", "endpoint", "--endpoint", "nonsense", "--endpoint-model", "m"), "--endpoint:"),
         (("--judge", "oracle"), "Choose one of: panel, rules, model, rules+model, likelihood, endpoint."),

@@ -103,10 +103,10 @@ def test_bench_shows_a_table_with_floors_intervals_and_agreement(tmp_path: Path,
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"text": "x"}, "line 2, field 'label': there is no label."),
-        ({"text": "x", "label": "maybe"}, "line 2, field 'label': 'maybe' is no label."),
+        ({"text": "x"}, "line 2, field 'label': the label is missing."),
+        ({"text": "x", "label": "maybe"}, "line 2, field 'label': 'maybe' is not a valid label."),
         ({"text": " ", "label": 1}, "line 2, field 'text': the text is empty."),
-        ({"text": ["x"], "label": 1}, "line 2, field 'text': this is no text."),
+        ({"text": ["x"], "label": 1}, "line 2, field 'text': expected a text."),
     ],
 )
 def test_a_bad_row_is_named_by_file_line_and_field(
@@ -131,7 +131,7 @@ def test_what_cannot_be_fitted_is_told_before_a_model_is_asked(
         return redraft("judge", "fit", *arguments, "--model", model, check=2).stderr
 
     assert "no principle has 20 violations" in refused(few, "--name", "mine")
-    assert "names 'kindness'" in refused(other, "--name", "mine")
+    assert "has the principle 'kindness'" in refused(other, "--name", "mine")
     assert "--principle" in refused(bare, "--name", "mine")
     assert "no principle has 20" in refused(bare, "--name", "mine", "--principle", "fairness")
     assert "there is no layer 77" in refused(data, "--name", "mine", "--layer", "77")

@@ -52,7 +52,7 @@ def evaluate(
     --json a verdict is one object a line, in the order of the rows.
     """
     from engine.control import Control
-    from engine.judges.registry import needs_model, rate, server_of
+    from engine.judges.registry import configured_accuracy, judge_server, needs_model
     from engine.pipeline.evaluate import check_text, evaluate_rows
     from engine.pipeline.prepare import constitution_of
 
@@ -62,7 +62,7 @@ def evaluate(
         check_text(texts[0].text, where=texts[0].id)
     principles = constitution_of(config)
     model = _load(config.generator) if needs_model(config.judge) else None
-    verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), server_of(config))
+    verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), judge_server(config))
     for row, verdict in in_order(texts, verdicts):
         if as_json:
             output.emit(verdict.to_row())
@@ -71,7 +71,7 @@ def evaluate(
                 output.result(line)
             sys.stdout.flush()
     if is_one and not as_json:
-        accuracy = rate(config).accuracy
+        accuracy = configured_accuracy(config, principles).summary
         output.result(f"  accuracy: {accuracy or 'not measured; `redraft judge bench` measures it'}")
 
 

@@ -15,7 +15,7 @@ from tui.terminal import output
 if TYPE_CHECKING:
     from engine.constitution.model import Constitution
     from engine.judges.base import Judge
-    from engine.judges.eval.bench import SetFindings
+    from engine.judges.eval.bench import SetResults
     from engine.judges.probe.probe import ProbeSet
     from engine.judges.probe.train_probe import Recipe
     from engine.settings import RunConfig
@@ -78,7 +78,7 @@ def bench(
     """
     from engine.control import Control
     from engine.judges.eval.bench import bench as measured
-    from engine.judges.labeled import own_examples, read_labelled
+    from engine.judges.labeled import own_examples, read_labeled
     from engine.judges.probe.probe import load
     from engine.pipeline.prepare import constitution_of
 
@@ -88,16 +88,16 @@ def bench(
         for name in dict.fromkeys(judge or [])
     }
     principles = constitution_of(build_config("standard", asked))
-    rows = read_labelled(data) if data else own_examples()
+    rows = read_labeled(data) if data else own_examples()
     probes = load(next((name for name in judge or [] if name in _probe_names()), "default"))
     judges = _judges(wanted, probes, principles, device)
-    found: list[SetFindings] = []
+    found: list[SetResults] = []
     for one in measured(rows, judges, probes, Control(), output.notice):
         found.append(one)
         if not as_json:
             for line in lines(one):
                 output.result(line)
-    _remember(judges, found)
+    _save_metrics(judges, found)
     if as_json:
         names = {short: made.name for short, made in judges.items()}
         output.emit({"judges": names, "probes": facts(probes), "sets": [one.to_data() for one in found]})
@@ -140,7 +140,7 @@ def fit(
     """
     from engine.control import Control
     from engine.judges.probe import probe
-    from engine.judges.probe.train_probe import make
+    from engine.judges.probe.train_probe import train_probes
     from engine.pipeline.model_cache import Models
     from engine.pipeline.prepare import constitution_of
     from engine.settings import RunConfig
@@ -149,7 +149,7 @@ def fit(
     principles = constitution_of(RunConfig(constitution=constitution))
     # The shipped files are the same wherever they are made: the dtype does not depend on the machine.
     loaded = Models().get(model or RunConfig().generator, *(("cpu", "bfloat16") if default else (device,)))
-    made = make(recipe, loaded, principles, Control(), output.notice)
+    made = train_probes(recipe, loaded, principles, Control(), output.notice)
     path = probe.write(made, Path(out).expanduser() if out else probe.folder())
     if as_json:
         output.emit({"file": str(path), **facts(made)})
@@ -183,8 +183,8 @@ def list_(as_json: options.Json = False) -> None:
         output.result(line)
 
 
-def lines(found: SetFindings) -> Iterator[str]:
-    """The measures of one set as text."""
+def lines(found: SetResults) -> Iterator[str]:
+    """The metrics of one set as text."""
     seen = found.texts - found.unseen
     yield f"{found.name}: {found.texts} texts, {found.violations} violations" + (
         f"; {seen} of them were fitted on, each judged by a probe that was not fitted on it" if seen else ""
@@ -193,9 +193,9 @@ def lines(found: SetFindings) -> Iterator[str]:
         {"judge": short, **{title: str(measures[name]) for title, name in _COLUMNS}}
         for short, measures in found.judges.items()
     ]
-    for title, figure in (("naive Bayes", found.naive_bayes), ("text length", found.length)):
-        if figure is not None:
-            rows.append({"judge": title, **{column: "" for column, _ in _COLUMNS}, "AUROC": str(figure)})
+    for title, estimate in (("naive Bayes", found.naive_bayes), ("text length", found.length)):
+        if estimate is not None:
+            rows.append({"judge": title, **{column: "" for column, _ in _COLUMNS}, "AUROC": str(estimate)})
     yield from ("  " + line for line in output.table(rows))
     for short, measures in found.judges.items():
         if measures["obvious_found"].known:
@@ -217,7 +217,7 @@ def facts(probes: ProbeSet) -> dict[str, Any]:
         "data": probes.facts.get("data", []),
         "accuracy": {member: probe.accuracy for member, probe in probes.probes.items()},
         "measures": {
-            member: {of: measures.to_data() for of, measures in probe.measures.items()}
+            member: {of: metrics.to_data() for of, metrics in probe.metrics.items()}
             for member, probe in probes.probes.items()
         },
     }
@@ -229,7 +229,7 @@ def _recipe(
     from dataclasses import replace
 
     from engine.errors import InputError
-    from engine.judges.labeled import own_examples, read_labelled
+    from engine.judges.labeled import own_examples, read_labeled
     from engine.judges.probe.probe import check_name
     from engine.judges.probe.train_probe import Recipe, shipped_recipe
 
@@ -248,7 +248,7 @@ def _recipe(
             next_step='Name a file of rows like {"text": "...", "label": 1, "principle": "fairness"}.',
         )
     check_name(name)
-    rows = read_labelled(data)
+    rows = read_labeled(data)
     if principle:
         rows = tuple(row if row.principle else replace(row, principle=principle) for row in rows)
     return Recipe(name, (*(own_examples() if with_own else ()), *rows), layers)
@@ -265,30 +265,29 @@ def _judges(
 ) -> dict[str, Judge]:
     """Rules, the panels, and the judges that were asked for by name."""
     from engine.judges.eval.bench import panels
-    from engine.judges.probe.loader import reader
-    from engine.judges.registry import make_judge, needs_model, server_of
+    from engine.judges.probe.loader import make_reader
+    from engine.judges.registry import JudgeParts, judge_server, make_judge, needs_model
     from engine.judges.rules.judge import RulesJudge
     from engine.pipeline.model_cache import Models
 
     models = Models()
     found: dict[str, Judge] = {"rules": RulesJudge(constitution)}
-    found |= panels(constitution, probes, reader(probes, models, device, remember=True))
+    found |= panels(constitution, probes, make_reader(probes, models.get, device, use_cache=True))
     for name, config in wanted.items():
         if name in found or name in _probe_names():
             continue
         model = models.get(config.generator, device) if needs_model(name) else None
-        found[name] = make_judge(name, constitution, model, models, device, server=server_of(config), unproven=True)
+        parts = JudgeParts(constitution, model, models.get, device, judge_server(config), assume_reliable=True)
+        found[name] = make_judge(name, parts)
     return found
 
 
-def _remember(judges: Mapping[str, Judge], found: Sequence[SetFindings]) -> None:
-    """Save what was measured of judges that have no file of their own for it."""
-    from engine.judges.eval import cache
-    from engine.judges.eval.report import rating
+def _save_metrics(judges: Mapping[str, Judge], found: Sequence[SetResults]) -> None:
+    """Store the metrics of judges whose own files cannot hold them."""
+    from engine.judges.accuracy import ALL, save_metrics
 
     for short, judge in judges.items():
-        known = rating(judge).measured_as
-        if known and found:
-            # With one set alone that is all there is.
-            measures = {one.name: one.judges[short] for one in found} | {cache.ALL: found[-1].judges[short]}
-            cache.remember(known, measures)
+        key = judge.accuracy.cache_key
+        if key and found:
+            # A single set is all there is.
+            save_metrics(key, {one.name: one.judges[short] for one in found} | {ALL: found[-1].judges[short]})

@@ -20,7 +20,8 @@ _ROLES = (("shown", "Judge of the texts"), ("comparison", "Judge of the comparis
 def of(config: RunConfig, folder: Path | None) -> Map:
     """Ratings as a JUDGES event has them: from the report of a run without one, else of the settings' judge. Takes a
     moment, as a probe's file is read; loads no model."""
-    from engine.judges.registry import rate
+    from engine.judges.registry import configured_accuracy
+    from engine.pipeline.prepare import constitution_of
     from engine.runs.store import read_report
 
     try:
@@ -31,7 +32,7 @@ def of(config: RunConfig, folder: Path | None) -> Map:
     if isinstance(judge, Mapping):
         return {"comparison": judge}
     try:
-        return {"shown": rate(config).to_data()}
+        return {"shown": configured_accuracy(config, constitution_of(config)).to_data()}
     except RedraftError as error:
         return {"shown": {"name": config.judge, "accuracy": str(error)}}
 

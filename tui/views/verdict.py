@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from engine.judges.eval.metric import WORDS, Measures
+from engine.judges.accuracy import METRICS, EvalMetrics
 from engine.text import sanitize, truncate
 from tui.views.formatting import Mark, agreement_text, mark_of, score_words, short_name
 from tui.widgets.lines import Pieces, clip
@@ -198,7 +198,7 @@ def figures(name: str, rating: Map) -> Iterator[Pieces]:
     measures = rating.get("measures")
     for which, data in measures.items() if isinstance(measures, Mapping) else ():
         try:
-            found = Measures.from_data(data)
+            found = EvalMetrics.from_data(data)
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
         yield []
@@ -206,7 +206,7 @@ def figures(name: str, rating: Map) -> Iterator[Pieces]:
             (f"{name} on {_plain(which)}: ", "accent"),
             (f"{found.texts:,} texts, {found.violations:,} of them violations", "dim"),
         ]
-        for key, words in WORDS.items():
+        for key, words in METRICS.items():
             if found[key].known:
                 yield [(f"  {words.ljust(29)}", "text"), (str(found[key]), "strong")]
 

@@ -1,7 +1,6 @@
-"""Measures judges on sets of labelled texts: what `redraft judge bench` shows.
+"""Measures judges on labeled data sets, for `redraft judge bench`.
 
-A panel never judges a text that it was fitted on: where the text's place in the fit is known, a twin of the probe that
-was fitted without that text's fold (and so without its topic) takes its place.
+A panel never judges a text that it was fitted on: a fold model judges it, fitted without the text's fold and topic.
 """
 
 from __future__ import annotations
@@ -15,27 +14,29 @@ import numpy as np
 
 from engine.constitution.model import Constitution
 from engine.control import Control
-from engine.judges.base import Judge, Judged, Verdict
-from engine.judges.eval.cache import ALL
-from engine.judges.eval.evaluate import Agreement, Decisions, agreement, by_length, by_words, measure
-from engine.judges.eval.metric import Figure, Measures
-from engine.judges.labeled import Labelled
-from engine.judges.panel import PanelJudge, Reader
+from engine.judges.accuracy import ALL, Estimate, EvalMetrics
+from engine.judges.base import Judge, JudgeInput, Verdict
+from engine.judges.eval.evaluate import Agreement, Decisions, agreement, length_baseline, measure, naive_bayes_baseline
+from engine.judges.labeled import LabeledText
+from engine.judges.panel import PanelJudge
+from engine.judges.probe.features import ReadVectors
 from engine.judges.probe.probe import MEMBERS, ProbeSet
 
-Told = Callable[[str], None]
-"""Called with what is being done, for people."""
+Progress = Callable[[str], None]
+"""Called with what is being done."""
 
 
-class PanelMember:
-    """A panel with one member of a set of probes, each text judged by a line that did not see it.
+class CrossFittedPanel(Judge):
+    """A panel with one member of a set of probes; each text is judged by a probe that was not fitted on it.
 
     Args:
         member: "whole", "a" or "b".
-        read: gives the vectors; texts are read once for all members where it remembers them.
+        read: computes the vectors.
     """
 
-    def __init__(self, constitution: Constitution, probes: ProbeSet, member: str, read: Reader) -> None:
+    finds_spans = True
+
+    def __init__(self, constitution: Constitution, probes: ProbeSet, member: str, read: ReadVectors) -> None:
         self._constitution = constitution
         self._probes = probes
         self._member = member
@@ -43,11 +44,11 @@ class PanelMember:
         self._panels: dict[int | None, PanelJudge] = {}
         self.name = self._panel(None).name
 
-    def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
-        """One verdict a text, in any order.
+    def judge(self, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
+        """One verdict per text, in any order.
 
         Raises:
-            Stopped: where `control` asks for it.
+            Stopped: `control` requests it.
         """
         folds = [self._probes.fold_of(text.text, self._member) for text in texts]
         for fold in sorted(set(folds), key=str):
@@ -61,34 +62,34 @@ class PanelMember:
 
 
 @dataclass(frozen=True)
-class SetFindings:
-    """What was measured on one set.
+class SetResults:
+    """The results on one data set.
 
     Args:
-        naive_bayes, length: AUROC of the floors; missing for all sets together.
-        judges: short name of a judge -> what it does.
-        agreements: two short names -> how far they agree.
+        naive_bayes, length: AUROC of the baselines; None for all sets together.
+        judges: short name of a judge -> metrics.
+        agreements: two short names -> their agreement.
         unseen: texts that no part of the probes was fitted on.
     """
 
     name: str
     texts: int
     violations: int
-    naive_bayes: Figure | None
-    length: Figure | None
-    judges: Mapping[str, Measures]
+    naive_bayes: Estimate | None
+    length: Estimate | None
+    judges: Mapping[str, EvalMetrics]
     agreements: Mapping[tuple[str, str], Agreement]
     unseen: int
 
     def to_data(self) -> dict[str, Any]:
         """For JSON; described in docs/judge.md."""
-        floors = {"naive_bayes": self.naive_bayes, "text_length": self.length}
+        baselines = {"naive_bayes": self.naive_bayes, "text_length": self.length}
         return {
             "set": self.name,
             "texts": self.texts,
             "violations": self.violations,
             "unseen": self.unseen,
-            "floors": {name: figure.as_list() for name, figure in floors.items() if figure is not None},
+            "floors": {name: estimate.as_list() for name, estimate in baselines.items() if estimate is not None},
             "judges": {name: measures.to_data() for name, measures in self.judges.items()},
             "agreement": [
                 {"judges": list(pair), "texts": a.texts, "same": a.same.as_list(), "kappa": a.kappa.as_list()}
@@ -97,46 +98,48 @@ class SetFindings:
         }
 
 
-def panels(constitution: Constitution, probes: ProbeSet, read: Reader) -> dict[str, Judge]:
-    """The panel with each member of a set of probes, by the name that tables have room for."""
+def panels(constitution: Constitution, probes: ProbeSet, read: ReadVectors) -> dict[str, Judge]:
+    """The panel with each member of a set of probes, by short name."""
     return {
-        "panel" if member == "whole" else f"panel {member.upper()}": PanelMember(constitution, probes, member, read)
+        "panel" if member == "whole" else f"panel {member.upper()}": CrossFittedPanel(
+            constitution, probes, member, read
+        )
         for member in MEMBERS
     }
 
 
 def bench(
-    rows: Sequence[Labelled], judges: Mapping[str, Judge], probes: ProbeSet, control: Control, told: Told
-) -> Iterator[SetFindings]:
-    """Measure judges on each set that `rows` holds, then on all together where there are several.
+    rows: Sequence[LabeledText], judges: Mapping[str, Judge], probes: ProbeSet, control: Control, progress: Progress
+) -> Iterator[SetResults]:
+    """Measure judges on each data set in `rows`, then on all together if there are several.
 
     Args:
-        judges: short name -> judge; each is asked once for each set.
-        told: what is being done.
+        judges: short name -> judge; each is called once per set.
+        progress: called with what is being done.
 
     Raises:
-        Stopped: where `control` asks for it.
+        Stopped: `control` requests it.
     """
     names = list(dict.fromkeys(row.set for row in rows))
-    done: list[tuple[list[Labelled], dict[str, Decisions]]] = []
+    done: list[tuple[list[LabeledText], dict[str, Decisions]]] = []
     for name in names:
         part = [row for row in rows if row.set == name]
-        said = {short: _decided(short, judge, part, control, told) for short, judge in judges.items()}
-        done.append((part, said))
-        yield _findings(name, part, said, probes, floors=True)
+        decisions = {short: _decide(short, judge, part, control, progress) for short, judge in judges.items()}
+        done.append((part, decisions))
+        yield _results(name, part, decisions, probes, baselines=True)
     if len(names) > 1:
-        together = {short: _joined([said[short] for _, said in done]) for short in judges}
-        yield _findings(ALL, [row for part, _ in done for row in part], together, probes, floors=False)
+        together = {short: _concatenate([decisions[short] for _, decisions in done]) for short in judges}
+        yield _results(ALL, [row for part, _ in done for row in part], together, probes, baselines=False)
 
 
-def _decided(short: str, judge: Judge, rows: Sequence[Labelled], control: Control, told: Told) -> Decisions:
-    told(f"{rows[0].set}: {short} on {len(rows)} texts …")
+def _decide(short: str, judge: Judge, rows: Sequence[LabeledText], control: Control, progress: Progress) -> Decisions:
+    progress(f"{rows[0].set}: {short} on {len(rows)} texts …")
     keys = [str(number) for number in range(len(rows))]
-    texts = [Judged(key, row.text, row.prompt) for key, row in zip(keys, rows, strict=True)]
+    texts = [JudgeInput(key, row.text, row.prompt) for key, row in zip(keys, rows, strict=True)]
     return Decisions.of(judge.judge(texts, control), keys)
 
 
-def _joined(parts: Sequence[Decisions]) -> Decisions:
+def _concatenate(parts: Sequence[Decisions]) -> Decisions:
     return Decisions(
         np.concatenate([part.probabilities for part in parts]),
         np.concatenate([part.flagged for part in parts]),
@@ -144,16 +147,16 @@ def _joined(parts: Sequence[Decisions]) -> Decisions:
     )
 
 
-def _findings(
-    name: str, rows: Sequence[Labelled], said: Mapping[str, Decisions], probes: ProbeSet, *, floors: bool
-) -> SetFindings:
-    return SetFindings(
+def _results(
+    name: str, rows: Sequence[LabeledText], decisions: Mapping[str, Decisions], probes: ProbeSet, *, baselines: bool
+) -> SetResults:
+    return SetResults(
         name=name,
         texts=len(rows),
         violations=sum(row.label for row in rows),
-        naive_bayes=by_words(rows) if floors else None,
-        length=by_length(rows) if floors else None,
-        judges={short: measure(rows, decisions) for short, decisions in said.items()},
-        agreements={(a, b): agreement(said[a], said[b]) for a, b in itertools.combinations(said, 2)},
-        unseen=sum(row.hash not in probes.places for row in rows),
+        naive_bayes=naive_bayes_baseline(rows) if baselines else None,
+        length=length_baseline(rows) if baselines else None,
+        judges={short: measure(rows, one) for short, one in decisions.items()},
+        agreements={(a, b): agreement(decisions[a], decisions[b]) for a, b in itertools.combinations(decisions, 2)},
+        unseen=sum(row.hash not in probes.folds for row in rows),
     )

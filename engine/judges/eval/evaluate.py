@@ -1,7 +1,6 @@
-"""Measures a judge: its verdicts beside the labels, how two judges agree, and what two floors reach.
+"""Metrics of a judge's verdicts against labels, agreement of two judges, and two baselines.
 
-Knows verdicts and labels, not how a verdict is reached. Every figure comes with an interval and is the same for the
-same input.
+Knows verdicts and labels, not how a verdict is reached. Every metric has an interval and is deterministic.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.judges.accuracy import Estimate, EvalMetrics
 from engine.judges.base import Verdict
 from engine.judges.eval import metrics
-from engine.judges.eval.metric import Figure, Measures
-from engine.judges.labeled import Labelled, share_of
+from engine.judges.labeled import LabeledText, partition_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -30,11 +29,11 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 @dataclass(frozen=True)
 class Decisions:
-    """What a judge said of some texts, in their order.
+    """A judge's decisions on some texts, in their order.
 
     Args:
-        probabilities: [n], that any principle is broken; NaN where the judge gave none.
-        flagged, decided: [n]; `flagged` is False where nothing was decided.
+        probabilities: [n], that any principle is broken; NaN if the judge has none.
+        flagged, decided: [n]; `flagged` is False without a verdict.
     """
 
     probabilities: Floats
@@ -43,7 +42,7 @@ class Decisions:
 
     @classmethod
     def of(cls, verdicts: Iterable[Verdict], keys: Sequence[str]) -> Decisions:
-        """The verdicts, in the order of `keys`; a text without one counts as not decided."""
+        """The decisions in the order of `keys`; a missing verdict counts as undecided."""
         found = {verdict.key: verdict for verdict in verdicts}
         ordered = [found.get(key) or Verdict(key, None) for key in keys]
         return cls(
@@ -52,85 +51,85 @@ class Decisions:
             np.array([v.flagged is not None for v in ordered]),
         )
 
-    def only(self, wanted: Bools) -> Decisions:
-        """The texts that `wanted` [n] picks."""
-        return Decisions(self.probabilities[wanted], self.flagged[wanted], self.decided[wanted])
+    def select(self, mask: Bools) -> Decisions:
+        """The texts of a mask [n]."""
+        return Decisions(self.probabilities[mask], self.flagged[mask], self.decided[mask])
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often two judges flag alike, on the texts that both decided.
+    """Agreement of two judges on the texts that both decided.
 
     Args:
-        texts: how many those are.
-        same: share on which they agree.
-        kappa: Cohen's: agreement beyond what their rates alone would give.
+        texts: number of these texts.
+        same: share of equal flags.
+        kappa: Cohen's kappa.
     """
 
     texts: int
-    same: Figure
-    kappa: Figure
+    same: Estimate
+    kappa: Estimate
 
 
-def measure(rows: Sequence[Labelled], judged: Decisions) -> Measures:
-    """What `judged` is worth on `rows`; what needs both labels is missing where there is only one."""
+def measure(rows: Sequence[LabeledText], decisions: Decisions) -> EvalMetrics:
+    """The metrics of these decisions; those that need both labels are missing if there is only one."""
     labels = np.array([row.label for row in rows], dtype=bool)
-    known, decided = ~np.isnan(judged.probabilities), judged.decided
-    scores, scored = judged.probabilities[known], labels[known]
-    flags, flagged = judged.flagged[decided].astype(float), labels[decided]
-    figures = {
-        "auroc": metrics.bootstrapped(metrics.auroc, scores, scored),
-        "auprc": metrics.bootstrapped(metrics.auprc, scores, scored),
-        "balanced_accuracy": metrics.bootstrapped(_on_flags(metrics.balanced_accuracy), flags, flagged),
-        "f1": metrics.bootstrapped(_on_flags(metrics.f1), flags, flagged),
-        "found": _share(judged.flagged, labels),
-        "obvious_found": _share(judged.flagged, labels & _difficulty(rows, "obvious")),
-        "subtle_found": _share(judged.flagged, labels & _difficulty(rows, "subtle")),
-        "false_alarms": _share(judged.flagged, ~labels),
-        "ece": metrics.bootstrapped(metrics.ece, scores, scored),
-        "brier": metrics.bootstrapped(metrics.brier, scores, scored),
+    known, decided = ~np.isnan(decisions.probabilities), decisions.decided
+    scores, scored = decisions.probabilities[known], labels[known]
+    flags, flagged = decisions.flagged[decided].astype(float), labels[decided]
+    estimates = {
+        "auroc": metrics.bootstrap(metrics.auroc, scores, scored),
+        "auprc": metrics.bootstrap(metrics.auprc, scores, scored),
+        "balanced_accuracy": metrics.bootstrap(_on_flags(metrics.balanced_accuracy), flags, flagged),
+        "f1": metrics.bootstrap(_on_flags(metrics.f1), flags, flagged),
+        "found": _share(decisions.flagged, labels),
+        "obvious_found": _share(decisions.flagged, labels & _difficulty(rows, "obvious")),
+        "subtle_found": _share(decisions.flagged, labels & _difficulty(rows, "subtle")),
+        "false_alarms": _share(decisions.flagged, ~labels),
+        "ece": metrics.bootstrap(metrics.ece, scores, scored),
+        "brier": metrics.bootstrap(metrics.brier, scores, scored),
         "no_verdict": _share(~decided, np.ones(len(rows), dtype=bool)),
     }
-    return Measures(len(rows), int(labels.sum()), figures)
+    return EvalMetrics(len(rows), int(labels.sum()), estimates)
 
 
 def agreement(a: Decisions, b: Decisions) -> Agreement:
-    """How far two judges of the same texts agree."""
+    """The agreement of two judges of the same texts."""
     both = a.decided & b.decided
     one, other = a.flagged[both], b.flagged[both]
-    kappa = metrics.bootstrapped(lambda x, y: metrics.kappa(x > 0.5, y), one.astype(float), other)
+    kappa = metrics.bootstrap(lambda x, y: metrics.kappa(x > 0.5, y), one.astype(float), other)
     return Agreement(int(both.sum()), metrics.wilson(int((one == other).sum()), int(both.sum())), kappa)
 
 
-def by_length(rows: Sequence[Labelled]) -> Figure:
-    """The floor that reads nothing: AUROC of the text's length, in whichever direction does better."""
+def length_baseline(rows: Sequence[LabeledText]) -> Estimate:
+    """AUROC of the text's length, in the better direction."""
     lengths = np.array([len(row.text) for row in rows], dtype=float)
     labels = np.array([row.label for row in rows], dtype=bool)
     longer = metrics.auroc(lengths, labels)
-    return metrics.bootstrapped(metrics.auroc, -lengths if longer < 0.5 else lengths, labels)
+    return metrics.bootstrap(metrics.auroc, -lengths if longer < 0.5 else lengths, labels)
 
 
-def by_words(rows: Sequence[Labelled]) -> Figure:
-    """The floor that knows words only: AUROC of naive Bayes (which words and pairs of words occur, add one),
-    cross-validated on these very rows; rows of one topic stay together."""
+def naive_bayes_baseline(rows: Sequence[LabeledText]) -> Estimate:
+    """AUROC of naive Bayes (binary words and bigrams, add-one smoothing), cross-validated on these rows; rows of one
+    topic stay together."""
     labels = np.array([row.label for row in rows], dtype=bool)
-    folds = np.array([share_of(row, FOLDS) for row in rows])
+    folds = np.array([partition_of(row, FOLDS) for row in rows])
     words = [_words(row.text) for row in rows]
     scores = np.zeros(len(rows))
     for fold in range(FOLDS):
-        seen, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        scores[held] = _naive_bayes([words[i] for i in seen], labels[seen], [words[i] for i in held])
-    return metrics.bootstrapped(metrics.auroc, scores, labels)
+        train, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        scores[held_out] = _naive_bayes([words[i] for i in train], labels[train], [words[i] for i in held_out])
+    return metrics.bootstrap(metrics.auroc, scores, labels)
 
 
-def _naive_bayes(seen: Sequence[Counter[str]], labels: Bools, held: Sequence[Counter[str]]) -> Floats:
+def _naive_bayes(train: Sequence[Counter[str]], labels: Bools, held_out: Sequence[Counter[str]]) -> Floats:
     totals: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    for words, label in zip(seen, labels, strict=True):
+    for words, label in zip(train, labels, strict=True):
         totals[bool(label)].update(words.keys())
     known = totals[0].keys() | totals[1].keys()
     size = [sum(total.values()) + len(known) for total in totals]
     odds = {w: math.log((totals[1][w] + 1) / size[1]) - math.log((totals[0][w] + 1) / size[0]) for w in known}
-    return np.array([sum(odds.get(word, 0.0) for word in words) for words in held])
+    return np.array([sum(odds.get(word, 0.0) for word in words) for words in held_out])
 
 
 def _words(text: str) -> Counter[str]:
@@ -142,9 +141,9 @@ def _on_flags(of: metrics.OnFlags) -> metrics.OnScores:
     return lambda scores, labels: of(scores > 0.5, labels)
 
 
-def _share(hits: Bools, of: Bools) -> Figure:
+def _share(hits: Bools, of: Bools) -> Estimate:
     return metrics.wilson(int((hits & of).sum()), int(of.sum()))
 
 
-def _difficulty(rows: Sequence[Labelled], difficulty: str) -> Bools:
+def _difficulty(rows: Sequence[LabeledText], difficulty: str) -> Bools:
     return np.array([row.difficulty == difficulty for row in rows], dtype=bool)

@@ -1,7 +1,7 @@
-"""How well scores tell violations from clean texts: ranking, decisions, calibration; each with an interval.
+"""Metrics of binary classification: ranking, decisions, calibration; with intervals.
 
-Scores are probabilities or anything that grows with the chance of a violation; labels are True for violations.
-Intervals are percentile bootstraps within each label (so that no sample lacks one), Wilson's for shares of a count.
+Scores are probabilities or anything that grows with the probability of a violation; labels are True for violations.
+Intervals are stratified percentile bootstraps (so that no sample lacks a label), Wilson's for proportions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.judges.eval.metric import NOTHING, Figure
+from engine.judges.accuracy import NOT_MEASURED, Estimate
 from engine.stats.exact import wilson_interval
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ BINS = 10
 
 
 def auroc(scores: Floats, labels: Bools) -> float:
-    """Area under the ROC curve: the chance that a violation is scored above a clean text, ties counted half."""
+    """Area under the ROC curve: the probability that a violation is scored above a clean text, ties count half."""
     positives = int(labels.sum())
     negatives = len(labels) - positives
     if not positives or not negatives:
@@ -37,7 +37,7 @@ def auroc(scores: Floats, labels: Bools) -> float:
 
 
 def auprc(scores: Floats, labels: Bools) -> float:
-    """Average precision (the step-wise area under precision over recall); equal scores are taken together."""
+    """Average precision (the step-wise area under precision over recall); equal scores are grouped."""
     if not labels.any():
         return math.nan
     order = np.argsort(-scores, kind="stable")
@@ -49,14 +49,14 @@ def auprc(scores: Floats, labels: Bools) -> float:
 
 
 def balanced_accuracy(flagged: Bools, labels: Bools) -> float:
-    """Mean of the share of violations that are flagged and the share of clean texts that are not."""
+    """Mean of recall and specificity."""
     if labels.all() or not labels.any():
         return math.nan
     return float((flagged[labels].mean() + (~flagged[~labels]).mean()) / 2)
 
 
 def f1(flagged: Bools, labels: Bools) -> float:
-    """Harmonic mean of precision and recall of the flag; 0 where nothing is right."""
+    """Harmonic mean of precision and recall; 0 without a true positive."""
     if not labels.any():
         return math.nan
     right = float((flagged & labels).sum())
@@ -64,13 +64,13 @@ def f1(flagged: Bools, labels: Bools) -> float:
 
 
 def brier(probabilities: Floats, labels: Bools) -> float:
-    """Mean squared distance of the probability from what was the case."""
+    """Mean squared error of the probability."""
     return float(np.mean((probabilities - labels) ** 2)) if len(labels) else math.nan
 
 
 def ece(probabilities: Floats, labels: Bools) -> float:
-    """Expected calibration error: mean distance of probability and frequency over bins of equally many texts, at most
-    `BINS` (equal counts, since equal widths leave bins with a handful of texts; Nguyen & O'Connor 2015)."""
+    """Expected calibration error: mean distance of probability and frequency over at most `BINS` bins of equal count
+    (equal widths would leave bins with a handful of texts; Nguyen & O'Connor 2015)."""
     if not len(labels):
         return math.nan
     order = np.argsort(probabilities, kind="stable")
@@ -79,19 +79,19 @@ def ece(probabilities: Floats, labels: Bools) -> float:
     return sum(gaps) / len(order)
 
 
-def wilson(hits: int, total: int) -> Figure:
-    """A share with Wilson's interval."""
+def wilson(hits: int, total: int) -> Estimate:
+    """A proportion with Wilson's interval."""
     if not total:
-        return NOTHING
+        return NOT_MEASURED
     low, high = wilson_interval(hits, total)
-    return Figure(hits / total, low, high)
+    return Estimate(hits / total, low, high)
 
 
-def bootstrapped(measure: OnScores, scores: Floats, labels: Bools) -> Figure:
-    """A measure of (scores, labels) with its percentile interval; the same for the same input."""
+def bootstrap(measure: OnScores, scores: Floats, labels: Bools) -> Estimate:
+    """A metric of (scores, labels) with its percentile interval; deterministic."""
     value = measure(scores, labels)
     if math.isnan(value):
-        return NOTHING
+        return NOT_MEASURED
     random = np.random.default_rng(0)
     groups = [group for group in (np.flatnonzero(labels), np.flatnonzero(~labels)) if len(group)]
     found = np.empty(RESAMPLES)
@@ -99,11 +99,11 @@ def bootstrapped(measure: OnScores, scores: Floats, labels: Bools) -> Figure:
         sample = np.concatenate([group[random.integers(0, len(group), len(group))] for group in groups])
         found[number] = measure(scores[sample], labels[sample])
     low, high = np.quantile(found, (0.025, 0.975))
-    return Figure(value, float(low), float(high))
+    return Estimate(value, float(low), float(high))
 
 
 def kappa(a: Bools, b: Bools) -> float:
-    """Cohen's kappa: agreement of two flags beyond what their rates alone would give."""
+    """Cohen's kappa: agreement of two flags beyond chance."""
     if not len(a):
         return math.nan
     agree = float((a == b).mean())

@@ -1,5 +1,5 @@
-"""The verdict of a model behind a server: one flag a principle, with its probability where the server gives
-log-probabilities, and its reasons in words."""
+"""The judge that asks a model behind an OpenAI-compatible server: one flag per principle, with its probability if the
+server returns log-probabilities, and the reasoning in words."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from typing import Any
 
 from engine.constitution.model import Constitution
 from engine.control import Control
-from engine.judges.base import Judged, Verdict
+from engine.judges.accuracy import JudgeAccuracy
+from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.judges.llm.generative import first_object, read_flag, shortened
 from engine.models.client.endpoint import ChatRequest, Endpoint, Reply, Token
 from engine.models.inference.requests import Message
 from engine.text import sanitize
 
-_HARMLESS = Judged("", "Six to eight minutes for a soft egg, about ten for a hard one.", "How long do I boil an egg?")
+_HARMLESS = JudgeInput(
+    "", "Six to eight minutes for a soft egg, about ten for a hard one.", "How long do I boil an egg?"
+)
 _REASONING = "Reasoning"  # no id of a principle has a capital letter
 _MAX_REASON_CHARS = 600
 
 
-class EndpointJudge:
+class EndpointJudge(Judge):
     """Asks a server's model about all principles of a text at once.
 
-    The text is sent as a JSON string inside the question, so that it cannot end it; a verdict is taken only from an
-    answer that has a flag for every principle.
+    The text is sent as a JSON string inside the question, so that it cannot end it; only an answer with a flag for
+    every principle is a verdict.
 
     Args:
         endpoint: the model behind a server.
@@ -41,9 +44,9 @@ class EndpointJudge:
         self.name = f"endpoint {endpoint.name}"
 
     @property
-    def measured_as(self) -> str:
-        """By which `redraft judge bench` keeps what it measured: by name, as nobody here can see a server's weights."""
-        return f"{self.name} {self._constitution.sha256}"
+    def accuracy(self) -> JudgeAccuracy:
+        """As measured under the server's name for the model (its weights are unknown) and for this constitution."""
+        return JudgeAccuracy.cached(self.name, f"{self.name} {self._constitution.sha256}")
 
     def prepare(self, control: Control) -> None:
         """Judge one harmless text, so that a server that does not work is reported before anything else happens.
@@ -51,25 +54,25 @@ class EndpointJudge:
         Does nothing where that was done already.
 
         Raises:
-            EndpointError: it does not.
-            Stopped: where `control` asks for it.
+            EndpointError: the server does not work.
+            Stopped: `control` requests it.
         """
         if self._endpoint.capabilities is None:
             self._endpoint.negotiate(self._request(_HARMLESS), control)
 
-    def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
-        """One verdict a text, as they come; where the server cannot say anything of one, the note says why.
+    def judge(self, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
+        """One verdict per text, as they arrive; if the server has none for a text, the note says why.
 
         Raises:
-            EndpointError: the server failed; verdicts that it had given before were given first.
-            Stopped: where `control` asks for it.
+            EndpointError: the server failed; earlier verdicts were yielded first.
+            Stopped: `control` requests it.
         """
         self.prepare(control)
         requests = {text.key: self._request(text) for text in texts}
         for reply in self._endpoint.chat(list(requests.values()), control):
             yield self._verdict(reply, "\n\n".join(m.content for m in requests[reply.key].messages))
 
-    def _request(self, text: Judged) -> ChatRequest:
+    def _request(self, text: JudgeInput) -> ChatRequest:
         principles = "\n".join(f"- {p.id}: {p.description}" for p in self._constitution.principles)
         members = ", ".join(f'"{i}": true or false' for i in self._constitution.ids)
         system = (
@@ -108,15 +111,15 @@ class EndpointJudge:
 
 
 def schema(constitution: Constitution) -> dict[str, Any]:
-    """The JSON schema of an answer: a flag for each principle, then the reasons."""
+    """The JSON schema of an answer: a flag per principle, then the reasoning."""
     members: dict[str, Any] = {i: {"type": "boolean"} for i in constitution.ids}
     members[_REASONING] = {"type": "string"}
     return {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
 
 
 def read_flags(text: str, principles: Sequence[str]) -> tuple[dict[str, bool], str, str]:
-    """(principle -> flag, reasoning, problem) of a model's answer; where there is a problem the rest is empty."""
-    after = text.rpartition("</think>")[2]  # what a model that thinks aloud says at last
+    """(principle -> flag, reasoning, problem) of a model's answer; if there is a problem the rest is empty."""
+    after = text.rpartition("</think>")[2]  # what follows the reasoning of a thinking model
     record, problem = first_object(after)
     if record is None:
         return {}, "", problem

@@ -1,8 +1,8 @@
-"""A model's own verdict, in words: it is asked for a JSON object and its answer is read with care.
+"""The judge that asks a model for its verdict as a JSON object (LLM as a judge).
 
-Where llguidance is installed the answer is held to the form token by token, so that every one can be read; elsewhere an
-answer that cannot be read is reported and never turned into a verdict. What small models say of a text is close to
-chance whatever its form (docs/judge.md): it counts only where `redraft judge bench` has shown that it deserves to.
+With llguidance the answer is constrained to the schema token by token, so that every answer can be parsed; without it
+an answer that cannot be parsed is "no verdict". Verdicts of small models are close to chance (docs/judges-models.md):
+they count only if `redraft judge bench` has shown the model to be reliable.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any
 
 from engine.constitution.model import Constitution
 from engine.control import Control
-from engine.judges.base import Judged, Verdict
+from engine.judges.accuracy import JudgeAccuracy
+from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.models.inference.requests import Completion, Constraint, LanguageModel, Message, Request, Sampling
 from engine.text import sanitize
 
-_REASON = 140
-"""Characters of the reason in an answer that is held to its form."""
-_LONGEST_TEXT = 4000
-"""Characters of a judged text that the model is shown: its head and tail where it is longer."""
+_MAX_REASONING = 140
+"""Characters of the reasoning in a constrained answer."""
+_MAX_TEXT = 4000
+"""Characters of a judged text in the prompt: head and tail of a longer one."""
 
 _EXAMPLES = (
     (
@@ -43,7 +44,7 @@ _EXAMPLES = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What could be read from a model's answer; `problem` says why it is unusable, "" where it is not."""
+    """A parsed answer; `problem` says why it is unusable, "" if it is usable."""
 
     flagged: bool = False
     category: str = ""
@@ -51,13 +52,13 @@ class Answer:
     problem: str = ""
 
 
-class ModelJudge:
+class GenerativeJudge(Judge):
     """Asks a model for `{"flagged", "category", "reasoning"}`.
 
     Args:
-        model: the one that is asked.
+        model: the model to ask.
         constitution: its principles are the categories.
-        seed: of the greedy requests; kept for the record only.
+        seed: of the requests, which are greedy.
     """
 
     def __init__(self, model: LanguageModel, constitution: Constitution, seed: int = 0) -> None:
@@ -67,14 +68,17 @@ class ModelJudge:
         self.name = f"model {model.name}"
 
     @property
-    def measured_as(self) -> str:
-        """By which `redraft judge bench` keeps what it measured; "" for a model that has no weights here."""
-        weights = getattr(self._model, "sha256", "")
-        return f"model {weights} {self._constitution.sha256}" if weights else ""
+    def accuracy(self) -> JudgeAccuracy:
+        """As measured for these weights and this constitution; never for a model without local weights."""
+        from engine.models.local import LocalModel
+
+        if not isinstance(self._model, LocalModel):
+            return JudgeAccuracy(self.name)
+        return JudgeAccuracy.cached(self.name, f"model {self._model.sha256} {self._constitution.sha256}")
 
     @functools.cached_property
     def constraint(self) -> Constraint | None:
-        """The form that answers are held to; None where they cannot be."""
+        """The grammar of answers; None if they cannot be constrained."""
         from engine.models.local import LocalModel
 
         if not isinstance(self._model, LocalModel):
@@ -85,21 +89,21 @@ class ModelJudge:
             return None
         try:
             return grammar_for(self._model, pattern(self._constitution.ids))
-        except ValueError:  # a tokenizer that it cannot read
+        except ValueError:  # a tokenizer that llguidance does not support
             return None
 
-    def judge(self, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
-        """One verdict a text; `flagged` is None, with the reason in `note`, where the answer cannot be used."""
-        form = self.constraint
-        # A token is a byte at least, so an answer that is held to the form ends before it runs out of them.
-        held = Sampling(max_tokens=_longest(self._constitution.ids))
-        sampling = held if form is not None else Sampling(max_tokens=80, stop=("}\n", "\n\n"))
+    def judge(self, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
+        """One verdict per text; `flagged` is None, with the reason in `note`, if the answer is unusable."""
+        constraint = self.constraint
+        # A token is at least a byte, so a constrained answer ends before it runs out of tokens.
+        constrained = Sampling(max_tokens=_longest(self._constitution.ids))
+        sampling = constrained if constraint is not None else Sampling(max_tokens=80, stop=("}\n", "\n\n"))
         prompts = {text.key: self._model.render(self._chat(text)) for text in texts}
-        requests = [Request(key, prompt, sampling, self._seed, form) for key, prompt in prompts.items()]
+        requests = [Request(key, prompt, sampling, self._seed, constraint) for key, prompt in prompts.items()]
         for completion in self._model.generate(requests, control):
             yield self._verdict(completion, prompts[completion.key])
 
-    def _chat(self, text: Judged) -> list[Message]:
+    def _chat(self, text: JudgeInput) -> list[Message]:
         principles = "\n".join(f"- {p.id}: {p.description}" for p in self._constitution.principles)
         system = (
             "You check whether a text breaks one of these principles:\n"
@@ -149,20 +153,20 @@ class ModelJudge:
 
 
 def pattern(principles: Sequence[str]) -> str:
-    """The form of an answer, as a regular expression: the verdict first, a bounded reason last, since small models
-    lose themselves in words without end. Plain ASCII without escapes: a letter is a byte, and a token no less."""
+    """The schema of an answer as a regular expression: the verdict first, then a bounded reason, since small models do
+    not stop by themselves. Plain ASCII without escapes: a character is one byte, and at most one token."""
     known = "|".join(re.escape(principle).replace("\\-", "-") for principle in principles)
     verdict = f'"flagged": (true, "category": "({known})"|false, "category": "none")'
-    return f' ?\\{{{verdict}, "reasoning": "[ !#-\\[\\]-~]{{0,{_REASON}}}"\\}}'
+    return f' ?\\{{{verdict}, "reasoning": "[ !#-\\[\\]-~]{{0,{_MAX_REASONING}}}"\\}}'
 
 
 def _longest(principles: Sequence[str]) -> int:
     """Bytes of the longest answer that `pattern` allows."""
-    return 80 + max(map(len, principles)) + _REASON
+    return 80 + max(map(len, principles)) + _MAX_REASONING
 
 
 def read_answer(text: str, principles: Sequence[str]) -> Answer:
-    """The verdict in a model's answer. Takes an object inside other words or a code fence; nothing is guessed.
+    """Parse a model's answer. Accepts an object inside other text or a code fence; guesses nothing.
 
     Unusable: no object, a member missing or of another type, or a flagged text without a known category.
     """
@@ -174,11 +178,11 @@ def read_answer(text: str, principles: Sequence[str]) -> Answer:
         return Answer(problem='"flagged" is neither true nor false')
     reasoning = record.get("reasoning", "")
     if not isinstance(reasoning, str):
-        return Answer(problem='"reasoning" is no text')
+        return Answer(problem='"reasoning" is not a text')
     category = record.get("category", "")
     known = _known(category, principles) if isinstance(category, str) else ""
     if flagged and not known:
-        return Answer(problem=f'"category" {str(category)[:40]!r} is none of the principles')
+        return Answer(problem=f'"category" {str(category)[:40]!r} is not one of the principles')
     return Answer(flagged, known if flagged else "", reasoning.strip()[:600])
 
 
@@ -217,9 +221,9 @@ def _known(category: str, principles: Sequence[str]) -> str:
 
 def shortened(text: str) -> str:
     """The text as a model is shown it: the head and tail of a long one."""
-    if len(text) <= _LONGEST_TEXT:
+    if len(text) <= _MAX_TEXT:
         return text
-    half = _LONGEST_TEXT // 2
+    half = _MAX_TEXT // 2
     return f"{text[:half]}\n[...]\n{text[-half:]}"
 
 

@@ -1,7 +1,7 @@
-"""Fits probes: lines through hidden states and words, their combination with the rules, thresholds.
+"""Trains linear probes on hidden states and n-grams: ridge regression per principle, calibration, thresholds.
 
-Whatever is fitted on predictions (combination, thresholds) is fitted on predictions for rows that the predicting line
-did not see. The same rows in the same order give the same probes. Knows vectors and labels, not how a text becomes one.
+What is fitted on predictions (calibration, thresholds) is cross-fitted: on out-of-fold predictions. Deterministic: the
+same rows in the same order give the same probes. Knows vectors and labels, not how a text becomes a vector.
 """
 
 from __future__ import annotations
@@ -14,176 +14,175 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.judges.labeled import OWN, REGISTERS, Labelled
-from engine.judges.probe import calibrate, feature_map, ngram_features, ridge
-from engine.judges.probe.feature_map import Space
-from engine.judges.probe.probe import MEMBERS, Combination, Probe, in_one
+from engine.judges.labeled import OWN, REGISTERS, LabeledText
+from engine.judges.probe import calibrate, ngram_features, ridge
+from engine.judges.probe.feature_map import FeatureMap, fit_feature_map
+from engine.judges.probe.probe import MEMBERS, Calibration, Probe, mix_domains
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Numbers = NDArray[np.int64]
+Ints = NDArray[np.int64]
 
 FOLDS = 5
 HALVES = "ab"
-PENALTY = 1.0
-"""For rows of a squared length of about 1."""
-NEAR, FAR = 6.0, 0.5
-"""What one of the project's examples counts for, beside 1 for a row from elsewhere, in the line for texts like them and
-in the line for others. The examples' clean texts were written to look like violations, and tell them apart only where
-they count for much; elsewhere they must not."""
-LIKENESS = 0.3
-"""Penalty of the line that tells the two kinds of text apart."""
-LEAST_OF_EACH = 100
-"""Rows of the project's, and from elsewhere, without which there is one line a principle."""
-BREADTH = 0.3
-"""What one of the project's texts in the ways of elsewhere counts for: there are many of them, and they are a guess at
-texts that other rows may really show."""
-OTHERS = 0.3
-"""What a clean text of another principle counts for, beside 1 for the principle's own texts."""
+RIDGE_ALPHA = 1.0
+"""L2 penalty of a principle's probe, for feature vectors of a squared norm of about 1."""
+OWN_WEIGHT_IN, OWN_WEIGHT_OUT = 6.0, 0.5
+"""Sample weight of the project's examples, relative to 1 for other rows, in the in-domain and the out-of-domain probe.
+The examples' clean texts are hard negatives: the in-domain probe separates them only with a high weight, which the
+out-of-domain probe must not have."""
+DOMAIN_RIDGE_ALPHA = 0.3
+"""L2 penalty of the domain probe, which separates the project's examples from other rows."""
+MIN_PER_DOMAIN = 100
+"""Rows of each domain below which there is a single probe per principle."""
+REGISTER_WEIGHT = 0.3
+"""Sample weight of the project's texts in other registers: many, and only a guess at how real texts read."""
+OTHER_NEGATIVE_WEIGHT = 0.3
+"""Sample weight of another principle's clean text, relative to 1 for the principle's own rows."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What is fitted on.
+class TrainingRows:
+    """The training data.
 
     Args:
-        labelled: the rows.
-        values: float32 [rows, features].
-        evidence: [rows, principles], the rules' evidence (`engine.judges.probe.probe.evidence`).
+        texts: the labeled texts.
+        values: float32 [rows, vector size], one vector per text.
+        evidence: [rows, principles], the rules' evidence (`engine.judges.probe.probe.rule_evidence`).
         principles: ids.
-        halves, folds: [rows], see `divide`.
+        halves, folds: [rows], see `assign_folds`.
     """
 
-    labelled: tuple[Labelled, ...]
+    texts: tuple[LabeledText, ...]
     values: Singles
     evidence: Floats
     principles: tuple[str, ...]
-    halves: Numbers
-    folds: Numbers
+    halves: Ints
+    folds: Ints
 
-    def only(self, wanted: Bools) -> Rows:
-        """The rows that `wanted` [rows] picks."""
-        kept = tuple(row for row, keep in zip(self.labelled, wanted, strict=True) if keep)
-        evidence, halves, folds = self.evidence[wanted], self.halves[wanted], self.folds[wanted]
-        return Rows(kept, self.values[wanted], evidence, self.principles, halves, folds)
+    def select(self, mask: Bools) -> TrainingRows:
+        """The rows of a mask [rows]."""
+        kept = tuple(text for text, keep in zip(self.texts, mask, strict=True) if keep)
+        evidence, halves, folds = self.evidence[mask], self.halves[mask], self.folds[mask]
+        return TrainingRows(kept, self.values[mask], evidence, self.principles, halves, folds)
 
     @property
     def labels(self) -> Bools:
-        return np.array([row.label for row in self.labelled], dtype=bool)
+        return np.array([text.label for text in self.texts], dtype=bool)
 
     @property
-    def chosen(self) -> Bools:
-        """Rows that thresholds are chosen by: the project's examples where there are any, whose clean texts were all
-        written to look like violations; otherwise all."""
-        return self.own if self.own.any() else np.ones(len(self.labelled), dtype=bool)
+    def threshold_rows(self) -> Bools:
+        """Rows that thresholds are chosen on: the project's examples if there are any, since all of their clean texts
+        are hard negatives; otherwise all rows."""
+        return self.own if self.own.any() else np.ones(len(self.texts), dtype=bool)
 
     @property
     def own(self) -> Bools:
         """The project's examples."""
-        return np.array([row.set == OWN for row in self.labelled], dtype=bool)
+        return np.array([text.set == OWN for text in self.texts], dtype=bool)
 
-    def weights(self, principle: str, own: float = 1.0) -> Floats:
-        """How much each row counts for a principle, the project's examples `own` times as much; a violation of another
-        one tells nothing about this one."""
-        about = np.array([row.principle == principle for row in self.labelled])
-        kind = np.where(self.own, own, np.where([row.set == REGISTERS for row in self.labelled], BREADTH, 1.0))
-        return np.where(about, 1.0, np.where(self.labels, 0.0, OTHERS)) * kind
+    def sample_weights(self, principle: str, own_weight: float = 1.0) -> Floats:
+        """Sample weights [rows] for one principle; a violation of another principle has weight 0."""
+        about = np.array([text.principle == principle for text in self.texts])
+        registers = [text.set == REGISTERS for text in self.texts]
+        domain = np.where(self.own, own_weight, np.where(registers, REGISTER_WEIGHT, 1.0))
+        return np.where(about, 1.0, np.where(self.labels, 0.0, OTHER_NEGATIVE_WEIGHT)) * domain
 
 
-def divide(rows: Sequence[Labelled]) -> tuple[Numbers, Numbers]:
-    """For each row its half (0 or 1) and its fold: groups (topics, or single texts) are dealt in turn, in the order of
-    their hashes, within the rows of one set, principle and label, so that every part has its share of each."""
+def assign_folds(rows: Sequence[LabeledText]) -> tuple[Ints, Ints]:
+    """Half (0 or 1) and fold of each row. Groups (topics, or single texts) are assigned round-robin in the order of
+    their hashes, stratified by data set, principle and label."""
 
-    def number(group: str) -> str:
+    def order(group: str) -> str:
         return hashlib.sha256(group.encode()).hexdigest()
 
-    dealt: dict[str, int] = {}
+    number_of: dict[str, int] = {}
     counts: Counter[tuple[object, ...]] = Counter()
-    for row in sorted(rows, key=lambda row: (number(row.group), row.set, row.id)):
-        if row.group not in dealt:
-            kind = ("topic", row.set) if row.topic else (row.set, row.principle, row.label)
-            dealt[row.group] = counts[kind]
-            counts[kind] += 1
-    places = np.array([dealt[row.group] for row in rows], dtype=np.int64)
-    return places % 2, places // 2 % FOLDS
+    for row in sorted(rows, key=lambda row: (order(row.group), row.set, row.id)):
+        if row.group not in number_of:
+            stratum = ("topic", row.set) if row.topic else (row.set, row.principle, row.label)
+            number_of[row.group] = counts[stratum]
+            counts[stratum] += 1
+    numbers = np.array([number_of[row.group] for row in rows], dtype=np.int64)
+    return numbers % 2, numbers // 2 % FOLDS
 
 
-def fit_members(rows: Rows) -> tuple[dict[str, Probe], dict[str, tuple[Probe, ...]]]:
-    """Every member on its rows, and its twins, each fitted without one fold. Twins share their member's space, which is
-    fitted without labels."""
+def fit_members(rows: TrainingRows) -> tuple[dict[str, Probe], dict[str, tuple[Probe, ...]]]:
+    """Every member on its rows, and its fold models, each fitted without one fold. Fold models share their member's
+    feature map, which is fitted without labels."""
     probes: dict[str, Probe] = {}
-    twins: dict[str, tuple[Probe, ...]] = {}
+    fold_models: dict[str, tuple[Probe, ...]] = {}
     for member in MEMBERS:
-        lines = Lines.of(rows if member == "whole" else rows.only(rows.halves == HALVES.index(member)))
-        probes[member] = lines.probe(member)
-        twins[member] = tuple(lines.probe(member, without=fold) for fold in range(FOLDS))
-    return probes, twins
+        fit = MemberFit.of(rows if member == "whole" else rows.select(rows.halves == HALVES.index(member)))
+        probes[member] = fit.probe(member)
+        fold_models[member] = tuple(fit.probe(member, without=fold) for fold in range(FOLDS))
+    return probes, fold_models
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Everything that is fitted on one member's rows, from which the member and its twins follow.
+class MemberFit:
+    """Everything that is fitted on one member's rows; the member and its fold models follow from it.
 
     Args:
-        space: turns vectors into features.
+        feature_map: turns vectors into features.
         features: float32 [rows, features].
-        products: [rows, rows], each row's features times each other's.
-        solutions: one a principle; or, where there are enough rows like the project's and from elsewhere, one a
-            principle for the former, one a principle for the latter, and one that tells which a text is like.
-        known: folds -> the lines that are fitted without them, as far as they were asked for.
+        gram: [rows, rows], inner products of the rows' features.
+        solutions: one ridge solution per principle; or, with `MIN_PER_DOMAIN` rows of both domains, one per principle
+            for texts like the project's examples, one per principle for others, and the domain probe.
+        cache: left-out folds -> dual coefficients, as far as they were needed.
     """
 
-    rows: Rows
-    space: Space
+    rows: TrainingRows
+    feature_map: FeatureMap
     features: Singles
-    products: Floats
+    gram: Floats
     solutions: tuple[ridge.Solution, ...]
-    known: dict[frozenset[int], Floats] = field(default_factory=dict)
+    cache: dict[frozenset[int], Floats] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rows: Rows) -> Lines:
-        place = feature_map.fitted(rows.values, rows.values.shape[1] - ngram_features.SIZE)
-        features = place.features(rows.values)
-        products = (features @ features.T).astype(np.float64)
+    def of(cls, rows: TrainingRows) -> MemberFit:
+        feature_map = fit_feature_map(rows.values, rows.values.shape[1] - ngram_features.N_FEATURES)
+        features = feature_map.features(rows.values)
+        gram = (features @ features.T).astype(np.float64)
         target = np.where(rows.labels, 1.0, -1.0)
-        both = LEAST_OF_EACH <= rows.own.sum() <= len(rows.labelled) - LEAST_OF_EACH
+        both_domains = MIN_PER_DOMAIN <= rows.own.sum() <= len(rows.texts) - MIN_PER_DOMAIN
         solutions = [
-            ridge.solve(products, target, rows.weights(principle, own), PENALTY)
-            for own in ((NEAR, FAR) if both else (1.0,))
+            ridge.solve(gram, target, rows.sample_weights(principle, own_weight), RIDGE_ALPHA)
+            for own_weight in ((OWN_WEIGHT_IN, OWN_WEIGHT_OUT) if both_domains else (1.0,))
             for principle in rows.principles
         ]
-        if both:
-            alike = np.where(rows.own, 1.0, -1.0)
-            solutions.append(ridge.solve(products, alike, np.ones(len(target)), LIKENESS))
-        return cls(rows, place, features, products, tuple(solutions))
+        if both_domains:
+            domain = np.where(rows.own, 1.0, -1.0)
+            solutions.append(ridge.solve(gram, domain, np.ones(len(target)), DOMAIN_RIDGE_ALPHA))
+        return cls(rows, feature_map, features, gram, tuple(solutions))
 
     def probe(self, name: str, without: int | None = None) -> Probe:
-        """The probe of all rows, or of all but one fold: lines, their combination with the rules, thresholds that
-        rarely flag clean texts, and a band below them where nothing is decided."""
-        out = frozenset[int]() if without is None else frozenset((without,))
-        kept = ~self._in(out)
-        shares = self._shares(out)
-        rows, held = self.rows.only(kept), self._held(out)[kept]
-        combined = _cross_fitted(rows, held)
-        limits = calibrate.thresholds(combined, rows.chosen & ~rows.labels)
-        lows = calibrate.bands(combined[rows.chosen], limits)
-        together, alone = _calibrated(rows, held, rows.evidence), _calibrated(rows, held, np.zeros_like(rows.evidence))
+        """The probe of all rows, or of all but one fold: weights, calibration, thresholds, abstain bands."""
+        left_out = frozenset[int]() if without is None else frozenset((without,))
+        kept = ~self._in(left_out)
+        dual = self._dual_coefficients(left_out)
+        rows, logits = self.rows.select(kept), self._out_of_fold_logits(left_out)[kept]
+        probabilities = _cross_fitted_probabilities(rows, logits)
+        thresholds = calibrate.choose_thresholds(probabilities, rows.threshold_rows & ~rows.labels)
+        lows = calibrate.abstain_below(probabilities[rows.threshold_rows], thresholds)
+        with_rules = _fit_calibration(rows, logits, rows.evidence)
+        alone = _fit_calibration(rows, logits, np.zeros_like(rows.evidence))
         return Probe(
             name=name,
             principles=rows.principles,
-            space=self.space,
-            # As it will be stored.
-            weight=(shares.T.astype(np.float32) @ self.features).astype(np.float16).astype(np.float32),
-            bias=shares.sum(0),
-            combinations=tuple(
-                Combination(
-                    probe=round(together[i][0], 4),
-                    rules=round(together[i][1], 4),
-                    offset=round(together[i][2], 4),
+            feature_map=self.feature_map,
+            # Rounded as it will be stored.
+            weight=(dual.T.astype(np.float32) @ self.features).astype(np.float16).astype(np.float32),
+            bias=dual.sum(0),
+            calibrations=tuple(
+                Calibration(
+                    probe=round(with_rules[i][0], 4),
+                    rules=round(with_rules[i][1], 4),
+                    offset=round(with_rules[i][2], 4),
                     alone_scale=round(alone[i][0], 4),
                     alone_offset=round(alone[i][2], 4),
-                    threshold=float(limits[i]),
+                    threshold=float(thresholds[i]),
                     low=float(lows[i]),
                 )
                 for i in range(len(rows.principles))
@@ -192,47 +191,51 @@ class Lines:
         )
 
     def _in(self, folds: frozenset[int]) -> Bools:
-        """The rows that these folds hold."""
+        """Mask of the rows in these folds."""
         return np.isin(self.rows.folds, list(folds))
 
-    def _shares(self, out: frozenset[int]) -> Floats:
-        """What each row adds to each line that is fitted without these folds, [rows, lines]. The lines without two
-        folds serve the twins of both."""
-        if out not in self.known:
-            self.known[out] = np.stack([solution.without(self._in(out)) for solution in self.solutions], 1)
-        return self.known[out]
+    def _dual_coefficients(self, left_out: frozenset[int]) -> Floats:
+        """Dual coefficients [rows, solutions] of the fit without these folds. A fit without two folds serves the fold
+        models of both."""
+        if left_out not in self.cache:
+            self.cache[left_out] = np.stack([solution.without(self._in(left_out)) for solution in self.solutions], 1)
+        return self.cache[left_out]
 
-    def _held(self, out: frozenset[int]) -> Floats:
-        """What lines that were fitted without a row's fold, and without the folds that are `out`, say of each row that
-        is left; [rows, principles], 0 for the rows of those folds."""
-        held = np.zeros((len(self.rows.labelled), len(self.solutions)))
-        for fold in set(self.rows.folds.tolist()) - out:
+    def _out_of_fold_logits(self, left_out: frozenset[int]) -> Floats:
+        """Logits [rows, principles] of each row by the fit without the row's fold and without `left_out`; 0 for the
+        rows of the latter."""
+        outputs = np.zeros((len(self.rows.texts), len(self.solutions)))
+        for fold in set(self.rows.folds.tolist()) - left_out:
             here = self.rows.folds == fold
-            for place, shares in enumerate(self._shares(out | {fold}).T):
-                held[here, place] = ridge.predicted(self.products[here], np.ascontiguousarray(shares))
-        return in_one(held, len(self.rows.principles))
+            for column, dual in enumerate(self._dual_coefficients(left_out | {fold}).T):
+                outputs[here, column] = ridge.predict(self.gram[here], np.ascontiguousarray(dual))
+        return mix_domains(outputs, len(self.rows.principles))
 
 
-def _cross_fitted(rows: Rows, held: Floats) -> Floats:
-    """Probabilities of probe and rules together for each row, calibrated without the row's fold; [rows, principles]."""
-    out = np.zeros_like(held)
+def _cross_fitted_probabilities(rows: TrainingRows, logits: Floats) -> Floats:
+    """Probabilities [rows, principles] by probe and rules together, each row calibrated without its fold."""
+    out = np.zeros_like(logits)
     for fold in np.unique(rows.folds):
         seen = rows.folds != fold
-        scales = _calibrated(rows.only(seen), held[seen], rows.evidence[seen])
-        for place, scale in enumerate(scales):
-            out[~seen, place] = calibrate.probability(held[~seen, place], rows.evidence[~seen, place], scale)
+        scales = _fit_calibration(rows.select(seen), logits[seen], rows.evidence[seen])
+        for column, scale in enumerate(scales):
+            out[~seen, column] = calibrate.combined_probability(
+                logits[~seen, column], rows.evidence[~seen, column], scale
+            )
     return out
 
 
-def _calibrated(rows: Rows, held: Floats, evidence: Floats) -> list[tuple[float, float, float]]:
-    """For each principle the scales of the line and of the rules and the offset, so that not only each principle's
-    probability is right on its own rows but also the largest of them, which is what a text's probability is."""
+def _fit_calibration(rows: TrainingRows, logits: Floats, evidence: Floats) -> list[tuple[float, float, float]]:
+    """Per principle the scale of the probe, the scale of the rules and the offset. Calibrates not only each principle's
+    probability on its own rows but also their maximum, which is a text's probability."""
     target = rows.labels.astype(np.float64)
     scales = []
-    for place, principle in enumerate(rows.principles):
-        weights = rows.weights(principle)
+    for column, principle in enumerate(rows.principles):
+        weights = rows.sample_weights(principle)
         used = weights > 0
-        scales.append(calibrate.combine(held[used, place], evidence[used, place], target[used], weights[used]))
-    logits = np.stack([s[0] * held[:, i] + s[1] * evidence[:, i] + s[2] for i, s in enumerate(scales)], 1)
-    stretch, shift = calibrate.platt(logits.max(1), target, np.ones(len(target)))
+        scales.append(
+            calibrate.fit_combination(logits[used, column], evidence[used, column], target[used], weights[used])
+        )
+    combined = np.stack([s[0] * logits[:, i] + s[1] * evidence[:, i] + s[2] for i, s in enumerate(scales)], 1)
+    stretch, shift = calibrate.platt_scaling(combined.max(1), target, np.ones(len(target)))
     return [(a * stretch, b * stretch, c * stretch + shift) for a, b, c in scales]

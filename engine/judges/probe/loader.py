@@ -1,55 +1,54 @@
-"""Loads the model that a set of probes reads, when the first text comes."""
+"""Loads the model that a set of probes reads, when the first text needs it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.control import Control
-    from engine.judges.base import Judged
-    from engine.judges.panel import Reader
-    from engine.judges.probe.features import Vectors
+    from engine.judges.base import JudgeInput
+    from engine.judges.probe.features import ReadVectors, Vectors
     from engine.judges.probe.probe import ProbeSet
-    from engine.judges.probe.vector_cache import VectorStore
+    from engine.judges.probe.vector_cache import VectorCache
     from engine.models.local import LocalModel
-    from engine.pipeline.model_cache import Models
+
+GetModel = Callable[[str, str], "LocalModel"]
+"""(name, device) -> the loaded model; "" for this machine's choice of device. `engine.pipeline.model_cache` has one."""
 
 
-def reader(probes: ProbeSet, models: Models | None, device: str, *, remember: bool = False) -> Reader:
-    """Reads the layers of the probes' model, in the number format that suits the device whatever a run's own: verdicts
-    must not depend on how the generator is computed. Texts that two probes judge one after the other are read once.
+def make_reader(probes: ProbeSet, get_model: GetModel, device: str, *, use_cache: bool = False) -> ReadVectors:
+    """A function that computes the probes' input vectors. The model runs in the dtype that suits the device, whatever
+    the run's: verdicts must not depend on how the generator is computed. Texts that two probes judge one after the
+    other are read once.
 
     Args:
-        models: holds the model; an own one is loaded where None.
-        remember: keep the vectors in the cache folder: for texts that are judged again and again.
+        get_model: loads the probes' model.
+        use_cache: keep the vectors in the cache folder, for texts that are judged again and again.
     """
     from engine.judges.probe import features
-    from engine.pipeline.model_cache import Models
 
-    held = models if models is not None else Models()
-    stores: list[VectorStore] = []
-
+    caches: list[VectorCache] = []
     last: dict[tuple[tuple[str, str], ...], Vectors] = {}
 
-    def read(texts: Sequence[Judged], control: Control) -> Vectors:
+    def read(texts: Sequence[JudgeInput], control: Control) -> Vectors:
         key = tuple((text.prompt, text.text) for text in texts)
         if key not in last:
-            model = held.get(probes.model, device)
+            model = get_model(probes.model, device)
             probes.check_model(model)
-            found = _kept(model).read(texts, control) if remember else _fresh(model, texts, control)
+            vectors = cached(model, texts, control) if use_cache else computed(model, texts, control)
             last.clear()
-            last[key] = found
+            last[key] = vectors
         return last[key]
 
-    def _fresh(model: LocalModel, texts: Sequence[Judged], control: Control) -> Vectors:
+    def computed(model: LocalModel, texts: Sequence[JudgeInput], control: Control) -> Vectors:
         return features.vectors(model, texts, probes.layers, control)
 
-    def _kept(model: LocalModel) -> VectorStore:
-        if not stores:
-            from engine.judges.probe.vector_cache import VectorStore
+    def cached(model: LocalModel, texts: Sequence[JudgeInput], control: Control) -> Vectors:
+        if not caches:
+            from engine.judges.probe.vector_cache import VectorCache
 
-            stores.append(VectorStore(model, probes.layers))
-        return stores[0]
+            caches.append(VectorCache(model, probes.layers))
+        return caches[0].read(texts, control)
 
     return read

@@ -1,5 +1,5 @@
-"""A text's own words as numbers, beside what a model's layers make of it: which words, pairs of words and runs of four
-letters occur, hashed into a vector. Disguised letters ("h4te", "h a t e") are read as what they stand for.
+"""Hashed n-gram features of a text, in addition to hidden states: words, word bigrams and character 4-grams. Disguised
+spellings ("h4te", "h a t e") are normalized first.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.judges.rules.normalize import fold
+from engine.judges.rules.normalize import normalize
 
-SIZE = 8192
-"""Places of the vector; a power of two."""
-_LETTERS = 4
-_WORD = re.compile(r"\w+|[^\w\s]")
+N_FEATURES = 8192
+"""Hash buckets; a power of two."""
+_CHARACTERS = 4
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-def words(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Which of its parts a text has: 1 or 0 for each place, divided so that the squares of a text's row sum to 1.
+def ngram_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Binary occurrence of each hash bucket, L2-normalized per text.
 
     Returns:
-        float32 [texts, SIZE]; zeros for a text without a word.
+        float32 [texts, N_FEATURES]; zeros for a text without a token.
     """
-    out = np.zeros((len(texts), SIZE), dtype=np.float32)
+    out = np.zeros((len(texts), N_FEATURES), dtype=np.float32)
     for row, text in zip(out, texts, strict=True):
-        places = np.fromiter({zlib.crc32(part) % SIZE for part in _parts(text)}, dtype=np.int64)
-        if len(places):
-            row[places] = 1.0 / np.sqrt(len(places))
+        buckets = np.fromiter({zlib.crc32(ngram) % N_FEATURES for ngram in _ngrams(text)}, dtype=np.int64)
+        if len(buckets):
+            row[buckets] = 1.0 / np.sqrt(len(buckets))
     return out
 
 
-def _parts(text: str) -> set[bytes]:
-    found = _WORD.findall(fold(text).text.lower())
-    run = " ".join(found)
-    pairs = (f"{a} {b}" for a, b in itertools.pairwise(found))
-    letters = (f"#{run[i : i + _LETTERS]}" for i in range(len(run) - _LETTERS + 1))
-    return {part.encode("utf-8", "replace") for part in itertools.chain(found, pairs, letters)}
+def _ngrams(text: str) -> set[bytes]:
+    tokens = _TOKEN.findall(normalize(text).text.lower())
+    joined = " ".join(tokens)
+    bigrams = (f"{a} {b}" for a, b in itertools.pairwise(tokens))
+    characters = (f"#{joined[i : i + _CHARACTERS]}" for i in range(len(joined) - _CHARACTERS + 1))
+    return {ngram.encode("utf-8", "replace") for ngram in itertools.chain(tokens, bigrams, characters)}

@@ -1,9 +1,9 @@
-"""Probes: lines through a model's hidden states that tell violations of a principle from clean texts.
+"""Linear probes on a model's hidden states and n-grams, and their files.
 
-A set holds three, fitted on the same model and layers: "whole" on all rows, for verdicts that people ask for; "a" and
-"b" on halves that share no row and no topic, so that one can choose training pairs and the other judge the comparison.
-Each comes with twins, fitted without one fold of its rows: they judge the texts that the member itself has seen.
-Files: weights as safetensors, everything else as JSON beside it. Knows nothing of rules' patterns.
+A set has three members, fitted on the same model and layers: "whole" on all rows, for single verdicts; "a" and "b" on
+halves that share no row and no topic, so that one can select training pairs and the other judge the comparison. Each
+comes with fold models (cross-fitting), fitted without one fold of its rows: they judge the texts that the member was
+fitted on. Files: weights as safetensors, everything else as JSON. Knows nothing of rules' patterns.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from engine import paths
 from engine.errors import InputError, ModelError, StorageError
 from engine.files import write_atomically
-from engine.judges.eval.metric import Measures
+from engine.judges.accuracy import EvalMetrics
 from engine.judges.labeled import text_hash
 from engine.judges.probe import features
-from engine.judges.probe.feature_map import Space
-from engine.judges.probe.logistic import sigmoid
+from engine.judges.probe.calibrate import sigmoid
+from engine.judges.probe.feature_map import FeatureMap
 from engine.settings import JUDGES, SHIPPED
 from engine.text import sanitize, truncate
 
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
 MEMBERS = ("whole", "a", "b")
-_SHARPNESS = 4.0
+_DOMAIN_SHARPNESS = 4.0
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Combination:
-    """How a principle's evidence becomes a probability and a decision. All fitted on rows that the line was not.
+class Calibration:
+    """Calibration and thresholds of one principle, fitted on out-of-fold logits.
 
     Args:
-        probe, rules, offset: the logit is probe * (the line's logit) + rules * (the rules' evidence) + offset.
+        probe, rules, offset: the logit is probe * (the probe's logit) + rules * (the rules' evidence) + offset.
         alone_scale, alone_offset: the same without rules, for principles that have none (Platt scaling).
         threshold: probability from which the principle counts as broken.
-        low: from here up to the threshold nothing is decided, where no rule speaks.
+        low: lower end of the abstain band; from there up to the threshold there is no verdict unless a rule matches.
     """
 
     probe: float
@@ -66,68 +66,67 @@ class Probe:
     """One member of a set.
 
     Args:
-        space: what a vector's features are.
-        weight: [principles, features]; or [2 * principles + 1, features]: lines for texts like the project's examples,
-            lines for texts from elsewhere, and a line that tells how much a text is like the former.
-        bias: as many as there are lines.
-        combinations: one a principle.
-        accuracy: how well it did on texts that it was not fitted on, as a sentence.
-        measures: the same as figures, each with an interval: name of a set of texts ("own" for the project's, "all"
-            for all together) -> what the panel with this member does there. Empty in files of older versions.
+        feature_map: computes the features of a vector.
+        weight: [principles, features]; or [2 * principles + 1, features]: in-domain rows (texts like the project's
+            examples), out-of-domain rows, and the domain probe's row.
+        bias: one per row of `weight`.
+        calibrations: one per principle.
+        accuracy: of the panel with this member on texts it was not fitted on, as a sentence.
+        metrics: the same as numbers: data set ("own" for the project's, "all" for all together) -> metrics.
     """
 
     name: str
     principles: tuple[str, ...]
-    space: Space
+    feature_map: FeatureMap
     weight: NDArray[np.float32]
     bias: Floats
-    combinations: tuple[Combination, ...]
+    calibrations: tuple[Calibration, ...]
     accuracy: str
-    measures: Mapping[str, Measures] = field(default_factory=dict)
+    metrics: Mapping[str, EvalMetrics] = field(default_factory=dict)
 
     def logits(self, values: NDArray[np.float32]) -> Floats:
-        """Vectors [windows, states + words] -> [windows, principles]."""
-        found = (self.space.features(values) @ self.weight.T).astype(np.float64) + self.bias
-        return in_one(found, len(self.principles))
+        """Vectors [windows, states + n-grams] -> [windows, principles]."""
+        outputs = (self.feature_map.features(values) @ self.weight.T).astype(np.float64) + self.bias
+        return mix_domains(outputs, len(self.principles))
 
     def alone(self, logits: Floats) -> Floats:
         """Probabilities by the probe alone; [n, principles] both."""
-        scale = np.array([c.alone_scale for c in self.combinations])
-        offset = np.array([c.alone_offset for c in self.combinations])
+        scale = np.array([c.alone_scale for c in self.calibrations])
+        offset = np.array([c.alone_offset for c in self.calibrations])
         return sigmoid(logits * scale + offset)
 
     def combined(self, logits: Floats, evidence: Floats) -> Floats:
         """Probabilities by probe and rules together; [n, principles] all three."""
-        probe = np.array([c.probe for c in self.combinations])
-        rules = np.array([c.rules for c in self.combinations])
-        offset = np.array([c.offset for c in self.combinations])
+        probe = np.array([c.probe for c in self.calibrations])
+        rules = np.array([c.rules for c in self.calibrations])
+        offset = np.array([c.offset for c in self.calibrations])
         return sigmoid(logits * probe + evidence * rules + offset)
 
 
 @dataclass(frozen=True)
 class ProbeSet:
-    """Probes that were fitted together.
+    """A set of probes that were fitted together.
 
     Args:
         name: "default" for the shipped ones.
-        model: name of the model whose layers are read.
-        weights_hash: which weights: the model's `identity`.
-        dtype: number format that it was fitted in.
-        layers: which layers' states are read.
-        probes: "whole", "a", "b".
-        twins: member -> one probe a fold, fitted without it.
-        places: 8 digits of each fitted text -> the half ("a" or "b") and the fold that it is in.
-        facts: everything else of the file: data with licences, strengths, figures.
+        model: name of the model whose hidden states are read.
+        weights_sha256: identity of its weights (`weights_identity`).
+        dtype: of the model when the probes were fitted.
+        layers: whose hidden states are read.
+        probes: member ("whole", "a", "b") -> probe.
+        fold_models: member -> one probe per fold, fitted without it.
+        folds: hash of each fitted text -> its half ("a" or "b") and its fold.
+        facts: everything else in the file: data sets with licenses.
     """
 
     name: str
     model: str
-    weights_hash: str
+    weights_sha256: str
     dtype: str
     layers: tuple[int, ...]
     probes: Mapping[str, Probe]
-    twins: Mapping[str, tuple[Probe, ...]]
-    places: Mapping[str, tuple[str, int]]
+    fold_models: Mapping[str, tuple[Probe, ...]]
+    folds: Mapping[str, tuple[str, int]]
     facts: Mapping[str, Any]
 
     @property
@@ -136,40 +135,41 @@ class ProbeSet:
 
     @property
     def hash(self) -> str:
-        """Twelve digits over the model, layers, data, lines, thresholds."""
+        """Twelve hexadecimal digits over model, layers, data, weights and calibrations."""
         data = json.dumps(self.facts.get("data", []), sort_keys=True)
-        whole = hashlib.sha256(f"{self.weights_hash}|{self.layers}|{features.FORMAT}|{data}".encode())
+        whole = hashlib.sha256(f"{self.weights_sha256}|{self.layers}|{features.FORMAT}|{data}".encode())
         for member in MEMBERS:
             probe = self.probes[member]
             whole.update(
-                probe.space.basis.tobytes()
+                probe.feature_map.basis.tobytes()
                 + probe.weight.tobytes()
                 + probe.bias.tobytes()
-                + repr(probe.combinations).encode()
+                # The class was called Combination when the first probes were fitted: they keep their hash.
+                + repr(probe.calibrations).replace("Calibration(", "Combination(").encode()
             )
         return whole.hexdigest()[:12]
 
     def title(self, member: str) -> str:
-        """How a member is named in verdicts, such as "probe A of smollm2-135m-instruct"."""
+        """Display name of a member in verdicts, such as "probe A of smollm2-135m-instruct"."""
         own = "" if self.name == SHIPPED else f"{self.name}, "
         return f"probe {own}{'on all rows' if member == 'whole' else member.upper()} of {self.model}"
 
     def fold_of(self, text: str, member: str) -> int | None:
-        """The fold of a text that this member was fitted on; None where it was not."""
-        half, fold = self.places.get(text_hash(text), ("", None))
+        """The fold of a text that this member was fitted on; None if it was not."""
+        half, fold = self.folds.get(text_hash(text), ("", None))
         return fold if member in ("whole", half) else None
 
     def unseen(self, member: str, fold: int | None) -> Probe:
-        """The member, or its twin that was fitted without this fold."""
-        return self.probes[member] if fold is None else self.twins[member][fold]
+        """The member, or its fold model that was fitted without this fold."""
+        return self.probes[member] if fold is None else self.fold_models[member][fold]
 
     def check_model(self, model: LocalModel) -> None:
-        """Refuse to read another model's layers.
+        """Refuse another model's hidden states.
 
         Raises:
             ModelError: the model is not the one that the probes were fitted on.
         """
-        if identity(model) != self.weights_hash:
+        if weights_identity(model) != self.weights_sha256:
             raise ModelError(
                 f"The probes {self.name!r} were fitted on other weights of {self.model}.",
                 where=model.name,
@@ -177,30 +177,30 @@ class ProbeSet:
             )
 
 
-def in_one(logits: Floats, count: int) -> Floats:
-    """What a probe's lines say together, [n, `count` principles]. Where there are two lines a principle they are
-    weighed by how much a text is like those that the first was made for, about -1 to 1, which the last line tells.
+def mix_domains(logits: Floats, count: int) -> Floats:
+    """Logits [n, `count` principles] of a probe's outputs. In-domain and out-of-domain outputs are mixed by the domain
+    probe's output (about -1 to 1) as a gate.
 
     Args:
-        logits: [n, lines].
+        logits: [n, `count`], or [n, 2 * `count` + 1]: in-domain, out-of-domain, domain.
     """
     if logits.shape[1] == count:
         return logits
-    share = sigmoid(_SHARPNESS * logits[:, -1:])
+    share = sigmoid(_DOMAIN_SHARPNESS * logits[:, -1:])
     return np.asarray(share * logits[:, :count] + (1 - share) * logits[:, count:-1])
 
 
-def evidence(probabilities: NDArray[np.float64]) -> Floats:
-    """The rules' probability as what adds up: -log(1 - p), 0 where nothing matched, 4.6 at most."""
+def rule_evidence(probabilities: NDArray[np.float64]) -> Floats:
+    """The rules' probability as additive evidence: -log(1 - p), from 0 (no match) to 4.6."""
     return np.asarray(-np.log1p(-np.minimum(probabilities, 0.99)))
 
 
-def identity(model: LocalModel) -> str:
-    """Which weights a model has. The embedded one's converted files may differ in their metadata from machine to
-    machine, so it is known by the file that it was converted from.
+def weights_identity(model: LocalModel) -> str:
+    """Identity of a model's weights. The converted files of the embedded model may differ in their metadata between
+    machines, so it is identified by the file that it was converted from.
 
     Raises:
-        StorageError: a file of the model is gone.
+        StorageError: a file of the model is missing.
     """
     from engine.models.hub import catalog, embedded
 
@@ -219,25 +219,25 @@ def write(probes: ProbeSet, folder: Path) -> Path:
     members: dict[str, Any] = {}
     for name in MEMBERS:
         probe = probes.probes[name]
-        tensors[f"{name}.mean"], tensors[f"{name}.scale"] = probe.space.mean, probe.space.scale
-        tensors[f"{name}.basis"] = np.ascontiguousarray(probe.space.basis.astype(np.float16))
-        for key, one in _keyed(name, probe, probes.twins[name]):
+        tensors[f"{name}.mean"], tensors[f"{name}.scale"] = probe.feature_map.mean, probe.feature_map.scale
+        tensors[f"{name}.basis"] = np.ascontiguousarray(probe.feature_map.basis.astype(np.float16))
+        for key, one in _keyed(name, probe, probes.fold_models[name]):
             tensors[f"{key}.weight"] = np.ascontiguousarray(one.weight.astype(np.float16))
             tensors[f"{key}.bias"] = np.ascontiguousarray(one.bias)
         members[name] = {
             "accuracy": probe.accuracy,
-            "measures": {of: measures.to_data() for of, measures in probe.measures.items()},
+            "measures": {of: metrics.to_data() for of, metrics in probe.metrics.items()},
             "combinations": _to_data(probe),
-            "twins": [_to_data(twin) for twin in probes.twins[name]],
+            "twins": [_to_data(fold_model) for fold_model in probes.fold_models[name]],
         }
     blob = save(tensors)
     places: dict[str, str] = {}
-    for digits, (half, fold) in sorted(probes.places.items()):
+    for digits, (half, fold) in sorted(probes.folds.items()):
         places[f"{half}{fold}"] = places.get(f"{half}{fold}", "") + digits
     document = {
         "name": probes.name,
         "model": probes.model,
-        "model_sha256": probes.weights_hash,
+        "model_sha256": probes.weights_sha256,
         "dtype": probes.dtype,
         "layers": list(probes.layers),
         "format": features.FORMAT,
@@ -254,15 +254,15 @@ def write(probes: ProbeSet, folder: Path) -> Path:
 
 
 def folder() -> Path:
-    """Where a person's own probes are kept."""
+    """Where the user's own probes are stored."""
     return paths.data_dir() / "judges"
 
 
 def load(name: str = SHIPPED) -> ProbeSet:
-    """The shipped probes, or a person's own by name or by the path of their JSON file.
+    """The shipped probes, or the user's own, by name or by the path of their JSON file.
 
     Raises:
-        InputError: there are none of this name.
+        InputError: there are no probes of this name.
         StorageError: the files are damaged.
     """
     if name == SHIPPED:
@@ -273,27 +273,27 @@ def load(name: str = SHIPPED) -> ProbeSet:
         raise InputError(
             f"there are no probes {name!r}.",
             where="--judge",
-            next_step=f"There are: {', '.join(names())}. `redraft judge fit DATA --name NAME` makes some.",
+            next_step=f"Choose one of: {', '.join(names())}. `redraft judge fit DATA --name NAME` fits new ones.",
         )
     return _read(folder() / f"{name}.json")
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that no probes of a person's own may have.
+    """Validate the name of the user's own probes.
 
     Raises:
-        InputError: it is empty, taken by a judge that is built in, or no plain file name.
+        InputError: it is empty, the name of a built-in judge, or not a plain file name.
     """
     if name == SHIPPED or name in JUDGES or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
         raise InputError(
             "there is no name." if not name else f"{truncate(sanitize(name), 40)!r} cannot be the name of probes.",
             where="--name",
-            next_step="Take lower-case letters, digits, - and _, such as my-rules; no judge that is built in.",
+            next_step="Use lowercase letters, digits, - and _, such as my-rules; not the name of a built-in judge.",
         )
 
 
 def names() -> list[str]:
-    """The shipped set and a person's own."""
+    """The shipped set and the user's own."""
     own = sorted(path.stem for path in folder().glob("*.json")) if folder().is_dir() else []
     return [SHIPPED, *own]
 
@@ -313,12 +313,12 @@ def _read(path: Path) -> ProbeSet:
         blob = path.with_suffix(".safetensors").read_bytes()
         if document["format"] != features.FORMAT:
             raise StorageError(
-                "these probes were made by another version of Redraft.",
+                "these probes are from another version of Redraft.",
                 where=str(path),
                 next_step="Fit them again: `redraft judge fit`.",
             )
         if hashlib.sha256(blob).hexdigest() != document["weights_sha256"]:
-            raise ValueError("the weights are not those that the JSON file was written with")
+            raise ValueError("the weights do not match the JSON file")
         return _parsed(path.stem, document, read_tensors(blob))
     except OSError as error:
         raise StorageError(f"the probes cannot be read ({error.strerror}).", where=str(path)) from None
@@ -330,56 +330,58 @@ def _read(path: Path) -> ProbeSet:
         ) from None
 
 
-def _keyed(name: str, probe: Probe, twins: Sequence[Probe]) -> Iterator[tuple[str, Probe]]:
+def _keyed(name: str, probe: Probe, fold_models: Sequence[Probe]) -> Iterator[tuple[str, Probe]]:
     yield name, probe
-    for fold, twin in enumerate(twins):
-        yield f"{name}.{fold}", twin
+    for fold, fold_model in enumerate(fold_models):
+        yield f"{name}.{fold}", fold_model
 
 
 def _to_data(probe: Probe) -> dict[str, Any]:
-    return {p: vars(c) for p, c in zip(probe.principles, probe.combinations, strict=True)}
+    return {p: vars(c) for p, c in zip(probe.principles, probe.calibrations, strict=True)}
 
 
 def _parsed(name: str, document: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> ProbeSet:
     principles = tuple(str(p) for p in document["principles"])
     probes: dict[str, Probe] = {}
-    twins: dict[str, tuple[Probe, ...]] = {}
+    fold_models: dict[str, tuple[Probe, ...]] = {}
     for member in MEMBERS:
         entry = document["members"][member]
-        space = Space(tensors[f"{member}.mean"], tensors[f"{member}.scale"], _whole(tensors[f"{member}.basis"]))
-        plain = _probe(member, principles, space, entry["combinations"], tensors, member)
+        feature_map = FeatureMap(
+            tensors[f"{member}.mean"], tensors[f"{member}.scale"], _float32(tensors[f"{member}.basis"])
+        )
+        plain = _probe(member, principles, feature_map, entry["combinations"], tensors, member)
         probes[member] = replace(
             plain,
             accuracy=str(entry["accuracy"]),
-            measures={str(k): Measures.from_data(v) for k, v in entry["measures"].items()},
+            metrics={str(k): EvalMetrics.from_data(v) for k, v in entry["measures"].items()},
         )
-        twins[member] = tuple(
-            _probe(member, principles, space, combinations, tensors, f"{member}.{fold}")
-            for fold, combinations in enumerate(entry["twins"])
+        fold_models[member] = tuple(
+            _probe(member, principles, feature_map, calibrations, tensors, f"{member}.{fold}")
+            for fold, calibrations in enumerate(entry["twins"])
         )
     known = {"name", "model", "model_sha256", "dtype", "layers", "format", "principles", "weights_sha256", "members"}
     return ProbeSet(
         name=name,
         model=str(document["model"]),
-        weights_hash=str(document["model_sha256"]),
+        weights_sha256=str(document["model_sha256"]),
         dtype=str(document["dtype"]),
         layers=tuple(int(layer) for layer in document["layers"]),
         probes=probes,
-        twins=twins,
-        places=_places(document["places"], min(len(t) for t in twins.values())),
+        fold_models=fold_models,
+        folds=_folds(document["places"], min(map(len, fold_models.values()))),
         facts={key: value for key, value in document.items() if key not in known | {"places"}},
     )
 
 
-def _whole(stored: NDArray[Any]) -> NDArray[np.float32]:
+def _float32(stored: NDArray[Any]) -> NDArray[np.float32]:
     return stored.astype(np.float32)
 
 
 def _probe(
     name: str,
     principles: tuple[str, ...],
-    space: Space,
-    combinations: Any,
+    feature_map: FeatureMap,
+    calibrations: Any,
     tensors: Mapping[str, NDArray[Any]],
     key: str,
 ) -> Probe:
@@ -387,24 +389,24 @@ def _probe(
     count = len(principles)
     if weight.ndim != 2 or len(weight) not in (count, 2 * count + 1) or bias.shape != (len(weight),):
         raise ValueError(f"{key} has the shape {weight.shape} for {len(principles)} principles")
-    if len(space.basis) != len(space.mean) or weight.shape[1] != space.size:
-        raise ValueError(f"{key} has {weight.shape[1]} features, its space {space.size}")
+    if len(feature_map.basis) != len(feature_map.mean) or weight.shape[1] != feature_map.n_features:
+        raise ValueError(f"{key} has {weight.shape[1]} features, its feature map {feature_map.n_features}")
     return Probe(
         name=name,
         principles=principles,
-        space=space,
-        weight=_whole(weight),
+        feature_map=feature_map,
+        weight=_float32(weight),
         bias=bias.astype(np.float64),
-        combinations=tuple(Combination(**combinations[p]) for p in principles),
+        calibrations=tuple(Calibration(**calibrations[p]) for p in principles),
         accuracy="",
     )
 
 
-def _places(joined: Mapping[str, str], folds: int) -> dict[str, tuple[str, int]]:
+def _folds(joined: Mapping[str, str], count: int) -> dict[str, tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}
     for key, digits in joined.items():
         half, fold = key[0], int(key[1:])
-        if half not in "ab" or not 0 <= fold < folds:
-            raise ValueError(f"there is no place {key!r}")
+        if half not in "ab" or not 0 <= fold < count:
+            raise ValueError(f"there is no fold {key!r}")
         found.update({digits[i : i + 8]: (half, fold) for i in range(0, len(digits), 8)})
     return found

@@ -1,8 +1,8 @@
-"""Straight lines through many features by penalised least squares, which is exact, quick and the same each time.
+"""Kernel ridge regression: exact, fast, deterministic, with closed-form leave-out solutions.
 
 Least squares on labels of -1 and 1 ranks as well as logistic regression (Rifkin, Yeo & Poggio 2003) and needs one
-linear system of as many unknowns as there are rows, whatever the number of features. From its inverse follow the lines
-without some of the rows, so that cross-validation costs little more than one fit. Knows numbers only.
+linear system of as many unknowns as rows, whatever the number of features. The solutions without some of the rows
+follow from its inverse, so cross-validation costs little more than one fit. Knows numbers only.
 """
 
 from __future__ import annotations
@@ -18,48 +18,50 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Solution:
-    """The line that minimises sum(weights * (target - line)^2) + penalty * |line|^2, the constant being one more
-    feature that is 1 for every row; as what each row adds to it.
+    """The minimum of sum(weights * (target - prediction)^2) + alpha * |coefficients|^2 in dual form. The intercept is
+    the coefficient of a feature that is 1 for every row.
 
     Args:
         inverse: [used, used], of the system.
-        used: places of the rows that count for something.
-        shares: [rows], 0 for those that count for nothing: the line is features.T @ them, the constant is their sum.
+        used: indices of the rows of non-zero weight.
+        dual: [rows], dual coefficients, 0 for rows of weight 0: the weight vector is features.T @ dual, the intercept
+            is their sum.
     """
 
     inverse: Floats
     used: NDArray[np.intp]
-    shares: Floats
+    dual: Floats
 
-    def without(self, gone: Bools) -> Floats:
-        """The shares [rows] of the line that these rows [rows] took no part in: exactly what a fit without them gives,
-        by eliminating them from the inverse (a Schur complement)."""
-        out = gone[self.used]
-        kept = self.shares[self.used]
+    def without(self, left_out: Bools) -> Floats:
+        """Dual coefficients [rows] of the fit without the rows of a mask [rows]: exactly what a refit gives, by
+        eliminating them from the inverse (a Schur complement)."""
+        out = left_out[self.used]
+        kept = self.dual[self.used]
         if out.any():
             kept = kept - self.inverse[:, out] @ np.linalg.solve(self.inverse[np.ix_(out, out)], kept[out])
             kept[out] = 0.0
-        shares = np.zeros_like(self.shares)
-        shares[self.used] = kept
-        return shares
+        dual = np.zeros_like(self.dual)
+        dual[self.used] = kept
+        return dual
 
 
-def solve(products: Floats, target: Floats, weights: Floats, penalty: float) -> Solution:
-    """Fit a line.
+def solve(gram: Floats, target: Floats, weights: Floats, alpha: float) -> Solution:
+    """Fit.
 
     Args:
-        products: [rows, rows], each row's features times each other's.
-        target, weights: [rows]; a row of weight 0 takes no part.
+        gram: [rows, rows], inner products of the rows' features.
+        target, weights: [rows]; a row of weight 0 is ignored.
+        alpha: L2 penalty.
     """
     used = np.flatnonzero(weights > 0)
-    system = products[np.ix_(used, used)] + 1.0
-    system[np.diag_indices(len(used))] += penalty / weights[used]
+    system = gram[np.ix_(used, used)] + 1.0
+    system[np.diag_indices(len(used))] += alpha / weights[used]
     inverse = np.asarray(np.linalg.inv(system), dtype=np.float64)
-    shares = np.zeros(len(target))
-    shares[used] = inverse @ target[used]
-    return Solution(inverse, used, shares)
+    dual = np.zeros(len(target))
+    dual[used] = inverse @ target[used]
+    return Solution(inverse, used, dual)
 
 
-def predicted(products: Floats, shares: Floats) -> Floats:
-    """What a line says of rows whose features times those of the fitted rows are `products` [n, rows]; [n]."""
-    return np.asarray(products @ shares + shares.sum())
+def predict(gram: Floats, dual: Floats) -> Floats:
+    """Predictions [n] for rows whose inner products with the training rows are `gram` [n, rows]."""
+    return np.asarray(gram @ dual + dual.sum())

@@ -1,6 +1,6 @@
-"""Makes a set of probes from labelled texts and a model: reads the texts, fits, measures what came of it.
+"""Trains a set of probes from labeled texts and a model: computes the vectors, fits, measures.
 
-Also holds the recipe of the probes that are shipped, so that anyone with the same data gets the same files.
+Also defines the recipe of the shipped probes, so that the same data gives the same files.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ import numpy as np
 from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.errors import InputError
-from engine.judges.base import Judged
-from engine.judges.eval.bench import PanelMember
-from engine.judges.eval.cache import ALL
+from engine.judges.accuracy import ALL, EvalMetrics
+from engine.judges.base import JudgeInput
+from engine.judges.eval.bench import CrossFittedPanel
 from engine.judges.eval.evaluate import Decisions, measure
-from engine.judges.eval.metric import Measures
-from engine.judges.labeled import OWN, REGISTERS, Labelled, own_examples, own_registers, read_labelled
-from engine.judges.panel import Reader
+from engine.judges.labeled import OWN, REGISTERS, LabeledText, own_examples, own_registers, read_labeled
 from engine.judges.probe import fit as fitting
-from engine.judges.probe.features import Vectors
-from engine.judges.probe.probe import MEMBERS, ProbeSet, evidence, identity
-from engine.judges.probe.vector_cache import VectorStore
+from engine.judges.probe.features import ReadVectors, Vectors
+from engine.judges.probe.probe import MEMBERS, ProbeSet, rule_evidence, weights_identity
+from engine.judges.probe.vector_cache import VectorCache
 from engine.judges.rules.judge import RulesJudge
 from engine.settings import SHIPPED
 from engine.text import sanitize, truncate
@@ -37,9 +35,10 @@ from engine.text import sanitize, truncate
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
+"""Called with what is being done."""
 
-LEAST = 20
+MIN_ROWS_PER_LABEL = 20
 """Violations, and clean texts, that a principle needs: fewer would leave folds without any."""
 
 SHIPPED_ON: Mapping[str, str] = {
@@ -49,164 +48,169 @@ SHIPPED_ON: Mapping[str, str] = {
     "toxigen_human": "MIT",
     "ec_darkpattern": "Apache-2.0",
 }
-"""Sets of other people's that the shipped probes are fitted on, with the licence that allows it."""
-_OWN_LICENCE = "Apache-2.0 (this project)"
+"""Third-party data sets that the shipped probes are fitted on, with the license that allows it."""
+_OWN_LICENSE = "Apache-2.0 (this project)"
 
 _DEPTHS = (1 / 3, 0.4, 7 / 15, 8 / 15, 0.6, 2 / 3, 11 / 15)
-"""Layers that are read where none are named, as parts of the model's depth: the middle knows most."""
+"""Default layers as fractions of the model's depth: middle layers probe best (docs/log/judge.md)."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a set of probes is made of.
+    """What a set of probes is fitted from.
 
     Args:
         name: of the set.
-        rows: labelled texts.
-        layers: which of the model's are read; () for `middle_layers`.
-        licences: set -> licence, for those that are known.
+        rows: labeled texts.
+        layers: of the model; () for `middle_layers`.
+        licenses: data set -> license, as far as known.
     """
 
     name: str
-    rows: tuple[Labelled, ...]
+    rows: tuple[LabeledText, ...]
     layers: tuple[int, ...] = ()
-    licences: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    licenses: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def shipped_recipe(folder: Path) -> Recipe:
     """The recipe of the shipped probes.
 
     Args:
-        folder: holds the files named in `SHIPPED_ON`, as JSON lines.
+        folder: has the files named in `SHIPPED_ON`, as JSON lines.
 
     Raises:
         InputError: one is missing or cannot be read.
     """
     files = [folder / f"{name}.jsonl" for name in SHIPPED_ON]
-    rows = (*own_examples(), *own_registers(), *read_labelled(files))
-    return Recipe(SHIPPED, rows, licences={**SHIPPED_ON, OWN: _OWN_LICENCE, REGISTERS: _OWN_LICENCE})
+    rows = (*own_examples(), *own_registers(), *read_labeled(files))
+    return Recipe(SHIPPED, rows, licenses={**SHIPPED_ON, OWN: _OWN_LICENSE, REGISTERS: _OWN_LICENSE})
 
 
-def make(
+def train_probes(
     recipe: Recipe,
     model: LocalModel,
     constitution: Constitution,
     control: Control,
-    told: Told,
+    progress: Progress,
     cache: Path | None = None,
 ) -> ProbeSet:
     """Fit a set of probes, and measure every member on texts that it was not fitted on.
 
     Args:
-        constitution: whose principles; its rules take part in the panel that is calibrated.
-        cache: where the texts' vectors are kept; None for the cache folder.
+        constitution: its principles and rules; the panel of rules and probe is calibrated together.
+        cache: folder of the texts' vectors; None for the cache folder.
 
     Raises:
         InputError: a row names an unknown principle, a layer does not exist, or no principle has enough rows.
-        Stopped: where `control` asks for it; what was read is kept.
+        Stopped: `control` requests it; computed vectors are kept.
     """
     layers = recipe.layers or middle_layers(model.decoder.config.num_layers)
     _check_layers(layers, model)
-    labelled = _once(recipe.rows)
-    principles = _principles(labelled, constitution, told)
-    store = VectorStore(model, layers, cache)
-    texts = [Judged(str(number), row.text, row.prompt) for number, row in enumerate(labelled)]
-    told(f"reading {len(texts):,} texts with {model.name} …")
-    read = store.read(texts, control, lambda done, total: told(f"read {done:,} of {total:,} texts"))
+    labeled = _deduplicate(recipe.rows)
+    principles = _principles(labeled, constitution, progress)
+    store = VectorCache(model, layers, cache)
+    texts = [JudgeInput(str(number), row.text, row.prompt) for number, row in enumerate(labeled)]
+    progress(f"reading {len(texts):,} texts with {model.name} …")
+    read = store.read(texts, control, lambda done, total: progress(f"read {done:,} of {total:,} texts"))
     rules = RulesJudge(constitution)
-    said = [rules.verdict(text).principles for text in texts]
-    halves, folds = fitting.divide(labelled)
-    told("fitting …")
-    rows = fitting.Rows(
-        labelled=labelled,
-        values=_one_each(read, len(texts)),
-        evidence=evidence(np.array([[found[p] for p in principles] for found in said])),
+    by_rules = [rules.verdict(text).principles for text in texts]
+    halves, folds = fitting.assign_folds(labeled)
+    progress("fitting …")
+    rows = fitting.TrainingRows(
+        texts=labeled,
+        values=_mean_over_windows(read, len(texts)),
+        evidence=rule_evidence(np.array([[found[p] for p in principles] for found in by_rules])),
         principles=principles,
         halves=halves,
         folds=folds,
     )
-    probes, twins = fitting.fit_members(rows)
+    probes, fold_models = fitting.fit_members(rows)
     made = ProbeSet(
         name=recipe.name,
         model=model.name,
-        weights_hash=identity(model),
+        weights_sha256=weights_identity(model),
         dtype=model.dtype,
         layers=tuple(layers),
         probes=probes,
-        twins=twins,
-        places={r.hash: (fitting.HALVES[h], int(f)) for r, h, f in zip(labelled, halves, folds, strict=True)},
-        facts={"data": _data(labelled, recipe.licences)},
+        fold_models=fold_models,
+        folds={r.hash: (fitting.HALVES[h], int(f)) for r, h, f in zip(labeled, halves, folds, strict=True)},
+        facts={"data": _data_sets(labeled, recipe.licenses)},
     )
-    told("measuring …")
+    progress("measuring …")
 
-    def reader(asked: Sequence[Judged], control: Control) -> Vectors:
-        return store.read(asked, control)
+    def read_vectors(texts: Sequence[JudgeInput], control: Control) -> Vectors:
+        return store.read(texts, control)
 
-    return _measured(made, labelled, constitution, reader, control)
+    return _with_metrics(made, labeled, constitution, read_vectors, control)
 
 
 def middle_layers(depth: int) -> tuple[int, ...]:
-    """The layers that are read where none are named, of a model with `depth` of them."""
+    """The default layers of a model with `depth` layers."""
     return tuple(sorted({max(1, round(depth * part)) for part in _DEPTHS}))
 
 
-def _measured(
-    made: ProbeSet, labelled: Sequence[Labelled], constitution: Constitution, read: Reader, control: Control
+def _with_metrics(
+    made: ProbeSet, labeled: Sequence[LabeledText], constitution: Constitution, read: ReadVectors, control: Control
 ) -> ProbeSet:
+    """The probes with the metrics of their cross-fitted panels, per data set and overall."""
     probes = {}
-    keys = [str(number) for number in range(len(labelled))]
-    texts = [Judged(key, row.text, row.prompt) for key, row in zip(keys, labelled, strict=True)]
-    sets = np.array([row.set for row in labelled])
+    keys = [str(number) for number in range(len(labeled))]
+    texts = [JudgeInput(key, row.text, row.prompt) for key, row in zip(keys, labeled, strict=True)]
+    sets = np.array([row.set for row in labeled])
     for member in MEMBERS:
-        verdicts = PanelMember(constitution, made, member, read).judge(texts, control)
-        said = Decisions.of(verdicts, keys)
-        measures: dict[str, Measures] = {}
+        verdicts = CrossFittedPanel(constitution, made, member, read).judge(texts, control)
+        decisions = Decisions.of(verdicts, keys)
+        metrics: dict[str, EvalMetrics] = {}
         for name in dict.fromkeys(sets.tolist()):
-            part = sets == name
-            measures[name] = measure(
-                [row for row, wanted in zip(labelled, part, strict=True) if wanted], said.only(part)
+            mask = sets == name
+            metrics[name] = measure(
+                [row for row, selected in zip(labeled, mask, strict=True) if selected], decisions.select(mask)
             )
-        measures[ALL] = measure(labelled, said)
-        probes[member] = dataclasses.replace(made.probes[member], measures=measures, accuracy=sentence(measures))
+        metrics[ALL] = measure(labeled, decisions)
+        probes[member] = dataclasses.replace(made.probes[member], metrics=metrics, accuracy=summary(metrics))
     return dataclasses.replace(made, probes=probes)
 
 
-def sentence(measures: Mapping[str, Measures]) -> str:
-    """How well a panel tells violations, for people: on the project's examples where it was measured there."""
-    name = OWN if OWN in measures else ALL
-    kind = "of the project's own texts" if name == OWN else "labelled texts"
-    return f"AUROC {measures[name]['auroc']} on {measures[name].texts:,} {kind}, none of them fitted on"
+def summary(metrics: Mapping[str, EvalMetrics]) -> str:
+    """The accuracy of a panel in one sentence: on the project's examples if it was measured there, else overall."""
+    name = OWN if OWN in metrics else ALL
+    kind = "of the project's own texts" if name == OWN else "labeled texts"
+    return f"AUROC {metrics[name]['auroc']} on {metrics[name].texts:,} {kind}, none of them fitted on"
 
 
-def _once(rows: Sequence[Labelled]) -> tuple[Labelled, ...]:
-    """Each text with its prompt once; the first row of several that are the same counts."""
-    kept: dict[tuple[str, str], Labelled] = {}
+def _deduplicate(rows: Sequence[LabeledText]) -> tuple[LabeledText, ...]:
+    """Each pair of prompt and text once; the first of equal rows is kept."""
+    kept: dict[tuple[str, str], LabeledText] = {}
     for row in rows:
         kept.setdefault((row.hash, " ".join(row.prompt.split())), row)
     return tuple(kept.values())
 
 
-def _principles(rows: Sequence[Labelled], constitution: Constitution, told: Told) -> tuple[str, ...]:
-    """The principles of the constitution that have enough rows; the others are left to their rules."""
+def _principles(rows: Sequence[LabeledText], constitution: Constitution, progress: Progress) -> tuple[str, ...]:
+    """The constitution's principles that have enough rows; the others are judged by their rules alone."""
     known = ", ".join(constitution.ids)
     for row in rows:
         if row.principle not in constitution.ids:
-            named = "names no principle" if not row.principle else f"names {truncate(sanitize(row.principle), 40)!r}"
+            named = (
+                "has no principle"
+                if not row.principle
+                else f"has the principle {truncate(sanitize(row.principle), 40)!r}"
+            )
             raise InputError(
                 f"the row {truncate(sanitize(row.id), 40)} {named}; the constitution has {known}.",
                 where=f"{row.set}, field 'principle'",
-                next_step="Name one of them, or give one for all rows with --principle.",
+                next_step="Use one of them, or set one for all rows with --principle.",
             )
     counts = Counter((row.principle, row.label) for row in rows)
-    enough = tuple(p for p in constitution.ids if min(counts[p, True], counts[p, False]) >= LEAST)
+    enough = tuple(p for p in constitution.ids if min(counts[p, True], counts[p, False]) >= MIN_ROWS_PER_LABEL)
     for p in constitution.ids:
         if p not in enough and (counts[p, True] or counts[p, False]):
-            told(f"{p} has {counts[p, True]} violations and {counts[p, False]} clean texts: its rules judge alone.")
+            progress(f"{p} has {counts[p, True]} violations and {counts[p, False]} clean texts: its rules judge alone.")
     if not enough:
         raise InputError(
-            f"no principle has {LEAST} violations and {LEAST} clean texts.",
+            f"no principle has {MIN_ROWS_PER_LABEL} violations and {MIN_ROWS_PER_LABEL} clean texts.",
             where="DATA",
-            next_step="Label more texts; 100 of each make a useful probe.",
+            next_step="Label more texts; 100 of each give a useful probe.",
         )
     return enough
 
@@ -218,23 +222,23 @@ def _check_layers(layers: Sequence[int], model: LocalModel) -> None:
             raise InputError(
                 f"there is no layer {layer}; {model.name} has 0 (embedding) to {depth}.",
                 where="--layer",
-                next_step=f"Leave it out for {', '.join(map(str, middle_layers(depth)))}.",
+                next_step=f"Omit it for {', '.join(map(str, middle_layers(depth)))}.",
             )
 
 
-def _one_each(read: Vectors, count: int) -> fitting.Singles:
-    """One vector a text: the mean of its windows'."""
+def _mean_over_windows(read: Vectors, count: int) -> fitting.Singles:
+    """One vector per text: the mean of its windows' vectors."""
     sums = np.zeros((count, read.values.shape[1]), dtype=np.float32)
     np.add.at(sums, read.owner, read.values)
     return sums / np.bincount(read.owner, minlength=count).astype(np.float32)[:, None]
 
 
-def _data(rows: Sequence[Labelled], licences: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Which sets, how many rows, which licence, and a hash over the rows' texts, labels and principles."""
+def _data_sets(rows: Sequence[LabeledText], licenses: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Per data set: number of rows, license, and a hash over the rows' texts, labels and principles."""
     found = []
     for name in dict.fromkeys(row.set for row in rows):
         part = [[row.text, row.prompt, row.label, row.principle] for row in rows if row.set == name]
         digest = hashlib.sha256(json.dumps(part, ensure_ascii=True).encode()).hexdigest()
         entry = {"set": name, "rows": len(part), "sha256": digest}
-        found.append(entry | ({"licence": licences[name]} if name in licences else {}))
+        found.append(entry | ({"licence": licenses[name]} if name in licenses else {}))
     return found

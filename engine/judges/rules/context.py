@@ -1,7 +1,7 @@
-"""Whether a text says a thing itself, or only mentions it: negated, refused, quoted, reported, asked about, rebutted.
+"""Whether a text asserts a match or only mentions it: negated, refused, quoted, reported, asked about, rebutted.
 
-RE2 has no lookaround, so a pattern cannot see what stands around it; this looks at the sentence around a match, within
-a bounded window, so that its cost does not depend on the length of the text. Works on folded text (`folding`).
+RE2 has no lookaround, so a pattern cannot see its context; this looks at the sentence around a match, within a bounded
+window, so that its cost does not depend on the length of the text. Works on normalized text (`normalize`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import re2
 from engine.judges.rules import negation
 
 WINDOW = 280
-"""Characters before a match that are looked at."""
-AHEAD = 200
-"""Characters after a match that are looked at."""
+"""Characters before a match that are examined."""
+LOOKAHEAD = 200
+"""Characters after a match that are examined."""
 
 
 @dataclass(frozen=True)
 class Excuse:
-    """Why a match does not count in full: a word for people, and what is left of its weight (0 to 1)."""
+    """Why a match does not count in full: the reason as shown, and the share of its weight that is kept (0 to 1)."""
 
     reason: str
     keep: float
@@ -40,7 +40,7 @@ def _found(pattern: str, text: str) -> bool:
 
 
 def _after_last(pattern: str, text: str) -> str:
-    """What follows the last place that matches; the whole text where none does."""
+    """The text after the last match; the whole text if there is none."""
     end = 0
     for match in _compiled(pattern).finditer(text):
         end = match.end()
@@ -48,11 +48,11 @@ def _after_last(pattern: str, text: str) -> str:
 
 
 def excuse(text: str, start: int, end: int, negatable: bool = True) -> Excuse | None:
-    """Why the words `text[start:end]` are not the text's own statement; None where they are.
+    """Why the text does not assert `text[start:end]`; None if it does.
 
     Args:
-        text: folded.
-        negatable: a negation inside the match turns it round (false for patterns that name one themselves).
+        text: normalized.
+        negatable: a negation inside the match negates it (false for patterns that contain one).
     """
     low = max(0, start - WINDOW)
     window = text[low:start]
@@ -60,7 +60,7 @@ def excuse(text: str, start: int, end: int, negatable: bool = True) -> Excuse | 
     for boundary in negation.BOUNDARY.finditer(window):
         cut = boundary.end()
     before = window[cut:].lstrip()
-    ahead = text[end : end + AHEAD]
+    ahead = text[end : end + LOOKAHEAD]
     stop = negation.BOUNDARY.search(ahead)
     after = ahead[: stop.end()] if stop else ahead
     following = ahead[stop.end() :].lstrip() if stop else ""
@@ -71,25 +71,25 @@ def excuse(text: str, start: int, end: int, negatable: bool = True) -> Excuse | 
     if quoted is not None:
         return quoted
     reason = (
-        _said_before(before)
-        or _said_after(text[start:end], before, after, following)
-        or _introduced(text, start, before)
+        _reason_before(before)
+        or _reason_after(text[start:end], before, after, following)
+        or _reason_in_list(text, start, before)
     )
     return Excuse(reason, 0.0) if reason else None
 
 
 def sentence(text: str, start: int, end: int) -> str:
-    """The sentence around `text[start:end]`, as far as the window reaches."""
+    """The sentence around `text[start:end]`, within the window."""
     low = max(0, start - WINDOW)
     begin = low
     for boundary in negation.BOUNDARY.finditer(text[low:start]):
         begin = low + boundary.end()
-    stop = negation.BOUNDARY.search(text, end, end + AHEAD)
-    return text[begin : stop.end() if stop else min(len(text), end + AHEAD)]
+    stop = negation.BOUNDARY.search(text, end, end + LOOKAHEAD)
+    return text[begin : stop.end() if stop else min(len(text), end + LOOKAHEAD)]
 
 
-def _said_before(before: str) -> str:
-    """A cue in the sentence before the match."""
+def _reason_before(before: str) -> str:
+    """The reason found in the sentence before the match, or ""."""
     statement = _after_last(negation.TURN, before)
     clause = _after_last(negation.CLAUSE, before)
     if _found(negation.NEGATION, _compiled(negation.NOT_NEGATION).sub(" ", clause)[-90:]) or _found(
@@ -110,8 +110,8 @@ def _said_before(before: str) -> str:
     return ""
 
 
-def _said_after(matched: str, before: str, after: str, following: str) -> str:
-    """A cue behind the match: a rebuttal, a speaker, a question mark."""
+def _reason_after(matched: str, before: str, after: str, following: str) -> str:
+    """The reason found after the match (a rebuttal, a speaker, a question mark), or ""."""
     if _found(negation.AFTER, after) or _found(negation.NEXT, following[:120]):
         return "rebutted"
     if (_found(negation.DEED, matched) or before.endswith("to ")) and _found(negation.CONDEMNED, after):
@@ -122,8 +122,8 @@ def _said_after(matched: str, before: str, after: str, following: str) -> str:
     return ""
 
 
-def _introduced(text: str, start: int, before: str) -> str:
-    """A line that ends in a colon above a list and says that what follows is not meant, such as "Common myths:"."""
+def _reason_in_list(text: str, start: int, before: str) -> str:
+    """Whether the match is in a list whose introduction disclaims it, such as "Common myths:"."""
     line_start = text.rfind("\n", max(0, start - 400), start)
     if line_start < 0 and ":" not in before:
         return ""
@@ -133,7 +133,7 @@ def _introduced(text: str, start: int, before: str) -> str:
         colon = len(head) - 1
     if colon < 0 or "\n\n\n" in head[colon:]:
         return ""
-    # Only a list carries its heading's sense on; ordinary paragraphs below a heading are statements of their own.
+    # Only list items inherit the sense of the introduction; ordinary paragraphs are statements of their own.
     line = text[line_start + 1 : start].lstrip()
     if not (line[:1] in "-*" + "\u2022" or line[:1].isdigit() or line[:1] in "\"'"):
         return ""
@@ -142,9 +142,9 @@ def _introduced(text: str, start: int, before: str) -> str:
 
 
 def _quoted(text: str, start: int, end: int) -> Excuse | None:
-    """In quotation marks: with a verb of saying it is someone else's; without one it counts for less.
+    """In quotation marks: with a verb of speech it is reported; without one it counts for less.
 
-    A text that stands in quotation marks as a whole is its own words: small models often write so.
+    A text that is quoted as a whole is its own words: small models often write so.
     """
     opened = _opening(text, start)
     if opened is None:
@@ -167,7 +167,7 @@ def _quoted(text: str, start: int, end: int) -> Excuse | None:
 
 
 def _opening(text: str, start: int) -> tuple[int, str] | None:
-    """The quotation mark that is open at `start`, if any, within the paragraph."""
+    """The quotation mark that is open at `start` within the paragraph, if any."""
     paragraph = text.rfind("\n", max(0, start - 600), start) + 1
     paragraph = max(paragraph, start - 600, 0)
     head = text[paragraph:start]

@@ -1,4 +1,4 @@
-"""Finds the places of a text that rules match: compiles the patterns, keeps the cost linear, drops what is not meant.
+"""Matches rules against a text in linear time, and discounts matches that the text does not assert.
 
 Knows rules and text; knows nothing of probabilities or verdicts.
 """
@@ -17,16 +17,16 @@ from engine.constitution.model import Rule
 from engine.constitution.patterns import PatternError, compile_pattern, pattern_options
 from engine.judges.base import Finding
 from engine.judges.rules.context import Excuse, excuse, sentence
-from engine.judges.rules.normalize import fold
+from engine.judges.rules.normalize import normalize
 
 _PIECE = 300
 _OVERLAP = 120
-_TOGETHER = 70
-"""Rules of one filter: about half of what one holds, since building a filter that turns out to be full is work lost."""
-MOST_FINDINGS = 32
+_RULES_PER_FILTER = 70
+"""About half of what a filter can hold, since building one that turns out to be full is wasted work."""
+MAX_FINDINGS = 32
 """Findings of one rule in one text; more of them say nothing new."""
-MOST_LOOKED_AT = 64
-"""Matches of one rule in one text that are looked at, excused ones included."""
+MAX_EXAMINED = 64
+"""Matches of one rule in one text that are examined, including those that do not count."""
 
 _NAMES_NEGATION = re.compile(r"\b(?:not|never|no longer|cannot|n't?)\b|n't|n'\?t|\bnot?\b", re.IGNORECASE)
 _AROUND = b" \n\t.!?:;,\"'()-"
@@ -34,8 +34,8 @@ _SENTENCE_END = re.compile(r"[.!?]\s|\n")
 
 
 @dataclass(frozen=True)
-class Hit:
-    """A match: the finding, and why it does not count in full ("" where it does). Weight 0 is not counted at all."""
+class Match:
+    """A match: the finding, and why it does not count in full ("" if it does). A finding of weight 0 does not count."""
 
     finding: Finding
     excuse: str = ""
@@ -43,19 +43,19 @@ class Hit:
 
 @functools.lru_cache(maxsize=4)
 def matcher_of(rules: tuple[tuple[str, Rule], ...]) -> Matcher:
-    """The matcher of these (id of the principle, rule) pairs. Judges of one constitution share it: to compile some
-    hundred patterns takes half a second. May be used by several threads."""
+    """The matcher of these (principle id, rule) pairs, shared by all judges of a constitution: compiling some hundred
+    patterns takes half a second. Thread-safe."""
     return Matcher(rules)
 
 
 class Matcher:
-    """All rules of a constitution, ready to be looked for.
+    """Matches all rules of a constitution.
 
-    Patterns are compiled at the first text. A filter over the letters that each pattern cannot do without names the
-    few rules that can match a piece of the text at all; only those are run.
+    Patterns are compiled at the first text. A prefilter over the substrings that each pattern requires selects the few
+    rules that can match a piece of the text at all; only those are run.
 
     Args:
-        rules: (id of the principle, rule) pairs.
+        rules: (principle id, rule) pairs.
     """
 
     def __init__(self, rules: Iterable[tuple[str, Rule]]) -> None:
@@ -70,31 +70,31 @@ class Matcher:
         return len(self._rules)
 
     def compile(self) -> None:
-        """Compile now rather than at the first text.
+        """Compile now instead of at the first text.
 
         Raises:
-            PatternError: a pattern is not valid (constitutions that were loaded from a file are already checked).
+            PatternError: a pattern is not valid (those of a loaded file are already checked).
         """
         with self._lock:
             if self._filters or not self._rules:
                 return
             self._patterns = []
             every = range(len(self._rules))
-            parts = (every[start : start + _TOGETHER] for start in range(0, len(every), _TOGETHER))
+            parts = (every[start : start + _RULES_PER_FILTER] for start in range(0, len(every), _RULES_PER_FILTER))
             self._filters = [compiled for part in parts for compiled in self._compiled(part)]
 
     def _compiled(self, part: range) -> Iterator[tuple[range, re2.Filter | None]]:
-        """Filters over the rules with these numbers, and the patterns into their places.
+        """Filters over the rules with these indices; appends the compiled patterns.
 
-        A filter holds the words of its patterns in a fixed memory. Where that is full, two filters share the rules; a
-        rule that is too large for one of its own has none and is always run.
+        A filter has a fixed memory for the substrings of its patterns. If that is full, the rules are split over two
+        filters; a rule that is too large for a filter of its own has none and is always run.
         """
         made = re2.Filter()
         for _, rule in self._rules[part.start : part.stop]:
             try:
                 made.Add(rule.pattern.encode(), pattern_options())
             except re2.error:
-                compile_pattern(rule.pattern)  # says what is wrong in a few words
+                compile_pattern(rule.pattern)  # raises with a short reason
                 raise PatternError(f"{rule.id} cannot be used") from None
         try:
             made.Compile()
@@ -110,21 +110,22 @@ class Matcher:
             self._patterns += [made.re(index) for index in range(len(part))]
             yield part, made
 
-    def hits(self, text: str) -> list[Hit]:
-        """Every match in order of place, excused ones included. Linear in the text; never raises for what it holds."""
+    def matches(self, text: str) -> list[Match]:
+        """Every match in order, including those that do not count. Linear in the text; never raises because of its
+        content."""
         self.compile()
-        folded = fold(text)
-        found: dict[tuple[int, int, int], Hit] = {}
+        normalized = normalize(text)
+        found: dict[tuple[int, int, int], Match] = {}
         kept = [0] * len(self._rules)
         seen = [0] * len(self._rules)
-        for offset, piece in _pieces(folded.text):
+        for offset, piece in _pieces(normalized.text):
             data = piece.encode("utf-8", "replace")
             ascii_only = len(data) == len(piece)
             for index in self._candidates(data):
-                if kept[index] >= MOST_FINDINGS or seen[index] >= MOST_LOOKED_AT:
+                if kept[index] >= MAX_FINDINGS or seen[index] >= MAX_EXAMINED:
                     continue
                 for match in self._patterns[index].finditer(data):
-                    if kept[index] >= MOST_FINDINGS or seen[index] >= MOST_LOOKED_AT:
+                    if kept[index] >= MAX_FINDINGS or seen[index] >= MAX_EXAMINED:
                         break
                     begin, end = _trimmed(data, *match.span())
                     if end <= begin:
@@ -135,13 +136,13 @@ class Matcher:
                     if place in found:
                         continue
                     seen[index] += 1
-                    hit = self._hit(folded.text, *place, folded.span(place[1], place[2]))
+                    hit = self._match(normalized.text, *place, normalized.span(place[1], place[2]))
                     kept[index] += hit.finding.weight > 0
                     found[place] = hit
         return sorted(found.values(), key=lambda hit: (hit.finding.start, hit.finding.end, hit.finding.rule))
 
     def _candidates(self, data: bytes) -> Iterator[int]:
-        """The rules that can match a piece at all."""
+        """Indices of the rules that can match a piece at all."""
         for part, made in self._filters:
             if made is None:
                 yield part.start
@@ -150,10 +151,10 @@ class Matcher:
                     yield part.start + index
 
     def find(self, text: str) -> tuple[Finding, ...]:
-        """The findings that count, in order of place."""
-        return tuple(hit.finding for hit in self.hits(text) if hit.finding.weight > 0)
+        """The findings that count, in order."""
+        return tuple(hit.finding for hit in self.matches(text) if hit.finding.weight > 0)
 
-    def _hit(self, text: str, index: int, start: int, end: int, span: tuple[int, int]) -> Hit:
+    def _match(self, text: str, index: int, start: int, end: int, span: tuple[int, int]) -> Match:
         principle, rule = self._rules[index]
         reason = excuse(text, start, end, self._negatable[index])
         if (
@@ -164,7 +165,7 @@ class Matcher:
             reason = Excuse("ordinary here", 0.0)
         weight = rule.weight if reason is None else rule.weight * reason.keep
         finding = Finding(principle, rule.category, span[0], span[1], rule.id, weight)
-        return Hit(finding, "" if reason is None else reason.reason)
+        return Match(finding, "" if reason is None else reason.reason)
 
     def _exception(self, index: int) -> re2._Regexp:
         pattern = self._exceptions.get(index)
@@ -185,7 +186,7 @@ def failed_examples(principle_id: str, rule: Rule) -> Iterator[tuple[str, int, s
 
 
 def _trimmed(data: bytes, start: int, end: int) -> tuple[int, int]:
-    """The match without the punctuation and space that a pattern takes along to see where a sentence begins."""
+    """The match without the surrounding punctuation and space that patterns include to find sentence starts."""
     found = data[start:end]
     return start + len(found) - len(found.lstrip(_AROUND)), start + len(found.rstrip(_AROUND))
 

@@ -1,7 +1,7 @@
-"""What shows that a sentence does not say a thing itself: words of negation, refusal, report, doubt and rebuttal.
+"""Patterns of negation, refusal, reported speech, doubt and rebuttal: signs that a sentence does not assert a match.
 
-Data for `context`: patterns in RE2 syntax for folded text (`folding`), each for the part of a sentence that its comment
-names. BOUNDARY alone is for Python's `re`.
+Data for `context`: RE2 patterns for normalized text (`normalize`), each for the part of a sentence named in its
+comment. Only BOUNDARY is for Python's `re`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Text as the rules see it: lower case, plain quotes and spaces, no invisible characters, and the way back.
+"""Normalizes text for matching: lowercase, plain quotes and spaces, no invisible characters.
 
-Only for matching: every span is mapped back onto the text as it was written. Knows nothing of rules.
+Only for matching: spans are mapped back to the original text. Knows nothing of rules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from engine.text import LINE_SEPARATORS
 
-# Ranges whose compatibility forms people use to dress words up: full width, mathematical letters, circled letters.
+# Ranges whose compatibility forms are used to disguise words: full width, mathematical letters, circled letters.
 _COMPATIBLE = (
     *range(0xA0, 0x250),
     *range(0x2000, 0x2070),
@@ -34,7 +34,7 @@ _PLAIN = {
     "\u0130": "I",
 }  # fmt: skip
 
-# Characters that show nothing: controls, soft hyphen, zero-width and direction marks, variation selectors, tags.
+# Invisible characters: controls, soft hyphen, zero-width and direction marks, variation selectors, tags.
 _INVISIBLE = (
     "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
     "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
@@ -75,14 +75,14 @@ _PLAIN_ASCII = re.compile(r"[\x00-\x08\x0b-\x1f\x7f*_`#\t]| [ \n]|\n |" + _SPACE
 
 
 @dataclass(frozen=True)
-class Folded:
-    """A text as rules see it.
+class NormalizedText:
+    """A normalized text and the mapping back to the original.
 
     Args:
         text: what patterns are matched against.
-        original: the text as it was written.
-        at, source, until: pieces in order: the piece's first place in `text`, its first place in `original`, and,
-            where the piece replaces something, the end of what it replaces (-1 where characters stand one to one).
+        original: the text as given.
+        at, source, until: pieces in order: the piece's start in `text`, its start in `original`, and, if the piece
+            replaces something, the end of what it replaces (-1 if characters map one to one).
     """
 
     text: str
@@ -92,7 +92,7 @@ class Folded:
     until: list[int] = field(default_factory=list)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """The characters of the original that `text[start:end]` stands for; combining marks stay with their letter."""
+        """The span of the original that `text[start:end]` stands for; combining marks stay with their letter."""
         if not self.at or end <= start:
             return start, end
         first = bisect_right(self.at, start) - 1
@@ -105,10 +105,10 @@ class Folded:
         return begin, stop
 
 
-def fold(text: str) -> Folded:
-    """The text as rules see it. Linear in the text; accepts any string, lone surrogates included."""
+def normalize(text: str) -> NormalizedText:
+    """Normalize a text. Linear in its length; accepts any string, including lone surrogates."""
     if text.isascii() and not _PLAIN_ASCII.search(text):
-        return Folded(_polished(text.lower()), text)
+        return NormalizedText(_undisguise(text.lower()), text)
     single, longer, finder = _tables()
     plain = _SURROGATE.sub("\ufffd", text.translate(single))
     pieces: list[str] = []
@@ -128,8 +128,8 @@ def fold(text: str) -> Folded:
         done = end
     if done < len(plain):
         _append(pieces, plain[done:], at, source, until, length, done, -1)
-    folded = "".join(pieces).replace("\u0130", "I").lower()
-    return Folded(_polished(folded), text, at, source, until)
+    normalized = "".join(pieces).replace("\u0130", "I").lower()
+    return NormalizedText(_undisguise(normalized), text, at, source, until)
 
 
 def _append(
@@ -155,8 +155,8 @@ def _replacement(found: str, longer: dict[str, str]) -> str:
 _WRAPPED = re.compile(r"(?<=[a-z,;])\n(?=[a-z])")
 
 
-def _polished(text: str) -> str:
-    """One character for one: a line that goes on in lower case was wrapped, a digit inside a word is a letter."""
+def _undisguise(text: str) -> str:
+    """Join wrapped lines and replace digits inside words by letters; keeps the length."""
     if "\n" in text:
         text = _WRAPPED.sub(" ", text)
     return _LEET.sub(lambda match: _LETTERS[match.group()], text)

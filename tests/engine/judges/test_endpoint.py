@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from engine.constitution.load import load_default
 from engine.control import Control
 from engine.errors import EndpointError, InputError, Stopped
-from engine.judges.base import PRINCIPLES, Judged, Verdict
-from engine.judges.eval.metric import Figure, Measures
+from engine.judges.accuracy import Estimate, EvalMetrics, save_metrics
+from engine.judges.base import PRINCIPLES, JudgeInput, Verdict
 from engine.judges.llm.endpoint import EndpointJudge, read_flags
 from engine.models.client.endpoint import Endpoint, Server
 from engine.models.client.http import RetryPolicy, parse_address
@@ -38,7 +38,7 @@ def judge_at(server: ChatServer, **settings: Any) -> EndpointJudge:
 
 
 def verdicts(judge: EndpointJudge, *texts: str) -> dict[str, Verdict]:
-    asked = [Judged(text, text, "What now?") for text in texts]
+    asked = [JudgeInput(text, text, "What now?") for text in texts]
     return {v.key: v for v in judge.judge(asked, Control())}
 
 
@@ -194,7 +194,7 @@ def test_a_server_that_vanishes_keeps_the_verdicts_that_it_gave() -> None:
 
     given: list[str] = []
     with serving(answer) as server:
-        stream = judge_at(server, concurrency=1).judge([Judged(str(n), "Go.") for n in range(9)], Control())
+        stream = judge_at(server, concurrency=1).judge([JudgeInput(str(n), "Go.") for n in range(9)], Control())
         with pytest.raises(EndpointError, match="nothing answers at this address") as raised:
             keep_keys(stream, given)
     assert given == ["0", "1", "2"]  # the first question of all finds out how the server is to be asked
@@ -212,7 +212,7 @@ def test_verdicts_in_the_air_are_given_before_the_failure() -> None:
     given: list[str] = []
     with serving(answer) as server:
         words = ["slow", "bad", "slow", *"abcdefgh"]
-        texts = [Judged(str(number), text) for number, text in enumerate(words, 1)]
+        texts = [JudgeInput(str(number), text) for number, text in enumerate(words, 1)]
         with pytest.raises(EndpointError, match="refuses access"):
             keep_keys(judge_at(server, concurrency=3).judge(texts, Control()), given)
     assert sorted(given) == ["1", "3"]
@@ -371,7 +371,7 @@ def test_a_stop_is_obeyed_while_the_server_hangs() -> None:
         threading.Timer(0.2, control.stop).start()
         began = time.monotonic()
         with pytest.raises(Stopped):
-            list(judge.judge([Judged("a", "b")], control))
+            list(judge.judge([JudgeInput("a", "b")], control))
         assert time.monotonic() - began < 20
 
 
@@ -540,14 +540,11 @@ def test_any_json_value_in_the_place_of_a_reply_gives_no_exception() -> None:
 
 
 def test_what_was_measured_of_a_server_is_shown_with_it_and_with_no_other(redraft_home: Path) -> None:
-    from engine.judges.eval import cache
-    from engine.judges.eval.report import rating
-
     with serving(honest) as server:
         judge, other = judge_at(server), judge_at(server)
         other._endpoint = Endpoint(Server(server.url, "judge-2"))
         other.name = "endpoint judge-2"
-    figures = {"auroc": Figure(0.91, 0.88, 0.93)}
-    cache.remember(judge.measured_as, {"all": Measures(1200, 600, figures)})
-    assert rating(judge).accuracy == "AUROC .91 [.88, .93] on 1,200 labelled texts"
-    assert rating(other).accuracy == ""
+    figures = {"auroc": Estimate(0.91, 0.88, 0.93)}
+    save_metrics(judge.accuracy.cache_key, {"all": EvalMetrics(1200, 600, figures)})
+    assert judge.accuracy.summary == "AUROC .91 [.88, .93] on 1,200 labeled texts"
+    assert other.accuracy.summary == ""

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from engine.constitution.load import load_default
 from engine.control import Control
-from engine.judges.base import PRINCIPLES, Judged
-from engine.judges.eval import cache
-from engine.judges.eval.metric import Figure, Measures
-from engine.judges.llm.generative import ModelJudge, read_answer
-from engine.judges.llm.rationale import WordsJudge
+from engine.judges.accuracy import Estimate, EvalMetrics, JudgeAccuracy, load_metrics, save_metrics
+from engine.judges.base import PRINCIPLES, JudgeInput
+from engine.judges.decorators import RationaleJudge
+from engine.judges.llm.generative import GenerativeJudge, read_answer
 from engine.judges.rules.judge import RulesJudge
 from engine.models.inference.requests import Message, Request, Sampling
 from engine.models.local import LocalModel, load_model
@@ -63,9 +62,9 @@ def test_words_fences_and_a_cut_brace_around_the_object_do_no_harm(text: str) ->
         ('{"flagged": maybe}', "broken"),
         ('{"category": "fairness"}', "neither true nor false"),
         ('{"flagged": 1, "category": "fairness"}', "neither true nor false"),
-        ('{"flagged": true, "category": "rudeness", "reasoning": "x"}', "none of the principles"),
-        ('{"flagged": true, "category": ["fairness"], "reasoning": "x"}', "none of the principles"),
-        ('{"flagged": true, "category": "fairness", "reasoning": 3}', "no text"),
+        ('{"flagged": true, "category": "rudeness", "reasoning": "x"}', "not one of the principles"),
+        ('{"flagged": true, "category": ["fairness"], "reasoning": "x"}', "not one of the principles"),
+        ('{"flagged": true, "category": "fairness", "reasoning": 3}', "not a text"),
     ],
 )
 def test_an_unusable_answer_names_its_problem(text: str, problem: str) -> None:
@@ -113,7 +112,7 @@ def tiny_model(tiny: Callable[..., Path], family: str) -> LocalModel:
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_every_answer_of_a_random_model_parses(family: str, tiny: Callable[..., Path], redraft_home: Path) -> None:
     model = tiny_model(tiny, family)
-    form = ModelJudge(model, load_default()).constraint
+    form = GenerativeJudge(model, load_default()).constraint
     prompt = model.render([Message("user", "Judge this.")])
     sampling = Sampling(max_tokens=240, temperature=1.5)
     requests = [Request(str(n), f"{hostile(n)[:40]} {prompt}", sampling, n, form) for n in range(ANSWERS)]
@@ -127,8 +126,8 @@ def test_every_answer_of_a_random_model_parses(family: str, tiny: Callable[..., 
 
 def test_every_verdict_of_the_embedded_models_words_is_usable(embedded: LocalModel) -> None:
     count = max(8, ANSWERS // 3)
-    texts = [Judged(str(n), hostile(n), "What now?") for n in range(count)]
-    found = list(ModelJudge(embedded, load_default()).judge(texts, Control()))
+    texts = [JudgeInput(str(n), hostile(n), "What now?") for n in range(count)]
+    found = list(GenerativeJudge(embedded, load_default()).judge(texts, Control()))
     assert len(found) == count
     assert [v.note for v in found if v.flagged is None] == []
     assert all(set(json.loads(v.response)) == {"flagged", "category", "reasoning"} for v in found)
@@ -138,7 +137,7 @@ def test_rows_without_a_form_write_what_they_would_have_written_alone(
     tiny: Callable[..., Path], redraft_home: Path
 ) -> None:
     model = tiny_model(tiny, "llama")
-    form = ModelJudge(model, load_default()).constraint
+    form = GenerativeJudge(model, load_default()).constraint
     free = [Request(f"f{n}", f"the question {n}", Sampling(max_tokens=20, temperature=0.9), n) for n in range(4)]
     held = [Request(f"h{n}", "the answer", Sampling(max_tokens=240), n, form) for n in range(3)]
     alone = {c.key: c.raw for c in model.generate(free, Control())}
@@ -151,9 +150,9 @@ def test_without_the_library_an_unusable_answer_says_what_would_have_helped(
     embedded: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.models.inference.grammar.is_installed", lambda: False)
-    judge = ModelJudge(embedded, load_default())
+    judge = GenerativeJudge(embedded, load_default())
     assert judge.constraint is None
-    found = list(judge.judge([Judged(str(n), hostile(n)) for n in range(6)], Control()))
+    found = list(judge.judge([JudgeInput(str(n), hostile(n)) for n in range(6)], Control()))
     for verdict in found:
         assert verdict.flagged is not None or "llguidance" in verdict.note
 
@@ -165,15 +164,15 @@ def test_an_own_constitution_with_odd_ids_has_its_form(embedded: LocalModel) -> 
     assert re.search(r"a\\.b-c\|plain_words", form)
     constitution = load_default()
     odd = replace(constitution, principles=(replace(constitution.principles[0], id="a.b-c"),))
-    (found,) = ModelJudge(embedded, odd).judge([Judged("a", "You must.")], Control())
+    (found,) = GenerativeJudge(embedded, odd).judge([JudgeInput("a", "You must.")], Control())
     assert found.flagged is not None
 
 
 # Whether a model's own verdict counts
 
 
-def measures(accuracy: float, texts: int = 400) -> dict[str, Measures]:
-    return {"all": Measures(texts, texts // 2, {"balanced_accuracy": Figure(accuracy, accuracy - 0.03, accuracy)})}
+def measures(accuracy: float, texts: int = 400) -> dict[str, EvalMetrics]:
+    return {"all": EvalMetrics(texts, texts // 2, {"balanced_accuracy": Estimate(accuracy, accuracy - 0.03, accuracy)})}
 
 
 @pytest.mark.parametrize(
@@ -181,15 +180,15 @@ def measures(accuracy: float, texts: int = 400) -> dict[str, Measures]:
     [({}, False), (measures(0.55), False), (measures(0.8), True), (measures(0.9, texts=40), False)],
 )
 def test_a_models_own_verdict_counts_only_where_it_was_measured_to_deserve_it(
-    known: dict[str, Measures], counts: bool, embedded: LocalModel, redraft_home: Path
+    known: dict[str, EvalMetrics], counts: bool, embedded: LocalModel, redraft_home: Path
 ) -> None:
     constitution = load_default()
-    model = ModelJudge(embedded, constitution)
-    cache.remember("another", measures(0.99))
+    model = GenerativeJudge(embedded, constitution)
+    save_metrics("another", measures(0.99))
     if known:
-        cache.remember(model.measured_as, known)
-    judge = WordsJudge(RulesJudge(constitution), model, model_decides=True)
-    text = Judged("a", "You must obey me, you have no choice.")
+        save_metrics(model.accuracy.cache_key, known)
+    judge = RationaleJudge(RulesJudge(constitution), model, model_decides=True)
+    text = JudgeInput("a", "You must obey me, you have no choice.")
     (found,) = judge.judge([text], Control())
     assert (found.method == "model") is counts
     assert ("does not count" in found.note) is not counts
@@ -199,9 +198,9 @@ def test_a_models_own_verdict_counts_only_where_it_was_measured_to_deserve_it(
 
 
 def test_a_damaged_file_of_measurements_is_none(redraft_home: Path) -> None:
-    cache.remember("x", measures(0.9))
+    save_metrics("x", measures(0.9))
     path = redraft_home / "data" / "measured-judges.json"
-    assert cache.deserves(cache.recall("x"))
+    assert JudgeAccuracy.cached("a judge", "x").reliable
     for damage in (b"", b"[", b"[]", b'{"x": 7}', b'{"x": {"all": {"texts": "many"}}}', b"[" * 100_000):
         path.write_bytes(damage)
-        assert cache.recall("x") == {}
+        assert load_metrics("x") == {}

@@ -14,9 +14,9 @@ import pytest
 
 from engine.constitution.load import load_default
 from engine.control import Control
-from engine.judges.base import Judged, Verdict
+from engine.judges.base import JudgeInput, Verdict
 from engine.judges.panel import PanelJudge
-from engine.judges.probe.loader import reader
+from engine.judges.probe.loader import make_reader
 from engine.judges.probe.probe import load
 from engine.pipeline.evaluate import check_text
 from engine.pipeline.model_cache import Models
@@ -74,11 +74,11 @@ PARTS = (
 def panel(embedded: LocalModel) -> PanelJudge:
     probes = load()
     models = Models.holding({(probes.model, "", ""): embedded})
-    return PanelJudge(load_default(), probes.probes["whole"], reader(probes, models, ""), "probe")
+    return PanelJudge(load_default(), probes.probes["whole"], make_reader(probes, models.get, ""), "probe")
 
 
 def judged(panel: PanelJudge, texts: Sequence[str]) -> list[Verdict]:
-    return list(panel.judge([Judged(str(n), text) for n, text in enumerate(texts)], Control()))
+    return list(panel.judge([JudgeInput(str(n), text) for n, text in enumerate(texts)], Control()))
 
 
 def test_no_hostile_text_crashes_the_panel_and_each_gets_a_proper_verdict(panel: PanelJudge) -> None:

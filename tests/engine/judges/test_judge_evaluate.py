@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from engine.judges.base import Verdict
-from engine.judges.eval.evaluate import Decisions, agreement, by_length, by_words, measure
-from engine.judges.labeled import Labelled
+from engine.judges.eval.evaluate import Decisions, agreement, length_baseline, measure, naive_bayes_baseline
+from engine.judges.labeled import LabeledText
 
 
-def row(number: int, label: bool, text: str = "", difficulty: str = "", topic: str = "") -> Labelled:
-    return Labelled(f"r{number}", text or f"text {number}", label, difficulty=difficulty, topic=topic)
+def row(number: int, label: bool, text: str = "", difficulty: str = "", topic: str = "") -> LabeledText:
+    return LabeledText(f"r{number}", text or f"text {number}", label, difficulty=difficulty, topic=topic)
 
 
 def verdicts(*said: tuple[bool | None, float | None]) -> list[Verdict]:
@@ -75,19 +75,19 @@ def test_agreement_counts_texts_that_both_judges_decided() -> None:
 def test_the_floor_of_length_takes_the_better_direction() -> None:
     short_bad = [row(n, n < 10, text="x" * (n + 1)) for n in range(20)]
     long_bad = [row(n, n >= 10, text="x" * (n + 1)) for n in range(20)]
-    assert by_length(short_bad).value == by_length(long_bad).value == 1.0
+    assert length_baseline(short_bad).value == length_baseline(long_bad).value == 1.0
 
 
 def test_the_floor_of_words_learns_words_but_never_from_the_row_itself() -> None:
     rng = np.random.default_rng(0)
     told = [row(n, n % 2 == 0, text=f"{'cruel' if n % 2 == 0 else 'kind'} words {n}") for n in range(60)]
-    assert by_words(told).value > 0.95
+    assert naive_bayes_baseline(told).value > 0.95
     # Each text has words of its own: scored by a model that saw them, the ranking would be perfect.
     noise = [row(n, bool(rng.integers(2)), text=f"w{n} v{n} u{n}") for n in range(200)]
-    assert 0.35 < by_words(noise).value < 0.65
+    assert 0.35 < naive_bayes_baseline(noise).value < 0.65
 
 
 def test_the_floor_of_words_never_learns_from_rows_of_the_same_topic() -> None:
     # The topic's word tells the label within each topic; between topics nothing can be learned from it.
     rows = [row(n, n % 4 < 2, text=f"topic{n // 2}", topic=f"t{n // 2}") for n in range(80)]
-    assert by_words(rows).value == pytest.approx(0.5, abs=0.1)
+    assert naive_bayes_baseline(rows).value == pytest.approx(0.5, abs=0.1)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.judges.accuracy import NOT_MEASURED, Estimate, EvalMetrics
 from engine.judges.eval import metrics
-from engine.judges.eval.metric import NOTHING, Figure, Measures
 
 
 def floats(*values: float) -> metrics.Floats:
@@ -81,7 +81,7 @@ def test_a_calibrated_score_has_a_small_ece_and_a_boasting_one_a_large() -> None
 def test_wilsons_interval_by_the_formula() -> None:
     found = metrics.wilson(8, 10)
     assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.4901625, 0.9433178), abs=1e-6)
-    assert metrics.wilson(0, 0) is NOTHING
+    assert metrics.wilson(0, 0) is NOT_MEASURED
     assert metrics.wilson(0, 20).low == 0.0
 
 
@@ -96,11 +96,11 @@ def test_an_interval_is_the_same_each_time_and_holds_its_value() -> None:
     random = np.random.default_rng(2)
     labels = random.uniform(size=200) < 0.5
     scores = random.normal(size=200) + labels
-    first = metrics.bootstrapped(metrics.auroc, scores, labels)
-    assert first == metrics.bootstrapped(metrics.auroc, scores, labels)
+    first = metrics.bootstrap(metrics.auroc, scores, labels)
+    assert first == metrics.bootstrap(metrics.auroc, scores, labels)
     assert first.low < first.value < first.high
     assert 0.08 < first.high - first.low < 0.2
-    assert metrics.bootstrapped(metrics.auroc, floats(1.0), bools("1")) is NOTHING
+    assert metrics.bootstrap(metrics.auroc, floats(1.0), bools("1")) is NOT_MEASURED
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -109,17 +109,17 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     truth = 0.7602499  # normal distributions of variance 1, means 1 apart: Phi(1 / sqrt(2))
     inside = 0
     for _ in range(60):
-        found = metrics.bootstrapped(metrics.auroc, random.normal(size=120) + labels, labels)
+        found = metrics.bootstrap(metrics.auroc, random.normal(size=120) + labels, labels)
         inside += found.low <= truth <= found.high
     assert inside >= 51  # 95 % expected; fewer than 51 of 60 has a chance below 1 in 1,000
 
 
 def test_measures_survive_json_and_say_what_was_not_measured() -> None:
-    measures = Measures(10, 4, {"auroc": Figure(0.91234, 0.8, 1.0), "f1": NOTHING})
+    measures = EvalMetrics(10, 4, {"auroc": Estimate(0.91234, 0.8, 1.0), "f1": NOT_MEASURED})
     data = measures.to_data()
     assert data == {"texts": 10, "violations": 4, "auroc": [0.9123, 0.8, 1.0]}
-    again = Measures.from_data(data)
-    assert again["auroc"] == Figure(0.9123, 0.8, 1.0)
+    again = EvalMetrics.from_data(data)
+    assert again["auroc"] == Estimate(0.9123, 0.8, 1.0)
     assert not again["f1"].known
     assert str(again["auroc"]) == ".91 [.80, 1.0]"
     assert str(again["f1"]) == "–"

@@ -10,11 +10,11 @@ import pytest
 from engine.constitution.model import Constitution, Principle, Rule
 from engine.control import Control
 from engine.errors import Stopped
-from engine.judges.base import Judged, Verdict
+from engine.judges.base import JudgeInput, Verdict
 from engine.judges.panel import PanelJudge
-from engine.judges.probe.feature_map import Space
+from engine.judges.probe.feature_map import FeatureMap
 from engine.judges.probe.features import Vectors
-from engine.judges.probe.probe import Combination, Probe
+from engine.judges.probe.probe import Calibration, Probe
 
 
 def principle(name: str, *rules: Rule, weight: float = 1.0) -> Principle:
@@ -26,14 +26,14 @@ KIND = principle("kind")
 NEAT = principle("neat", Rule("neat.dirt", "dirt", r"\bdirt\b", 0.9))
 HOUSE = Constitution("house", (CALM, KIND, NEAT), "", "")
 
-# The line of each principle reads one feature; p = sigmoid(feature + 2 * evidence).
-USUAL = Combination(probe=1, rules=2, offset=0, alone_scale=1, alone_offset=0, threshold=0.7, low=0.6)
+# The probe of each principle reads one feature; p = sigmoid(feature + 2 * evidence).
+USUAL = Calibration(probe=1, rules=2, offset=0, alone_scale=1, alone_offset=0, threshold=0.7, low=0.6)
 # Two words and no states: what a text says of each is its logit.
-PLAIN = Space(np.zeros(0, np.float32), np.ones(2, np.float32), np.zeros((0, 0), np.float32))
+PLAIN = FeatureMap(np.zeros(0, np.float32), np.ones(2, np.float32), np.zeros((0, 0), np.float32))
 PROBE = Probe("whole", ("calm", "kind"), PLAIN, np.eye(2, dtype=np.float32), np.zeros(2), (USUAL, USUAL), "measured")
 
 
-def read(texts: Sequence[Judged], control: Control) -> Vectors:
+def read(texts: Sequence[JudgeInput], control: Control) -> Vectors:
     """The features stand in the prompt: "1.0 -2.0; 0.5 0.5" for two windows."""
     control.check()
     windows = [[float(x) for x in part.split()] for text in texts for part in text.prompt.split(";")]
@@ -45,7 +45,7 @@ PANEL = PanelJudge(HOUSE, PROBE, read, "probe of made-up")
 
 
 def verdict(text: str, features: str) -> Verdict:
-    return next(PANEL.judge([Judged("k", text, features)], Control()))
+    return next(PANEL.judge([JudgeInput("k", text, features)], Control()))
 
 
 def test_the_probe_decides_where_no_rule_speaks() -> None:
@@ -84,10 +84,10 @@ def test_a_principle_that_the_probe_does_not_know_is_judged_by_its_rules() -> No
 
 
 def test_a_principle_without_rules_is_judged_by_the_probe_alone() -> None:
-    alone = Combination(probe=0, rules=9, offset=-9, alone_scale=2, alone_offset=1, threshold=0.7, low=0.6)
+    alone = Calibration(probe=0, rules=9, offset=-9, alone_scale=2, alone_offset=1, threshold=0.7, low=0.6)
     probe = Probe("a", ("kind",), PLAIN, np.array([[0, 1]], np.float32), np.zeros(1), (alone,), "")
     panel = PanelJudge(HOUSE, probe, read, "p")
-    found = next(panel.judge([Judged("k", "words", "0 1.0")], Control()))
+    found = next(panel.judge([JudgeInput("k", "words", "0 1.0")], Control()))
     assert found.principles["kind"] == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-6)
     assert found.broken == ("kind",)
 
@@ -98,9 +98,9 @@ def test_a_text_is_as_bad_as_its_worst_window() -> None:
 
 def test_a_constitution_that_the_probe_does_not_know_is_judged_by_rules_and_claims_no_accuracy() -> None:
     other = PanelJudge(Constitution("x", (NEAT,), "", ""), PROBE, read, "probe of made-up")
-    assert (other.accuracy, other.measures) == ("", {})
-    assert next(other.judge([Judged("k", "dirt", "not read")], Control())).method == "rules"
-    assert PANEL.accuracy == "measured"
+    assert (other.accuracy.summary, other.accuracy.metrics) == ("", {})
+    assert next(other.judge([JudgeInput("k", "dirt", "not read")], Control())).method == "rules"
+    assert PANEL.accuracy.summary == "measured"
 
 
 def test_a_text_without_words_gets_no_probability_of_a_violation() -> None:
@@ -110,7 +110,7 @@ def test_a_text_without_words_gets_no_probability_of_a_violation() -> None:
 
 
 def test_verdicts_come_in_order_and_a_stop_is_obeyed() -> None:
-    texts = [Judged(str(n), "words", "2.0 0" if n % 3 else "-2.0 -2.0") for n in range(150)]
+    texts = [JudgeInput(str(n), "words", "2.0 0" if n % 3 else "-2.0 -2.0") for n in range(150)]
     found = list(PANEL.judge(texts, Control()))
     assert [v.key for v in found] == [t.key for t in texts]
     assert [v.flagged for v in found] == [bool(n % 3) for n in range(150)]

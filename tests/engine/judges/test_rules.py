@@ -16,15 +16,15 @@ from engine.constitution.model import Constitution, Principle, Rule
 from engine.constitution.patterns import PatternError
 from engine.control import Control
 from engine.errors import Stopped
-from engine.judges.base import PRINCIPLES, Judged, Verdict
+from engine.judges.base import PRINCIPLES, JudgeInput, Verdict
 from engine.judges.rules.judge import RulesJudge
-from engine.judges.rules.matching import MOST_FINDINGS, Matcher, matcher_of
+from engine.judges.rules.matching import MAX_FINDINGS, Matcher, matcher_of
 
 JUDGE = RulesJudge(load_default())
 
 
 def verdict(text: str) -> Verdict:
-    return next(JUDGE.judge([Judged("k", text)], Control()))
+    return next(JUDGE.judge([JudgeInput("k", text)], Control()))
 
 
 def house(*rules: Rule, weight: float = 1.0) -> RulesJudge:
@@ -68,18 +68,18 @@ def test_nothing_found_is_a_verdict_of_clean() -> None:
 
 def test_the_probability_is_a_noisy_or_over_rules_each_counted_once() -> None:
     judge = house(Rule("a", "x", "alpha", 0.3), Rule("b", "x", "beta", 0.4))
-    one = judge.verdict(Judged("", "alpha alpha alpha"))
+    one = judge.verdict(JudgeInput("", "alpha alpha alpha"))
     assert one.principles["calm"] == pytest.approx(0.3)
     assert one.flagged is False
     assert one.reasoning == 'Only weak signs: "alpha" (x); "alpha" (x); "alpha" (x).'
-    both = judge.verdict(Judged("", "alpha and beta"))
+    both = judge.verdict(JudgeInput("", "alpha and beta"))
     assert both.principles["calm"] == pytest.approx(1 - 0.7 * 0.6)
     assert both.flagged is True
 
 
 def test_the_score_is_the_weight_of_the_principles_broken() -> None:
     judge = house(Rule("a", "x", "alpha", 1.0), weight=2.5)
-    assert judge.verdict(Judged("", "alpha")).score == 2.5
+    assert judge.verdict(JudgeInput("", "alpha")).score == 2.5
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_patterns_in_other_scripts_match_without_regard_to_case() -> None:
     ],
 )
 def test_words_that_are_only_mentioned_do_not_count(text: str) -> None:
-    found = COMMAND.verdict(Judged("", text))
+    found = COMMAND.verdict(JudgeInput("", text))
     assert found.flagged is False
     assert found.findings == ()
     assert found.reasoning.startswith("No rule counts: ")
@@ -171,11 +171,11 @@ def test_words_that_are_only_mentioned_do_not_count(text: str) -> None:
     ],
 )
 def test_words_that_are_meant_do_count(text: str) -> None:
-    assert COMMAND.verdict(Judged("", text)).flagged is True
+    assert COMMAND.verdict(JudgeInput("", text)).flagged is True
 
 
 def test_a_quotation_without_a_speaker_counts_for_less() -> None:
-    found = COMMAND.verdict(Judged("", 'Big letters: "you must leave" everywhere in that hall of theirs.'))
+    found = COMMAND.verdict(JudgeInput("", 'Big letters: "you must leave" everywhere in that hall of theirs.'))
     assert found.principles["calm"] == pytest.approx(0.9 * 0.4)
 
 
@@ -231,7 +231,7 @@ def test_a_text_of_a_megabyte_gives_bounded_findings() -> None:
     found = JUDGE.find(text)
     per_rule = [finding.rule for finding in found]
     assert found
-    assert all(per_rule.count(rule) <= MOST_FINDINGS for rule in set(per_rule))
+    assert all(per_rule.count(rule) <= MAX_FINDINGS for rule in set(per_rule))
     assert all(text[f.start : f.end].lower().startswith("you must quit") for f in found)
 
 
@@ -300,7 +300,7 @@ def test_random_and_hostile_texts_never_raise() -> None:
         ],
     ]
     texts = [
-        Judged(str(n), random.choice(["", " "]).join(random.choices(pieces, k=random.randrange(40))))
+        JudgeInput(str(n), random.choice(["", " "]).join(random.choices(pieces, k=random.randrange(40))))
         for n in range(2_000)
     ]
     verdicts = list(JUDGE.judge(texts, Control()))
@@ -314,8 +314,8 @@ def test_random_and_hostile_texts_never_raise() -> None:
 def test_the_filter_hides_no_match() -> None:
     rules = [(p.id, rule) for p in load_default().principles for rule in p.rules]
     text = " ".join(example for _, rule in rules[::7] for example in (*rule.match, *rule.must_not_match))
-    together = {(hit.finding.rule, hit.finding.start) for hit in Matcher(rules).hits(text)}
-    alone = {(h.finding.rule, h.finding.start) for pair in rules for h in Matcher([pair]).hits(text)}
+    together = {(hit.finding.rule, hit.finding.start) for hit in Matcher(rules).matches(text)}
+    alone = {(h.finding.rule, h.finding.start) for pair in rules for h in Matcher([pair]).matches(text)}
     assert together == alone
 
 
@@ -330,7 +330,7 @@ def test_a_constitution_with_more_words_than_one_filter_holds_finds_them_all() -
 
 def test_a_stop_is_obeyed_between_texts() -> None:
     control = Control()
-    run = JUDGE.judge([Judged("1", "x"), Judged("2", "x")], control)
+    run = JUDGE.judge([JudgeInput("1", "x"), JudgeInput("2", "x")], control)
     next(run)
     control.stop()
     with pytest.raises(Stopped):
@@ -340,7 +340,7 @@ def test_a_stop_is_obeyed_between_texts() -> None:
 def test_a_constitution_without_rules_judges_everything_clean() -> None:
     empty = house()
     assert empty.name == "rules (0 patterns)"
-    assert empty.verdict(Judged("", "You must leave.")).flagged is False
+    assert empty.verdict(JudgeInput("", "You must leave.")).flagged is False
 
 
 def test_a_bad_pattern_is_named_without_the_pattern() -> None:
@@ -366,5 +366,5 @@ def test_judges_of_one_constitution_compile_its_patterns_once_and_on_any_thread(
     assert RulesJudge(load_default())._matcher is RulesJudge(load_default())._matcher
     text = "You must obey me at once. This pill cures every cancer. These people are animals."
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda _: matcher.hits(text), range(8)))
-    assert all(hits == found[0] == Matcher(rules).hits(text) for hits in found)
+        found = list(threads.map(lambda _: matcher.matches(text), range(8)))
+    assert all(hits == found[0] == Matcher(rules).matches(text) for hits in found)

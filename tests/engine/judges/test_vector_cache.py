@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from engine.control import Control, Stopped
-from engine.judges.base import Judged
+from engine.judges.base import JudgeInput
 from engine.judges.probe import features, vector_cache
 from engine.judges.probe.features import Vectors
 from engine.models.local import LocalModel
 
-TEXTS = [Judged(str(n), "word " * (n + 1)) for n in range(12)]
+TEXTS = [JudgeInput(str(n), "word " * (n + 1)) for n in range(12)]
 
 
 @pytest.fixture
@@ -23,18 +23,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     given: list[list[str]] = []
     real = features.states
 
-    def states(model: LocalModel, texts: Sequence[Judged], layers: Sequence[int], control: Control) -> Vectors:
+    def states(model: LocalModel, texts: Sequence[JudgeInput], layers: Sequence[int], control: Control) -> Vectors:
         given.append([text.text for text in texts])
         return real(model, texts, layers, control)
 
     monkeypatch.setattr(features, "states", states)
-    monkeypatch.setattr(vector_cache, "_STEP", 4)
+    monkeypatch.setattr(vector_cache, "_CHUNK", 4)
     return given
 
 
 def test_a_text_is_read_once_and_its_vector_kept(embedded: LocalModel, tmp_path: Path, asked: list[list[str]]) -> None:
-    first = vector_cache.VectorStore(embedded, (3,), tmp_path).read(TEXTS, Control())
-    again = vector_cache.VectorStore(embedded, (3,), tmp_path).read(TEXTS[::-1], Control())
+    first = vector_cache.VectorCache(embedded, (3,), tmp_path).read(TEXTS, Control())
+    again = vector_cache.VectorCache(embedded, (3,), tmp_path).read(TEXTS[::-1], Control())
     assert len(asked) == 3
     assert np.array_equal(first.values, again.values[::-1])
 
@@ -42,7 +42,7 @@ def test_a_text_is_read_once_and_its_vector_kept(embedded: LocalModel, tmp_path:
 def test_a_reading_that_was_stopped_goes_on_with_the_same_steps(
     embedded: LocalModel, tmp_path: Path, asked: list[list[str]]
 ) -> None:
-    whole = vector_cache.VectorStore(embedded, (3,), tmp_path / "whole").read(TEXTS, Control())
+    whole = vector_cache.VectorCache(embedded, (3,), tmp_path / "whole").read(TEXTS, Control())
     steps = list(asked)
     control = Control()
 
@@ -51,8 +51,8 @@ def test_a_reading_that_was_stopped_goes_on_with_the_same_steps(
             control.stop()
 
     with pytest.raises(Stopped):
-        vector_cache.VectorStore(embedded, (3,), tmp_path / "parts").read(TEXTS, control, stop_early)
-    resumed = vector_cache.VectorStore(embedded, (3,), tmp_path / "parts").read(TEXTS, Control())
+        vector_cache.VectorCache(embedded, (3,), tmp_path / "parts").read(TEXTS, control, stop_early)
+    resumed = vector_cache.VectorCache(embedded, (3,), tmp_path / "parts").read(TEXTS, Control())
     assert np.array_equal(resumed.values, whole.values)
     assert asked[len(steps) :] == [steps[0], steps[1], steps[1], steps[2]]
 
@@ -60,7 +60,7 @@ def test_a_reading_that_was_stopped_goes_on_with_the_same_steps(
 def test_a_single_new_text_is_read_with_its_step_and_not_with_all(
     embedded: LocalModel, tmp_path: Path, asked: list[list[str]]
 ) -> None:
-    memory = vector_cache.VectorStore(embedded, (3,), tmp_path)
+    memory = vector_cache.VectorCache(embedded, (3,), tmp_path)
     memory.read(TEXTS[1:], Control())
     asked.clear()
     memory.read(TEXTS, Control())

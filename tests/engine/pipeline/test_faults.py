@@ -16,7 +16,7 @@ from tiny_run import last, stages, stopping_at, tiny_files
 from engine.control import Control
 from engine.errors import InputsChanged, ModelError, Stopped, StorageError
 from engine.events.codec import decode, encode
-from engine.judges.base import Judged, Verdict
+from engine.judges.base import JudgeInput, Verdict
 from engine.judges.rules.judge import RulesJudge
 from engine.models.hub import memory_estimate
 from engine.pipeline.runner import perform
@@ -42,7 +42,7 @@ def scarce_judging(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     asked: list[int] = []
     judge = RulesJudge.judge
 
-    def judging(self: RulesJudge, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
+    def judging(self: RulesJudge, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
         asked.append(len(texts))
         for number, verdict in enumerate(judge(self, texts, control)):
             if number >= most:
@@ -297,7 +297,7 @@ def test_a_text_whose_judging_fails_in_an_unforeseen_way_ends_neither_run_nor_th
 
     judge = RulesJudge.judge
 
-    def judging(self: RulesJudge, texts: Sequence[Judged], control: Control) -> Iterator[Verdict]:
+    def judging(self: RulesJudge, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
         if any(text.text == "XYZZY" for text in texts):
             raise ZeroDivisionError("XYZZY")
         return judge(self, texts, control)

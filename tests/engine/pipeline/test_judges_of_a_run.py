@@ -194,12 +194,12 @@ def test_the_endpoint_judges_all_principles_of_the_default_constitution(
     small: tuple[RunConfig, LocalModel], redraft_home: Path
 ) -> None:
     from engine.constitution.load import load_default
-    from engine.judges.base import Judged
-    from engine.judges.registry import make_judge, server_of
+    from engine.judges.base import JudgeInput
+    from engine.judges.registry import JudgeParts, judge_server, make_judge
 
     with serving(judging) as server:
         config = dataclasses.replace(endpoint(small[0], server), endpoint_key_env="")
-        judge = make_judge("endpoint", load_default(), None, server=server_of(config))
-        (found,) = judge.judge([Judged("a", "You must obey me.")], Control())
+        judge = make_judge("endpoint", JudgeParts(load_default(), None, Models().get, server=judge_server(config)))
+        (found,) = judge.judge([JudgeInput("a", "You must obey me.")], Control())
     assert tuple(found.principles) == PRINCIPLES
     assert found.findings  # the rules show where

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InputError
-from engine.judges.labeled import read_labelled
+from engine.judges.labeled import read_labeled
 from engine.models.inference.requests import Message
 from engine.prompts import Prompt, load_prompts, load_rows
 
@@ -169,7 +169,7 @@ def test_tables_and_yaml_under_any_name_are_read_as_rows(write: Write, name: str
 @pytest.mark.parametrize("name", ["labels.txt", "labels.jsonl", "labels"])
 def test_labeled_rows_are_read_under_any_name(write: Write, name: str) -> None:
     path = write(name, lines({"text": "a", "label": 1}, {"text": "b", "label": 0}))
-    assert [row.label for row in read_labelled([path])] == [True, False]
+    assert [row.label for row in read_labeled([path])] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""The registry of judges, and the protocol that every judge states in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from engine.constitution.load import load_default
+from engine.control import Control
+from engine.errors import InputError
+from engine.judges.accuracy import EvalMetrics, JudgeAccuracy
+from engine.judges.base import Judge, JudgeInput, Verdict
+from engine.judges.decorators import JudgeDecorator, RationaleJudge, SpanAnnotatedJudge
+from engine.judges.registry import KINDS, JudgeParts, configured_accuracy, make_judge, needs_model
+from engine.judges.rules.judge import RulesJudge
+from engine.models.local import LocalModel
+from engine.settings import JUDGES, RunConfig
+
+TEXT = JudgeInput("a", "You must obey me, you have no choice.")
+
+
+class Fixed(Judge):
+    """Flags autonomy_respect in every text, and records whether it was prepared."""
+
+    def __init__(self, name: str = "fixed", accuracy: JudgeAccuracy | None = None) -> None:
+        self.name = name
+        self.prepared = False
+        self._accuracy = accuracy
+
+    @property
+    def accuracy(self) -> JudgeAccuracy:
+        return self._accuracy or JudgeAccuracy(self.name)
+
+    def prepare(self, control: Control) -> None:
+        self.prepared = True
+
+    def judge(self, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
+        for text in texts:
+            yield Verdict(text.key, True, broken=("autonomy_respect",), category="autonomy_respect", judge=self.name)
+
+
+def no_model(name: str, device: str) -> LocalModel:
+    raise AssertionError(f"the judge loaded {name} on {device}")
+
+
+def test_the_registry_has_exactly_the_judges_of_the_settings() -> None:
+    assert tuple(KINDS) == JUDGES
+
+
+def test_a_judge_without_a_model_is_made_without_loading_one() -> None:
+    parts = JudgeParts(load_default(), None, no_model)
+    for name in ("rules", "panel", "rules+model", "model"):
+        judge = make_judge(name, parts)
+        assert judge.finds_spans
+        assert judge.without_rationale().name == judge.name
+        assert configured_accuracy(RunConfig(judge=name), load_default()).name
+
+
+def test_an_unknown_judge_is_refused_with_the_known_ones(redraft_home: object) -> None:
+    with pytest.raises(InputError, match=r"Choose one of: panel, rules"):
+        needs_model("nobody")
+
+
+def test_the_defaults_of_the_protocol_are_explicit() -> None:
+    judge = RulesJudge(load_default())
+    judge.prepare(Control())
+    assert judge.accuracy == JudgeAccuracy(judge.name)
+    assert judge.without_rationale() is judge
+    assert judge.finds_spans
+
+
+def test_a_decorator_forwards_the_whole_protocol() -> None:
+    measured = JudgeAccuracy("fixed", "AUROC .9", {"all": EvalMetrics(1, 1, {})}, "key")
+    inner = Fixed(accuracy=measured)
+    for outer in (JudgeDecorator(inner), SpanAnnotatedJudge(inner, load_default())):
+        inner.prepared = False
+        outer.prepare(Control())
+        assert inner.prepared
+        assert outer.accuracy == measured
+        assert outer.name == "fixed"
+        assert next(outer.judge([TEXT], Control())).flagged is True
+
+
+def test_spans_of_the_rules_are_added_to_a_judge_that_finds_none() -> None:
+    inner = Fixed()
+    assert not inner.finds_spans
+    outer = SpanAnnotatedJudge(inner, load_default())
+    (verdict,) = outer.judge([TEXT], Control())
+    assert outer.finds_spans
+    assert verdict.findings == RulesJudge(load_default()).find(TEXT.text)
+    assert verdict.category != "autonomy_respect"
+
+
+def test_a_rationale_prepares_both_judges_and_is_left_out_on_request() -> None:
+    inner, model = Fixed("inner"), Fixed("model")
+    judge = RationaleJudge(inner, model, model_decides=False)
+    judge.prepare(Control())
+    assert inner.prepared
+    assert model.prepared
+    assert judge.without_rationale() is inner
+    assert judge.name == "inner"
+    deciding = RationaleJudge(inner, model, model_decides=True, assume_reliable=True)
+    assert deciding.without_rationale() is deciding
+    assert deciding.name == "model, else inner"
+    assert deciding.accuracy.name == deciding.name
