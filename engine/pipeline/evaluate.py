@@ -54,6 +54,9 @@ def evaluate_rows(
     """
     texts: list[JudgeInput] = []
     for row in rows:
+        if row.note:
+            yield Verdict(row.id, None, note=row.note)
+            continue
         try:
             texts.append(JudgeInput(row.id, check_text(row.text), sanitize(row.prompt)))
         except InputError as error:

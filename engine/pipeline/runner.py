@@ -189,7 +189,8 @@ class Run:
     def _begin(self, record: Recorder, resumed: bool) -> None:
         changed = self._changed
         if not (self._folder / RUN).exists():
-            write_run(self._folder, self._config, {"kind": "run", **self._facts})
+            notices = list(self._prompts.notices)
+            write_run(self._folder, self._config, {"kind": "run", **self._facts, "notices": notices})
         if resumed:
             record.event(
                 "RUN-RESUMED",
@@ -210,6 +211,8 @@ class Run:
             data={"config": read_run(self._folder)["config"], **self._facts},
             sync=True,
         )
+        for notice in self._prompts.notices:
+            record.notice(notice)
 
     def _told_pause(self, paused: bool) -> None:
         """The run waits from now on, or goes on, by whomever that was asked."""
