@@ -263,8 +263,12 @@ class Run:
     def _tell_judges(self, judges: RunJudges) -> None:
         """Record which judge judges what, and how accurate each was measured to be; fail now if one cannot work."""
         assert self._record is not None
+        notices: list[str] = []
         for judge in (judges.shown, judges.comparison):
             judge.prepare(self._control)
+            notices += judge.notices
+        for notice in dict.fromkeys(notices):
+            self._record.notice(notice)
         chosen = judges.shown.accuracy
         other = judges.comparison.accuracy if judges.selecting is not None else None
         summary = f"texts by {chosen.name}"

@@ -62,7 +62,7 @@ def evaluate(
         check_text(texts[0].text, where=texts[0].id)
     principles = constitution_of(config)
     model = _load(config.generator) if needs_model(config.judge) else None
-    verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), judge_server(config))
+    verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), judge_server(config), output.notice)
     for row, verdict in in_order(texts, verdicts):
         if as_json:
             output.emit(verdict.to_row())
