@@ -285,7 +285,7 @@ def load_rows(path: Path | str, *, data: bytes | None = None) -> RowSet:
     """Texts to judge from a user's file: `id`, `text` and, optionally, `prompt`, in the formats of `load_prompts`.
 
     A line of plain text is one text. Ids are needed in tables and JSON, since verdicts are matched by them. A row whose
-    text cannot be used has a `note`.
+    text is null or of another type has a `note`.
 
     Args:
         path: the file.
@@ -308,12 +308,14 @@ def load_rows(path: Path | str, *, data: bytes | None = None) -> RowSet:
             )
         _claim(row_id, record.place, places)
         count_unused(record, {"id", "text", "prompt"}, usage)
+        if "text" not in record.fields:
+            raise missing(record, ("text",))
         try:
-            if record.fields.get("text") is None:
+            if record.fields["text"] is None:
                 raise missing(record, ("text",))
             rows.append(Row(row_id, read_text(record, "text"), read_text(record, "prompt")))
         except InputError as error:
-            if "text" not in record.fields or record.fields["text"] is not None:
+            if record.fields["text"] is not None:
                 bad.append(error)
             rows.append(Row(row_id, "", note=str(error)))
     if bad and len(bad) == len(rows):
