@@ -68,8 +68,9 @@ def evaluate_rows(
         parts = JudgeParts(constitution, model, Models().get, server=server)
         made = make_judge(judge, parts)
         yield from made.judge(texts, control)
-        for notice in made.notices if on_notice is not None else ():
-            on_notice(notice)
+        if on_notice is not None:
+            for notice in made.notices:
+                on_notice(notice)
 
 
 def evaluate_text(
