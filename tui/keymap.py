@@ -341,10 +341,10 @@ def as_markdown() -> str:
         "Your own keys go into `keys.toml` in the settings folder (`redraft doctor` names it), by the ids below:",
         "",
         "```toml",
-        'pause = ["p", "f8"]',
+        'pause = "space"',
         'run = ["ctrl+r", "f5"]',
         "[log]",
-        'fold = "f4"',
+        'fold = "o"',
         "```",
     ]
     for place, heading in PLACES.items():

@@ -20,7 +20,6 @@ from engine.judges.base import Verdict
 from engine.pipeline.compare import ARMS
 from engine.pipeline.context import Context
 from engine.pipeline.pairs import PreferencePair
-from engine.prompts.duplicates import clusters
 from engine.runs.folder import read_run
 from engine.runs.state import COMPLETE, SUMMARISED
 from engine.stats.confirmation import Evidence, decide
@@ -54,7 +53,6 @@ class _Compared:
     principle: str
     answers: tuple[str, str]
     verdicts: tuple[Verdict, Verdict]
-    question: str
 
     def row(self) -> dict[str, Any]:
         changes = changes_between(
@@ -105,7 +103,6 @@ def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> 
         "hashes": facts.get("hashes"),
         "versions": facts.get("versions"),
         "machine": facts.get("machine"),
-        "notices": facts.get("notices", []),
         "prompts": [one.row() for one in compared] if context.config.keep_texts else [],
     }
     data = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
@@ -160,7 +157,6 @@ def _compared(context: Context) -> list[_Compared]:
                 prompt.principle,
                 (state.answers[base], state.answers[trained]),
                 (state.answer_verdicts.get(base, nothing), state.answer_verdicts.get(trained, nothing)),
-                prompt.question,
             )
         )
     return found
@@ -172,13 +168,10 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
     if not heldout:
         return {"outcome": NOTHING, "scope": "", "conditions": []}
     most, seed = context.constitution.max_score, context.config.seed
-    # Runs begun before duplicates were left out may hold several: they count as one prompt.
-    copies = clusters([one.question for one in heldout])
-    score = compare_scores(*_arms(heldout, _score), clusters=copies, largest=most, seed=seed)
-    violations = compare_flags(*_arms(heldout, lambda verdict: verdict.flagged), clusters=copies)
+    score = compare_scores(*_arms(heldout, _score), largest=most, seed=seed)
+    violations = compare_flags(*_arms(heldout, lambda verdict: verdict.flagged))
     principles = compare_principles(
         {principle: _arms(heldout, partial(_probability, principle)) for principle in context.constitution.ids},
-        clusters=copies,
         seed=seed,
     )
     harmless = []

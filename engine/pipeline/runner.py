@@ -189,8 +189,7 @@ class Run:
     def _begin(self, record: Recorder, resumed: bool) -> None:
         changed = self._changed
         if not (self._folder / RUN).exists():
-            notices = list(self._prompts.notices)
-            write_run(self._folder, self._config, {"kind": "run", **self._facts, "notices": notices})
+            write_run(self._folder, self._config, {"kind": "run", **self._facts})
         if resumed:
             record.event(
                 "RUN-RESUMED",
@@ -211,8 +210,6 @@ class Run:
             data={"config": read_run(self._folder)["config"], **self._facts},
             sync=True,
         )
-        for notice in self._prompts.notices:
-            record.notice(notice)
 
     def _told_pause(self, paused: bool) -> None:
         """The run waits from now on, or goes on, by whomever that was asked."""
@@ -263,12 +260,8 @@ class Run:
     def _tell_judges(self, judges: RunJudges) -> None:
         """Record which judge judges what, and how accurate each was measured to be; fail now if one cannot work."""
         assert self._record is not None
-        notices: list[str] = []
         for judge in (judges.shown, judges.comparison):
             judge.prepare(self._control)
-            notices += judge.notices
-        for notice in dict.fromkeys(notices):
-            self._record.notice(notice)
         chosen = judges.shown.accuracy
         other = judges.comparison.accuracy if judges.selecting is not None else None
         summary = f"texts by {chosen.name}"

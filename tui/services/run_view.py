@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.events.base import Event
-from tui.views.formatting import time_left
 from tui.views.series import Series
 
 _BATCH = re.compile(r"EPOCH-(\d+)-BATCH-(\d+)")
@@ -28,7 +27,6 @@ class Progress:
         done, total: items; total 0 where it is not known.
         rate: tokens a second where measured, else 0.
         seconds: spent on the stage, pauses left out.
-        known: items that were done when the stage began: those of an earlier start.
     """
 
     name: str = ""
@@ -36,12 +34,13 @@ class Progress:
     total: int = 0
     rate: float = 0.0
     seconds: float = 0.0
-    known: int = 0
 
     @property
     def left(self) -> float | None:
-        """Seconds left at the speed measured so far; None before it can be known."""
-        return time_left(self.name, self.done, self.known, self.total, self.seconds)
+        """Seconds left at the speed measured so far; None before there is any."""
+        if not self.done or not self.total or self.seconds <= 0:
+            return None
+        return self.seconds / self.done * max(0, self.total - self.done)
 
 
 @dataclass
@@ -180,8 +179,7 @@ class RunState:
 
     def _stage_start(self, _number: int, event: Event) -> None:
         name, total = str(event.data.get("name", "")), int(event.data.get("total") or 0)
-        known = int(event.data.get("done") or 0)
-        self.progress = Progress(name, known, total, known=known)
+        self.progress = Progress(name, int(event.data.get("done") or 0), total)
         self._stage_began = event.time
 
     def _progress(self, _number: int, event: Event) -> None:

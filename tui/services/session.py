@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.runs.journal_reader import JOURNAL
 from tui.services.journal_tailer import Feed
 from tui.services.run_view import RunState
-from tui.views.formatting import count
 from tui.widgets.log.store import LogStore
 
 
@@ -21,8 +19,6 @@ class Session:
         self.state = RunState()
         self._feed = Feed()
         self._sources: dict[Path, int] = {}
-        self.missing = False
-        """Whether the folder that was opened has no journal."""
         self.generation = 0
         """Rises when another run is opened, so that panes drop what they kept."""
 
@@ -33,13 +29,10 @@ class Session:
 
     @property
     def problem(self) -> str:
-        """Why a journal cannot be read, or how many places of it are damaged; "" where all is well."""
+        """Why a journal cannot be read, and how many stretches of it are damaged; "" where all is well."""
         if self._feed.problem:
             return self._feed.problem
-        if self.missing:
-            return f"{self.folder}: there is no journal in this folder. Press l to open another run."
-        damaged = count(self._feed.damaged, "damaged place")
-        return f"{damaged} in the journal; the records around are shown." if self._feed.damaged else ""
+        return f"{self._feed.damaged} damaged places in the journal" if self._feed.damaged else ""
 
     def open(self, folder: Path) -> None:
         """Show this run from its begin, and nothing of what was shown before; later evaluations will join it."""
@@ -49,7 +42,6 @@ class Session:
         self._sources = {}
         self.generation += 1
         self.folder = folder
-        self.missing = not (folder / JOURNAL).exists()
         self._follow(folder)
         for earlier, number in sources.items():
             if earlier != folder and is_session(earlier):

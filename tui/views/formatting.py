@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,30 +60,6 @@ def duration(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d}"
     return f"{whole // 60}:{whole % 60:02d}"
-
-
-_STEADY = frozenset({"train"})
-"""Stages whose items take the same time, one after the other."""
-
-
-def time_left(stage: str, done: int, known: int, total: int, seconds: float) -> float | None:
-    """Seconds until a stage's end at the speed measured so far; None before it can be known.
-
-    Items of most stages are worked on together, and the short ones finish first: the first few say nothing of the
-    rest, so a quarter has to be done. Steps of training take the same time each; three are enough.
-
-    Args:
-        stage: its name.
-        done: items finished, those of an earlier start included.
-        known: items that were finished when this start of the stage began.
-        total: items of the stage; 0 where it is not known.
-        seconds: worked on the stage since then.
-    """
-    finished, wanted = done - known, total - known
-    least = 3 if stage in _STEADY else max(1, math.ceil(wanted / 4))
-    if seconds <= 0 or wanted <= 0 or finished < min(least, wanted):
-        return None
-    return seconds / finished * max(0, total - done)
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
