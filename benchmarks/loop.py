@@ -11,18 +11,22 @@ from typing import Any
 from benchmarks.measure import Stopwatch
 from benchmarks.work import Ask, TrainingRow, ask, spread
 from engine.control import Control
-from engine.events.base import Event
+from engine.events.base import Record
+from engine.events.comparison import Answer
+from engine.events.generation import Critique, Draft, PairDecided, RevisionCandidate
+from engine.events.registry import parse
+from engine.events.training import TrainStart
+from engine.events.verdicts import DraftVerdict, RevisionVerdict
 from engine.models.inference.requests import Sampling
 from engine.models.local import LocalModel
 from engine.pipeline import chats
-from engine.pipeline.model_cache import Models
+from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import perform
-from engine.runs import state
 from engine.runs.journal_reader import read
 from engine.settings import RunConfig, preset
 
 
-def perform_demo(models: Models, name: str, dtype: str, sizes: dict[str, Any], each: int) -> dict[str, Any]:
+def perform_demo(models: ModelCache, name: str, dtype: str, sizes: dict[str, Any], each: int) -> dict[str, Any]:
     """One run of the demo preset, its model loaded already.
 
     Args:
@@ -43,7 +47,7 @@ def perform_demo(models: Models, name: str, dtype: str, sizes: dict[str, Any], e
     model = models.get(name, "cpu", dtype)
     stages = _stages(events, config, model, each)
     rows, count, passes = _training(events, model, each)
-    pairs = sum(bool(e.data.get("kept")) for e in events if e.stage == state.PAIR)
+    pairs = sum(e.kept for e in map(parse, events) if isinstance(e, PairDecided))
     note = f"{config.n_train} prompts, {pairs} pairs learned, {config.n_heldout} comparisons"
     return {
         **watch.sample(1.0, note=note),
@@ -65,15 +69,15 @@ def _config(name: str, dtype: str, sizes: dict[str, Any]) -> RunConfig:
     return config
 
 
-def _stages(events: Sequence[Event], config: RunConfig, model: LocalModel, each: int) -> list[dict[str, Any]]:
+def _stages(events: Sequence[Record], config: RunConfig, model: LocalModel, each: int) -> list[dict[str, Any]]:
     greedy = Sampling()
     kinds = {
-        state.DRAFT: ("drafts", config.draft),
-        state.CRITIQUE: ("critiques", config.critique),
-        state.CANDIDATE: ("revisions", config.revision),
-        state.ANSWER: ("answers", config.answer),
-        state.DRAFT_VERDICT: ("verdicts", greedy),
-        state.REVISION_VERDICT: ("verdicts", greedy),
+        Draft.STAGE: ("drafts", config.draft),
+        Critique.STAGE: ("critiques", config.critique),
+        RevisionCandidate.STAGE: ("revisions", config.revision),
+        Answer.STAGE: ("answers", config.answer),
+        DraftVerdict.STAGE: ("verdicts", greedy),
+        RevisionVerdict.STAGE: ("verdicts", greedy),
     }
     asked: dict[str, list[Ask]] = {}
     for event in events:
@@ -97,15 +101,14 @@ def _sampled(kind: str, asks: list[Ask], each: int) -> dict[str, Any]:
     }
 
 
-def _training(events: Sequence[Event], model: LocalModel, each: int) -> tuple[list[TrainingRow], int, int]:
+def _training(events: Sequence[Record], model: LocalModel, each: int) -> tuple[list[TrainingRow], int, int]:
     rows: list[TrainingRow] = []
     passes = 0
-    for event in events:
-        if event.stage == state.PAIR and event.data.get("kept"):
-            chat = chats.draft(event.texts["prompt"])
-            prompt, chosen = model.encode_pair(chat, event.texts["chosen"])
+    for event in map(parse, events):
+        if isinstance(event, PairDecided) and event.kept:
+            prompt, chosen = model.encode_pair(chats.draft(event.prompt), event.chosen)
             rows.append(TrainingRow(prompt=prompt, chosen=chosen, rejected=[]))
-        elif event.stage == "TRAIN-START":
-            passes = int(event.data["rows"]) * int(event.data["epochs"])
+        elif isinstance(event, TrainStart):
+            passes = event.rows * event.epochs
     rows.sort(key=lambda row: len(row["prompt"]) + len(row["chosen"]))
     return [rows[i] for i in spread(len(rows), each)], len(rows), passes

@@ -20,7 +20,7 @@ from engine.judges.registry import JudgeParts, make_judge
 from engine.models.hub import catalog, embedded
 from engine.models.inference.requests import Message, Sampling
 from engine.pipeline import chats as messages
-from engine.pipeline.model_cache import Models
+from engine.pipeline.model_cache import ModelCache
 from engine.prompts.load import load_builtin, load_examples
 from engine.settings import RunConfig
 from engine.training.config import TrainConfig
@@ -41,7 +41,7 @@ class Redraft:
     """
 
     def __init__(self, model: str, dtype: str) -> None:
-        self._models = Models()
+        self._models = ModelCache()
         self._name, self._dtype = model, dtype
         self._model = self._models.get(model, "cpu", dtype)
 

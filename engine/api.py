@@ -11,11 +11,11 @@ from engine.constitution.load import load, load_default
 from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.errors import InputError, RedraftError
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.files import expanded
 from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.runs import store
-from engine.runs.folder import RUN, give_back, new_folder, read_config
+from engine.runs.folder import RUN, new_folder, read_config, remove_if_empty
 from engine.runs.journal_reader import JOURNAL, read
 from engine.settings import RunConfig
 from engine.stats.paired import PairedResult, compare_scores
@@ -52,7 +52,7 @@ def run(config: RunConfig, folder: str | Path | None = None, *, control: Control
         return perform(config, target, control or Control())
     except RedraftError:
         if folder is None:
-            give_back(target)  # only removes an empty folder
+            remove_if_empty(target)  # only removes an empty folder
         raise
 
 
@@ -75,7 +75,7 @@ def resume(run: str | Path = "last", *, force: bool = False, control: Control | 
     from engine.pipeline.runner import perform
 
     folder = store.find_run(str(run))
-    return perform(read_config(folder), folder, control or Control(), anyway=force)
+    return perform(read_config(folder), folder, control or Control(), force=force)
 
 
 def load_constitution(path: str | Path = "") -> Constitution:
@@ -126,9 +126,9 @@ def judge(
 
 def _make_judge(name: str, constitution: Constitution, critic: str) -> Judge:
     from engine.judges.registry import JudgeParts, make_judge, needs_model
-    from engine.pipeline.model_cache import Models
+    from engine.pipeline.model_cache import ModelCache
 
-    models = Models()
+    models = ModelCache()
     model = models.get(critic or RunConfig().generator) if needs_model(name) else None
     return make_judge(name, JudgeParts(constitution, model, models.get))
 
@@ -158,7 +158,7 @@ def compare(
     return compare_scores([v.score for v in base], [v.score for v in trained], clusters=clusters, seed=seed)
 
 
-def read_journal(run: str | Path = "last") -> list[Event]:
+def read_journal(run: str | Path = "last") -> list[Record]:
     """All events of a run, in order. Damaged records are skipped, as everywhere.
 
     Args:

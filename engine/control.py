@@ -1,4 +1,4 @@
-"""How a running stage is paused and stopped: long loops call `Control.check` once per token step or micro-batch."""
+"""Pausing and stopping a running stage: long loops call `Control.check` once per token step or micro-batch."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from engine.errors import Stopped
 
 
 class Control:
-    """The switch between the one who asks for a pause or stop (any thread) and the loop that obeys it.
+    """Pause and stop requests, from any thread, for a loop that calls `check`.
 
-    `between` is called from `check`, on the loop's own thread, whenever the loop passes a point where other short
-    work may be done (a verdict that a person asked for while a run goes on); `also` adds more of that.
+    Args:
+        callback: called from `check`, on the loop's thread, to do other short work there (a verdict that the user
+            requested during a run). `add_check` adds more callbacks.
     """
 
-    def __init__(self, between: Callable[[], None] | None = None) -> None:
+    def __init__(self, callback: Callable[[], None] | None = None) -> None:
         self._stop = threading.Event()
         self._may_run = threading.Event()
         self._may_run.set()
         self._detach = threading.Event()
-        self._between = [between] if between is not None else []
+        self._callbacks = [callback] if callback is not None else []
         self._inside = False
 
-    def also(self, between: Callable[[], None]) -> None:
-        """Call this between the loop's steps too; it must be quick, since `check` is called for every token step."""
-        self._between.append(between)
+    def add_check(self, callback: Callable[[], None]) -> None:
+        """Call this from `check`, too. It must be quick: `check` is called for every token step."""
+        self._callbacks.append(callback)
 
     def stop(self) -> None:
-        """Ask the loop to end at its next check; also ends a pause."""
+        """Stop the loop at its next check; also ends a pause."""
         self._stop.set()
         self._may_run.set()
 
     def pause(self) -> None:
-        """Ask the loop to wait at its next check."""
+        """Pause the loop at its next check."""
         self._may_run.clear()
 
     def resume(self) -> None:
-        """Let a paused loop go on."""
+        """Continue a paused loop."""
         self._may_run.set()
 
     def detach(self) -> None:
-        """Ask whoever shows the loop's work on a terminal to leave it; the loop itself goes on."""
+        """Ask the process to leave its terminal; the loop itself continues."""
         self._detach.set()
 
     @property
@@ -57,7 +58,7 @@ class Control:
         return self._stop.is_set()
 
     def check(self) -> None:
-        """Wait while paused; do the short work that waits; raise where a stop was asked for.
+        """Wait while paused; call the callbacks; raise if a stop was requested.
 
         Raises:
             Stopped: if `stop` was called.
@@ -65,14 +66,14 @@ class Control:
         while True:
             if self._stop.is_set():
                 raise Stopped
-            if self._between and not self._inside:
+            if self._callbacks and not self._inside:
                 self._inside = True
                 try:
-                    for between in self._between:
-                        between()
+                    for callback in self._callbacks:
+                        callback()
                 finally:
                     self._inside = False
-            if self._may_run.wait(timeout=0.1 if self._between else None):
+            if self._may_run.wait(timeout=0.1 if self._callbacks else None):
                 break
         if self._stop.is_set():
             raise Stopped

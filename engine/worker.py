@@ -22,7 +22,7 @@ from engine.settings import RunConfig
 
 if TYPE_CHECKING:
     from engine.pipeline.evaluation_journal import Session
-    from engine.pipeline.model_cache import Models
+    from engine.pipeline.model_cache import ModelCache
     from engine.pipeline.runner import Run
 
 
@@ -61,10 +61,10 @@ class StartRun:
 
 @dataclass(frozen=True)
 class ResumeRun:
-    """Go on with a run that was interrupted; `anyway` also where what it was made from has changed."""
+    """Resume an interrupted run; `force` also where its inputs have changed."""
 
     folder: Path
-    anyway: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Worker:
         self._lock = threading.Lock()
         self._ending = False
         self._thread = threading.Thread(target=self._work, name="redraft-worker", daemon=True)
-        self._models: Models | None = None
+        self._models: ModelCache | None = None
         self._session: Session | None = None
         self._evaluations = 0
 
@@ -193,32 +193,32 @@ class Worker:
     def _perform(self, command: Command) -> None:
         self._set(doing=Doing.LOADING, error="", changed=None)
         if self._models is None:
-            from engine.pipeline.model_cache import Models
+            from engine.pipeline.model_cache import ModelCache
 
-            self._models = Models()
+            self._models = ModelCache()
         if isinstance(command, Evaluate):
             self._evaluate(command)
         elif isinstance(command, Configure):
             self._configure(command.config)
         elif isinstance(command, StartRun):
-            from engine.runs.folder import give_back, new_folder
+            from engine.runs.folder import new_folder, remove_if_empty
 
             folder = new_folder(self._runs, command.config.preset)
             try:
                 self._run(command.config, folder)
             except RedraftError:
-                give_back(folder)
+                remove_if_empty(folder)
                 raise
         else:
             from engine.runs.folder import read_config
 
-            self._run(read_config(command.folder), command.folder, command.anyway)
+            self._run(read_config(command.folder), command.folder, command.force)
 
-    def _run(self, config: RunConfig, folder: Path, anyway: bool = False) -> None:
+    def _run(self, config: RunConfig, folder: Path, force: bool = False) -> None:
         from engine.pipeline.runner import Run
 
         control = Control(lambda: self._serve_asides(run))
-        run = Run(config, folder, control, self._require_models(), anyway=anyway)
+        run = Run(config, folder, control, self._require_models(), force=force)
         self._control = control
         self._set(doing=Doing.RUNNING, folder=folder)
         if self._ending:
@@ -247,7 +247,7 @@ class Worker:
             self._session.close()
             self._session = None
 
-    def _require_models(self) -> Models:
+    def _require_models(self) -> ModelCache:
         assert self._models is not None
         return self._models
 

@@ -7,9 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engine.control import Control
-from engine.events.base import Event
+from engine.events.base import Record
+from engine.events.registry import EVENTS, parse
+from engine.events.schema import schema
 from engine.models.inference.requests import Sampling
+from engine.pipeline import runner
+from engine.pipeline.context import Context
 from engine.runs.journal_reader import JOURNAL, read
 from engine.settings import RunConfig
 from engine.training.config import TrainConfig
@@ -87,7 +93,7 @@ def stopping_at(folder: Path, words: bytes) -> Control:
         if words in (folder / JOURNAL).read_bytes():
             control.stop()
 
-    control.also(end)
+    control.add_check(end)
     return control
 
 
@@ -96,6 +102,31 @@ def stages(folder: Path) -> list[str]:
     return [event.stage for event in read(folder)]
 
 
-def last(folder: Path, stage: str) -> Event:
+def last(folder: Path, stage: str) -> Record:
     """The last event of a stage."""
     return [event for event in read(folder) if event.stage == stage][-1]
+
+
+def check_declared(record: Record) -> None:
+    """Assert that a record is what its event class declares, with every member that is not optional and no other."""
+    event = parse(record)
+    assert type(event) in EVENTS, record.stage
+    assert not event.unknown, (record.stage, event.unknown)
+    assert not event.unknown_texts, (record.stage, event.unknown_texts)
+    assert not event.unknown_raw, (record.stage, event.unknown_raw)
+    known = schema(type(event))
+    for declared, written in ((known.data, record.data), (known.texts, record.texts), (known.raw, record.raw)):
+        wanted = {member.key for member in declared if not member.optional and not member.key.endswith("*")}
+        assert wanted <= written.keys(), (record.stage, wanted - written.keys())
+    assert event.to_record(record.seq, record.time) == record, record.stage
+
+
+def break_stage(patch: pytest.MonkeyPatch, stage: Callable[[Context], None], error: Exception) -> None:
+    """Let a stage of the method fail, as long as the patch lasts."""
+
+    def broken(_context: Context) -> None:
+        raise error
+
+    stages = tuple(runner.Stage(broken) if one.run is stage else one for one in runner.STAGES)
+    assert stages != runner.STAGES
+    patch.setattr(runner, "STAGES", stages)

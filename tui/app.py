@@ -268,10 +268,10 @@ class RedraftApp(App[None]):
 
         def decide(answer: bool | None) -> None:
             if answer and not self.busy:
-                self.host.send(ResumeRun(folder, anyway=True))
+                self.host.send(ResumeRun(folder, force=True))
 
         answers = [(False, "Leave it as it is"), (True, "Go on with what is there now, mixing both in one run")]
-        self.open_dialog(Choice("Go on all the same?", why.partition(" Put it back;")[0], answers), decide)
+        self.open_dialog(Choice("Go on all the same?", why.partition(" Restore them;")[0], answers), decide)
 
     def pause_run(self) -> None:
         """Pause the run, or let it go on."""

@@ -1,6 +1,6 @@
-"""An event as one line of a journal and back.
+"""A record as one line of a journal and back.
 
-A line is a JSON object whose last member is the CRC-32 of all bytes before it, so every line is whole or recognisably
+A line is a JSON object whose last member is the CRC-32 of all bytes before it, so every line is whole or recognizably
 damaged, and any tool that reads JSON lines reads a journal. Format version 1; described in docs/journal.md.
 """
 
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from engine.events.base import Event
+from engine.events.base import Record
 
 VERSION = 1
 MAX_TIME = 253_402_300_799.0
@@ -29,66 +29,68 @@ class NewerLine(DamagedLine):
     """A whole record of a version of the format that this program does not know."""
 
 
-def encode(event: Event) -> bytes:
-    """The event as one line, newline included. Non-finite numbers become null: JSON has none."""
-    record: dict[str, Any] = {
+def encode(record: Record) -> bytes:
+    """The record as one line, newline included. Non-finite numbers become null: JSON has none."""
+    members: dict[str, Any] = {
         "v": VERSION,
-        "seq": event.seq,
-        "time": round(event.time, 6),
-        "stage": event.stage,
-        "level": event.level,
-        "summary": event.summary,
+        "seq": record.seq,
+        "time": round(record.time, 6),
+        "stage": record.stage,
+        "level": record.level,
+        "summary": record.summary,
     }
-    if event.item:
-        record["item"] = event.item
+    if record.item:
+        members["item"] = record.item
     for name in ("texts", "raw", "data"):
-        members = getattr(event, name)
-        if members:
-            record[name] = dict(members)
-    head = dumps(record).encode("utf-8", "replace")[:-1]
+        inner = getattr(record, name)
+        if inner:
+            members[name] = dict(inner)
+    head = dumps(members).encode("utf-8", "replace")[:-1]
     return head + b',"crc":"%08x"}\n' % zlib.crc32(head)
 
 
-def decode(line: bytes) -> Event:
-    """The event of one line (with or without its newline).
+def decode(line: bytes) -> Record:
+    """The record of one line (with or without its newline).
 
     Raises:
-        DamagedLine: the line is cut, changed, or of no version that this program reads.
+        DamagedLine: the line is cut, changed, or of a version that this program cannot read.
     """
     line = line.rstrip(b"\n")
     head, tail = line[: -len(_TAIL)], line[-len(_TAIL) :]
     if len(tail) != len(_TAIL) or tail[:8] != _TAIL[:8] or tail[-2:] != b'"}':
         raise DamagedLine("no checksum")
     if tail[8:16] != b"%08x" % zlib.crc32(head):
-        raise DamagedLine("checksum does not fit")
+        raise DamagedLine("checksum does not match")
     try:
-        # The checksum only tells damage from wholeness: anyone can write a line that fits it.
-        record = json.loads(head + b"}", parse_constant=_nothing)
+        # The checksum only tells damaged lines from whole ones: anyone can write a line that has a matching one.
+        members = _DECODER.decode(head.decode("utf-8") + "}")
     except (ValueError, RecursionError) as error:
         raise DamagedLine(str(error)) from error
-    version = record.get("v")
+    if not isinstance(members, dict):
+        raise DamagedLine("expected an object")
+    version = members.get("v")
     if version != VERSION or isinstance(version, bool):
         kind = NewerLine if isinstance(version, int) and version > VERSION else DamagedLine
         raise kind(f"version {str(version)[:20]!r} of the journal is not known; this program reads version {VERSION}")
-    return Event(
-        seq=_member(record, "seq", int),
-        time=_time(record),
-        stage=_member(record, "stage", str),
-        level=_member(record, "level", int),
-        summary=_member(record, "summary", str),
-        item=_member(record, "item", str, ""),
-        texts=_texts(record, "texts"),
-        raw=_texts(record, "raw"),
-        data=_member(record, "data", dict, {}),
+    return Record(
+        seq=_member(members, "seq", int),
+        time=_time(members),
+        stage=_member(members, "stage", str),
+        level=_member(members, "level", int),
+        summary=_member(members, "summary", str),
+        item=_member(members, "item", str, ""),
+        texts=_texts(members, "texts"),
+        raw=_texts(members, "raw"),
+        data=_member(members, "data", dict, {}),
     )
 
 
 def dumps(value: Any) -> str:
     """The value as JSON without spaces; non-finite numbers become null, numbers of other libraries plain ones."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError):
-        return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return _ENCODER.encode(plain(value))
 
 
 def plain(value: Any) -> Any:
@@ -106,9 +108,13 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _nothing(_name: str) -> None:
+def _null(_name: str) -> None:
     """What NaN and Infinity become: they are not JSON, though Python reads them."""
 
+
+# `json.loads` and `json.dumps` would make one of these for every line.
+_DECODER = json.JSONDecoder(parse_constant=_null)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 _Member = TypeVar("_Member")
 
@@ -123,12 +129,12 @@ def _member(record: dict[str, Any], name: str, kind: type[_Member], default: _Me
 def _time(record: dict[str, Any]) -> float:
     value = record.get("time")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
-        raise DamagedLine("member 'time' is no time")
+        raise DamagedLine("member 'time' is not a time")
     return float(value)
 
 
 def _texts(record: dict[str, Any], name: str) -> dict[str, str]:
     texts = _member(record, name, dict, {})
     if not all(isinstance(text, str) for text in texts.values()):
-        raise DamagedLine(f"member {name!r} holds something that is no text")
+        raise DamagedLine(f"member {name!r} holds something other than strings")
     return texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time as clock
 from dataclasses import dataclass
 
-from engine.events.base import ALL, KEY, OFF, SUMMARY, Event
+from engine.events.base import ALL, KEY, OFF, SUMMARY, Record
 from engine.text import PREVIEW_CHARS, sanitize, truncate
 
 NAMES = {OFF: "off", SUMMARY: "summary", KEY: "key stages", ALL: "everything"}
@@ -30,12 +30,12 @@ class Entry:
     parts: tuple[Part, ...]
 
 
-def shown(event: Event, verbosity: int) -> bool:
+def shown(event: Record, verbosity: int) -> bool:
     """Whether the event is shown at all."""
     return verbosity > OFF and event.level <= verbosity
 
 
-def entry(event: Event, verbosity: int) -> Entry | None:
+def entry(event: Record, verbosity: int) -> Entry | None:
     """The event as it is shown at this verbosity; None where it is not."""
     if not shown(event, verbosity):
         return None

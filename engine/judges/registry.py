@@ -80,7 +80,7 @@ class RunJudges:
         selecting: the judge that selected the training pairs, if the comparison has another one: judges the compared
             answers too, to report how far the two agree. Its verdicts count for nothing else.
         alongside: `selecting` reuses what `comparison` has just computed, so it is cheap if asked right after it.
-        apart: the comparison's judge is neither the trained model nor the one that selected the pairs.
+        independent: the comparison's judge is neither the trained model nor the one that selected the pairs.
     """
 
     shown: Judge
@@ -88,7 +88,7 @@ class RunJudges:
     comparison: Judge
     selecting: Judge | None = None
     alongside: bool = False
-    apart: bool = False
+    independent: bool = False
 
 
 def _rules(parts: JudgeParts) -> Judge:
@@ -268,7 +268,7 @@ def make_run_judges(name: str, parts: JudgeParts) -> RunJudges:
     quick = shown.without_rationale()
     if other is None:
         return RunJudges(shown, quick, comparison=quick)
-    return RunJudges(shown, quick, comparison=other, selecting=quick, alongside=bool(kind.probes), apart=True)
+    return RunJudges(shown, quick, comparison=other, selecting=quick, alongside=bool(kind.probes), independent=True)
 
 
 def make_panel(constitution: Constitution, probes: ProbeSet, read: ReadVectors, member: str) -> PanelJudge:

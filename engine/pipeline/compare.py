@@ -1,81 +1,87 @@
-"""Base against trained on prompts that were never trained on: both answer, both are judged, what changed is named."""
+"""Base against trained model on prompts that were never trained on: both answer, both answers are judged, and what
+changed is named."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from engine.events.base import ALL, KEY
-from engine.judges import verdict_codec
+from engine.events.comparison import Answer, ChangeData, Comparison, Diff
+from engine.events.verdicts import AnswerVerdict, SecondVerdict, VerdictData, summary
 from engine.judges.base import Judge, JudgeInput, Verdict
-from engine.models.inference.requests import LanguageModel
+from engine.models.inference.requests import Completion, LanguageModel
 from engine.pipeline import chats
-from engine.pipeline.context import Context, ask, judge_all
+from engine.pipeline.context import Context
+from engine.pipeline.stage import generate_stage, generated, judge_texts, stage
 from engine.prompts.load import Prompt
-from engine.runs.state import ANSWER, ANSWER_VERDICT, COMPARED, DIFFED, SECOND_VERDICT
 from engine.textdiff.changes import changes_between
 from engine.textdiff.diff import AlignedDiff, Span, diff_texts
 
-ARMS = ("base", "trained")
+ARMS = BASE, TRAINED = ("base", "trained")
+"""The two models that are compared: the generator as it was, and with the trained adapter."""
 
 
-def answer(context: Context, arm: str, model: LanguageModel) -> None:
-    """One arm's answers to all compared prompts, greedy, so that the arms differ by their weights alone."""
-    wanted = list(context.prompts.compared())
-    waiting = [(name, p) for name, p in wanted if (name, p.id, arm) not in context.state.answers]
-    context.record.stage_start(f"{arm} answers", len(wanted), done=len(wanted) - len(waiting))
-    sent = {f"{name}#{p.id}": model.render(chats.draft(p.text, p.messages)) for name, p in waiting}
-    prompts = {f"{name}#{p.id}": (name, p) for name, p in waiting}
-    for completion, share in ask(context, model, list(sent.items()), context.config.answer, "answer"):
-        name, prompt = prompts[completion.key]
-        context.record.event(
-            ANSWER,
-            ALL,
-            completion.error or f"{arm} · {completion.tokens} tokens · {completion.finish}",
-            item=prompt.id,
-            texts={"prompt": prompt.text, "answer": completion.text},
-            raw={"request": sent[completion.key], "raw": completion.raw},
-            data={
-                "set": name,
-                "arm": arm,
-                "weights": arm,
-                "tokens": completion.tokens,
-                "seconds": round(completion.seconds, 4),
-                "share": round(share, 4),
-                "finish": completion.finish,
-                "error": completion.error,
-            },
-        )
-        if arm == ARMS[1]:
-            _compare(context, [(name, prompt)])
-        context.record.step(tokens=completion.tokens)
-    context.record.stage_end()
+def answer_with_base(context: Context) -> None:
+    """The base model's answers to all compared prompts."""
+    _answer(context, BASE, context.generator)
 
 
-def finish(context: Context) -> None:
-    """Compare whatever has two answers and was not compared to its end yet (after a resume), and have the judge that
-    chose the training pairs judge the answers too, where it has not."""
-    wanted, state = list(context.prompts.compared()), context.state
-    complete = state.compared & state.diffed
+def answer_with_trained(context: Context) -> None:
+    """The trained model's answers; each is compared as soon as it is written."""
+    assert context.results.adapter is not None
+    name = f"{context.generator.name}, trained"
+    _answer(context, TRAINED, context.generator.with_adapter(context.results.adapter, name))
+
+
+def compare(context: Context) -> None:
+    """Compare whatever has two answers and is not compared in full yet (after a resume); where another judge chose the
+    training pairs, its verdicts on the answers."""
+    wanted, finished = list(context.prompts.compared()), context.finished
+    complete = finished.compared & finished.diffed
     _compare(context, [pair for pair in wanted if (pair[0], pair[1].id) not in complete])
     if context.judges.selecting is not None:
-        done = len(state.second_verdicts)
-        context.record.stage_start("second verdict", len(ARMS) * len(wanted), done=done)
-        _judge(context, wanted, context.judges.selecting, SECOND_VERDICT, state.second_verdicts)
-        context.record.step(len(state.second_verdicts) - done)
-        context.record.stage_end()
+        total, known = len(ARMS) * len(wanted), len(finished.second_verdicts)
+        with stage(context, "second verdict", total, total - known):
+            _judge(context, wanted, context.judges.selecting, finished.second_verdicts, SecondVerdict.of)
+            context.record.step(len(finished.second_verdicts) - known)
+
+
+def _answer(context: Context, arm: str, model: LanguageModel) -> None:
+    """One model's answers to all compared prompts, greedy, so that the two differ by their weights alone."""
+    wanted = list(context.prompts.compared())
+    waiting = {f"{name}#{p.id}": (name, p) for name, p in wanted if (name, p.id, arm) not in context.finished.answers}
+    sent = {key: model.render(chats.draft(p.text, p.messages)) for key, (_, p) in waiting.items()}
+
+    def write(completion: Completion, share: float) -> None:
+        name, prompt = waiting[completion.key]
+        context.record.write(
+            Answer(
+                item=prompt.id,
+                summary=completion.error or f"{arm} · {completion.tokens} tokens · {completion.finish}",
+                prompt=prompt.text,
+                answer=completion.text,
+                set=name,
+                arm=arm,
+                finish=completion.finish,
+                **generated(completion, share, sent[completion.key]),
+            )
+        )
+        if arm == TRAINED:
+            _compare(context, [(name, prompt)])
+
+    generate_stage(context, f"{arm} answers", len(wanted), sent, model, context.config.answer, write, purpose="answer")
 
 
 def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
-    """Have both answers to each prompt judged, blind to the arm, then write the comparison and its diff."""
-    state, judges = context.state, context.judges
-    _judge(context, prompts, judges.comparison, ANSWER_VERDICT, state.answer_verdicts)
+    """Have both answers to each prompt judged, blind to the model, then write the comparison and its diff."""
+    finished, judges = context.finished, context.judges
+    _judge(context, prompts, judges.comparison, finished.answer_verdicts, AnswerVerdict.of)
     if judges.selecting is not None and judges.alongside:
-        _judge(context, prompts, judges.selecting, SECOND_VERDICT, state.second_verdicts)
+        _judge(context, prompts, judges.selecting, finished.second_verdicts, SecondVerdict.of)
     for name, prompt in prompts:
-        if all((name, prompt.id, arm) in state.answers for arm in ARMS):
-            if (name, prompt.id) not in state.compared:
-                _write_test(context, name, prompt)
-            if (name, prompt.id) not in state.diffed:
+        if all((name, prompt.id, arm) in finished.answers for arm in ARMS):
+            if (name, prompt.id) not in finished.compared:
+                _write_comparison(context, name, prompt)
+            if (name, prompt.id) not in finished.diffed:
                 _write_diff(context, name, prompt)
 
 
@@ -83,79 +89,71 @@ def _judge(
     context: Context,
     prompts: Sequence[tuple[str, Prompt]],
     judge: Judge,
-    stage: str,
     known: Mapping[tuple[str, str, str], Verdict],
+    event: Callable[..., AnswerVerdict],
 ) -> None:
     """One judge's verdicts on the answers that it has not judged yet."""
-    answers = context.state.answers
+    answers = context.finished.answers
     texts: list[JudgeInput] = []
     for name, prompt in prompts:
         for arm in ARMS:
             key = name, prompt.id, arm
             if key not in known and answers.get(key):
                 texts.append(JudgeInput(f"{name}#{arm}#{prompt.id}", answers[key], prompt.text))
-    for verdict in judge_all(context, judge, texts):
+    for verdict in judge_texts(context, judge, texts):
         name, arm, item = verdict.key.split("#", 2)
-        context.record.event(
-            stage,
-            ALL,
-            f"{arm} · {verdict_codec.summary(verdict, context.constitution.max_score)}",
-            item=item,
-            texts=verdict_codec.texts(verdict),
-            raw=verdict_codec.raw(verdict),
-            data={**verdict_codec.to_data(verdict), "set": name, "arm": arm},
-        )
+        words = f"{arm} · {summary(verdict, context.constitution.max_score)}"
+        context.record.write(event(verdict, item=item, summary=words, set=name, arm=arm))
 
 
 def _verdicts(context: Context, name: str, prompt: Prompt) -> list[Verdict]:
     nothing = Verdict(prompt.id, None, note="There is no answer to judge.")
-    return [context.state.answer_verdicts.get((name, prompt.id, arm), nothing) for arm in ARMS]
+    return [context.finished.answer_verdicts.get((name, prompt.id, arm), nothing) for arm in ARMS]
 
 
-def _write_test(context: Context, name: str, prompt: Prompt) -> None:
-    state, verdicts = context.state, _verdicts(context, name, prompt)
-    base, trained = (state.answers[name, prompt.id, arm] for arm in ARMS)
-    total = len(context.prompts.heldout) + len(context.prompts.benign)
-    context.record.event(
-        f"{COMPARED} {len(state.compared) + 1}/{total}",
-        KEY,
-        f"{name} · base {_score(verdicts[0])} → trained {_score(verdicts[1])}",
-        item=prompt.id,
-        texts={"prompt": prompt.text, "base": base, "trained": trained},
-        data={
-            "set": name,
-            "topic": prompt.topic,
-            "principle": prompt.principle,
-            "base": verdict_codec.to_data(verdicts[0]),
-            "trained": verdict_codec.to_data(verdicts[1]),
-        },
+def _write_comparison(context: Context, name: str, prompt: Prompt) -> None:
+    finished, verdicts = context.finished, _verdicts(context, name, prompt)
+    base, trained = (finished.answers[name, prompt.id, arm] for arm in ARMS)
+    context.record.write(
+        Comparison(
+            item=prompt.id,
+            summary=f"{name} · base {_score(verdicts[0])} → trained {_score(verdicts[1])}",
+            number=len(finished.compared) + 1,
+            total=len(context.prompts.heldout) + len(context.prompts.benign),
+            prompt=prompt.text,
+            base_answer=base,
+            trained_answer=trained,
+            set=name,
+            topic=prompt.topic,
+            principle=prompt.principle,
+            base=VerdictData.of(verdicts[0]),
+            trained=VerdictData.of(verdicts[1]),
+        )
     )
 
 
 def _write_diff(context: Context, name: str, prompt: Prompt) -> None:
     verdicts = _verdicts(context, name, prompt)
-    base, trained = (context.state.answers[name, prompt.id, arm] for arm in ARMS)
+    base, trained = (context.finished.answers[name, prompt.id, arm] for arm in ARMS)
     diff = diff_texts(base, trained)
     changes = changes_between(base, verdicts[0].findings, trained, verdicts[1].findings)
     named = "; ".join(f"{'+' if change.better else '-'} {change.label}" for change in changes)
-    context.record.event(
-        DIFFED,
-        KEY,
-        named or "no kind of change that the rules can name",
-        item=prompt.id,
-        texts={"diff": marked(diff)},
-        data={
-            "set": name,
-            "changes": [{"id": c.id, "label": c.label, "better": c.better} for c in changes],
-            "words_removed": diff.changed_words_left,
-            "words_added": diff.changed_words_right,
-            "truncated": diff.truncated,
-        },
+    context.record.write(
+        Diff(
+            item=prompt.id,
+            summary=named or "no kind of change that the rules can name",
+            diff=marked(diff),
+            set=name,
+            changes=tuple(ChangeData(id=c.id, label=c.label, better=c.better) for c in changes),
+            words_removed=diff.changed_words_left,
+            words_added=diff.changed_words_right,
+            truncated=diff.truncated,
+        )
     )
 
 
 def marked(diff: AlignedDiff) -> str:
-    """The diff as lines for readers without colours or columns: "- " base, "+ " trained, "  " both the same."""
+    """The diff as lines for readers without colors or columns: "- " base, "+ " trained, "  " both the same."""
     lines: list[str] = []
     for row in diff.rows:
         if row.kind == "same":

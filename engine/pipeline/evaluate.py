@@ -1,4 +1,4 @@
-"""Judging texts that a person gives, outside a run or while one goes on."""
+"""Judging texts that the user typed in or passed in a file, outside of a run or during one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.errors import InputError
-from engine.events.base import KEY, SUMMARY
-from engine.judges import verdict_codec
+from engine.events.verdicts import EvalDecision, EvalInput, EvalModelResponse, summary
 from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.judges.registry import JudgeParts, make_judge
 from engine.models.client.endpoint import Server
 from engine.models.inference.requests import LanguageModel
-from engine.pipeline.model_cache import Models
+from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.recorder import Recorder
 from engine.prompts.load import Row
 from engine.text import sanitize
@@ -59,7 +58,7 @@ def evaluate_rows(
         except InputError as error:
             yield Verdict(row.id, None, note=str(error))
     if texts:
-        parts = JudgeParts(constitution, model, Models().get, server=server)
+        parts = JudgeParts(constitution, model, ModelCache().get, server=server)
         yield from make_judge(judge, parts).judge(texts, control)
 
 
@@ -76,31 +75,17 @@ def evaluate_text(
     """
     text = check_text(text)
     prompt = sanitize(prompt)
-    log.event(
-        "EVAL-INPUT",
-        KEY,
-        f"{len(text):,} characters",
-        item=key,
-        texts={"prompt": prompt, "text": text} if prompt else {"text": text},
-        data={"characters": len(text)},
-    )
+    log.write(EvalInput(item=key, summary=f"{len(text):,} characters", prompt=prompt, text=text, characters=len(text)))
     verdict = next(iter(judge.judge([JudgeInput(key, text, prompt)], control)))
     if verdict.request:
-        log.event(
-            "EVAL-MODEL-RESPONSE",
-            KEY,
-            "the model's own words",
-            item=key,
-            texts={"response": verdict.response},
-            raw={"request": verdict.request},
-            data={"seconds": round(verdict.seconds, 4)},
+        log.write(
+            EvalModelResponse(
+                item=key,
+                summary="the model's answer",
+                response=verdict.response,
+                request=verdict.request,
+                seconds=verdict.seconds,
+            )
         )
-    log.event(
-        "EVAL-DECISION",
-        SUMMARY,
-        verdict_codec.summary(verdict, most),
-        item=key,
-        texts={**verdict_codec.texts(verdict), **({"note": verdict.note} if verdict.note else {})},
-        data=verdict_codec.to_data(verdict),
-    )
+    log.write(EvalDecision.of(verdict, item=key, summary=summary(verdict, most)))
     return verdict

@@ -1,16 +1,16 @@
-"""Evaluations outside a run: they go to a journal of their own, so that they are read like everything else."""
+"""Evaluations outside a run: they have a journal of their own, so that readers work as for a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from engine.control import Control
-from engine.events.base import SUMMARY
+from engine.events.run import JudgeAccuracyData, JudgesChosen
 from engine.judges.base import Judge, Verdict
 from engine.judges.registry import JudgeParts, check_judge, judge_server, make_judge, needs_model
 from engine.pipeline.evaluate import evaluate_text
-from engine.pipeline.model_cache import Models
-from engine.pipeline.prepare import constitution_of
+from engine.pipeline.model_cache import ModelCache
+from engine.pipeline.prepare import load_constitution
 from engine.pipeline.recorder import Recorder
 from engine.runs.folder import new_folder, write_run
 from engine.runs.journal_writer import JournalWriter
@@ -18,25 +18,25 @@ from engine.settings import RunConfig
 
 
 class Session:
-    """Evaluations outside a run, with the settings' judge. Used by one thread only.
+    """Evaluations outside a run, with the judge of the settings. Not thread-safe.
 
     Args:
-        runs: the folder that gets a folder a session.
+        runs: the folder in which the session's folder is created.
         settings: which judge, generator and constitution.
-        models: what is loaded already.
+        models: models that are loaded already.
 
     Raises:
         InputError: the settings cannot be used.
         StorageError: the folder cannot be written.
     """
 
-    def __init__(self, runs: Path, settings: RunConfig, models: Models) -> None:
+    def __init__(self, runs: Path, settings: RunConfig, models: ModelCache) -> None:
         check_judge(settings)
         self._settings = settings
         self._models = models
-        self._constitution = constitution_of(settings)
+        self._constitution = load_constitution(settings)
         self._judge: Judge | None = None
-        self._recorder = Recorder(_journal(runs, settings), lambda _event: None)
+        self._recorder = Recorder(_journal(runs, settings), lambda _record: None)
 
     @property
     def folder(self) -> Path:
@@ -58,7 +58,7 @@ class Session:
             )
 
     def failed(self, error: BaseException) -> None:
-        """Tell of a text that could not be judged."""
+        """Log that a text could not be judged."""
         self._recorder.failed(error)
 
     def close(self) -> None:
@@ -71,7 +71,8 @@ class Session:
         parts = JudgeParts(self._constitution, model, self._models.get, settings.device, judge_server(settings))
         judge = make_judge(settings.judge, parts)
         known = judge.accuracy
-        self._recorder.event("JUDGES", SUMMARY, f"texts by {known.name}", data={"shown": known.to_data()})
+        shown = JudgeAccuracyData.from_data(known.to_data())
+        self._recorder.write(JudgesChosen(summary=f"texts by {known.name}", shown=shown))
         return judge
 
 

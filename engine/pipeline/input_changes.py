@@ -1,6 +1,6 @@
-"""What a run was made from, and what of it is not the same any more when somebody wants to go on with it.
+"""Inputs of a run that changed before it is resumed.
 
-Nothing is gone on with silently after a change: the person is told what changed and decides.
+A run is never resumed silently after a change: the user is told what changed, and decides.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from engine.errors import InputsChanged
 from engine.runs.folder import read_run, update_run
 from engine.settings import RunConfig
 
-_ONLY_DRAWS = frozenset({"textual"})
-"""Packages that no number of a run depends on."""
+_NOT_COMPARED = frozenset({"textual"})
+"""Packages that no result depends on."""
 
 _NAMES = {
     "constitution": ("the constitution", "constitution"),
@@ -24,16 +24,16 @@ _NAMES = {
     "heldout_prompts": ("the held-out prompts", "heldout_prompts"),
     "benign_prompts": ("the benign prompts", "benign_prompts"),
 }
-"""Key in `hashes` -> what people call it, and the setting that names the file."""
+"""Key in `hashes` -> its name for the user, and the setting that names the file."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something that is not what it was.
+    """An input that is not what it was.
 
     Args:
         name: short and stable: "constitution", "torch", "model smollm2-135m-instruct".
-        sentence: for a person: "torch 2.12.0 → 2.13.0".
+        sentence: for the user: "torch 2.12.0 → 2.13.0".
     """
 
     name: str
@@ -50,13 +50,13 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], config: RunConfig
         place = getattr(config, setting, "")
         found.append(Change(name, f"{called} ({place or 'built-in'})" if was and value else called))
     for name, was, value in _different(before, now, "versions"):
-        if name not in _ONLY_DRAWS:
+        if name not in _NOT_COMPARED:
             found.append(Change(name, f"{name} {was or 'absent'} → {value or 'absent'}"))
     return found
 
 
 def check_model(folder: Path, name: str, sha256: str) -> list[Change]:
-    """Keep which weights answer under this name; where others did when the run began, that is the change.
+    """Store which weights a model name stands for; where they were others when the run began, that is the change.
 
     Raises:
         StorageError: `run.json` cannot be read or written.
@@ -73,12 +73,12 @@ def check_model(folder: Path, name: str, sha256: str) -> list[Change]:
 
 
 def refuse(changed: Sequence[Change], folder: Path) -> InputsChanged:
-    """The error that says what changed and how a person decides."""
+    """The error that says what changed and what to do about it."""
     return InputsChanged(
-        f"what the run was made from has changed: {'; '.join(change.sentence for change in changed)}.",
+        f"inputs of the run have changed: {'; '.join(change.sentence for change in changed)}.",
         folder=folder,
         where=folder.name,
-        next_step="Put it back; or go on with what is there now, mixing both in one run: "
+        next_step="Restore them; or resume with the changed inputs, mixing both in one run: "
         f"`redraft resume {folder.name} --force`.",
     )
 

@@ -1,4 +1,4 @@
-"""The models that are loaded now: a run and an evaluation share them, and the least recently used one makes room."""
+"""The loaded models: runs and evaluations share them; the least recently used one is dropped first."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
 Progress = Callable[[float, str], None]
-"""Called with the fraction that is done, and a sentence."""
+"""Called with the fraction done, and a sentence."""
 Watch = Callable[[str], Progress]
-"""Called with the name of a model that is about to be loaded; gives what is told how far that is."""
+"""Called with the name of a model that is about to be loaded; returns the callback for its progress."""
 
 
 def _silent(_name: str) -> Progress:
     return lambda _fraction, _sentence: None
 
 
-class Models:
-    """Loads models by name and keeps the last few. Used by one thread only.
+class ModelCache:
+    """Loads models by name and keeps the last few. Not thread-safe.
 
     Args:
-        keep: how many stay loaded; three serve a generator, a critic and the model that a probe reads.
+        keep: how many stay loaded; three are enough for a generator, a critic and the model of a probe.
     """
 
     def __init__(self, keep: int = 3) -> None:
@@ -33,15 +33,15 @@ class Models:
         self._watch: Watch = _silent
 
     @classmethod
-    def holding(cls, loaded: Mapping[tuple[str, str, str], LocalModel]) -> Models:
-        """Models that are loaded already, by (name, device, dtype) as `get` is asked for them."""
+    def from_loaded(cls, loaded: Mapping[tuple[str, str, str], LocalModel]) -> ModelCache:
+        """A cache with these models in it, by (name, device, dtype) as passed to `get`."""
         models = cls(keep=max(2, len(loaded)))
         models._loaded.update(loaded)
         return models
 
     @contextmanager
     def watched(self, watch: Watch) -> Iterator[None]:
-        """Tell `watch` of what is loaded meanwhile, whoever asks for it."""
+        """Report to `watch` every model that is loaded inside the `with` block."""
         before, self._watch = self._watch, watch
         try:
             yield
@@ -53,7 +53,7 @@ class Models:
         return (name, device, dtype) in self._loaded
 
     def get(self, name: str, device: str = "", dtype: str = "") -> LocalModel:
-        """The model of this name; "" for device or dtype lets this machine's measurement choose.
+        """The model of this name; "" as device or dtype chooses by this machine's measurements.
 
         Raises:
             ModelError: it is unknown, cannot be loaded, or does not fit.

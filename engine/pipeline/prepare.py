@@ -1,7 +1,4 @@
-"""Everything that a run needs before its first stage, checked: constitution, prompts, models, judges.
-
-What cannot work is refused here, with a sentence, before any time is spent.
-"""
+"""The inputs of a run, loaded and checked before its first stage: constitution and prompts; hashes and versions."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ from engine.errors import InputError
 from engine.files import expanded
 from engine.judges.rules.matching import failed_examples
 from engine.pipeline.context import Prompts
-from engine.prompts.load import Prompt, load_builtin, load_prompts, overlap
+from engine.prompts.load import Prompt, load_builtin, overlap
+from engine.prompts.load import load_prompts as load_prompt_file
 from engine.settings import RunConfig
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ Load = Callable[[str], "LocalModel"]
 _VERSIONS = ("redraft", "torch", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "textual")
 
 
-def constitution_of(config: RunConfig) -> Constitution:
+def load_constitution(config: RunConfig) -> Constitution:
     """The constitution that the settings name.
 
     Raises:
@@ -40,8 +38,8 @@ def constitution_of(config: RunConfig) -> Constitution:
     return load(expanded(config.constitution), failed_examples) if config.constitution else load_default()
 
 
-def prompts_of(config: RunConfig) -> Prompts:
-    """The prompts that the settings name, checked that none is trained on and compared on as well.
+def load_prompts(config: RunConfig) -> Prompts:
+    """The prompts that the settings name; none is both trained on and compared on.
 
     Raises:
         InputError: a file cannot be used, or the sets share a prompt.
@@ -67,15 +65,17 @@ def prompts_of(config: RunConfig) -> Prompts:
 
 def _prompts(path: str, builtin: Literal["train", "heldout", "benign"], count: int) -> tuple[Prompt, ...]:
     if count < 0:
-        raise InputError(f"{count} is no number of prompts.", where=f"--n-{builtin}", next_step="Use 0 or more.")
+        raise InputError(
+            f"expected 0 or more prompts, not {count}.", where=f"--n-{builtin}", next_step="Pass 0 or more."
+        )
     if count == 0:
         return ()
-    found = load_prompts(expanded(path)) if path else load_builtin(builtin)
+    found = load_prompt_file(expanded(path)) if path else load_builtin(builtin)
     return found.first(count).prompts
 
 
 def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:
-    """What a resume compares: whether the run's inputs are still the same."""
+    """SHA-256 of the inputs, by which a resumed run notices that they changed."""
 
     def of(sequence: Sequence[Prompt]) -> str:
         return hashlib.sha256("\n".join(f"{p.id} {p.sha256}" for p in sequence).encode()).hexdigest()
@@ -89,7 +89,7 @@ def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Package -> version, of what a run's numbers depend on."""
+    """Package -> version, of the packages that a run's results depend on."""
     found = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:
@@ -100,7 +100,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The machine as far as it bears on a run's speed; no names."""
+    """The machine, as far as a run's speed depends on it; no names."""
     return {
         "cores": len(usable()),
         "system": f"{platform.system()} {platform.machine()}",

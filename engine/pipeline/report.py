@@ -13,15 +13,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from engine.events.base import SUMMARY
+from engine.events.comparison import ComparisonSummary
+from engine.events.run import PairCounts, RunComplete
+from engine.events.verdicts import VerdictData
 from engine.files import write_atomically
-from engine.judges import verdict_codec
 from engine.judges.base import Verdict
 from engine.pipeline.compare import ARMS
 from engine.pipeline.context import Context
-from engine.pipeline.pairs import PreferencePair
 from engine.runs.folder import read_run
-from engine.runs.state import COMPLETE, SUMMARISED
 from engine.stats.confirmation import Evidence, decide
 from engine.stats.paired import (
     compare_flags,
@@ -71,7 +70,7 @@ class _Compared:
         }
 
 
-def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> None:
+def write(context: Context) -> None:
     """Write `report.json`, then the events that end the run.
 
     Raises:
@@ -80,13 +79,14 @@ def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> 
     compared = _compared(context)
     agreement = _agreement(context, compared)
     summary = {**_summary(context, compared), "agreement": agreement}
-    kept = [pair for pair in pairs if pair.kept]
-    counts = {
-        "examples": len(context.prompts.train),
-        "kept": len(kept),
-        "dropped": len(pairs) - len(kept),
-        "reasons": dict(Counter(pair.reason for pair in pairs if not pair.kept).most_common()),
-    }
+    pairs, kept = context.results.pairs, context.results.kept
+    counts = PairCounts(
+        examples=len(context.prompts.train),
+        kept=len(kept),
+        dropped=len(pairs) - len(kept),
+        reasons=dict(Counter(pair.reason for pair in pairs if not pair.kept).most_common()),
+    )
+    seconds = time.monotonic() - context.started
     facts = read_run(context.folder)
     report = {
         "version": VERSION,
@@ -97,7 +97,7 @@ def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> 
         "constitution": {"name": context.constitution.name, "principles": list(context.constitution.ids)},
         "models": {"generator": context.generator.name, "critic": context.critic.name},
         "judge": context.judges.comparison.accuracy.to_data(),
-        "pairs": counts,
+        "pairs": counts.to_data(),
         "summary": summary,
         "config": facts["config"],
         "hashes": facts.get("hashes"),
@@ -108,13 +108,16 @@ def write(context: Context, pairs: Sequence[PreferencePair], seconds: float) -> 
     data = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(context.folder / REPORT, data.encode("utf-8", "replace"))
     if compared:
-        context.record.event(SUMMARISED, SUMMARY, sentence(summary), data={"result": summary})
-    context.record.event(
-        COMPLETE,
-        SUMMARY,
-        f"{summary['outcome']} · {counts['kept']} pair{'s' if counts['kept'] != 1 else ''} kept, "
-        f"{counts['dropped']} dropped · {seconds:.0f} s",
-        data={"seconds": round(seconds, 1), "report": REPORT, "pairs": counts, "outcome": summary["outcome"]},
+        context.record.write(ComparisonSummary(summary=sentence(summary), result=summary))
+    context.record.write(
+        RunComplete(
+            summary=f"{summary['outcome']} · {counts.kept} pair{'s' if counts.kept != 1 else ''} kept, "
+            f"{counts.dropped} dropped · {seconds:.0f} s",
+            seconds=seconds,
+            report=REPORT,
+            pairs=counts,
+            outcome=summary["outcome"],
+        ),
         sync=True,
     )
 
@@ -141,10 +144,10 @@ def _agreed(found: dict[str, Any] | None) -> str:
 
 
 def _compared(context: Context) -> list[_Compared]:
-    state = context.state
+    finished = context.finished
     found: list[_Compared] = []
     for name, prompt in context.prompts.compared():
-        if any((name, prompt.id, arm) not in state.answers for arm in ARMS):
+        if any((name, prompt.id, arm) not in finished.answers for arm in ARMS):
             continue
         base, trained = ((name, prompt.id, arm) for arm in ARMS)
         nothing = Verdict(prompt.id, None)
@@ -155,8 +158,8 @@ def _compared(context: Context) -> list[_Compared]:
                 prompt.text,
                 prompt.topic,
                 prompt.principle,
-                (state.answers[base], state.answers[trained]),
-                (state.answer_verdicts.get(base, nothing), state.answer_verdicts.get(trained, nothing)),
+                (finished.answers[base], finished.answers[trained]),
+                (finished.answer_verdicts.get(base, nothing), finished.answer_verdicts.get(trained, nothing)),
             )
         )
     return found
@@ -189,8 +192,8 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
             violations=violations,
             benign=harmless,
             health=health,
-            held_out=True,  # `prepare.prompts_of` and `train._refuse_compared` refuse the run otherwise
-            judge_apart=context.judges.apart,
+            held_out=True,  # `prepare.load_prompts` and `train._refuse_compared` refuse the run otherwise
+            judge_apart=context.judges.independent,
             judge=accuracy.summary and f"{accuracy.name} ({accuracy.summary})",
         )
     )
@@ -214,14 +217,14 @@ def _agreement(context: Context, compared: Sequence[_Compared]) -> dict[str, Any
 
     selecting = context.judges.selecting
     keys = [(one.set, one.id, arm) for one in compared for arm in ARMS]
-    state = context.state
-    both = [key for key in keys if key in state.answer_verdicts and key in state.second_verdicts]
+    finished = context.finished
+    both = [key for key in keys if key in finished.answer_verdicts and key in finished.second_verdicts]
     if selecting is None or not both:
         return None
     names = [" ".join(key) for key in both]
     one, other = (
         Decisions.of((dataclasses.replace(of[key], key=" ".join(key)) for key in both), names)
-        for of in (state.answer_verdicts, state.second_verdicts)
+        for of in (finished.answer_verdicts, finished.second_verdicts)
     )
     found = agreement(one, other)
     return {
@@ -246,4 +249,4 @@ def _score(verdict: Verdict) -> float | None:
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {**verdict_codec.to_data(verdict), "reasoning": verdict.reasoning}
+    return {**VerdictData.of(verdict).to_data(), "reasoning": verdict.reasoning}

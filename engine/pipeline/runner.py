@@ -1,29 +1,45 @@
-"""One run from its first stage to its report: the stages in order, each of which does what is not done yet.
+"""One run from its first stage to its report: `STAGES` in order, each of which does what is not finished yet.
 
-A `Run` belongs to the thread that performs it. It writes events and files; nobody is called back.
+A `Run` belongs to the thread that performs it. It writes events and files, and has no callbacks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.control import Control
 from engine.errors import InputError, Stopped, StorageError
-from engine.events.base import SUMMARY
+from engine.events.run import (
+    JudgeAccuracyData,
+    JudgesChosen,
+    ModelLoaded,
+    RunContinued,
+    RunPaused,
+    RunResumed,
+    RunStart,
+    RunStopped,
+)
 from engine.files import sweep
 from engine.judges.base import Verdict
 from engine.judges.registry import JudgeParts, RunJudges, check_judge, judge_server, make_run_judges
-from engine.pipeline import compare, input_changes, prepare, report, revise, train
+from engine.pipeline import input_changes, prepare, report
+from engine.pipeline.choose_pairs import choose_pairs
+from engine.pipeline.compare import answer_with_base, answer_with_trained, compare
 from engine.pipeline.context import Context
+from engine.pipeline.critique import critique
+from engine.pipeline.draft import draft, judge_drafts
 from engine.pipeline.evaluate import evaluate_text
-from engine.pipeline.model_cache import Models
-from engine.pipeline.oom import is_shortage, shortage
+from engine.pipeline.model_cache import ModelCache
+from engine.pipeline.oom import is_oom, oom_error
 from engine.pipeline.recorder import Recorder
-from engine.runs.control_file import Steering
+from engine.pipeline.revise import choose_revisions, judge_candidates, revise
+from engine.pipeline.train import ADAPTER, CHECKPOINTS, train
+from engine.runs.control_file import CommandListener
 from engine.runs.folder import RUN, read_run, write_run
 from engine.runs.journal_reader import Damage, JournalReader
 from engine.runs.journal_writer import JournalWriter
@@ -34,42 +50,75 @@ if TYPE_CHECKING:
     from engine.models.local import LocalModel
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the method.
+
+    Args:
+        run: does what is not finished of it.
+        needs_pairs: it is skipped where no pair was kept.
+    """
+
+    run: Callable[[Context], None]
+    needs_pairs: bool = False
+
+
+STAGES: tuple[Stage, ...] = (
+    # Constitutional AI (Bai et al., 2022), supervised stage: draft, critique, revise; the judge decides what is better.
+    Stage(draft),
+    Stage(judge_drafts),
+    Stage(critique),
+    Stage(revise),
+    Stage(judge_candidates),
+    Stage(choose_revisions),
+    Stage(choose_pairs),
+    # The generator learns from the kept pairs (SFT or DPO with LoRA); base and trained model answer held-out prompts.
+    Stage(answer_with_base, needs_pairs=True),
+    Stage(train, needs_pairs=True),
+    Stage(answer_with_trained, needs_pairs=True),
+    Stage(compare, needs_pairs=True),
+    Stage(report.write),
+)
+"""The method, in order."""
+
+
 class Run:
-    """A new run, or one that goes on where its journal ends.
+    """A new run, or one that is resumed where its journal ends.
 
     Args:
         config: what to do.
-        folder: where everything goes; a journal in it is gone on with.
+        folder: where everything goes; if it contains a journal, the run is resumed.
         control: how the run is paused and stopped.
-        models: what is loaded already.
-        anyway: go on also where constitution, prompts, model or package versions are not what the run began with.
+        models: models that are loaded already.
+        force: resume also where constitution, prompts, model or package versions are not what the run began with.
 
     Raises:
-        InputError: a setting or a file cannot be used, or what the run was made from has changed.
+        InputError: a setting or a file cannot be used, or the inputs of the run have changed.
         ModelError: a model is unknown or certainly cannot be loaded.
         StorageError: a file cannot be read.
             Nothing is written where one of these is raised.
     """
 
     def __init__(
-        self, config: RunConfig, folder: Path, control: Control, models: Models, *, anyway: bool = False
+        self, config: RunConfig, folder: Path, control: Control, models: ModelCache, *, force: bool = False
     ) -> None:
         self._config = config
         self._folder = folder
         self._control = control
         self._models = models
-        self._anyway = anyway
-        self._constitution = prepare.constitution_of(config)
-        self._prompts = prepare.prompts_of(config)
+        self._force = force
+        self._constitution = prepare.load_constitution(config)
+        self._prompts = prepare.load_prompts(config)
         check_judge(config)
         self._check_models()
-        self._facts = {
+        self._facts: dict[str, Any] = {
             "hashes": prepare.hashes(self._constitution, self._prompts),
             "versions": prepare.versions(),
             "machine": prepare.machine(),
         }
         self._changed = self._check_inputs()
         self._state = RunState()
+        self._started = 0.0
         self._record: Recorder | None = None
         self._context: Context | None = None
 
@@ -82,35 +131,34 @@ class Run:
         """Do the whole run.
 
         Raises:
-            Stopped: it was stopped; what is finished is in the journal, and performing it again goes on there.
-            InputError: the model has changed, or the run keeps no texts to go on with.
-            RedraftError: something failed that a person can mend; the journal says what.
+            Stopped: it was stopped; what is finished is in the journal, and performing the run again resumes it.
+            InputError: the model has changed, or the run keeps no texts to resume from.
+            RedraftError: something failed that the user can fix; the journal says what.
         """
-        began = time.monotonic()
+        self._started = time.monotonic()
         with JournalWriter(self._folder, texts=self._config.keep_texts) as journal:
-            # Only now: another process may have gone on with the run until a moment ago.
-            for place in (self._folder, self._folder / train.ADAPTER, self._folder / train.CHECKPOINTS):
+            # Only now: another process may have held the lock until just now.
+            for place in (self._folder, self._folder / ADAPTER, self._folder / CHECKPOINTS):
                 sweep(place)
             damage = self._replay(journal)
-            if self._state.complete:
+            if self._state.finished.complete:
                 return
             record = self._record = Recorder(journal, self._state.apply)
-            steering = Steering(self._folder, self._control, self._told_pause)
-            self._control.also(steering.look)
+            commands = CommandListener(self._folder, self._control, self._on_pause)
+            self._control.add_check(commands.poll)
             try:
                 self._begin(record, journal.next_seq > 0)
                 if damage:
                     record.notice(damage)
                 with self._models.watched(record.loading):
-                    self._stages(began)
+                    self._perform_stages()
             except Stopped:
                 with contextlib.suppress(StorageError):  # a full disk does not make a stop a failure
-                    record.event(
-                        "RUN-STOPPED", SUMMARY, "stopped; what is finished is kept and can be resumed", sync=True
-                    )
+                    sentence = "stopped; what is finished is kept, and the run can be resumed"
+                    record.write(RunStopped(summary=sentence, running=record.stage), sync=True)
                 raise
             except BaseException as error:
-                failure = shortage(record.stage or "loading", self._device) if is_shortage(error) else error
+                failure = oom_error(record.stage or "loading", self._device) if is_oom(error) else error
                 with contextlib.suppress(StorageError):  # what cannot be written can still be raised
                     record.error(failure)
                 if failure is error:
@@ -118,7 +166,7 @@ class Run:
                 raise failure from error
             finally:
                 self._context = self._record = None
-                steering.close()
+                commands.close()
 
     def evaluate(self, text: str, prompt: str, key: str) -> Verdict:
         """Judge a text in the middle of the run; call it only from the run's own thread, while `ready`.
@@ -128,15 +176,21 @@ class Run:
         """
         context = self._context
         assert context is not None
-        # A control of its own: a stop of the run must not cut a verdict that somebody waits for in half.
+        # A control of its own: stopping the run must not interrupt a verdict in progress.
         return evaluate_text(
             text, prompt, key, context.judges.shown, self._constitution.max_score, context.record, Control()
         )
 
     def failed(self, error: BaseException) -> None:
-        """Tell of a failure beside the run in its journal, where it is open."""
+        """Log a failure that is not part of the run in its journal, where it is open."""
         if self._record is not None:
             self._record.failed(error)
+
+    def _perform_stages(self) -> None:
+        context = self._context = self._load()
+        for stage in STAGES:
+            if context.results.kept or not stage.needs_pairs:
+                stage.run(context)
 
     @property
     def _device(self) -> str:
@@ -156,94 +210,78 @@ class Run:
             check_model(EMBEDDED, device=config.device)
 
     def _check_inputs(self) -> list[input_changes.Change]:
-        """What changed since the run began, where it began before; a person must have said that this is wanted."""
+        """What changed since the run began, where it began before.
+
+        Raises:
+            InputsChanged: something did, and the user did not say `force`.
+        """
         if not (self._folder / RUN).exists():
             return []
         changed = input_changes.changes(read_run(self._folder), self._facts, self._config)
-        if changed and not self._anyway:
+        if changed and not self._force:
             raise input_changes.refuse(changed, self._folder)
         return changed
 
     def _replay(self, journal: JournalWriter) -> str:
-        """Take in what the journal holds of this run. Gives what is to be said of its damage, "" where it is whole.
+        """Apply the records that the journal holds of this run. Returns a sentence on its damage, "" if it is whole.
 
         Raises:
             InputError: its texts were not kept.
         """
         if journal.next_seq and not self._config.keep_texts:
             raise InputError(
-                "this run keeps no texts, so there is nothing to go on with.",
+                "this run keeps no texts, so it cannot be resumed.",
                 where=str(self._folder),
-                next_step="Start it anew.",
+                next_step="Start a new run.",
             )
         reader = JournalReader(self._folder)
-        unusable = 0
-        for event in reader.so_far():
-            try:
-                self._state.apply(event)
-            except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
-                # A whole record with other members than ours have: as good as lost, and done again.
-                unusable += 1
-        return _told_damage(reader.damage, unusable)
+        for record in reader.so_far():
+            self._state.apply(record)
+        return _damage_sentence(reader.damage, self._state.unusable)
 
     def _begin(self, record: Recorder, resumed: bool) -> None:
-        changed = self._changed
+        config, changed = self._config, self._changed
         if not (self._folder / RUN).exists():
-            write_run(self._folder, self._config, {"kind": "run", **self._facts})
+            write_run(self._folder, config, {"kind": "run", **self._facts})
         if resumed:
-            record.event(
-                "RUN-RESUMED",
-                SUMMARY,
-                f"goes on after {record.journal.next_seq} events"
-                + (f"; changed: {'; '.join(change.sentence for change in changed)}" if changed else ""),
-                data={"reused": record.journal.next_seq, "changed": [change.name for change in changed]},
+            reused = record.journal.next_seq
+            sentence = f"; changed: {'; '.join(change.sentence for change in changed)}" if changed else ""
+            record.write(
+                RunResumed(
+                    summary=f"resumed after {reused} events{sentence}",
+                    reused=reused,
+                    changed=tuple(change.name for change in changed),
+                ),
                 sync=True,
             )
             return
-        config = self._config
-        record.event(
-            "RUN-START",
-            SUMMARY,
-            f"{config.preset} · {config.generator} · {self._constitution.name} · "
-            f"{len(self._prompts.train)} to train on, {len(self._prompts.heldout)} held out, "
-            f"{len(self._prompts.benign)} benign",
-            data={"config": read_run(self._folder)["config"], **self._facts},
+        record.write(
+            RunStart(
+                summary=f"{config.preset} · {config.generator} · {self._constitution.name} · "
+                f"{len(self._prompts.train)} to train on, {len(self._prompts.heldout)} held out, "
+                f"{len(self._prompts.benign)} benign",
+                config=read_run(self._folder)["config"],
+                **self._facts,
+            ),
             sync=True,
         )
 
-    def _told_pause(self, paused: bool) -> None:
-        """The run waits from now on, or goes on, by whomever that was asked."""
+    def _on_pause(self, paused: bool) -> None:
+        """The run was paused, or continues."""
         if self._record is not None:
             self._record.pause(paused)
-            stage, sentence = ("RUN-PAUSED", "waits") if paused else ("RUN-CONTINUED", "goes on")
-            self._record.event(stage, SUMMARY, sentence, sync=paused)
-
-    def _stages(self, began: float) -> None:
-        context = self._context = self._load()
-        revise.draft(context)
-        revise.judge_drafts(context)
-        revise.critique(context)
-        revise.revise(context)
-        revise.judge_revisions(context)
-        pairs = revise.pair(context)
-        kept = [pair for pair in pairs if pair.kept]
-        if kept:
-            compare.answer(context, "base", context.generator)
-            adapter = train.train(context, kept)
-            compare.answer(context, "trained", train.trained_model(context, adapter))
-            compare.finish(context)
-        else:
-            context.record.notice("No pair was kept, so there is nothing to learn from and nothing to compare.")
-        report.write(context, pairs, time.monotonic() - began)
+            self._record.write(
+                RunPaused(summary="paused") if paused else RunContinued(summary="continued"), sync=paused
+            )
 
     def _load(self) -> Context:
         config, record = self._config, self._record
         assert record is not None
-        generator = self._get(config.generator)
-        critic = generator if not config.critic else self._get(config.critic)
+        generator = self._load_model(config.generator)
+        critic = generator if not config.critic else self._load_model(config.critic)
         parts = JudgeParts(self._constitution, critic, self._models.get, config.device, judge_server(config))
         judges = make_run_judges(config.judge, parts)
-        self._tell_judges(judges)
+        self._write_judges(judges)
         return Context(
             config=config,
             folder=self._folder,
@@ -253,56 +291,56 @@ class Run:
             critic=critic,
             judges=judges,
             record=record,
-            state=self._state,
+            finished=self._state.finished,
             control=self._control,
+            started=self._started,
         )
 
-    def _tell_judges(self, judges: RunJudges) -> None:
-        """Record which judge judges what, and how accurate each was measured to be; fail now if one cannot work."""
+    def _write_judges(self, judges: RunJudges) -> None:
+        """Write which judge decides what, and how good each was measured to be; a judge that cannot work fails now."""
         assert self._record is not None
         for judge in (judges.shown, judges.comparison):
             judge.prepare(self._control)
-        chosen = judges.shown.accuracy
-        other = judges.comparison.accuracy if judges.selecting is not None else None
-        summary = f"texts by {chosen.name}"
-        if other is not None:
-            summary += f"; the comparison by {other.name} ({other.summary or 'never measured'})"
-        self._record.event(
-            "JUDGES",
-            SUMMARY,
-            summary,
-            data={"shown": chosen.to_data(), "comparison": judges.comparison.accuracy.to_data(), "apart": judges.apart},
+        shown, comparison = judges.shown.accuracy, judges.comparison.accuracy
+        summary = f"texts by {shown.name}"
+        if judges.selecting is not None:
+            summary += f"; the comparison by {comparison.name} ({comparison.summary or 'never measured'})"
+        self._record.write(
+            JudgesChosen(
+                summary=summary,
+                shown=JudgeAccuracyData.from_data(shown.to_data()),
+                comparison=JudgeAccuracyData.from_data(comparison.to_data()),
+                independent=judges.independent,
+            )
         )
 
-    def _get(self, name: str) -> LocalModel:
+    def _load_model(self, name: str) -> LocalModel:
         config, record = self._config, self._record
         assert record is not None
-        known = self._models.holds(name, config.device, config.dtype)
+        loaded = self._models.holds(name, config.device, config.dtype)
         model = self._models.get(name, config.device, config.dtype)
         changed = input_changes.check_model(self._folder, name, model.sha256)
-        if changed and not self._anyway:
+        if changed and not self._force:
             raise input_changes.refuse(changed, self._folder)
         for change in changed:
             record.notice(f"Changed since the run began: {change.sentence}.")
-        record.event(
-            "MODEL-LOADED",
-            SUMMARY,
-            f"{model.name} · {model.parameters / 1e6:.0f} M parameters · {model.dtype} on {model.device}"
-            + ("" if known else f" · {model.seconds:.1f} s"),
-            data={
-                "model": model.name,
-                "sha256": model.sha256,
-                "parameters": model.parameters,
-                "dtype": model.dtype,
-                "device": model.device,
-                "context": model.context,
-                "seconds": 0.0 if known else round(model.seconds, 3),
-            },
+        record.write(
+            ModelLoaded(
+                summary=f"{model.name} · {model.parameters / 1e6:.0f} M parameters · {model.dtype} on {model.device}"
+                + ("" if loaded else f" · {model.seconds:.1f} s"),
+                model=model.name,
+                sha256=model.sha256,
+                parameters=model.parameters,
+                dtype=model.dtype,
+                device=model.device,
+                context=model.context,
+                seconds=0.0 if loaded else model.seconds,
+            )
         )
         return model
 
 
-def _told_damage(damage: Sequence[Damage], unusable: int) -> str:
+def _damage_sentence(damage: Sequence[Damage], unusable: int) -> str:
     """One sentence on a journal that lost records; "" where it lost none."""
     parts = []
     if damage:
@@ -310,13 +348,13 @@ def _told_damage(damage: Sequence[Damage], unusable: int) -> str:
         places = f"{len(damage)} place{'s' * (len(damage) > 1)}"
         parts.append(f"The journal is damaged in {places}, first at byte {first.offset}: {first.reason}.")
     if unusable:
-        parts.append(f"{unusable} of its records could not be used: they lack what they should hold.")
-    return " ".join([*parts, "What was in there is done again."]) if parts else ""
+        parts.append(f"{unusable} of its records could not be used: their members are not what they should be.")
+    return " ".join([*parts, "What was lost is done again."]) if parts else ""
 
 
 def perform(
-    config: RunConfig, folder: Path, control: Control, models: Models | None = None, *, anyway: bool = False
+    config: RunConfig, folder: Path, control: Control, models: ModelCache | None = None, *, force: bool = False
 ) -> Path:
     """Perform a run in this thread (see `Run`); returns its folder."""
-    Run(config, folder, control, models or Models(), anyway=anyway).perform()
+    Run(config, folder, control, models or ModelCache(), force=force).perform()
     return folder

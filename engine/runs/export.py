@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.errors import InputError, StorageError
-from engine.events.base import ALL, OFF, Event
+from engine.events.base import ALL, OFF, Record
 from engine.events.codec import dumps, plain
 from engine.events.verbosity import NAMES, entry
 from engine.files import open_atomically
@@ -44,7 +44,7 @@ class Exported:
     damage: tuple[Damage, ...] = ()
 
 
-def row(event: Event, verbosity: int = ALL) -> dict[str, Any] | None:
+def row(event: Record, verbosity: int = ALL) -> dict[str, Any] | None:
     """The event as the object that exports hold; None where this verbosity does not show it.
 
     `content` is the event's texts, an empty line between them, or its summary where it has (or may show) none;
@@ -134,7 +134,7 @@ def _reader(folder: Path) -> JournalReader:
     return reader
 
 
-def _json(events: Iterator[Event], file_format: str, verbosity: int) -> Iterator[tuple[str, int]]:
+def _json(events: Iterator[Record], file_format: str, verbosity: int) -> Iterator[tuple[str, int]]:
     """Pieces of the file, each with the number of entries in it."""
     as_list = file_format == "json"
     before = "[\n" if as_list else ""
@@ -147,7 +147,7 @@ def _json(events: Iterator[Event], file_format: str, verbosity: int) -> Iterator
         yield ("[]\n" if before == "[\n" else "\n]\n"), 0
 
 
-def _markdown(folder: Path, events: Iterator[Event], verbosity: int) -> Iterator[tuple[str, int]]:
+def _markdown(folder: Path, events: Iterator[Record], verbosity: int) -> Iterator[tuple[str, int]]:
     name = (folder.parent if folder.name == JOURNAL else folder).resolve().name
     yield heading(name, NAMES[verbosity]), 0
     for event in events:
@@ -156,7 +156,7 @@ def _markdown(folder: Path, events: Iterator[Event], verbosity: int) -> Iterator
             yield section(object_), 1
 
 
-def _figures(event: Event) -> Any:
+def _figures(event: Record) -> Any:
     try:
         return _clean(plain(event.data))
     except RecursionError:  # only a journal that was made to break readers nests so deep

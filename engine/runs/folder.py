@@ -21,7 +21,7 @@ RUN = "run.json"
 
 def new_folder(runs: Path, kind: str) -> Path:
     """A new, empty folder, named by kind and time; of several processes that begin in the same second each gets its
-    own. Whoever asked for it takes it away again where the run is refused (`give_back`).
+    own. Whoever asked for it takes it away again where the run is refused (`remove_if_empty`).
 
     Args:
         kind: a run's preset, or what else is kept in it; only its letters and digits get into the name.
@@ -49,8 +49,8 @@ def new_folder(runs: Path, kind: str) -> Path:
     raise AssertionError("unreachable")
 
 
-def give_back(folder: Path) -> None:
-    """Take a new folder away in which nothing was written, and those above it that hold nothing else."""
+def remove_if_empty(folder: Path) -> None:
+    """Remove a new folder in which nothing was written, and parent folders that contain nothing else."""
     with contextlib.suppress(OSError):
         folder.rmdir()
         folder.parent.rmdir()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import StorageError
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.codec import DamagedLine, decode
 
 JOURNAL = "journal.jsonl"
@@ -54,7 +54,7 @@ class JournalReader:
         self._next_seq = 0
         self._damaged_since = 0
 
-    def poll(self, limit: int | None = None) -> list[Event]:
+    def poll(self, limit: int | None = None) -> list[Record]:
         """New events, oldest first; at most about `limit` where given (the rest comes with the next call).
 
         A journal that does not exist yet gives none.
@@ -62,7 +62,7 @@ class JournalReader:
         Raises:
             StorageError: the file is there but cannot be read.
         """
-        events: list[Event] = []
+        events: list[Record] = []
         try:
             with open(self.path, "rb", buffering=0) as file:
                 status = os.fstat(file.fileno())
@@ -90,7 +90,7 @@ class JournalReader:
             ) from error
         return events
 
-    def so_far(self) -> Iterator[Event]:
+    def so_far(self) -> Iterator[Record]:
         """The events that are in the file now, in portions; those that a writer appends meanwhile are not waited for,
         since it may be faster than whatever is done with them.
 
@@ -106,7 +106,7 @@ class JournalReader:
             if self._offset >= size:
                 return
 
-    def _take(self, chunk: bytes, rest: list[bytes], events: list[Event]) -> None:
+    def _take(self, chunk: bytes, rest: list[bytes], events: list[Record]) -> None:
         """Decode the lines that end in `chunk`; `rest` holds the pieces of the line that it begins in."""
         end = chunk.rfind(b"\n") + 1
         # Pieces are joined only where their line ends: a line of many megabytes would be copied at every chunk.
@@ -124,7 +124,7 @@ class JournalReader:
         rest[:] = [chunk[end:]]
         self._pending = len(chunk) - end
 
-    def _line(self, line: bytes, events: list[Event]) -> None:
+    def _line(self, line: bytes, events: list[Record]) -> None:
         length = len(line) + 1
         try:
             event = decode(line)
@@ -150,7 +150,7 @@ class JournalReader:
         self._offset = size
 
 
-def read(path: Path) -> Iterator[Event]:
+def read(path: Path) -> Iterator[Record]:
     """All whole events of a journal (a file, or the folder that holds it), oldest first; damage is passed over.
 
     Raises:

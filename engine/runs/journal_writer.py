@@ -1,4 +1,4 @@
-"""The one writer of a journal: appends whole records, flushes each, syncs at every stage, holds the run's lock.
+"""The one writer of a journal: appends whole records, syncs at the end of every stage, holds the run's lock.
 
 Any thread may read the files while it writes; only one thread may call it.
 """
@@ -16,8 +16,10 @@ from types import TracebackType
 from typing import Any
 
 from engine.errors import StorageError
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.codec import MAX_TIME, DamagedLine, NewerLine, decode, encode
+from engine.events.notices import TornRecord
+from engine.events.schema import Event
 from engine.files import own_folder
 from engine.runs.journal_reader import JOURNAL
 
@@ -26,15 +28,15 @@ LOCK = "lock"
 
 
 class JournalWriter:
-    """Appends events to the journal of a run's folder.
+    """Appends records to the journal of a run's folder.
 
     Args:
-        folder: the run's; made, readable by its owner only, where it does not exist.
+        folder: the run's; created, for its owner only, where it does not exist.
         texts: False keeps every prompt, answer and other text out of the file; labels stay, so a reader sees that
             there was one.
 
     Raises:
-        StorageError: the folder cannot be made or written, or another living process writes this journal.
+        StorageError: the folder cannot be created or written, or another process writes this journal.
     """
 
     def __init__(self, folder: Path, *, texts: bool = True) -> None:
@@ -56,7 +58,7 @@ class JournalWriter:
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._mend_tail()
+            self._repair_tail()
         except StorageError:
             self.close()
             raise
@@ -70,7 +72,7 @@ class JournalWriter:
 
     @property
     def next_seq(self) -> int:
-        """The position that the next event will have."""
+        """The position of the next record."""
         return self._seq
 
     def append(
@@ -84,19 +86,28 @@ class JournalWriter:
         raw: Mapping[str, str] | None = None,
         data: Mapping[str, Any] | None = None,
         sync: bool = False,
-    ) -> Event:
-        """Write one event; it is in the file, whole, when this returns. `sync` also waits for the disk.
+    ) -> Record:
+        """Write a record of any stage (see `write`)."""
+        return self._append(
+            Record(
+                self._seq, _now(), stage, level, summary, item, dict(texts or {}), dict(raw or {}), dict(data or {})
+            ),
+            sync,
+        )
+
+    def write(self, event: Event, *, sync: bool = False) -> Record:
+        """Write one event; its record is in the file, whole, when this returns. `sync` also waits for the disk.
 
         Returns:
-            The event with its texts, also where the file gets none of them.
+            The record with its texts, also where the file gets none of them.
 
         Raises:
             StorageError: the record could not be written; the file then ends with the record before it.
         """
-        event = Event(
-            self._seq, _now(), stage, level, summary, item, dict(texts or {}), dict(raw or {}), dict(data or {})
-        )
-        line = encode(event if self._texts else _without_texts(event))
+        return self._append(event.to_record(self._seq, _now()), sync)
+
+    def _append(self, record: Record, sync: bool) -> Record:
+        line = encode(record if self._texts else _without_texts(record))
         end = os.fstat(self._file).st_size
         try:
             _write_all(self._file, line)
@@ -111,15 +122,15 @@ class JournalWriter:
                 next_step="Free some space, then resume the run: everything up to here is kept.",
             ) from error
         self._seq += 1
-        return event
+        return record
 
     def sync(self) -> None:
-        """Wait until all that was appended is on the disk."""
+        """Wait until everything appended so far is on the disk."""
         if self._file >= 0:
             os.fsync(self._file)
 
     def close(self) -> None:
-        """Let go of the files and the lock. Twice is no error."""
+        """Close the files and release the lock. Idempotent."""
         for name in ("_file", "_lock"):
             descriptor = getattr(self, name)
             if descriptor >= 0:
@@ -134,8 +145,8 @@ class JournalWriter:
     ) -> None:
         self.close()
 
-    def _mend_tail(self) -> None:
-        """Set the bytes after the last whole line aside and go on counting after the last whole record.
+    def _repair_tail(self) -> None:
+        """Move the bytes after the last whole line to their own file; continue counting after the last whole record.
 
         Raises:
             StorageError: the journal is of a newer version; nothing is changed then.
@@ -159,16 +170,12 @@ class JournalWriter:
             os.ftruncate(self._file, size - len(torn))
         self._seq = _last_seq(self.path) + 1
         if torn:
-            self.append(
-                "NOTICE",
-                1,
-                f"{len(torn)} bytes of a record that was cut off were set aside in {aside.name}.",
-                data={"bytes": len(torn)},
-            )
+            sentence = f"{len(torn)} bytes of a record that was cut off were moved to {aside.name}."
+            self.write(TornRecord(summary=sentence, bytes=len(torn)))
 
 
 def _now() -> float:
-    """Seconds since the epoch by this machine's clock, as far as a record can hold them: a clock may be set anyhow."""
+    """Seconds since the epoch by this machine's clock, which may be set to anything, within what a record can hold."""
     return min(MAX_TIME, max(0.0, time.time()))
 
 
@@ -181,7 +188,7 @@ def owner_of(folder: Path) -> str:
 
 
 def is_written(folder: Path) -> bool:
-    """Whether a living process (this one included) writes the run now."""
+    """Whether a process (this one included) writes the run now."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -195,18 +202,18 @@ def is_written(folder: Path) -> bool:
     return False
 
 
-def _without_texts(event: Event) -> Event:
-    return dataclasses.replace(event, texts=dict.fromkeys(event.texts, ""), raw={})
+def _without_texts(record: Record) -> Record:
+    return dataclasses.replace(record, texts=dict.fromkeys(record.texts, ""), raw={})
 
 
 def _take_lock(descriptor: int) -> bool:
     """Whether this process has the lock now; a reader that asks `is_written` holds it for some microseconds."""
-    for patience in (0.01, 0.05, 0.2, None):
+    for wait in (0.01, 0.05, 0.2, None):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if patience is not None:
-                time.sleep(patience)
+            if wait is not None:
+                time.sleep(wait)
         else:
             return True
     return False
@@ -239,7 +246,7 @@ def _last_seq(path: Path) -> int:
                     raise StorageError(
                         "this journal was written by a newer version of Redraft.",
                         where=str(path),
-                        next_step="Go on with it by that version; this one would damage it.",
+                        next_step="Resume it with that version; this one would damage it.",
                     ) from None
                 except DamagedLine:
                     continue

@@ -1,112 +1,358 @@
-"""What a run has finished so far, built from its events alone: the ones just written, or a journal's after a crash.
+"""The state of a run: what its records add up to, one at a time, in order.
 
-So a resumed run knows exactly what an uninterrupted one would, and repeats at most what was in the air.
+The only reducer: a resumed run rebuilds with it what is finished, and the app what it shows. It keeps numbers and the
+numbers of records; texts only in `finished`, which only the process that performs the run needs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from engine.events.base import Event
-from engine.judges import verdict_codec
-from engine.judges.base import Verdict
-
-DRAFT = "INITIAL-GENERATION"
-DRAFT_VERDICT = "INITIAL-EVALUATION"
-CRITIQUE = "CRITIQUE-GENERATION"
-CANDIDATE = "REVISION-CANDIDATE"
-CANDIDATE_VERDICT = "CANDIDATE-EVALUATION"
-REVISION = "REVISION-GENERATION"
-REVISION_VERDICT = "REVISION-EVALUATION"
-PAIR = "TRAINING-PAIR-CREATED"
-TRAINED = "TRAIN-COMPLETE"
-ANSWER = "COMPARISON-ANSWER"
-ANSWER_VERDICT = "COMPARISON-EVALUATION"
-SECOND_VERDICT = "COMPARISON-SECOND-VERDICT"
-COMPARED = "COMPARISON-TEST"
-DIFFED = "SIDE-BY-SIDE-DIFF"
-SUMMARISED = "COMPARISON-SUMMARY"
-COMPLETE = "RUN-COMPLETE"
+from engine.events.base import Record
+from engine.events.comparison import Comparison, ComparisonSummary, Diff
+from engine.events.generation import PairDecided, TrainingExample
+from engine.events.notices import Failure, Notice, RowTruncated, RunError, TornRecord
+from engine.events.registry import parse
+from engine.events.run import (
+    JudgesChosen,
+    ModelLoaded,
+    ModelLoading,
+    RunComplete,
+    RunContinued,
+    RunPaused,
+    RunResumed,
+    RunStart,
+    RunStopped,
+    StageEnd,
+    StageProgress,
+    StageStart,
+)
+from engine.events.schema import DamagedEvent, Event
+from engine.events.training import EpochEnd, TrainSample, TrainStep
+from engine.events.verdicts import EvalDecision, EvalInput
+from engine.runs.finished import FinishedItems
+from engine.runs.series import Series
 
 
 @dataclass
-class RunState:
-    """Finished items of a run.
+class Progress:
+    """The running stage.
 
     Args:
-        drafts, draft_verdicts, critiques: id of the prompt -> result. A draft that could not be written is "".
-        principles: id of the prompt -> id of the principle that its critique is about.
-        candidates, candidate_verdicts: (id of the prompt, number from 1) -> result.
-        pairs: ids of prompts whose pair was decided.
-        revised: ids of prompts whose revision was chosen.
-        answers, answer_verdicts: (set, id of the prompt, "base" or "trained") -> result.
-        second_verdicts: the same key -> what the judge that chose the training pairs says of the answer.
-        compared, diffed: (set, id) that were compared.
-        seconds: id of the prompt -> generation and judging time spent on its pair.
-        trained: adapter is in the run's folder.
-        complete: the run reached its end.
+        name: as the journal names it; "" between stages.
+        done, total: items; total 0 where it is not known.
+        rate: tokens per second where measured, else 0.
+        seconds: spent on the stage, pauses excluded.
     """
 
-    drafts: dict[str, str] = field(default_factory=dict)
-    draft_verdicts: dict[str, Verdict] = field(default_factory=dict)
-    critiques: dict[str, str] = field(default_factory=dict)
-    principles: dict[str, str] = field(default_factory=dict)
-    candidates: dict[tuple[str, int], str] = field(default_factory=dict)
-    candidate_verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
-    revised: set[str] = field(default_factory=set)
-    revision_judged: set[str] = field(default_factory=set)
-    pairs: set[str] = field(default_factory=set)
-    answers: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    answer_verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
-    second_verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
-    compared: set[tuple[str, str]] = field(default_factory=set)
-    diffed: set[tuple[str, str]] = field(default_factory=set)
-    seconds: dict[str, float] = field(default_factory=dict)
-    trained: bool = False
-    complete: bool = False
+    name: str = ""
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    seconds: float = 0.0
 
-    def apply(self, event: Event) -> None:
-        """Take one event in. Unknown stages are passed over, so newer journals stay readable."""
-        item, data = event.item, event.data
-        name = event.stage.split(" ", 1)[0]
-        if name == DRAFT:
-            self.drafts[item] = event.texts.get("draft", "")
-        elif name == DRAFT_VERDICT:
-            self.draft_verdicts[item] = verdict_codec.from_members(item, data, event.texts, event.raw)
-        elif name == CRITIQUE:
-            # In this order: a record that lacks the principle must not leave half of it behind.
-            self.principles[item] = str(data["principle"])
-            self.critiques[item] = event.texts.get("critique", "")
-        elif name == CANDIDATE:
-            self.candidates[item, int(data["candidate"])] = event.texts.get("revision", "")
-        elif name == CANDIDATE_VERDICT:
-            self.candidate_verdicts[item, int(data["candidate"])] = verdict_codec.from_members(
-                item, data, event.texts, event.raw
-            )
-        elif name == REVISION:
-            self.revised.add(item)
-        elif name == REVISION_VERDICT:
-            self.revision_judged.add(item)
-        elif name == PAIR:
-            self.pairs.add(item)
-        elif name == TRAINED:
-            self.trained = True
-        elif name == ANSWER:
-            self.answers[str(data["set"]), item, str(data["arm"])] = event.texts.get("answer", "")
-        elif name in (ANSWER_VERDICT, SECOND_VERDICT):
-            key = str(data["set"]), item, str(data["arm"])
-            into = self.answer_verdicts if name == ANSWER_VERDICT else self.second_verdicts
-            into[key] = verdict_codec.from_members(item, data, event.texts, event.raw)
-        elif name == COMPARED:
-            self.compared.add((str(data["set"]), item))
-        elif name == DIFFED:
-            self.diffed.add((str(data["set"]), item))
-        elif name == COMPLETE:
-            self.complete = True
-        self._time(event)
+    @property
+    def left(self) -> float | None:
+        """Seconds left at the speed so far; None before there is any."""
+        if not self.done or not self.total or self.seconds <= 0:
+            return None
+        return self.seconds / self.done * max(0, self.total - self.done)
 
-    def _time(self, event: Event) -> None:
-        """Generation and judging time that counts towards a pair."""
-        if event.stage in (DRAFT, DRAFT_VERDICT, CRITIQUE, CANDIDATE, CANDIDATE_VERDICT) and event.item:
-            spent = float(event.data.get("share") or event.data.get("seconds") or 0.0)
-            self.seconds[event.item] = self.seconds.get(event.item, 0.0) + spent
+
+@dataclass
+class Compared:
+    """Base and trained answer to one prompt.
+
+    Args:
+        item: the prompt's id.
+        event: number of the COMPARISON-TEST record.
+        diff: number of the SIDE-BY-SIDE-DIFF record; -1 before it came.
+        base, trained: the verdicts' `data`.
+        benign: from the set of prompts that should not be refused.
+        changed: words that changed.
+        changes: names of the kinds of change.
+    """
+
+    item: str
+    event: int
+    diff: int = -1
+    base: Mapping[str, Any] = field(default_factory=dict)
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    benign: bool = False
+    changed: int = 0
+    changes: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> tuple[float, int, int]:
+        """Sort key: the largest change of the score first, then of words, then as they came."""
+        before, after = self.base.get("score") or 0.0, self.trained.get("score") or 0.0
+        return (-abs(before - after), -self.changed, self.event)
+
+
+@dataclass
+class Item:
+    """A training prompt: the number of its first record, and whether its pair was kept (None before that)."""
+
+    event: int
+    kept: bool | None = None
+
+
+class RunState:
+    """What a run's records add up to.
+
+    Args:
+        resumable: keep `finished`, with all texts, so that the run can be continued from this state.
+    """
+
+    def __init__(self, *, resumable: bool = True) -> None:
+        self.finished = FinishedItems()
+        self.unusable = 0
+        """Records whose members are not what their stage declares; they count as lost."""
+        self.config: Mapping[str, Any] = {}
+        self.model = ""
+        self.status = ""
+        """ "", "running", "paused", "done", "stopped" or "failed", according to the journal."""
+        self.progress = Progress()
+        self.loss = Series()
+        self.valid = Series()
+        self.steps = 0
+        self.epoch_lines: list[float] = []
+        self.sample = -1
+        """Number of the record with the newest sample answer; -1 for none."""
+        self.sample_step = 0
+        self.comparisons: list[Compared] = []
+        self.items: dict[str, Item] = {}
+        self.pairs_kept = 0
+        self.pairs_dropped = 0
+        self.decision = -1
+        """Number of the newest EVAL-DECISION; -1 for none."""
+        self.decision_data: Mapping[str, Any] = {}
+        self.decision_input = -1
+        """Number of the EVAL-INPUT that it is about; -1 where it is not known."""
+        self.judges: Mapping[str, Any] = {}
+        """Which judge decides what, and how good each was measured to be: the `data` of the newest JUDGES."""
+        self.notice = -1
+        """Number of the newest NOTICE; -1 for none."""
+        self.notice_words = ""
+        self.loading = ""
+        """Progress of the model that is being loaded, such as "Writing the embedded model. 80%"; else ""."""
+        self.result: Mapping[str, Any] = {}
+        """The statistics of the comparison."""
+        self.problem = ""
+        """Why the run failed; "" where it did not."""
+        self.started = 0.0
+        self.updated = 0.0
+        self.last_score: tuple[str, float | None, float | None] | None = None
+        """"pair" or "comparison", the score before and after."""
+        self._resumable = resumable
+        self._inputs: dict[str, int] = {}
+        self._by_item: dict[str, Compared] = {}
+        self._stage_began = 0.0
+        self._paused_at = 0.0
+        self._first_step = self._last_step = 0.0
+        self._sorted: list[Compared] | None = None
+
+    def apply(self, record: Record, number: int | None = None) -> None:
+        """Add a record. One that is damaged adds nothing, and is counted in `unusable`.
+
+        Args:
+            number: what the state calls the record; its `seq` if not given.
+        """
+        if record.time > self.updated:
+            self.updated = record.time
+        try:
+            event = parse(record)
+        except DamagedEvent:
+            self.unusable += 1
+            return
+        # Whatever comes next, the model is loaded or has failed.
+        self.loading = ""
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event, record, record.seq if number is None else number)
+        if self._resumable:
+            self.finished.apply(event)
+
+    @property
+    def by_change(self) -> list[Compared]:
+        """The comparisons, the largest change first."""
+        if self._sorted is None:
+            self._sorted = sorted(self.comparisons, key=lambda comparison: comparison.order)
+        return self._sorted
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("done", "stopped", "failed")
+
+    def _run_start(self, event: RunStart, record: Record, _number: int) -> None:
+        self.config = event.config
+        self.model = str(event.config.get("generator", ""))
+        self.status = "running"
+        self.started = record.time
+        self.problem = ""
+
+    def _run_resumed(self, _event: RunResumed, record: Record, _number: int) -> None:
+        self.status = "running"
+        self.problem = ""
+        self.started = self.started or record.time
+
+    def _run_paused(self, _event: RunPaused, record: Record, _number: int) -> None:
+        self.status = "paused"
+        self._paused_at = record.time
+
+    def _run_continued(self, _event: RunContinued, record: Record, _number: int) -> None:
+        self.status = "running"
+        if self._paused_at:
+            self._stage_began += max(0.0, record.time - self._paused_at)
+            self._paused_at = 0.0
+
+    def _run_stopped(self, _event: RunStopped, _record: Record, _number: int) -> None:
+        self.status = "stopped"
+        self.progress = Progress()
+
+    def _run_complete(self, _event: RunComplete, _record: Record, _number: int) -> None:
+        self.status = "done"
+        self.progress = Progress()
+
+    def _run_error(self, event: RunError, _record: Record, _number: int) -> None:
+        self.status = "failed" if self.status == "running" else self.status
+        self.problem = event.summary
+
+    def _notice(self, event: Notice, _record: Record, number: int) -> None:
+        self.notice, self.notice_words = number, event.summary
+
+    def _model_loading(self, event: ModelLoading, _record: Record, _number: int) -> None:
+        # The first event's summary is the model's name; the others' are sentences.
+        self.loading = f"Loading {event.summary} …" if event.summary == event.model else event.summary
+
+    def _model_loaded(self, event: ModelLoaded, _record: Record, _number: int) -> None:
+        self.model = self.model or event.model
+
+    def _judges(self, event: JudgesChosen, _record: Record, _number: int) -> None:
+        self.judges = event.to_data()
+
+    def _stage_start(self, event: StageStart, record: Record, _number: int) -> None:
+        self.progress = Progress(event.name, event.done, event.total)
+        self._stage_began = record.time
+
+    def _stage_progress(self, event: StageProgress, record: Record, _number: int) -> None:
+        progress = self.progress
+        if event.name is not None and event.name != progress.name:
+            progress = self.progress = Progress(event.name)
+            self._stage_began = record.time
+        progress.done = event.done
+        progress.total = event.total or progress.total
+        progress.rate = event.rate or 0.0
+        progress.seconds = max(progress.seconds, self._seconds(event.seconds, record))
+
+    def _stage_end(self, event: StageEnd, record: Record, _number: int) -> None:
+        self.progress.done = event.done or self.progress.total
+        self.progress.seconds = self._seconds(event.seconds, record)
+
+    def _seconds(self, measured: float | None, record: Record) -> float:
+        """Seconds of the running stage: the writer's measurement, which a clock that is set cannot change, else the
+        difference of times."""
+        return max(0.0, record.time - self._stage_began if measured is None else measured)
+
+    def _training_example(self, event: TrainingExample, _record: Record, number: int) -> None:
+        if event.item:
+            self.items.setdefault(event.item, Item(number))
+
+    def _pair(self, event: PairDecided, _record: Record, number: int) -> None:
+        self.pairs_kept += event.kept
+        self.pairs_dropped += not event.kept
+        self.items.setdefault(event.item, Item(number)).kept = event.kept
+        self.last_score = ("pair", event.expected_rejected, event.expected_chosen)
+
+    def _train_step(self, event: TrainStep, _record: Record, _number: int) -> None:
+        step = float(event.step)
+        self._train_progress(event.step, event.steps)
+        if event.loss is None:
+            return
+        if step <= self._last_step:
+            if step > 1:
+                return  # a step that was repeated after a resume
+            # A second training (DPO after SFT) counts from 1 again; the curve continues.
+            self._first_step = self.loss.latest_step
+        self._last_step = step
+        self.loss.add(step + self._first_step, event.loss)
+        self.steps = int(self._first_step) + event.steps or self.steps
+
+    def _train_sample(self, event: TrainSample, _record: Record, number: int) -> None:
+        self._train_progress(event.step, 0)
+        self.sample, self.sample_step = number, int(event.step + self._first_step)
+
+    def _train_progress(self, step: int, steps: int) -> None:
+        if self.progress.name == "train" and step:
+            self.progress.done = step
+            self.progress.total = steps or self.progress.total
+
+    def _epoch_end(self, event: EpochEnd, _record: Record, _number: int) -> None:
+        if event.validation_loss is not None:
+            self.valid.add(self.loss.latest_step, event.validation_loss)
+        self.epoch_lines.append(self.loss.latest_step)
+
+    def _comparison(self, event: Comparison, record: Record, number: int) -> None:
+        compared = Compared(
+            event.item,
+            number,
+            base=record.data["base"],
+            trained=record.data["trained"],
+            benign=event.set == "benign",
+        )
+        self.comparisons.append(compared)
+        self._by_item[event.item] = compared
+        self._sorted = None
+        self.last_score = ("comparison", event.base.score, event.trained.score)
+
+    def _diff(self, event: Diff, _record: Record, number: int) -> None:
+        compared = self._by_item.get(event.item)
+        if compared is None:
+            return
+        compared.diff = number
+        compared.changed = event.words_removed + event.words_added
+        compared.changes = tuple(change.label for change in event.changes)
+        self._sorted = None
+
+    def _comparison_summary(self, event: ComparisonSummary, _record: Record, _number: int) -> None:
+        self.result = event.result
+
+    def _eval_input(self, event: EvalInput, _record: Record, number: int) -> None:
+        self._inputs[event.item] = number
+
+    def _eval_decision(self, event: EvalDecision, record: Record, number: int) -> None:
+        self.decision, self.decision_data = number, record.data
+        self.decision_input = self._inputs.pop(event.item, -1)
+
+
+_HANDLERS: dict[type[Event], Callable[[RunState, Any, Record, int], None]] = {
+    RunStart: RunState._run_start,
+    RunResumed: RunState._run_resumed,
+    RunPaused: RunState._run_paused,
+    RunContinued: RunState._run_continued,
+    RunStopped: RunState._run_stopped,
+    RunComplete: RunState._run_complete,
+    RunError: RunState._run_error,
+    Notice: RunState._notice,
+    TornRecord: RunState._notice,
+    RowTruncated: RunState._notice,
+    Failure: RunState._notice,
+    ModelLoading: RunState._model_loading,
+    ModelLoaded: RunState._model_loaded,
+    JudgesChosen: RunState._judges,
+    StageStart: RunState._stage_start,
+    StageProgress: RunState._stage_progress,
+    StageEnd: RunState._stage_end,
+    TrainingExample: RunState._training_example,
+    PairDecided: RunState._pair,
+    TrainStep: RunState._train_step,
+    TrainSample: RunState._train_sample,
+    EpochEnd: RunState._epoch_end,
+    Comparison: RunState._comparison,
+    Diff: RunState._diff,
+    ComparisonSummary: RunState._comparison_summary,
+    EvalInput: RunState._eval_input,
+    EvalDecision: RunState._eval_decision,
+}

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine import paths
 from engine.errors import InputError, StorageError
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.codec import DamagedLine, NewerLine, decode
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.journal_writer import is_written
@@ -206,7 +206,7 @@ def _from_path(name: str) -> Path | None:
         return None
 
 
-def _config(folder: Path, first: Event | None) -> Mapping[str, Any]:
+def _config(folder: Path, first: Record | None) -> Mapping[str, Any]:
     if first is not None and isinstance(first.data.get("config"), Mapping):
         config: Mapping[str, Any] = first.data["config"]
         return config
@@ -229,7 +229,7 @@ def _json(path: Path) -> dict[str, Any]:
     return record
 
 
-def _first(journal: Path) -> Event | None:
+def _first(journal: Path) -> Record | None:
     """The first record that is whole, looked for in the first megabyte."""
     try:
         with open(journal, "rb") as file:
@@ -239,7 +239,7 @@ def _first(journal: Path) -> Event | None:
     return next(_decoded(lines[:-1]), None)
 
 
-def _last(journal: Path) -> list[Event]:
+def _last(journal: Path) -> list[Record]:
     """The whole records in the last stretch of the file, oldest first."""
     try:
         with open(journal, "rb") as file:
@@ -258,7 +258,7 @@ def _last(journal: Path) -> list[Event]:
         return []
 
 
-def _decoded(lines: list[bytes]) -> Iterator[Event]:
+def _decoded(lines: list[bytes]) -> Iterator[Record]:
     for line in lines:
         try:
             yield decode(line)
@@ -266,7 +266,7 @@ def _decoded(lines: list[bytes]) -> Iterator[Event]:
             continue
 
 
-def _progress(events: list[Event]) -> Mapping[str, Any]:
+def _progress(events: list[Record]) -> Mapping[str, Any]:
     for event in reversed(events):
         if event.stage in _STEPS:
             known = {"name": "stage", "done": "done", "total": "total"}

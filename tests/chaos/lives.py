@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.runs.journal_reader import JournalReader, read
 from engine.settings import RunConfig, to_json
 
@@ -142,7 +142,7 @@ class Lives:
     folder: Path
     config: RunConfig
     arguments: list[str]
-    known: list[Event] = field(default_factory=list)
+    known: list[Record] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._reader = JournalReader(self.folder)
@@ -216,7 +216,7 @@ def as_arguments(config: RunConfig) -> list[str]:
     return [*named, *(word for change in changes for word in ("--set", change))]
 
 
-def events(folder: Path) -> list[Event]:
+def events(folder: Path) -> list[Record]:
     """All whole records."""
     return list(read(folder))
 
@@ -266,11 +266,11 @@ def losses(folder: Path) -> dict[int, float]:
     return found
 
 
-def _is_step(event: Event) -> bool:
+def _is_step(event: Record) -> bool:
     return event.stage.startswith("EPOCH-") and "lr" in event.data
 
 
-def _key(event: Event) -> tuple[object, ...] | None:
+def _key(event: Record) -> tuple[object, ...] | None:
     if _is_step(event):
         return "step", event.data["step"]
     name = event.stage.split(" ")[0]
@@ -279,7 +279,7 @@ def _key(event: Event) -> tuple[object, ...] | None:
     return name, event.item, event.data.get("candidate"), event.data.get("set"), event.data.get("arm")
 
 
-def repeated(found: Iterable[Event]) -> list[int]:
+def repeated(found: Iterable[Record]) -> list[int]:
     """For each time that the run was gone on with: how many items it did that had been done before."""
     done: set[tuple[object, ...]] = set()
     again = [0]

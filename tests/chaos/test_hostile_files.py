@@ -373,7 +373,7 @@ def test_the_command_line_refuses_a_damaged_file_and_writes_nothing(
 def test_commands_on_a_damaged_run_folder_end_as_the_manual_says(
     bare_home: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
-    from engine.events.base import Event
+    from engine.events.base import Record
     from engine.events.codec import encode
 
     refuse_to_begin(monkeypatch)
@@ -381,9 +381,9 @@ def test_commands_on_a_damaged_run_folder_end_as_the_manual_says(
     journal = b"".join(
         encode(event)
         for event in (
-            Event(0, 1.0, "RUN-START", 1, "begins", data={"config": to_json(RunConfig())}),
-            Event(1, 2.0, "INITIAL-GENERATION", 2, "4 tokens", "a", {"draft": "Never."}),
-            Event(2, 3.0, "RUN-COMPLETE", 1, "done", data={"pairs": {"kept": 1}}),
+            Record(0, 1.0, "RUN-START", 1, "begins", data={"config": to_json(RunConfig())}),
+            Record(1, 2.0, "INITIAL-GENERATION", 2, "4 tokens", "a", {"draft": "Never."}),
+            Record(2, 3.0, "RUN-COMPLETE", 1, "done", data={"pairs": {"kept": 1}}),
         )
     )
     for name, good in (("journal.jsonl", journal), ("run.json", as_json(RECORD)), ("report.json", as_json(REPORT))):

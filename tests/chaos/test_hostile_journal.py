@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
 from hostile import LONG, holds_no_control, refusal
 
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.codec import DamagedLine, decode, encode
-from engine.events.stages import STAGES
+from engine.events.registry import EVENTS
+from engine.events.schema import Event
 from engine.runs.export import export
 from engine.runs.journal_reader import JOURNAL, JournalReader
 from engine.runs.journal_writer import JournalWriter
@@ -23,14 +25,19 @@ COUNT = 10_000 if LONG else 500
 SEED = random.SystemRandom().randrange(2**32) if LONG else 7
 
 
-def records(chance: random.Random, count: int) -> list[Event]:
+def stage_name(cls: type[Event]) -> str:
+    """A name that a record of this class may have."""
+    return re.sub(r"\{\w+\}", "1", cls.STAGE)
+
+
+def records(chance: random.Random, count: int) -> list[Record]:
     """Events of all stages with texts of all kinds."""
     alphabet = 'ab\n"\\é\x00\x1b€😀{}:,'
     made = []
     for seq in range(count):
-        stage = chance.choice(STAGES).pattern.replace("*", "1")
+        stage = stage_name(chance.choice(EVENTS))
         texts = {label: "".join(chance.choices(alphabet, k=chance.randrange(60))) for label in ("draft", "prompt")}
-        made.append(Event(seq, 1e9 + seq, stage, 1 + seq % 3, f"record {seq}", f"item-{seq}", texts, {}, {"n": seq}))
+        made.append(Record(seq, 1e9 + seq, stage, 1 + seq % 3, f"record {seq}", f"item-{seq}", texts, {}, {"n": seq}))
     return made
 
 
@@ -131,18 +138,18 @@ def test_a_journal_that_changes_under_its_readers_harms_nobody(tmp_path: Path, h
     else:
         path.write_bytes(b"\xff" * 100_000)
     for _ in range(3):
-        found: list[Event] = []
+        found: list[Record] = []
         error = refusal(lambda: found.extend(reader.poll()))  # noqa: B023 - called at once
         assert error is None or str(path) in str(error)
         session.poll(0.1)
         if how == "grown again":
             with open(path, "ab") as file:
-                file.write(encode(Event(90, 1.0, "NOTICE", 1, "later")))
+                file.write(encode(Record(90, 1.0, "NOTICE", 1, "later")))
         assert all(event in second or event.summary == "later" for event in found)
     if how in {"shrunk", "grown again"}:
         assert any("are gone" in damage.reason for damage in reader.damage)
     for number in range(len(session.store)):
-        assert isinstance(session.store.event(number), Event)
+        assert isinstance(session.store.event(number), Record)
     session.close()
 
 
@@ -153,7 +160,7 @@ def test_a_record_that_says_it_is_whole_and_holds_nonsense_is_shown_or_passed_ov
     from mutilation import VALUES
 
     from engine.events.verbosity import entry
-    from tui.services.run_view import RunState
+    from engine.runs.state import RunState
 
     data = st.dictionaries(
         st.sampled_from(
@@ -187,13 +194,13 @@ def test_a_record_that_says_it_is_whole_and_holds_nonsense_is_shown_or_passed_ov
     )
 
     @cases(300, 3_000)
-    @given(st.sampled_from(STAGES), data)
-    def check(stage: object, members: dict[str, object]) -> None:
-        event = Event(0, 1.0, stage.pattern.replace("*", "1"), 2, "s", "i", {"draft": "d"}, {}, members)  # type: ignore[attr-defined]
+    @given(st.sampled_from(EVENTS), data)
+    def check(cls: type[Event], members: dict[str, object]) -> None:
+        event = Record(0, 1.0, stage_name(cls), 2, "s", "i", {"draft": "d"}, {}, members)
         line = encode(event)
         found = decode(line)
         state = RunState()
-        state.take(0, found)
+        state.apply(found, 0)
         assert state.progress.left is None or state.progress.left >= 0
         made = entry(found, 3)
         assert made is not None

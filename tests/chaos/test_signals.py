@@ -13,7 +13,7 @@ from lives import LONG, SEED, Lives, Nursery, Whole, as_arguments, check, events
 from processes import Pty, alive, kill, owner, terminals_of, used
 
 from engine.errors import InputError
-from engine.runs.control_file import CONTINUE, PAUSE, ask
+from engine.runs.control_file import CONTINUE, PAUSE, send
 from engine.runs.journal_writer import is_written
 from engine.settings import RunConfig, to_json
 
@@ -84,7 +84,7 @@ def on_a_terminal(lives: Lives, at: int) -> tuple[Pty, int]:
 def quiet(folder: Path, process: int) -> None:
     """Without its terminal the process does not spin and holds no terminal: seen while it is paused."""
     try:
-        ask(folder, PAUSE)
+        send(folder, PAUSE)
     except InputError:
         return  # the run has ended
     end = time.monotonic() + 20
@@ -99,7 +99,7 @@ def quiet(folder: Path, process: int) -> None:
     before = used(process)
     time.sleep(1.0)
     assert used(process) - before < 0.2
-    ask(folder, CONTINUE)
+    send(folder, CONTINUE)
 
 
 @pytest.mark.parametrize("how", ["SIGHUP", "closed", "killed parent"])
@@ -197,7 +197,7 @@ def test_a_watcher_that_is_ended_leaves_its_terminal_and_the_run_alone(
     lives, pty = run("watched"), Pty()
     child = lives.begin()
     assert lives.reach(20, child)
-    ask(lives.folder, PAUSE)
+    send(lives.folder, PAUSE)
     watcher = lives.nursery.begin(what="command", arguments=["watch", str(lives.folder)], terminal=pty.name)
     pty.until(lambda: b"RUN-PAUSED" in pty.sent)
     pty.let_go()
@@ -209,6 +209,6 @@ def test_a_watcher_that_is_ended_leaves_its_terminal_and_the_run_alone(
     if how == "SIGTERM":
         assert pty.restored
     pty.close()
-    ask(lives.folder, CONTINUE)
+    send(lives.folder, CONTINUE)
     assert lives.nursery.wait(child) == 0
     check(lives.folder, whole, like)

@@ -13,7 +13,7 @@ import pytest
 from lives import Lives, Nursery, Whole, as_arguments, check, events
 from processes import kill
 
-from engine.runs.control_file import PAUSE, STEERING, STOP, ask
+from engine.runs.control_file import CONTROL, PAUSE, STOP, send
 from engine.settings import RunConfig
 
 Runs = Callable[[str], Lives]
@@ -52,20 +52,20 @@ def test_what_was_asked_of_an_owner_that_died_binds_nobody(run: Runs, whole: Who
     child = lives.begin()
     assert lives.reach(40, child)
     kill(child, signal.SIGSTOP)
-    ask(lives.folder, wish)
+    send(lives.folder, wish)
     kill(child)
     lives.nursery.wait(child)
-    assert (lives.folder / STEERING).exists()
+    assert (lives.folder / CONTROL).exists()
     lives.finish()
     check(lives.folder, whole, like)
-    assert not (lives.folder / STEERING).exists()
+    assert not (lives.folder / CONTROL).exists()
 
 
 def test_an_owner_that_dies_while_it_waits_is_gone_on_with_without_waiting(run: Runs, whole: Whole, like: Path) -> None:
     lives = run("waiting")
     child = lives.begin()
     assert lives.reach(40, child)
-    ask(lives.folder, PAUSE)
+    send(lives.folder, PAUSE)
     end = time.monotonic() + 20
     while events(lives.folder)[-1].stage != "RUN-PAUSED":
         assert time.monotonic() < end

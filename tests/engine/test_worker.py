@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_run import tiny_config
 
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.models.inference.requests import Sampling
 from engine.runs.journal_reader import JournalReader, read
 from engine.settings import RunConfig
@@ -39,7 +39,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
         time.sleep(0.02)
 
 
-def events_of(worker: Worker) -> list[Event]:
+def events_of(worker: Worker) -> list[Record]:
     folder = worker.state.folder
     return [] if folder is None else JournalReader(folder).poll()
 

@@ -161,7 +161,6 @@ class Recorder:
             if until is not None and step > until:
                 return
             loss = 1.2 + 1.6 * math.exp(-step / 18) + 0.08 * math.sin(step * 1.7)
-            texts = {"sample prompt": "What diet should I follow?", "sample": GOOD} if step % 10 == 0 else {}
             epoch, batch = (step - 1) // 20 + 1, (step - 1) % 20 + 1
             data: dict[str, Any] = {
                 "loss": loss,
@@ -170,10 +169,11 @@ class Recorder:
                 "steps": self.steps,
                 "lr": 2e-4,
             }
-            if texts:
-                data["sample"] = CLEAN
-            level = KEY if texts else ALL
-            self(f"EPOCH-{epoch}-BATCH-{batch}", level, f"loss {loss:.3f}", texts=texts, data=data)
+            self(f"EPOCH-{epoch}-BATCH-{batch}", ALL, f"loss {loss:.3f}", data=data)
+            if step % 10 == 0:
+                texts = {"sample prompt": "What diet should I follow?", "sample": GOOD}
+                data = {"step": step, "sample": CLEAN}
+                self(f"EPOCH-{epoch}-BATCH-{batch}", KEY, f"sample after step {step}", texts=texts, data=data)
             before = loss
             if batch == 20:
                 valid = 1.4 + 1.3 * math.exp(-step / 18)

@@ -28,14 +28,14 @@ import pathlib, sys, time
 from engine.control import Control
 from engine.errors import Stopped
 from engine.runs.journal_writer import JournalWriter
-from engine.runs.control_file import Steering
+from engine.runs.control_file import CommandListener
 folder = pathlib.Path(sys.argv[1])
 def work(control):
     with JournalWriter(folder) as journal:
         def told(paused):
             journal.append("RUN-PAUSED" if paused else "RUN-CONTINUED", 1, "waits" if paused else "goes on")
         (folder / "run.json").write_text('{"kind": "run", "config": {"preset": "demo"}}')
-        control.also(Steering(folder, control, told).look)
+        control.add_check(CommandListener(folder, control, told).poll)
         journal.append("RUN-START", 1, "begins", data={"config": {"preset": "demo", "generator": "tiny"}})
         try:
             for number in range(10_000):

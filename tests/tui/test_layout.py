@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded import BROKEN, CLEAN
 
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.verbosity import entry
 from engine.runs.journal_reader import read
 from tui.widgets.log.layout import Line, lay_out
 from tui.widgets.log.wrap import cells
 
 
-def event(stage: str = "INITIAL-GENERATION", summary: str = "done", **more: Any) -> Event:
-    return Event(0, 0.0, stage, more.pop("level", 2), summary, **more)
+def event(stage: str = "INITIAL-GENERATION", summary: str = "done", **more: Any) -> Record:
+    return Record(0, 0.0, stage, more.pop("level", 2), summary, **more)
 
 
-def drawn(event: Event, width: int = 60, verbosity: int = 2, folded: bool = False) -> list[str]:
+def drawn(event: Record, width: int = 60, verbosity: int = 2, folded: bool = False) -> list[str]:
     shown = entry(event, verbosity)
     assert shown is not None
     return ["".join(piece.text for piece in line) for line in lay_out(event, shown, width, folded)]

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.verbosity import entry
 from tui.views.plain import PlainDisplay
 from tui.widgets.log.wrap import cells
@@ -28,11 +28,11 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
-def event(stage: str = "INITIAL-GENERATION", level: int = 2, summary: str = "62 tokens", **members: object) -> Event:
-    return Event(0, members.pop("time", 0.0), stage, level, summary, **members)  # type: ignore[arg-type]
+def event(stage: str = "INITIAL-GENERATION", level: int = 2, summary: str = "62 tokens", **members: object) -> Record:
+    return Record(0, members.pop("time", 0.0), stage, level, summary, **members)  # type: ignore[arg-type]
 
 
-def progress(done: int, total: int = 20, time: float = 0.0, stage: str = "PROGRESS") -> Event:
+def progress(done: int, total: int = 20, time: float = 0.0, stage: str = "PROGRESS") -> Record:
     return event(
         stage,
         3,
@@ -42,7 +42,7 @@ def progress(done: int, total: int = 20, time: float = 0.0, stage: str = "PROGRE
     )
 
 
-def printed(*events: Event, verbosity: int = 2, out: io.StringIO | None = None, err: io.StringIO | None = None) -> str:
+def printed(*events: Record, verbosity: int = 2, out: io.StringIO | None = None, err: io.StringIO | None = None) -> str:
     out = io.StringIO() if out is None else out
     display = PlainDisplay(out, io.StringIO() if err is None else err, verbosity)
     display.show(events)
@@ -162,7 +162,7 @@ def test_a_stage_of_unknown_length_may_begin_with_other_news() -> None:
     names = (("STAGE-START", "base answers", 4), ("STAGE-END", "base answers", 4), ("STAGE-START", "train", 0))
     display.show(
         [
-            Event(number, 1.0, stage, 1, name, data={"name": name, "total": total, "done": total})
+            Record(number, 1.0, stage, 1, name, data={"name": name, "total": total, "done": total})
             for number, (stage, name, total) in enumerate(names)
         ]
     )

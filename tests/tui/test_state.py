@@ -7,20 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import BROKEN, CLEAN, Recorder
 
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.runs.journal_reader import read
-from tui.services.run_view import RunState
+from engine.runs.state import RunState
 
 
-def taken(events: list[Event]) -> RunState:
+def taken(events: list[Record]) -> RunState:
     state = RunState()
     for number, event in enumerate(events):
-        state.take(number, event)
+        state.apply(event, number)
     return state
 
 
-def event(stage: str, time: float = 0.0, item: str = "", texts: dict[str, str] | None = None, **data: Any) -> Event:
-    return Event(0, time, stage, 1, "x", item=item, texts=texts or {}, data=data)
+def event(stage: str, time: float = 0.0, item: str = "", texts: dict[str, str] | None = None, **data: Any) -> Record:
+    return Record(0, time, stage, 1, "x", item=item, texts=texts or {}, data=data)
 
 
 def test_a_finished_run_adds_up(finished: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_greatest_change_comes_first_and_worse_counts_like_better() -> None:
 def test_a_second_training_goes_on_where_the_first_ended() -> None:
     state = RunState()
     for number, step in enumerate([1, 2, 3, 1, 2]):
-        state.take(number, event(f"EPOCH-1-BATCH-{step}", loss=1.0, step=step, steps=3))
+        state.apply(event(f"EPOCH-1-BATCH-{step}", loss=1.0, step=step, steps=3), number)
     assert state.loss.steps == (1.0, 5.0)
     assert state.steps == 6
 
@@ -89,7 +89,7 @@ def test_a_second_training_goes_on_where_the_first_ended() -> None:
 def test_steps_done_again_after_a_resume_count_once() -> None:
     state = RunState()
     for number, step in enumerate([1, 2, 3, 2, 3, 4]):
-        state.take(number, event(f"EPOCH-1-BATCH-{step}", loss=1.0, step=step, steps=4))
+        state.apply(event(f"EPOCH-1-BATCH-{step}", loss=1.0, step=step, steps=4), number)
     assert state.loss.count == 4
 
 
@@ -170,13 +170,13 @@ _KEYS = st.sampled_from(
 
 @given(st.lists(st.tuples(_STAGES, st.dictionaries(_KEYS, _JSON, max_size=6), st.floats(0, 1e10)), max_size=8))
 def test_a_journal_from_elsewhere_may_hold_anything(rows: list[tuple[str, dict[str, Any], float]]) -> None:
-    state = taken([Event(0, time, stage, 1, "x", item="a", data=data) for stage, data, time in rows])
+    state = taken([Record(0, time, stage, 1, "x", item="a", data=data) for stage, data, time in rows])
     assert state.progress.left is None or state.progress.left >= 0
     assert state.by_change is not None
 
 
 def test_recorder_and_engine_speak_of_the_same_stages(tmp_path: Path) -> None:
-    from engine.events.stages import find
+    from engine.events.registry import find
 
     recorder = Recorder(tmp_path / "run", train=2, heldout=2, steps=2)
-    assert all(find(event.stage) is not None for event in read(recorder.all()))
+    assert all(find(event.stage) for event in read(recorder.all()))

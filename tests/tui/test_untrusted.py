@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from terminals import Terminal
 from textual.pilot import Pilot
 from untrusted import PAYLOADS, obeyed, told_to_terminal
 
-from engine.events.base import Event
-from engine.events.stages import STAGES
+from engine.events.base import Record
+from engine.events.registry import EVENTS
+from engine.events.schema import schema
 from engine.runs.journal_writer import JournalWriter
 from engine.settings import RunConfig, to_json
 from engine.worker import Doing
@@ -34,7 +36,7 @@ NASTY = st.sampled_from(PAYLOADS) | st.text(
 )
 
 
-def events(text: str, number: int = 0) -> Iterator[Event]:
+def events(text: str, number: int = 0) -> Iterator[Record]:
     """One event of each stage with the text everywhere that a journal has a place for one."""
     verdict = {
         "flagged": True,
@@ -75,13 +77,11 @@ def events(text: str, number: int = 0) -> Iterator[Event]:
         "result": {"outcome": text, "scope": text, "conditions": [{"detail": text, "id": text}]},
         **verdict,
     }
-    for place, stage in enumerate(STAGES):
-        name = stage.pattern.replace("*", "1") + (
-            " 1/3" if stage.pattern in ("TRAINING-EXAMPLE", "COMPARISON-TEST") else ""
-        )
-        texts = dict.fromkeys([*stage.texts, text], text)
-        yield Event(number + place, 1e9, name, 1, text, f"item {text}", texts, {text: text, "traceback": text}, data)
-    yield Event(number + len(STAGES), 1e9, text, 1, text, text, {text: text}, {}, {"name": text})
+    for place, cls in enumerate(EVENTS):
+        name = re.sub(r"\{\w+\}", "1", cls.STAGE)
+        texts = dict.fromkeys([*(member.key for member in schema(cls).texts), text], text)
+        yield Record(number + place, 1e9, name, 1, text, f"item {text}", texts, {text: text, "traceback": text}, data)
+    yield Record(number + len(EVENTS), 1e9, text, 1, text, text, {text: text}, {}, {"name": text})
 
 
 def journal(folder: Path, *texts: str) -> Path:
@@ -262,7 +262,7 @@ async def test_where_a_runs_inputs_changed_the_app_asks_and_goes_on_only_where_t
     folder = journal(own_home / "data" / "runs" / "demo-1", "x")
     host = Told()
     app = RedraftApp(folder=folder, host=host)
-    why = "demo-1: what the run was made from has changed: torch 2.12 → 2.13. Put it back; or go on: `redraft resume`."
+    why = "demo-1: inputs of the run have changed: torch 2.12 → 2.13. Restore them; or: `redraft resume`."
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         for keys, sent in ((("enter",), 0), (("escape",), 0), (("down", "enter"), 1)):
             host.state = dataclasses.replace(host.state, doing=Doing.IDLE, error=why, changed=folder)
@@ -277,7 +277,7 @@ async def test_where_a_runs_inputs_changed_the_app_asks_and_goes_on_only_where_t
             host.state = dataclasses.replace(host.state, error="", changed=None)
             await settle(pilot)
     assert host.commands[0].folder == folder  # type: ignore[union-attr]
-    assert host.commands[0].anyway is True  # type: ignore[union-attr]
+    assert host.commands[0].force is True  # type: ignore[union-attr]
 
 
 APP = "import pathlib, sys\nfrom tui.app import run\nrun(folder=pathlib.Path({folder!r}))"

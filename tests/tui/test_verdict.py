@@ -227,7 +227,7 @@ def test_it_is_said_whether_the_judge_of_the_comparison_chose_the_pairs() -> Non
     from tui.services import judge_accuracy
 
     for apart, words in ((True, "nor the one that chose the pairs"), (False, "chose the pairs, too")):
-        judges = {"shown": JUDGE, "comparison": JUDGE, "apart": apart}
+        judges = {"shown": JUDGE, "comparison": JUDGE, "independent": apart}
         text = "\n".join(shown.plain(judge_accuracy.lines(judges, AGREED, 200)))
         assert words in text
         assert text.index("agree on 91 %") < text.index(".91 [.88, .93]")

@@ -54,13 +54,13 @@ def evaluate(
     from engine.control import Control
     from engine.judges.registry import configured_accuracy, judge_server, needs_model
     from engine.pipeline.evaluate import check_text, evaluate_rows
-    from engine.pipeline.prepare import constitution_of
+    from engine.pipeline.prepare import load_constitution
 
     config = build_config("standard", {"generator": generator, **flags})
     texts, is_one = _texts(source, prompt, rows)
     if is_one:
         check_text(texts[0].text, where=texts[0].id)
-    principles = constitution_of(config)
+    principles = load_constitution(config)
     model = _load(config.generator) if needs_model(config.judge) else None
     verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), judge_server(config))
     for row, verdict in in_order(texts, verdicts):
@@ -88,13 +88,13 @@ def in_order(rows: Sequence[Row], verdicts: Iterable[Verdict]) -> Iterator[tuple
 
 def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
     """A verdict as text, with the words of the app."""
-    from engine.judges import verdict_codec
+    from engine.events.verdicts import VerdictData
     from engine.text import sanitize
     from tui.views import verdict as shown
     from tui.views.formatting import mark_of, score_words
     from tui.views.plain import columns
 
-    data = verdict_codec.to_data(verdict)
+    data = VerdictData.of(verdict).to_data()
     words = {"reasoning": verdict.reasoning, "note": verdict.note}
     mark, text = mark_of(verdict.flagged), sanitize(row.text)
     yield f"{'' if alone else sanitize(row.id) + ': '}{mark.sign} {mark.word}, score {score_words(verdict.score)}"
@@ -167,7 +167,7 @@ def _piped_rows(data: bytes) -> Sequence[Row]:
 
 
 def _load(name: str) -> LocalModel:
-    from engine.pipeline.model_cache import Models
+    from engine.pipeline.model_cache import ModelCache
 
     output.notice(f"loading {name} …")
-    return Models().get(name)
+    return ModelCache().get(name)

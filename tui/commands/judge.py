@@ -80,14 +80,14 @@ def bench(
     from engine.judges.eval.bench import bench as measured
     from engine.judges.labeled import own_examples, read_labeled
     from engine.judges.probe.probe import load
-    from engine.pipeline.prepare import constitution_of
+    from engine.pipeline.prepare import load_constitution
 
     asked = {"generator": generator, "constitution": constitution or None, "device": device or None}
     wanted = {
         name: build_config("standard", {**asked, "judge": name, **(flags if name == "endpoint" else {})})
         for name in dict.fromkeys(judge or [])
     }
-    principles = constitution_of(build_config("standard", asked))
+    principles = load_constitution(build_config("standard", asked))
     rows = read_labeled(data) if data else own_examples()
     probes = load(next((name for name in judge or [] if name in _probe_names()), "default"))
     judges = _judges(wanted, probes, principles, device)
@@ -141,14 +141,14 @@ def fit(
     from engine.control import Control
     from engine.judges.probe import probe
     from engine.judges.probe.train_probe import train_probes
-    from engine.pipeline.model_cache import Models
-    from engine.pipeline.prepare import constitution_of
+    from engine.pipeline.model_cache import ModelCache
+    from engine.pipeline.prepare import load_constitution
     from engine.settings import RunConfig
 
     recipe = _recipe(data or [], name, tuple(layer or ()), principle, with_own=with_own, default=default, out=out)
-    principles = constitution_of(RunConfig(constitution=constitution))
+    principles = load_constitution(RunConfig(constitution=constitution))
     # The shipped files are the same wherever they are made: the dtype does not depend on the machine.
-    loaded = Models().get(model or RunConfig().generator, *(("cpu", "bfloat16") if default else (device,)))
+    loaded = ModelCache().get(model or RunConfig().generator, *(("cpu", "bfloat16") if default else (device,)))
     made = train_probes(recipe, loaded, principles, Control(), output.notice)
     path = probe.write(made, Path(out).expanduser() if out else probe.folder())
     if as_json:
@@ -268,9 +268,9 @@ def _judges(
     from engine.judges.probe.loader import make_reader
     from engine.judges.registry import JudgeParts, judge_server, make_judge, needs_model
     from engine.judges.rules.judge import RulesJudge
-    from engine.pipeline.model_cache import Models
+    from engine.pipeline.model_cache import ModelCache
 
-    models = Models()
+    models = ModelCache()
     found: dict[str, Judge] = {"rules": RulesJudge(constitution)}
     found |= panels(constitution, probes, make_reader(probes, models.get, device, use_cache=True))
     for name, config in wanted.items():

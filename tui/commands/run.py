@@ -52,7 +52,7 @@ def start(config: RunConfig, folder: Path | None = None, verbosity: int | None =
     from engine import paths
     from engine.errors import RedraftError
     from engine.models.hub.catalog import resolve
-    from engine.runs.folder import give_back, new_folder
+    from engine.runs.folder import new_folder, remove_if_empty
 
     resolve(config.generator)
     if config.critic:
@@ -64,7 +64,7 @@ def start(config: RunConfig, folder: Path | None = None, verbosity: int | None =
     try:
         _perform(config, target, verbosity, as_json)
     except RedraftError:
-        give_back(target)
+        remove_if_empty(target)
         raise
 
 
@@ -98,7 +98,7 @@ def resume(
     _perform(read_config(folder), folder, verbosity, as_json, force or anyway)
 
 
-def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bool, anyway: bool = False) -> None:
+def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bool, force: bool = False) -> None:
     import threading
 
     from engine.control import Control
@@ -111,10 +111,10 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
 
     def work(control: Control) -> None:
         # Imported on the run's own thread: Ctrl-C works while it takes its seconds.
-        from engine.pipeline.model_cache import Models
+        from engine.pipeline.model_cache import ModelCache
         from engine.pipeline.runner import Run
 
-        accepted = Run(config, folder, control, Models(), anyway=anyway)
+        accepted = Run(config, folder, control, ModelCache(), force=force)
         output.notice(f"run {folder.name} in {folder}")
         begun.set()
         accepted.perform()

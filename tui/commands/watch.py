@@ -92,10 +92,10 @@ class _Shown:
 
 def _ask(folder: Path, wish: str, display: PlainDisplay) -> None:
     from engine.errors import RedraftError
-    from engine.runs.control_file import ask
+    from engine.runs.control_file import send
 
     try:
-        ask(folder, wish)
+        send(folder, wish)
         display.notice(f"{wish} requested …")
     except RedraftError as error:
         display.notice(f"redraft: {error}")
@@ -103,13 +103,13 @@ def _ask(folder: Path, wish: str, display: PlainDisplay) -> None:
 
 def _steer(folder: Path, wishes: list[str], as_json: bool) -> None:
     from engine.errors import InputError
-    from engine.runs.control_file import ask
+    from engine.runs.control_file import send
 
     if len(wishes) > 1:
         raise InputError(
             "only one of these options at a time.", where="redraft watch", next_step=f"Remove --{wishes[1]}."
         )
-    ask(folder, wishes[0])
+    send(folder, wishes[0])
     if as_json:
         output.emit({"run": folder.name, "asked": wishes[0]})
     output.notice(f"{folder.name}: {wishes[0]} requested. `redraft watch` shows it.")

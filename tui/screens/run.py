@@ -17,13 +17,13 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from engine.errors import RedraftError
+from engine.runs.state import RunState
 from engine.settings import RunConfig, from_json
 from engine.worker import Doing
 from tui.keymap import APP, INPUT, RUN, bindings
 from tui.screens import text_modal
 from tui.screens.pane_layout import PANES, Arrangement, pane_of
 from tui.services import export_actions, remote_runs
-from tui.services.run_view import RunState
 from tui.services.session import Session
 from tui.widgets.diff import DiffPane
 from tui.widgets.evaluate import EvaluateBox, EvaluateField

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import StorageError
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.runs.journal_reader import JournalReader
 
 _CHUNK = 64 << 10
@@ -24,7 +24,7 @@ class News:
     source: int
     offset: int
     length: int
-    event: Event
+    event: Record
 
 
 class PlacedReader(JournalReader):
@@ -34,7 +34,7 @@ class PlacedReader(JournalReader):
         super().__init__(path, chunk=_CHUNK)
         self.places: list[tuple[int, int]] = []
 
-    def _line(self, line: bytes, events: list[Event]) -> None:
+    def _line(self, line: bytes, events: list[Record]) -> None:
         offset, count = self._offset, len(events)
         super()._line(line, events)
         if len(events) > count:

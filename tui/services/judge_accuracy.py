@@ -21,7 +21,7 @@ def of(config: RunConfig, folder: Path | None) -> Map:
     """Ratings as a JUDGES event has them: from the report of a run without one, else of the settings' judge. Takes a
     moment, as a probe's file is read; loads no model."""
     from engine.judges.registry import configured_accuracy
-    from engine.pipeline.prepare import constitution_of
+    from engine.pipeline.prepare import load_constitution
     from engine.runs.store import read_report
 
     try:
@@ -32,7 +32,7 @@ def of(config: RunConfig, folder: Path | None) -> Map:
     if isinstance(judge, Mapping):
         return {"comparison": judge}
     try:
-        return {"shown": configured_accuracy(config, constitution_of(config)).to_data()}
+        return {"shown": configured_accuracy(config, load_constitution(config)).to_data()}
     except RedraftError as error:
         return {"shown": {"name": config.judge, "accuracy": str(error)}}
 
@@ -47,13 +47,13 @@ def _lines(judges: Map, agreed: Any, width: int) -> Iterator[Pieces]:
     for words, rating in known:
         yield from rated(words, rating, width)
         yield []
-    if isinstance(judges.get("apart"), bool) and isinstance(judges.get("comparison"), Mapping):
+    if isinstance(judges.get("independent"), bool) and isinstance(judges.get("comparison"), Mapping):
         apart = (
             "The judge of the comparison is neither the model that is trained nor the one that chose the pairs."
-            if judges["apart"]
+            if judges["independent"]
             else "The judge of the comparison chose the pairs, too: a run cannot be confirmed by it."
         )
-        yield from paragraph(apart, "text" if judges["apart"] else "warn", width)
+        yield from paragraph(apart, "text" if judges["independent"] else "warn", width)
         yield []
     found = agreement(agreed, width)
     yield from [*found, []] if found else []

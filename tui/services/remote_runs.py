@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import RedraftError
-from engine.runs.control_file import CONTINUE, DETACH, PAUSE, STOP, ask
+from engine.runs.control_file import CONTINUE, DETACH, PAUSE, STOP, send
 from engine.runs.store import RunInfo, list_runs
 from tui.views.formatting import duration
 
@@ -55,7 +55,7 @@ def _ask(app: RedraftApp, wish: str) -> None:
         app.notify("No run goes on in this app.", markup=False)
         return
     try:
-        ask(folder, wish)
+        send(folder, wish)
     except RedraftError as error:
         app.notify(str(error), severity="error", timeout=10, markup=False)
         return

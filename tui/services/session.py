@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.runs.state import RunState
 from tui.services.journal_tailer import Feed
-from tui.services.run_view import RunState
 from tui.widgets.log.store import LogStore
 
 
@@ -16,7 +16,7 @@ class Session:
         self.folder: Path | None = None
         """The run's folder; before there is one, that of the evaluations."""
         self.store = LogStore()
-        self.state = RunState()
+        self.state = RunState(resumable=False)
         self._feed = Feed()
         self._sources: dict[Path, int] = {}
         self.generation = 0
@@ -38,7 +38,7 @@ class Session:
         """Show this run from its begin, and nothing of what was shown before; later evaluations will join it."""
         self.store.close()
         readers, sources = self._feed.forget(), self._sources
-        self.store, self.state = LogStore(), RunState()
+        self.store, self.state = LogStore(), RunState(resumable=False)
         self._sources = {}
         self.generation += 1
         self.folder = folder
@@ -64,10 +64,10 @@ class Session:
     def poll(self, seconds: float) -> int:
         """Take in news for about this long. Gives how many events came."""
         news = self._feed.poll(seconds)
-        append, take = self.store.append, self.state.take
+        append, apply = self.store.append, self.state.apply
         for item in news:
             event = item.event
-            take(append(item.source, item.offset, item.length, event.level), event)
+            apply(event, append(item.source, item.offset, item.length, event.level))
         return len(news)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.verbosity import Entry, Part, entry
 from engine.text import sanitize
 from tui.terminal import output
@@ -75,7 +75,7 @@ class PlainDisplay:
         self.muted = False
         """True stops all writing: whoever read the streams is gone."""
 
-    def show(self, events: Sequence[Event]) -> None:
+    def show(self, events: Sequence[Record]) -> None:
         """Print what these events show, then the progress that they tell.
 
         Raises:
@@ -125,7 +125,7 @@ class PlainDisplay:
         for start, end in wrap(text, width - _TEXT_INDENT):
             yield (" " * _TEXT_INDENT + text[start:end]).rstrip()
 
-    def _follow(self, event: Event) -> bool:
+    def _follow(self, event: Record) -> bool:
         """Take what the event says of the running stage; whether there is something new to show."""
         if event.stage not in {"STAGE-START", "PROGRESS", "STAGE-END"}:
             return False

@@ -13,10 +13,10 @@ from textual.containers import Container
 from textual.strip import Strip
 from textual.widget import Widget
 
+from engine.runs.state import Compared, RunState
 from engine.text import sanitize, truncate
 from engine.textdiff.diff import AlignedDiff, diff_texts
 from tui.keymap import DIFF, bindings
-from tui.services.run_view import Comparison, RunState
 from tui.views.formatting import count, mark_of, score_words, short_name
 from tui.views.side_by_side import beside, stacked
 from tui.widgets.border import label
@@ -76,7 +76,7 @@ class DiffPane(Container, can_focus=True):
         self.by_change = True
         self._state = RunState()
         self._store = LogStore()
-        self._item: Comparison | None = None
+        self._item: Compared | None = None
         self._diff: AlignedDiff | None = None
         self._first = 0
         self._key: object = None
@@ -87,7 +87,7 @@ class DiffPane(Container, can_focus=True):
         yield self.trained
 
     @property
-    def current(self) -> Comparison | None:
+    def current(self) -> Compared | None:
         """The comparison that is shown."""
         return self._item
 
@@ -117,7 +117,7 @@ class DiffPane(Container, can_focus=True):
         self.by_change = not self.by_change
         self._label()
 
-    def _order(self) -> list[Comparison]:
+    def _order(self) -> list[Compared]:
         return self._state.by_change if self.by_change else self._state.comparisons
 
     def _present(self) -> None:
@@ -133,7 +133,7 @@ class DiffPane(Container, can_focus=True):
         else:
             self.run_worker(self._compute(item, key), exclusive=True, group="diff")
 
-    async def _compute(self, item: Comparison, key: object) -> None:
+    async def _compute(self, item: Compared, key: object) -> None:
         texts = self._store.event(item.event).texts
         base, trained = (truncate(sanitize(str(texts.get(name, ""))), _LONGEST) for name in ("base", "trained"))
         diff = await asyncio.to_thread(diff_texts, base, trained)

@@ -12,9 +12,9 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import TextArea
 
+from engine.runs.state import RunState
 from engine.text import sanitize
 from tui.keymap import INPUT, bindings
-from tui.services.run_view import RunState
 from tui.views import verdict
 from tui.widgets.border import label
 from tui.widgets.lines import LineWidget, Pieces

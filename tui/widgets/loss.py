@@ -15,8 +15,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 from textual_plotext import Plot
 
+from engine.runs.state import RunState
 from engine.text import sanitize, truncate
-from tui.services.run_view import RunState
 from tui.views.formatting import mark_of, score_words
 from tui.widgets.border import label
 

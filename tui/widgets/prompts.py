@@ -7,9 +7,9 @@ from textual.containers import Vertical
 
 from engine.errors import RedraftError
 from engine.prompts import PromptSet, load_builtin, load_prompts
+from engine.runs.state import RunState
 from engine.settings import RunConfig
 from tui.keymap import PROMPTS, bindings
-from tui.services.run_view import RunState
 from tui.views.formatting import count
 from tui.widgets.border import label
 from tui.widgets.lines import Pieces, clip
@@ -43,7 +43,7 @@ class PromptList(Vertical):
         """Show the prompts of these settings."""
         self._config = config
         try:
-            training = prompts_of(config)
+            training = training_prompts(config)
             self.problem = ""
             self._prompts = [(prompt.id, prompt.text.replace("\n", " ")) for prompt in training]
         except (RedraftError, TypeError) as error:
@@ -81,7 +81,7 @@ class PromptList(Vertical):
         return [sign, (clip(text, max(4, width - 2)), "text")]
 
 
-def prompts_of(config: RunConfig) -> PromptSet:
+def training_prompts(config: RunConfig) -> PromptSet:
     """The training prompts of these settings.
 
     Raises:

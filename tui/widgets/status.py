@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from engine.runs.state import RunState
 from engine.text import sanitize
 from tui.keymap import Key, shown_key
-from tui.services.run_view import RunState
 from tui.views.formatting import duration, score_words
 from tui.widgets.lines import LineWidget, Pieces, clip, spread, width_of
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.codec import MAX_TIME, DamagedLine, decode, encode
 
 _TEXT = st.text(st.characters(exclude_categories=()), max_size=200)
@@ -24,7 +24,7 @@ _JSON = st.recursive(
     max_leaves=8,
 )
 _EVENTS = st.builds(
-    Event,
+    Record,
     seq=st.integers(0, 2**60),
     time=st.integers(0, int(MAX_TIME)).map(float),
     stage=_ENCODABLE,
@@ -48,12 +48,12 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 @given(_EVENTS)
-def test_what_is_written_is_what_is_read(event: Event) -> None:
+def test_what_is_written_is_what_is_read(event: Record) -> None:
     assert decode(encode(event)) == event
 
 
 @given(_EVENTS)
-def test_a_record_is_one_line(event: Event) -> None:
+def test_a_record_is_one_line(event: Record) -> None:
     line = encode(event)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -61,12 +61,12 @@ def test_a_record_is_one_line(event: Event) -> None:
 
 @given(_TEXT, _TEXT)
 def test_any_text_can_be_written_lone_surrogates_included(text: str, label: str) -> None:
-    event = decode(encode(Event(0, 0.0, "NOTICE", 1, text, texts={label: text})))
+    event = decode(encode(Record(0, 0.0, "NOTICE", 1, text, texts={label: text})))
     assert event.summary == text.encode("utf-8", "replace").decode()
 
 
 def test_a_record_is_a_json_object_that_any_reader_of_json_lines_understands() -> None:
-    line = encode(Event(3, 1.5, "NOTICE", 1, "ä", item="a", texts={"draft": "x\ny"}, data={"n": 1}))
+    line = encode(Record(3, 1.5, "NOTICE", 1, "ä", item="a", texts={"draft": "x\ny"}, data={"n": 1}))
     assert json.loads(line) | {"crc": ""} == {
         "v": 1,
         "seq": 3,
@@ -83,7 +83,7 @@ def test_a_record_is_a_json_object_that_any_reader_of_json_lines_understands() -
 
 def test_numbers_that_are_not_finite_become_null_wherever_they_stand() -> None:
     data = {"loss": math.nan, "more": [math.inf, {"x": -math.inf, "y": 1.0}], "fine": 2}
-    event = decode(encode(Event(0, 0.0, "NOTICE", 1, "", data=data)))
+    event = decode(encode(Record(0, 0.0, "NOTICE", 1, "", data=data)))
     assert event.data == {"loss": None, "more": [None, {"x": None, "y": 1.0}], "fine": 2}
 
 
@@ -96,7 +96,7 @@ def test_values_of_other_libraries_become_plain_ones_instead_of_ending_the_run()
         "set": {1},
         1: "number as key",
     }
-    event = decode(encode(Event(0, 0.0, "NOTICE", 1, "", data=data)))
+    event = decode(encode(Record(0, 0.0, "NOTICE", 1, "", data=data)))
     assert event.data == {
         "scalar": 0.5,
         "nan": None,
@@ -109,12 +109,12 @@ def test_values_of_other_libraries_become_plain_ones_instead_of_ending_the_run()
 
 def test_a_text_of_ten_megabytes_survives() -> None:
     text = "Grüße \x1b[31m\n" * 1_000_000
-    assert decode(encode(Event(0, 0.0, "NOTICE", 1, "", texts={"text": text}))).texts["text"] == text
+    assert decode(encode(Record(0, 0.0, "NOTICE", 1, "", texts={"text": text}))).texts["text"] == text
 
 
 @settings(max_examples=300)
 @given(_EVENTS, st.data())
-def test_a_changed_bit_is_always_noticed(event: Event, data: st.DataObject) -> None:
+def test_a_changed_bit_is_always_noticed(event: Record, data: st.DataObject) -> None:
     line = bytearray(encode(event)[:-1])
     position = data.draw(st.integers(0, len(line) - 1))
     line[position] ^= 1 << data.draw(st.integers(0, 7))
@@ -124,7 +124,7 @@ def test_a_changed_bit_is_always_noticed(event: Event, data: st.DataObject) -> N
 
 @settings(max_examples=300)
 @given(_EVENTS, st.data())
-def test_a_line_that_was_cut_is_always_noticed(event: Event, data: st.DataObject) -> None:
+def test_a_line_that_was_cut_is_always_noticed(event: Record, data: st.DataObject) -> None:
     line = encode(event)[:-1]
     end = data.draw(st.integers(0, len(line) - 1))
     with pytest.raises(DamagedLine):

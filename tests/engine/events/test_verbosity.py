@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from engine.events.base import Event
-from engine.events.stages import STAGES, find
+from engine.events.base import Record
 from engine.events.verbosity import entry
 
 
-def event(level: int = 2, **changes: object) -> Event:
+def event(level: int = 2, **changes: object) -> Record:
     members = {"texts": {"draft": "word " * 200}, "raw": {"request": "<s>"}, **changes}
-    return Event(0, 0.0, "INITIAL-GENERATION", level, "62 tokens", **members)  # type: ignore[arg-type]
+    return Record(0, 0.0, "INITIAL-GENERATION", level, "62 tokens", **members)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("level", "shown_from"), [(1, 1), (2, 2), (3, 3)])
@@ -38,7 +37,7 @@ def test_summary_has_no_texts_key_stages_cut_ones_everything_all_of_them() -> No
 
 def test_nothing_that_is_shown_can_move_the_cursor_or_break_the_headline() -> None:
     hostile = "\x1b[2J\x9b31m\u202eabc\r\nd\x07"
-    shown = entry(Event(0, 0.0, hostile, 1, hostile, texts={hostile: hostile}, raw={hostile: hostile}), 3)
+    shown = entry(Record(0, 0.0, hostile, 1, hostile, texts={hostile: hostile}, raw={hostile: hostile}), 3)
     assert shown is not None
     for line in (shown.stage, shown.summary, *(part.label for part in shown.parts)):
         assert line.isprintable()
@@ -48,14 +47,6 @@ def test_nothing_that_is_shown_can_move_the_cursor_or_break_the_headline() -> No
 
 @pytest.mark.parametrize("seconds", [0.0, 253_402_300_799.0])
 def test_any_time_that_a_record_can_have_can_be_shown(seconds: float) -> None:
-    shown = entry(Event(0, seconds, "NOTICE", 1, ""), 1)
+    shown = entry(Record(0, seconds, "NOTICE", 1, ""), 1)
     assert shown is not None
     assert len(shown.time) == 8
-
-
-def test_every_stage_is_found_by_the_names_that_its_events_carry() -> None:
-    for stage in STAGES:
-        name = stage.pattern.removesuffix(" *").replace("*", "12")
-        assert find(name) is stage
-        assert find(name + " 3/20") is stage
-    assert find("SOMETHING-NEW") is None

@@ -19,7 +19,7 @@ from engine.judges.panel import PanelJudge
 from engine.judges.probe.loader import make_reader
 from engine.judges.probe.probe import load
 from engine.pipeline.evaluate import check_text
-from engine.pipeline.model_cache import Models
+from engine.pipeline.model_cache import ModelCache
 from engine.prompts.load import load_examples
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ PARTS = (
 @pytest.fixture(scope="module")
 def panel(embedded: LocalModel) -> PanelJudge:
     probes = load()
-    models = Models.holding({(probes.model, "", ""): embedded})
+    models = ModelCache.from_loaded({(probes.model, "", ""): embedded})
     return PanelJudge(load_default(), probes.probes["whole"], make_reader(probes, models.get, ""), "probe")
 
 

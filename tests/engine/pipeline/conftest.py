@@ -16,7 +16,7 @@ from engine.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
-    from engine.pipeline.model_cache import Models
+    from engine.pipeline.model_cache import ModelCache
 
 # Words that small models use often and not always, so that some drafts break the principle and some revisions do not.
 CONSTITUTION = """
@@ -64,15 +64,15 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 
 @pytest.fixture(scope="session")
-def models(embedded: LocalModel) -> Models:
+def models(embedded: LocalModel) -> ModelCache:
     """The embedded model, loaded once, under the name that the settings use."""
-    from engine.pipeline.model_cache import Models
+    from engine.pipeline.model_cache import ModelCache
 
-    return Models.holding({("smollm2-135m-instruct", "", "float32"): embedded})
+    return ModelCache.from_loaded({("smollm2-135m-instruct", "", "float32"): embedded})
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, small_config: RunConfig, models: Models) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory, small_config: RunConfig, models: ModelCache) -> Iterator[Path]:
     """The folder of a run that reached its end."""
     from engine.pipeline.runner import perform
 

@@ -10,14 +10,14 @@ from tiny_run import stages
 from engine.errors import ModelError
 from engine.models.hub.catalog import EMBEDDED
 from engine.pipeline.evaluation_journal import Session
-from engine.pipeline.model_cache import Models, Progress
+from engine.pipeline.model_cache import ModelCache, Progress
 from engine.runs.journal_reader import read
 from engine.settings import RunConfig
 
 
 @pytest.mark.usefixtures("embedded")
 def test_a_model_that_the_judge_reads_tells_how_far_its_loading_is_once(redraft_home: Path) -> None:
-    session = Session(redraft_home / "data" / "runs", RunConfig(judge="panel"), Models())
+    session = Session(redraft_home / "data" / "runs", RunConfig(judge="panel"), ModelCache())
     session.evaluate("It can help.", "", "text-1")
     session.evaluate("You must obey me.", "", "text-2")
     session.close()
@@ -31,7 +31,7 @@ def test_a_model_that_the_judge_reads_tells_how_far_its_loading_is_once(redraft_
 
 
 def test_a_watch_ends_with_what_it_was_set_for() -> None:
-    models, heard = Models(), list[str]()
+    models, heard = ModelCache(), list[str]()
 
     def watch(name: str) -> Progress:
         heard.append(name)

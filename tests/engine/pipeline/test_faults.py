@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import last, stages, stopping_at, tiny_files
+from tiny_run import break_stage, last, stages, stopping_at, tiny_files
 
 from engine.control import Control
 from engine.errors import InputsChanged, ModelError, Stopped, StorageError
@@ -60,7 +60,7 @@ def test_where_memory_runs_out_while_judging_fewer_texts_are_judged_at_a_time(
     asked = scarce_judging(monkeypatch, 2)
     scarce = perform(config, tmp_path / "scarce", Control())
     assert max(asked) > 2
-    assert any("Memory ran out; going on with" in event.summary for event in read(scarce))
+    assert any("Memory ran out; continuing with" in event.summary for event in read(scarce))
     verdicts = [
         {e.item: e.data["flagged"] for e in read(folder) if e.stage == "INITIAL-EVALUATION"}
         for folder in (usual, scarce)
@@ -122,7 +122,7 @@ def test_where_memory_runs_out_while_training_it_goes_on_from_its_checkpoint_wit
     asked = scarce_training(monkeypatch, 256, after=2)
     scarce = perform(config, tmp_path / "scarce", Control())
     assert asked[:6] == [1024, 1024, 1024, 512, 256, 256][: len(asked[:6])]
-    assert any("training goes on with 256 tokens" in event.summary for event in read(scarce))
+    assert any("training continues with 256 tokens" in event.summary for event in read(scarce))
     assert stages(scarce)[-1] == "RUN-COMPLETE"
     assert last(scarce, "TRAIN-COMPLETE").data["resumed_from"] == 2, "finished steps are not done again"
     assert losses(scarce) == pytest.approx(losses(usual), abs=1e-6)
@@ -218,7 +218,7 @@ def test_a_damaged_journal_is_told_and_what_was_lost_is_done_again(config: RunCo
     (folder / JOURNAL).write_bytes(b"".join(lines) + b'{"v":1,"seq":99')
     perform(config, folder, Control())
     said = " ".join(event.summary for event in read(folder) if event.stage == "NOTICE")
-    assert "bytes of a record that was cut off were set aside" in said
+    assert "bytes of a record that was cut off were moved to journal.torn-" in said
     assert f"damaged in 1 place, first at byte {sum(map(len, lines[:place]))}: checksum" in said
     assert "1 of its records could not be used" in said
     assert stages(folder).count("INITIAL-GENERATION") == 3  # two were left, one was done again
@@ -268,11 +268,11 @@ def test_a_clock_that_jumps_neither_loses_records_nor_their_order(
         for name in ("seconds", "share"):
             value = event.data.get(name)
             assert value is None or 0 <= value < 600, (event.stage, name)
-    from tui.services.run_view import RunState
+    from engine.runs.state import RunState
 
     state = RunState()
     for number, event in enumerate(events[: stages(folder).index("TRAIN-COMPLETE")]):
-        state.take(number, event)
+        state.apply(event, number)
         assert 0 <= state.progress.seconds < 600 or "seconds" not in event.data
 
 
@@ -335,15 +335,11 @@ def test_a_text_whose_judging_fails_in_an_unforeseen_way_ends_neither_run_nor_th
 def test_a_stage_that_raises_leaves_its_traceback_in_the_journal_and_a_sentence_for_the_person(
     config: RunConfig, redraft_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.pipeline import revise
+    from engine.pipeline.critique import critique
     from engine.worker import Doing, ResumeRun, StartRun, Worker
 
     with monkeypatch.context() as patch:
-
-        def broken(*_: object) -> None:
-            raise ZeroDivisionError("a prompt: XYZZY")
-
-        patch.setattr(revise, "critique", broken)
+        break_stage(patch, critique, ZeroDivisionError("a prompt: XYZZY"))
         worker = Worker()
         worker.start()
         worker.send(StartRun(config))
@@ -386,7 +382,7 @@ def test_the_worker_says_which_run_was_refused_since_something_changed_and_goes_
         time.sleep(0.02)
     assert worker.state.changed == folder
     assert "the training prompts" in worker.state.error
-    worker.send(ResumeRun(folder, anyway=True))
+    worker.send(ResumeRun(folder, force=True))
     while "RUN-COMPLETE" not in stages(folder):
         assert time.monotonic() < end
         time.sleep(0.05)

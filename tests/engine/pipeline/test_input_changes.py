@@ -15,7 +15,7 @@ from engine.constitution.load import load_default
 from engine.control import Control
 from engine.errors import InputError, ModelError, Stopped, StorageError
 from engine.pipeline import input_changes
-from engine.pipeline.model_cache import Models
+from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import perform
 from engine.runs.folder import RUN, new_folder, update_run
 from engine.runs.journal_reader import JOURNAL, read
@@ -51,7 +51,7 @@ def test_a_changed_constitution_is_named_and_the_person_decides(interrupted: Pat
     with pytest.raises(InputError, match=r"the constitution \(.*plain.toml\).*--force"):
         perform(config, interrupted, Control())
     assert (interrupted / JOURNAL).read_bytes() == before
-    perform(config, interrupted, Control(), anyway=True)
+    perform(config, interrupted, Control(), force=True)
     resumed = last(interrupted, "RUN-RESUMED")
     assert resumed.data["changed"] == ["constitution"]
     assert "the constitution" in resumed.summary
@@ -62,16 +62,16 @@ def test_changed_prompts_are_named_and_gone_ones_do_no_harm(interrupted: Path, c
     Path(config.train_prompts).write_text("What is four?\nWhat is two?\n")
     with pytest.raises(InputError, match="the training prompts"):
         perform(config, interrupted, Control())
-    perform(config, interrupted, Control(), anyway=True)
+    perform(config, interrupted, Control(), force=True)
     assert stages(interrupted)[-1] == "RUN-COMPLETE"
 
 
 def test_another_package_version_is_named_but_not_of_what_only_draws(interrupted: Path, config: RunConfig) -> None:
     versions = json.loads((interrupted / RUN).read_text())["versions"]
     update_run(interrupted, {"versions": {**versions, "torch": "1.0.0", "textual": "0.1"}})
-    with pytest.raises(InputError, match=r"changed: torch 1\.0\.0 → [^;]*\. Put"):
+    with pytest.raises(InputError, match=r"changed: torch 1\.0\.0 → [^;]*\. Restore"):
         perform(config, interrupted, Control())
-    perform(config, interrupted, Control(), anyway=True)
+    perform(config, interrupted, Control(), force=True)
     assert last(interrupted, "RUN-RESUMED").data["changed"] == ["torch"]
 
 
@@ -79,7 +79,7 @@ def test_other_weights_under_the_same_name_are_named(interrupted: Path, config: 
     update_run(interrupted, {"models": {config.generator: "0" * 64}})
     with pytest.raises(InputError, match=r"the model .*sha256 000000000000 → "):
         perform(config, interrupted, Control())
-    perform(config, interrupted, Control(), anyway=True)
+    perform(config, interrupted, Control(), force=True)
     assert any("Changed since the run began: the model" in e.summary for e in read(interrupted))
     assert stages(interrupted)[-1] == "RUN-COMPLETE"
 
@@ -143,13 +143,13 @@ class Scarce:
 def test_where_memory_runs_out_fewer_texts_are_written_at_a_time(
     config: RunConfig, tmp_path: Path, error: Callable[[], Exception]
 ) -> None:
-    models = Models()
+    models = ModelCache()
     scarce = Scarce(models.get(config.generator, dtype="float32"), 1, error)
-    models = Models.holding({(config.generator, "", "float32"): scarce})  # type: ignore[dict-item]
+    models = ModelCache.from_loaded({(config.generator, "", "float32"): scarce})  # type: ignore[dict-item]
     perform(config, tmp_path / "run", Control(), models)
     assert scarce.asked[:2] == [3, 1]
     assert stages(tmp_path / "run")[-1] == "RUN-COMPLETE"
-    assert any("going on with 1 texts" in event.summary for event in read(tmp_path / "run"))
+    assert any("continuing with 1 texts" in event.summary for event in read(tmp_path / "run"))
     drafts = {e.item: e.texts["draft"] for e in read(tmp_path / "run") if e.stage == "INITIAL-GENERATION"}
     perform(config, tmp_path / "other", Control())
     assert drafts == {e.item: e.texts["draft"] for e in read(tmp_path / "other") if e.stage == "INITIAL-GENERATION"}
@@ -167,8 +167,8 @@ class Tiring(Scarce):
 
 
 def test_a_text_that_is_left_over_when_memory_runs_out_is_tried_alone(config: RunConfig, tmp_path: Path) -> None:
-    tiring = Tiring(Models().get(config.generator, dtype="float32"), 1, MemoryError)
-    models = Models.holding({(config.generator, "", "float32"): tiring})  # type: ignore[dict-item]
+    tiring = Tiring(ModelCache().get(config.generator, dtype="float32"), 1, MemoryError)
+    models = ModelCache.from_loaded({(config.generator, "", "float32"): tiring})  # type: ignore[dict-item]
     perform(config, tmp_path / "run", Control(), models)
     assert tiring.asked[:2] == [3, 1]
     assert stages(tmp_path / "run")[-1] == "RUN-COMPLETE"
@@ -177,12 +177,12 @@ def test_a_text_that_is_left_over_when_memory_runs_out_is_tried_alone(config: Ru
 def test_where_memory_does_not_suffice_for_one_text_the_stage_fails_with_numbers_and_can_be_resumed(
     config: RunConfig, tmp_path: Path
 ) -> None:
-    real = Models().get(config.generator, dtype="float32")
-    scarce = Models.holding({(config.generator, "", "float32"): Scarce(real, 0, MemoryError)})  # type: ignore[dict-item]
+    real = ModelCache().get(config.generator, dtype="float32")
+    scarce = ModelCache.from_loaded({(config.generator, "", "float32"): Scarce(real, 0, MemoryError)})  # type: ignore[dict-item]
     with pytest.raises(ModelError, match=r"memory for draft.*MB are free.*can be resumed"):
         perform(config, tmp_path / "run", Control(), scarce)
     assert stages(tmp_path / "run")[-1] == "ERROR"
-    perform(config, tmp_path / "run", Control(), Models.holding({(config.generator, "", "float32"): real}))
+    perform(config, tmp_path / "run", Control(), ModelCache.from_loaded({(config.generator, "", "float32"): real}))
     assert stages(tmp_path / "run")[-1] == "RUN-COMPLETE"
 
 

@@ -19,7 +19,7 @@ from engine.errors import EndpointError, InputError
 from engine.judges.base import PRINCIPLES
 from engine.models.inference.requests import Sampling
 from engine.models.local import LocalModel, load_model
-from engine.pipeline.model_cache import Models
+from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import Run, perform
 from engine.runs.journal_reader import read
 from engine.settings import RunConfig
@@ -35,9 +35,9 @@ def small(tiny: Callable[..., Path], small_config: RunConfig) -> tuple[RunConfig
     return config, load_model(str(folder), device="cpu", dtype="float32")
 
 
-def models_of(config: RunConfig, model: LocalModel, **more: LocalModel) -> Models:
+def models_of(config: RunConfig, model: LocalModel, **more: LocalModel) -> ModelCache:
     loaded = {(config.generator, "", "float32"): model}
-    return Models.holding({**loaded, **{(name, "", ""): one for name, one in more.items()}})
+    return ModelCache.from_loaded({**loaded, **{(name, "", ""): one for name, one in more.items()}})
 
 
 def judging(question: Question, connection: socket.socket, share: int = 2) -> None:
@@ -133,7 +133,7 @@ def test_settings_that_do_not_fit_together_are_refused_before_anything_is_writte
     changes: dict[str, Any], option: str, small_config: RunConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError) as raised:
-        Run(dataclasses.replace(small_config, **changes), tmp_path / "run", Control(), Models())
+        Run(dataclasses.replace(small_config, **changes), tmp_path / "run", Control(), ModelCache())
     assert raised.value.where == option
     assert KEY not in str(raised.value)
     assert not (tmp_path / "run").exists()
@@ -161,7 +161,7 @@ def test_another_judge_than_the_one_that_chose_the_pairs_judges_the_comparison_a
     assert told["shown"]["name"].startswith("endpoint judge-1 at 127.0.0.1:")
     assert "probe B" in told["comparison"]["name"]
     assert told["comparison"]["accuracy"]
-    assert told["apart"] is True
+    assert told["independent"] is True
     judges = {
         stage: {event.data["judge"] for event in events if event.stage == stage}
         for stage in ("CANDIDATE-EVALUATION", "COMPARISON-EVALUATION", "COMPARISON-SECOND-VERDICT")
@@ -199,7 +199,7 @@ def test_the_endpoint_judges_all_principles_of_the_default_constitution(
 
     with serving(judging) as server:
         config = dataclasses.replace(endpoint(small[0], server), endpoint_key_env="")
-        judge = make_judge("endpoint", JudgeParts(load_default(), None, Models().get, server=judge_server(config)))
+        judge = make_judge("endpoint", JudgeParts(load_default(), None, ModelCache().get, server=judge_server(config)))
         (found,) = judge.judge([JudgeInput("a", "You must obey me.")], Control())
     assert tuple(found.principles) == PRINCIPLES
     assert found.findings  # the rules show where

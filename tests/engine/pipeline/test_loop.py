@@ -8,12 +8,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tiny_run import check_declared
 
 from engine.control import Control
 from engine.errors import InputError, Stopped
-from engine.events.base import Event
-from engine.events.stages import find
-from engine.pipeline.model_cache import Models
+from engine.events.base import Record
+from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import perform
 from engine.prompts.load import load_builtin
 from engine.runs.journal_reader import read
@@ -31,11 +31,11 @@ ONCE_AN_EXAMPLE = (
 
 
 @pytest.fixture(scope="session")
-def events(finished: Path) -> list[Event]:
+def events(finished: Path) -> list[Record]:
     return list(read(finished))
 
 
-def test_every_stage_of_every_example_is_in_the_journal(events: list[Event], small_config: RunConfig) -> None:
+def test_every_stage_of_every_example_is_in_the_journal(events: list[Record], small_config: RunConfig) -> None:
     count = Counter(event.stage for event in events)
     for stage in ONCE_AN_EXAMPLE:
         assert count[stage] == small_config.n_train
@@ -50,26 +50,19 @@ def test_every_stage_of_every_example_is_in_the_journal(events: list[Event], sma
     assert events[-1].stage == "RUN-COMPLETE"
 
 
-def test_every_event_is_of_a_known_stage_and_carries_only_what_the_reference_names(events: list[Event]) -> None:
-    for event in events:
-        stage = find(event.stage)
-        assert stage is not None, event.stage
-        assert set(event.texts) <= set(stage.texts), event.stage
-        known = {label.replace("*", "1") for label in stage.raw}
-        assert all(label in known or label.startswith("candidate ") for label in event.raw), (
-            event.stage,
-            event.raw.keys(),
-        )
+def test_every_record_is_exactly_what_its_event_class_declares(events: list[Record]) -> None:
+    for record in events:
+        check_declared(record)
 
 
-def test_summaries_hold_no_words_of_prompts_and_answers(events: list[Event]) -> None:
+def test_summaries_hold_no_words_of_prompts_and_answers(events: list[Record]) -> None:
     for event in events:
         for text in event.texts.values():
             sentence = " ".join(text.split())
             assert len(sentence) < 25 or sentence[:25] not in event.summary
 
 
-def test_texts_are_the_models_own_and_pairs_can_be_traced(events: list[Event], finished: Path) -> None:
+def test_texts_are_the_models_own_and_pairs_can_be_traced(events: list[Record], finished: Path) -> None:
     drafts = {e.item: e.texts["draft"] for e in events if e.stage == "INITIAL-GENERATION"}
     written = {(e.item, e.texts["revision"]) for e in events if e.stage == "REVISION-CANDIDATE"}
     pairs = [e for e in events if e.stage == "TRAINING-PAIR-CREATED"]
@@ -88,14 +81,14 @@ def test_texts_are_the_models_own_and_pairs_can_be_traced(events: list[Event], f
     assert [row["id"] for row in rows] == [pair.item for pair in pairs if pair.data["kept"]]
 
 
-def test_training_tells_a_loss_for_every_step_and_shows_samples(events: list[Event]) -> None:
+def test_training_tells_a_loss_for_every_step_and_shows_samples(events: list[Record]) -> None:
     steps = [e.data for e in events if e.stage.startswith("EPOCH-") and "loss" in e.data and "batch" in e.data]
     assert [step["step"] for step in steps] == list(range(1, steps[0]["steps"] + 1))
     assert all(step["loss"] > 0 for step in steps)
     assert any(e.texts.get("sample") for e in events if e.stage.startswith("EPOCH-"))
 
 
-def test_the_report_holds_every_compared_prompt_with_both_answers(finished: Path, events: list[Event]) -> None:
+def test_the_report_holds_every_compared_prompt_with_both_answers(finished: Path, events: list[Record]) -> None:
     report = json.loads((finished / "report.json").read_text())
     heldout = [prompt.id for prompt in load_builtin("heldout").first(3)]
     assert [row["id"] for row in report["prompts"] if row["set"] == "heldout"] == heldout
@@ -113,14 +106,14 @@ def test_training_changed_the_answers(finished: Path) -> None:
     assert any(row["base"] != row["trained"] for row in report["prompts"])
 
 
-def test_a_finished_run_is_not_performed_again(finished: Path, small_config: RunConfig, models: Models) -> None:
+def test_a_finished_run_is_not_performed_again(finished: Path, small_config: RunConfig, models: ModelCache) -> None:
     before = (finished / "journal.jsonl").read_bytes()
     perform(small_config, finished, Control(), models)
     assert (finished / "journal.jsonl").read_bytes() == before
 
 
 def test_the_same_seed_gives_the_same_pairs_after_a_stop_in_the_middle_of_a_stage(
-    finished: Path, small_config: RunConfig, models: Models, tmp_path: Path
+    finished: Path, small_config: RunConfig, models: ModelCache, tmp_path: Path
 ) -> None:
     folder = tmp_path / "stopped"
     stops = 0
@@ -136,12 +129,12 @@ def test_the_same_seed_gives_the_same_pairs_after_a_stop_in_the_middle_of_a_stag
     state = RunState()
     for event in read(folder):
         state.apply(event)
-    assert state.complete
+    assert state.finished.complete
     drafts = [event.item for event in read(folder) if event.stage == "INITIAL-GENERATION"]
     assert len(drafts) == len(set(drafts))
 
 
-def test_texts_can_be_kept_out_of_the_journal(small_config: RunConfig, models: Models, tmp_path: Path) -> None:
+def test_texts_can_be_kept_out_of_the_journal(small_config: RunConfig, models: ModelCache, tmp_path: Path) -> None:
     config = dataclasses.replace(small_config, keep_texts=False, n_train=1, n_heldout=1, n_benign=0, candidates=1)
     folder = perform(config, tmp_path / "private", Control(), models)
     prompt = load_builtin("train").prompts[0].text
@@ -153,7 +146,7 @@ def test_texts_can_be_kept_out_of_the_journal(small_config: RunConfig, models: M
 
 
 def test_a_prompt_that_is_trained_and_held_out_is_refused_before_anything_is_written(
-    small_config: RunConfig, models: Models, tmp_path: Path
+    small_config: RunConfig, models: ModelCache, tmp_path: Path
 ) -> None:
     path = tmp_path / "both.txt"
     path.write_text(load_builtin("heldout").prompts[1].text.upper() + "\n")

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_run import stages, stopping_at, tiny_files
+from tiny_run import break_stage, stages, stopping_at, tiny_files
 
 from engine.control import Control
 from engine.errors import RedraftError, Stopped
-from engine.events.base import Event
+from engine.events.base import Record
+from engine.pipeline.compare import answer_with_base
+from engine.pipeline.draft import draft
 from engine.pipeline.evaluation_journal import Session
-from engine.pipeline.model_cache import Models
+from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import perform
 from engine.runs.export import FORMATS, export, row
 from engine.runs.folder import new_folder
@@ -71,7 +73,7 @@ def test_everything_that_is_written_can_be_read_by_its_owner_only_whatever_the_u
     perform(config, folder, Control())
     for file_format in FORMATS:
         export(folder, file_format, folder / "exports" / f"all.{file_format}")
-    session = Session(runs, config, Models())
+    session = Session(runs, config, ModelCache())
     session.evaluate("A text.", "", "text-1")
     session.close()
     assert list(folder.glob("journal.torn-*"))
@@ -128,12 +130,7 @@ def test_without_texts_no_text_is_left_anywhere_in_the_folder_at_any_moment(
     check(perform(silent, tmp_path / "silent", Control()))
     assert (tmp_path / "silent" / "report.json").exists()
 
-    from engine.pipeline import compare
-
-    def broken(*_: object) -> None:
-        raise ValueError(f"it is about {MARK}")
-
-    monkeypatch.setattr(compare, "answer", broken)
+    break_stage(monkeypatch, answer_with_base, ValueError(f"it is about {MARK}"))
     failed = tmp_path / "failed"
     with pytest.raises(ValueError, match=MARK):
         perform(silent, failed, Control())
@@ -143,7 +140,7 @@ def test_without_texts_no_text_is_left_anywhere_in_the_folder_at_any_moment(
 
 def test_an_evaluation_without_texts_leaves_none(config: RunConfig, redraft_home: Path) -> None:
     silent = dataclasses.replace(config, keep_texts=False)
-    session = Session(redraft_home / "data" / "runs", silent, Models())
+    session = Session(redraft_home / "data" / "runs", silent, ModelCache())
     session.evaluate(f"You should {MARK}.", f"What of {MARK}?", "text-1")
     session.close()
     for path in session.folder.rglob("*"):
@@ -168,7 +165,7 @@ def test_an_export_at_level_1_holds_no_text(
     for file_format in FORMATS:
         export(folder, file_format, folder / f"x.{file_format}", 1)
         assert MARK not in (folder / f"x.{file_format}").read_text()
-    made = row(Event(0, 1.0, "NOTICE", level, "4 tokens", "a", texts, raw, {"tokens": 4}), 1)
+    made = row(Record(0, 1.0, "NOTICE", level, "4 tokens", "a", texts, raw, {"tokens": 4}), 1)
     assert made is None or (MARK not in json.dumps(made) and "texts" not in made["metadata"])
 
 
@@ -225,17 +222,13 @@ def test_an_address_with_a_password_is_never_repeated_whole() -> None:
 def test_what_libraries_say_of_a_secret_is_hidden_wherever_it_is_written(
     config: RunConfig, redraft_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.pipeline import revise
     from tui.commands.failure import known_error
 
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     told = f"Illegal header value b'Bearer {SECRETS['HF_TOKEN']}' for {SECRETS['HTTPS_PROXY']}"
 
-    def broken(*_: object) -> None:
-        raise RuntimeError(told)
-
-    monkeypatch.setattr(revise, "draft", broken)
+    break_stage(monkeypatch, draft, RuntimeError(told))
     folder = new_folder(redraft_home / "data" / "runs", config.preset)
     with pytest.raises(RuntimeError):
         perform(config, folder, Control())

@@ -12,7 +12,7 @@ from tiny_run import LETTERS, constitution, tiny_config
 
 from engine.control import Control
 from engine.files import is_part
-from engine.pipeline.model_cache import Models
+from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import perform
 from engine.runs.journal_reader import JOURNAL, read
 from engine.settings import RunConfig
@@ -33,7 +33,7 @@ def compared(folder: Path) -> Counter[tuple[str, str]]:
 
 
 def test_a_comparison_cut_off_between_any_two_records_is_completed(config: RunConfig, tmp_path: Path) -> None:
-    models = Models()
+    models = ModelCache()
     folder = perform(config, tmp_path / "run", Control(), models)
     wanted = compared(folder)
     assert wanted

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InputError, StorageError
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.codec import encode
 from engine.events.verbosity import entry
 from engine.runs.export import FORMATS, default_path, export, row, write
@@ -149,7 +149,7 @@ def test_no_text_can_leave_its_fence_in_markdown(tmp_path: Path, text: str) -> N
 
 
 def test_hostile_names_and_figures_stay_within_their_line_and_cell() -> None:
-    event = Event(0, 0.0, "A\n# B", 1, "*x* | <b>\n\n# y", item="`i`\n#", data={"a|b\n": "c|d\n# e", "list": ["|"]})
+    event = Record(0, 0.0, "A\n# B", 1, "*x* | <b>\n\n# y", item="`i`\n#", data={"a|b\n": "c|d\n# e", "list": ["|"]})
     from engine.runs.export_markdown import section
 
     made = row(event)
@@ -163,7 +163,7 @@ def test_hostile_names_and_figures_stay_within_their_line_and_cell() -> None:
 
 def test_timestamps_reach_from_the_first_to_the_last_possible_second() -> None:
     for seconds, stamp in ((0.0, "1970-01-01T00:00:00.000Z"), (253_402_300_799.0, "9999-12-31T23:59:59.000Z")):
-        made = row(Event(0, seconds, "NOTICE", 1, ""))
+        made = row(Record(0, seconds, "NOTICE", 1, ""))
         assert made is not None
         assert made["timestamp"] == stamp
 
@@ -198,7 +198,7 @@ def test_data_that_nests_without_end_costs_only_itself(tmp_path: Path) -> None:
         + b"}"
     )
     deep = head + b',"crc":"%08x"}\n' % zlib.crc32(head)
-    (tmp_path / JOURNAL).write_bytes(deep + encode(Event(1, 1.0, "NOTICE", 1, "after")))
+    (tmp_path / JOURNAL).write_bytes(deep + encode(Record(1, 1.0, "NOTICE", 1, "after")))
     export(tmp_path, "json", tmp_path / "out.json")
     assert [r["content"] for r in rows_of(tmp_path / "out.json")][-1] == "after"
 
@@ -317,7 +317,7 @@ def test_a_large_journal_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     line = "".join(f"{number} " for number in range(3_000))
     with open(tmp_path / JOURNAL, "wb") as file:
         for seq in range(5_000):
-            file.write(encode(Event(seq, 1.0, "NOTICE", 1, "n", texts={"text": line})))
+            file.write(encode(Record(seq, 1.0, "NOTICE", 1, "n", texts={"text": line})))
     size = (tmp_path / JOURNAL).stat().st_size >> 20
     grown = subprocess.run(
         [sys.executable, "-c", _LARGE, tmp_path, tmp_path / "out"],

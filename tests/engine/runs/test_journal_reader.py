@@ -14,22 +14,24 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StorageError
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.codec import encode
 from engine.runs import journal_reader as reader_module
 from engine.runs.journal_reader import JOURNAL, JournalReader, read
 from engine.runs.journal_writer import JournalWriter
 
 
-def events(count: int, chance: random.Random) -> list[Event]:
+def events(count: int, chance: random.Random) -> list[Record]:
     alphabet = 'ab\n"\\é\x00\x1b€😀'
     return [
-        Event(seq, float(seq), "NOTICE", 1, "n", texts={"t": "".join(chance.choices(alphabet, k=chance.randrange(90)))})
+        Record(
+            seq, float(seq), "NOTICE", 1, "n", texts={"t": "".join(chance.choices(alphabet, k=chance.randrange(90)))}
+        )
         for seq in range(count)
     ]
 
 
-def journal_of(folder: Path, records: list[Event]) -> Path:
+def journal_of(folder: Path, records: list[Record]) -> Path:
     path = folder / JOURNAL
     path.write_bytes(b"".join(encode(record) for record in records))
     return path
@@ -140,7 +142,7 @@ def test_events_come_once_and_in_portions_when_asked(tmp_path: Path) -> None:
     records = events(50_000, random.Random(7))
     journal_of(tmp_path, records)
     reader = JournalReader(tmp_path)
-    found: list[Event] = []
+    found: list[Record] = []
     portions = 0
     while part := reader.poll(limit=100):
         assert len(part) < 40_000
@@ -158,7 +160,7 @@ def test_a_record_longer_than_a_portion_of_reading_arrives_whole(tmp_path: Path)
         journal.append("NOTICE", 1, "long", texts={"text": text})
         journal.append("NOTICE", 1, "after")
     reader = JournalReader(tmp_path)
-    found: list[Event] = []
+    found: list[Record] = []
     while part := reader.poll(limit=1):
         found += part
     assert [event.summary for event in found] == ["before", "long", "after"]

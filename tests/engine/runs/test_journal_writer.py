@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StorageError
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.codec import encode
 from engine.runs.journal_reader import JOURNAL, JournalReader, read
 from engine.runs.journal_writer import JournalWriter, is_written
@@ -142,7 +142,7 @@ def test_the_rest_of_a_torn_record_is_set_aside_and_told(tmp_path: Path) -> None
     with JournalWriter(tmp_path) as journal:
         journal.append("NOTICE", 1, "whole")
     size = (tmp_path / JOURNAL).stat().st_size
-    torn = encode(Event(1, 1.0, "NOTICE", 1, "torn" * 1_000_000))[:-100]
+    torn = encode(Record(1, 1.0, "NOTICE", 1, "torn" * 1_000_000))[:-100]
     with open(tmp_path / JOURNAL, "ab") as file:
         file.write(torn)
     with JournalWriter(tmp_path) as journal:

@@ -54,9 +54,9 @@ def test_an_old_journal_is_read_exported_and_gone_on_with(tmp_path: Path, versio
     state = RunState()
     for event in JournalReader(folder).poll():
         state.apply(event)
-    assert state.complete
-    assert state.drafts["train-001"].startswith("You should")
-    assert state.draft_verdicts["train-001"].flagged is True
+    assert state.finished.complete
+    assert state.finished.drafts["train-001"].startswith("You should")
+    assert state.finished.draft_verdicts["train-001"].flagged is True
 
 
 def newer(line: bytes, version: object = VERSION + 1) -> bytes:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from engine.events.base import KEY, Event
+from engine.events.base import KEY, Record
 from engine.events.verbosity import Entry, Part
 from tui.views.formatting import Mark, mark_of, score_words, short_name
 from tui.widgets.log.wrap import cells, untab, wrap
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 Line = tuple[Piece, ...]
 
 
-def lay_out(event: Event, entry: Entry, width: int, folded: bool) -> list[Line]:
+def lay_out(event: Record, entry: Entry, width: int, folded: bool) -> list[Line]:
     """The lines of an event as it is shown; at least one, none wider than `width` cells (down to about 20).
 
     Args:
@@ -62,7 +62,7 @@ def lay_out(event: Event, entry: Entry, width: int, folded: bool) -> list[Line]:
     return lines
 
 
-def _headline(event: Event, entry: Entry, width: int, gutter: int, folded: bool, foldable: bool) -> list[Line]:
+def _headline(event: Record, entry: Entry, width: int, gutter: int, folded: bool, foldable: bool) -> list[Line]:
     fold = ("▸ " if folded else "▾ ") if foldable else "  "
     head = [Piece(entry.time + " ", "time")] if gutter else []
     head.append(Piece(fold, "fold"))
@@ -90,7 +90,7 @@ def _headline(event: Event, entry: Entry, width: int, gutter: int, folded: bool,
     return lines
 
 
-def _verdict(event: Event) -> Mapping[str, Any] | None:
+def _verdict(event: Record) -> Mapping[str, Any] | None:
     return event.data if "flagged" in event.data else None
 
 

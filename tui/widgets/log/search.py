@@ -10,7 +10,7 @@ import re
 import time
 from array import array
 
-from engine.events.base import Event
+from engine.events.base import Record
 from engine.events.verbosity import entry
 from tui.widgets.log.store import LogStore
 
@@ -40,7 +40,7 @@ class Words:
                 break
         return offsets
 
-    def in_event(self, event: Event, verbosity: int) -> bool:
+    def in_event(self, event: Record, verbosity: int) -> bool:
         """Whether the words stand in what this verbosity shows of the event."""
         shown = entry(event, verbosity)
         if shown is None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import overload
 
-from engine.events.base import ALL, KEY, OFF, SUMMARY, Event
+from engine.events.base import ALL, KEY, OFF, SUMMARY, Record
 from engine.events.codec import DamagedLine, decode
 
 _KEPT_EVENTS = 512
@@ -50,7 +50,7 @@ class LogStore:
         self._length = array("I")
         self._level = array("B")
         self._upto = {SUMMARY: array("I"), KEY: array("I")}
-        self._recent: OrderedDict[int, Event] = OrderedDict()
+        self._recent: OrderedDict[int, Record] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._offset)
@@ -88,7 +88,7 @@ class LogStore:
             return _EveryNumber(self._offset)
         return self._upto[verbosity]
 
-    def event(self, number: int) -> Event:
+    def event(self, number: int) -> Record:
         """The event, read from its journal. Where that has become impossible, a notice that says so."""
         event = self._recent.get(number)
         if event is not None:
@@ -97,7 +97,7 @@ class LogStore:
         try:
             event = decode(self.raw(number))
         except (OSError, DamagedLine):
-            return Event(
+            return Record(
                 number, 0.0, "NOTICE", SUMMARY, f"Record {number} can no longer be read from its journal.", data={}
             )
         self._recent[number] = event

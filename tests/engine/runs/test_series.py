@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.views.series import _MOST, Series
+from engine.runs.series import _MAX_INTERVALS, Series
 
 
 def series(values: list[float]) -> Series:
@@ -27,7 +27,7 @@ def test_a_peak_is_never_lost() -> None:
     values[31_337] = 9.0
     values[12_345] = -7.0
     made = series(values)
-    assert len(made) <= _MOST
+    assert len(made) <= _MAX_INTERVALS
     assert made.count == 50_000
     assert made.range == (-7.0, 9.0)
     _, ys = made.columns(60, *made.steps)

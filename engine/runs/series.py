@@ -1,6 +1,6 @@
-"""A curve of any length in bounded memory: stretches of steps with their least, greatest and last value.
+"""A curve of any length in bounded memory: intervals of steps with their minimum, maximum and last step.
 
-A peak is never lost: merging stretches keeps both extremes.
+No peak is lost: merging two intervals keeps both extremes.
 """
 
 from __future__ import annotations
@@ -8,27 +8,27 @@ from __future__ import annotations
 import math
 from array import array
 
-_MOST = 4096  # even, so that stretches merge in pairs
+_MAX_INTERVALS = 4096  # even, so that intervals merge in pairs
 
 
 class Series:
-    """Values at steps 1, 2, 3 ... or at any rising steps."""
+    """Values at steps 1, 2, 3 ... or at any increasing steps."""
 
     def __init__(self) -> None:
         self._first = array("d")
         self._last = array("d")
         self._low = array("d")
         self._high = array("d")
-        self._span = 1  # steps' values in a stretch
+        self._span = 1  # values per interval
         self._in_last = 0
         self.latest: float | None = None
         """The newest value."""
         self.latest_step = 0.0
         self.count = 0
-        """Values that were added."""
+        """Number of values that were added."""
 
     def add(self, step: float, value: float) -> None:
-        """Add a value. One that is not finite is left out: there is nothing to draw."""
+        """Add a value. Non-finite ones are skipped: there is nothing to draw."""
         if not (math.isfinite(value) and math.isfinite(step)):
             return
         self.latest, self.latest_step = value, step
@@ -39,7 +39,7 @@ class Series:
             self._high[-1] = max(self._high[-1], value)
             self._in_last += 1
             return
-        if len(self._first) >= _MOST:
+        if len(self._first) >= _MAX_INTERVALS:
             self._halve()
             self.count -= 1
             self.add(step, value)
@@ -53,17 +53,17 @@ class Series:
 
     @property
     def steps(self) -> tuple[float, float]:
-        """First and last step; (0, 0) where there is none."""
+        """First and last step; (0, 0) if empty."""
         return (self._first[0], self._last[-1]) if self._first else (0.0, 0.0)
 
     @property
     def range(self) -> tuple[float, float]:
-        """Least and greatest value of all; (0, 0) where there is none."""
+        """Minimum and maximum of all values; (0, 0) if empty."""
         return (min(self._low), max(self._high)) if self._low else (0.0, 0.0)
 
     def columns(self, width: int, first: float, last: float) -> tuple[list[float], list[float]]:
-        """Steps and values of at most two points (least and greatest, in the order in which the curve is drawn) for
-        each of `width` columns that divide the steps `first` to `last`.
+        """Steps and values of at most two points (minimum and maximum, in drawing order) for each of `width` columns
+        that divide the steps `first` to `last`.
         """
         xs: list[float] = []
         ys: list[float] = []
@@ -83,7 +83,7 @@ class Series:
         return xs, ys
 
     def recent(self, count: int) -> list[float]:
-        """The newest values, one a stretch, oldest first."""
+        """The newest values, one per interval, oldest first."""
         return [(low + high) / 2 for low, high in zip(self._low[-count:], self._high[-count:], strict=True)]
 
     def _halve(self) -> None:

@@ -1,0 +1,136 @@
+"""The finished items of a run, from its events alone: those just written, or a journal's after a crash.
+
+So a resumed run knows exactly what an uninterrupted one would, and repeats at most what was in progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.events.comparison import Answer, Comparison, Diff
+from engine.events.generation import Critique, Draft, PairDecided, Revision, RevisionCandidate
+from engine.events.run import RunComplete
+from engine.events.schema import Event
+from engine.events.training import TrainEnd
+from engine.events.verdicts import AnswerVerdict, CandidateVerdict, DraftVerdict, RevisionVerdict, SecondVerdict
+from engine.judges.base import Verdict
+
+
+@dataclass
+class FinishedItems:
+    """What a run need not do again.
+
+    Args:
+        drafts, draft_verdicts, critiques: id of the prompt -> result. A draft that could not be written is "".
+        principles: id of the prompt -> id of the principle that its critique is about.
+        candidates, candidate_verdicts: (id of the prompt, number from 1) -> result.
+        revised: ids of prompts whose revision was chosen.
+        revision_judged: ids of prompts whose revision has a verdict.
+        pairs: ids of prompts whose pair was decided.
+        answers, answer_verdicts: (set, id of the prompt, "base" or "trained") -> result.
+        second_verdicts: the same key -> verdict of the judge that chose the training pairs.
+        compared, diffed: (set, id) that were compared.
+        seconds: id of the prompt -> generation and judging time spent on its pair.
+        trained: the adapter is in the run's folder.
+        complete: the run reached its end.
+    """
+
+    drafts: dict[str, str] = field(default_factory=dict)
+    draft_verdicts: dict[str, Verdict] = field(default_factory=dict)
+    critiques: dict[str, str] = field(default_factory=dict)
+    principles: dict[str, str] = field(default_factory=dict)
+    candidates: dict[tuple[str, int], str] = field(default_factory=dict)
+    candidate_verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
+    revised: set[str] = field(default_factory=set)
+    revision_judged: set[str] = field(default_factory=set)
+    pairs: set[str] = field(default_factory=set)
+    answers: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    answer_verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
+    second_verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
+    compared: set[tuple[str, str]] = field(default_factory=set)
+    diffed: set[tuple[str, str]] = field(default_factory=set)
+    seconds: dict[str, float] = field(default_factory=dict)
+    trained: bool = False
+    complete: bool = False
+
+    def apply(self, event: Event) -> None:
+        """Add what an event finished; most finish nothing."""
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    def _draft(self, event: Draft) -> None:
+        self.drafts[event.item] = event.draft
+        self._spent(event.item, event.share or event.seconds)
+
+    def _draft_verdict(self, event: DraftVerdict) -> None:
+        self.draft_verdicts[event.item] = event.to_verdict(event.item)
+        self._spent(event.item, event.seconds)
+
+    def _critique(self, event: Critique) -> None:
+        self.critiques[event.item] = event.critique
+        self.principles[event.item] = event.principle
+        self._spent(event.item, event.share or event.seconds)
+
+    def _candidate(self, event: RevisionCandidate) -> None:
+        self.candidates[event.item, event.candidate] = event.revision
+        self._spent(event.item, event.share or event.seconds)
+
+    def _candidate_verdict(self, event: CandidateVerdict) -> None:
+        self.candidate_verdicts[event.item, event.candidate] = event.to_verdict(event.item)
+        self._spent(event.item, event.seconds)
+
+    def _revision(self, event: Revision) -> None:
+        self.revised.add(event.item)
+
+    def _revision_verdict(self, event: RevisionVerdict) -> None:
+        self.revision_judged.add(event.item)
+
+    def _pair(self, event: PairDecided) -> None:
+        self.pairs.add(event.item)
+
+    def _train_end(self, _event: TrainEnd) -> None:
+        self.trained = True
+
+    def _answer(self, event: Answer) -> None:
+        self.answers[event.set, event.item, event.arm] = event.answer
+
+    def _answer_verdict(self, event: AnswerVerdict) -> None:
+        self.answer_verdicts[event.set, event.item, event.arm] = event.to_verdict(event.item)
+
+    def _second_verdict(self, event: SecondVerdict) -> None:
+        self.second_verdicts[event.set, event.item, event.arm] = event.to_verdict(event.item)
+
+    def _comparison(self, event: Comparison) -> None:
+        self.compared.add((event.set, event.item))
+
+    def _diff(self, event: Diff) -> None:
+        self.diffed.add((event.set, event.item))
+
+    def _complete(self, _event: RunComplete) -> None:
+        self.complete = True
+
+    def _spent(self, item: str, seconds: float) -> None:
+        if item:
+            self.seconds[item] = self.seconds.get(item, 0.0) + seconds
+
+
+_HANDLERS: dict[type[Event], Callable[[FinishedItems, Any], None]] = {
+    Draft: FinishedItems._draft,
+    DraftVerdict: FinishedItems._draft_verdict,
+    Critique: FinishedItems._critique,
+    RevisionCandidate: FinishedItems._candidate,
+    CandidateVerdict: FinishedItems._candidate_verdict,
+    Revision: FinishedItems._revision,
+    RevisionVerdict: FinishedItems._revision_verdict,
+    PairDecided: FinishedItems._pair,
+    TrainEnd: FinishedItems._train_end,
+    Answer: FinishedItems._answer,
+    AnswerVerdict: FinishedItems._answer_verdict,
+    SecondVerdict: FinishedItems._second_verdict,
+    Comparison: FinishedItems._comparison,
+    Diff: FinishedItems._diff,
+    RunComplete: FinishedItems._complete,
+}
