@@ -28,9 +28,7 @@ def expanded(path: Path | str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise InputError(
-            "nobody of this name has a home folder here.", where=shown, next_step="Write the path out."
-        ) from None
+        raise InputError("there is no user of this name here.", where=shown, next_step="Write the path out.") from None
 
 
 def own_folder(folder: Path) -> None:

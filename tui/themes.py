@@ -133,7 +133,7 @@ def parse(text: str, where: str) -> Palette:
     try:
         record = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"this is no TOML: {truncate(sanitize(str(error)), 200)}.", where=where) from error
+        raise InputError(f"this is not TOML: {truncate(sanitize(str(error)), 200)}.", where=where) from error
     name = record.get("name")
     if not isinstance(name, str) or not re.fullmatch(r"[\w-]{1,40}", name):
         raise InputError(
@@ -143,15 +143,15 @@ def parse(text: str, where: str) -> Palette:
         )
     colors = record.get("colors", {})
     if not isinstance(colors, dict):
-        raise InputError("this is no table.", where=f"{where}, field 'colors'", next_step="Write [colors].")
+        raise InputError("expected a table.", where=f"{where}, field 'colors'", next_step="Write [colors].")
     dark = bool(record.get("dark", True))
     full = dict(_builtin_colors(dark)) if set(COLORS) - set(colors) else {}
     for field, value in colors.items():
         place = f"{where}, field 'colors.{truncate(sanitize(str(field)), 40)}'"
         if field not in COLORS:
-            raise InputError("there is no such colour.", where=place, next_step=f"Known are {', '.join(COLORS)}.")
+            raise InputError("unknown color.", where=place, next_step=f"Known are {', '.join(COLORS)}.")
         if not isinstance(value, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
-            raise InputError("this is no colour.", where=place, next_step='Write it as "#1a2b3c".')
+            raise InputError("expected a color.", where=place, next_step='Write it as "#1a2b3c".')
         full[field] = value
     title = record.get("title", name)
     return Palette(name, truncate(sanitize(str(title)), 40), dark, full)

@@ -195,7 +195,7 @@ def _nul_error(chunk: bytes, offset: int, name: str) -> InputError:
                 next_step=f"Convert it: iconv -f {encoding} -t utf-8.",
             )
     return InputError(
-        f"there is a NUL byte at offset {offset}; this is no text file.",
+        f"there is a NUL byte at offset {offset}; this is not a text file.",
         where=name,
         next_step="Use plain text, CSV, JSON or JSON lines in UTF-8.",
     )

@@ -181,7 +181,7 @@ def _check(file_format: str, verbosity: int) -> None:
             next_step=f"Take {' or '.join(FORMATS)}.",
         )
     if not OFF <= verbosity <= ALL:
-        raise InputError(f"{verbosity} is no verbosity.", where="--verbosity", next_step="Take 0, 1, 2 or 3.")
+        raise InputError(f"invalid verbosity {verbosity}.", where="--verbosity", next_step="Choose 0, 1, 2 or 3.")
 
 
 def _check_target(path: Path) -> None:

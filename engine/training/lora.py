@@ -258,7 +258,7 @@ def load(folder: Path) -> Adapter:
         raise InputError("only adapters with one rank and no saved modules can be used.", where=where)
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float)):
-        raise InputError("r or lora_alpha is no number.", where=where)
+        raise InputError("r or lora_alpha is not a number.", where=where)
     scale = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
     values = read_tensors(folder / WEIGHTS)
     pairs: dict[str, LoraPair] = {}
@@ -267,7 +267,7 @@ def load(folder: Path) -> Adapter:
         b = values.get(name.replace(".lora_A.", ".lora_B."))
         if not found:
             if ".lora_B." not in name:
-                raise InputError(f"{name} is no LoRA matrix.", where=str(folder / WEIGHTS))
+                raise InputError(f"{name} is not a LoRA matrix.", where=str(folder / WEIGHTS))
             continue
         if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
             raise StorageError(f"the matrices of {module} do not fit each other.", where=str(folder / WEIGHTS))

@@ -136,7 +136,7 @@ class Dpo:
 
     def check(self, rows: Sequence[Row]) -> None:
         if not all(isinstance(row, PairRow) for row in rows):
-            raise InputError("DPO learns from pairs, and was given completions.", where="training, objective")
+            raise InputError("DPO trains on pairs, and was given completions.", where="training, objective")
 
     def prepare(self, policy: Policy, rows: Sequence[Row], control: Control) -> None:
         """The reference's log-probabilities of all pairs: read where they are stored, else computed once."""

@@ -65,7 +65,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise StorageError(f"the file cannot be read ({error.strerror}).", where=str(path)) from error
     except (ValueError, RecursionError) as error:
-        raise StorageError(f"the file is no JSON ({error}).", where=str(path)) from error
+        raise StorageError(f"the file is not JSON ({error}).", where=str(path)) from error
     if not isinstance(value, dict):
         raise StorageError("the file holds no JSON object.", where=str(path))
     return value

@@ -55,7 +55,7 @@ def test_a_person_s_theme_is_loaded_and_completed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name = ", "no TOML"),
+        ("name = ", "not TOML"),
         ("", "field 'name'"),
         ('name = "a b"', "field 'name'"),
         ('name = "a"\ncolors = 3', "field 'colors'"),

@@ -135,5 +135,5 @@ def _number(text: str, name: str) -> int:
     except ValueError:
         number = -1
     if not 0 <= number < 2**31:
-        raise InputError("this is no whole number from 0 on.", where=_NUMBERS[name][0], next_step="Write one.")
+        raise InputError("expected a whole number, 0 or more.", where=_NUMBERS[name][0], next_step="Write one.")
     return number

@@ -68,13 +68,13 @@ class Server:
             )
         if not 0 < self.retry.timeout <= 3600:
             raise InputError(
-                f"{self.retry.timeout:g} s is no time to wait.",
+                f"{self.retry.timeout:g} is not a valid timeout.",
                 where="--endpoint-timeout",
                 next_step="Give 1 to 3600 seconds.",
             )
         if not 1 <= self.concurrency <= 64:
             raise InputError(
-                f"{self.concurrency} is no number of questions at a time.",
+                f"{self.concurrency} is not a valid number of concurrent requests.",
                 where="--endpoint-concurrency",
                 next_step="Give 1 to 64.",
             )
@@ -92,7 +92,7 @@ class Server:
         where = "--endpoint-key-env"
         if not _ENV_NAME.fullmatch(self.key_env):
             raise InputError(
-                "this is no name of an environment variable; a key itself must not stand here.",
+                "this is not the name of an environment variable. Do not write the key itself here.",
                 where=where,
                 next_step="Put the key into a variable in capital letters and give its name, such as JUDGE_API_KEY.",
             )
@@ -105,7 +105,7 @@ class Server:
             )
         if not all("!" <= character <= "~" for character in key) or len(key) > 8000:
             raise InputError(
-                f"what the environment variable {self.key_env} holds is no key: it has characters that none has.",
+                f"the environment variable {self.key_env} holds characters that no key has.",
                 where=where,
                 next_step="Set it to the key alone.",
             )

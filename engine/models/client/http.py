@@ -53,12 +53,12 @@ def parse_address(url: str, where: str = "--endpoint") -> Address:
     """
     example = "Write it like http://127.0.0.1:8080/v1."
     if not url or not all("!" <= character <= "~" for character in url):
-        raise InputError("this is no address of a server.", where=where, next_step=example)
+        raise InputError("this is not a server address.", where=where, next_step=example)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise InputError("this is no address of a server.", where=where, next_step=example) from None
+        raise InputError("this is not a server address.", where=where, next_step=example) from None
     if parts.scheme not in ("http", "https") or not host:
         raise InputError("the address is none of http:// or https:// with a host.", where=where, next_step=example)
     if "@" in parts.netloc:

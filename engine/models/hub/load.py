@@ -63,7 +63,7 @@ def torch_dtype(name: str) -> torch.dtype:
     import torch
 
     if name not in DTYPES:
-        raise ModelError(f"There is no number format {name!r}.", next_step=f"Choose one of {', '.join(DTYPES)}.")
+        raise ModelError(f"Unknown dtype {name!r}.", next_step=f"Choose one of {', '.join(DTYPES)}.")
     found = getattr(torch, name)
     assert isinstance(found, torch.dtype)
     return found
@@ -319,7 +319,7 @@ def check_gguf(path: Path) -> None:
     except OSError as error:
         raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
     if magic != b"GGUF":
-        raise ModelError("This is no GGUF file.", where=str(path))
+        raise ModelError("This is not a GGUF file.", where=str(path))
 
 
 def _first_line(error: Exception) -> str:

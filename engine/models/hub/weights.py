@@ -74,10 +74,10 @@ def read_json(path: Path, largest: int = _LARGEST_JSON) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
-        problem = f"This is no JSON: {error.msg}."
+        problem = f"This is not JSON: {error.msg}."
         raise ModelError(problem, where=f"{path}, line {error.lineno}", next_step=_AGAIN) from None
     except (UnicodeDecodeError, RecursionError, ValueError):
-        raise ModelError("This is no JSON in UTF-8.", where=str(path), next_step=_AGAIN) from None
+        raise ModelError("This is not JSON in UTF-8.", where=str(path), next_step=_AGAIN) from None
     except OSError as error:
         raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
     if not isinstance(value, dict):

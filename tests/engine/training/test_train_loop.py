@@ -286,7 +286,7 @@ def test_training_gives_up_after_a_few_bad_steps(twin: Callable[..., Twin]) -> N
 def test_rows_of_the_wrong_kind_are_refused(twin: Callable[..., Twin]) -> None:
     with pytest.raises(InputError, match="SFT learns completions"):
         train(twin("llama").decoder, pair_rows(2), _sft())
-    with pytest.raises(InputError, match="DPO learns from pairs"):
+    with pytest.raises(InputError, match="DPO trains on pairs"):
         train(twin("llama").decoder, sft_rows(2), TrainConfig.dpo(**SMALL))
 
 

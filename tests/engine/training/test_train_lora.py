@@ -135,7 +135,7 @@ def test_targets_are_named_by_the_end_of_a_module(twin: Callable[..., Twin]) -> 
         ("use_dora", True, "only plain LoRA"),
         ("bias", "all", "only plain LoRA"),
         ("rank_pattern", {"q_proj": 2}, "one rank"),
-        ("r", "many", "no number"),
+        ("r", "many", "not a number"),
     ],
 )
 def test_other_kinds_of_adapters_are_refused(
