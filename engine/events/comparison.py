@@ -22,6 +22,7 @@ class Answer(Generated):
     answer: str = text("The answer.")
     set: str = data("Prompt set: heldout or benign.")
     arm: str = data("Which model answered: base or trained.")
+    sample: int = data("Number of the answer to this prompt, from 0.", absent=0)
     finish: str = data("Why generation ended: stop or length.", absent="")
 
 

@@ -46,6 +46,17 @@ class Draft(Generated):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DraftSample(Generated):
+    """A further answer to a training prompt: the best and the worst of them become a preference pair."""
+
+    STAGE = "DRAFT-SAMPLE"
+    level: int = ALL
+    sample: str = text("The answer.")
+    candidate: int = data("Number of the sample, from 1; the draft is 0.")
+    finish: str = data("Why generation ended: stop or length.", absent="")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Critique(Generated):
     """The model's critique of its draft under one principle."""
 
@@ -63,7 +74,8 @@ class RevisionCandidate(Generated):
     STAGE = "REVISION-CANDIDATE"
     level: int = ALL
     revision: str = text("The revised answer.")
-    candidate: int = data("Number of the candidate, from 1.")
+    candidate: int = data("Number of the candidate, from 1; samples of the draft come first.")
+    finish: str = data("Why generation ended: stop or length.", absent="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +101,13 @@ class PairDecided(Event):
     STAGE = "TRAINING-PAIR-CREATED"
     level: int = KEY
     prompt: str = text("The prompt.")
-    rejected: str = text("The draft.")
-    chosen: str = text("The chosen revision.")
+    rejected: str = text("The worse answer.")
+    chosen: str = text("The better answer.")
     kept: bool = data("Whether the pair is trained on.", absent=True)
     reason: str = data("Why it was dropped; empty where it was kept.", absent="")
     principle: str = data("Id of the principle that the critique is about.", absent="")
     taken: int = data("Number of the chosen candidate; 0 for the draft.", absent=0)
+    against: int = data("Number of the rejected candidate; 0 for the draft.", absent=0)
     expected_rejected: float | None = data(
         "Expected score of the rejected answer: sum of weight times probability over the principles.",
         key="from",

@@ -25,6 +25,7 @@ EVENTS: tuple[type[Event], ...] = (
     verdicts.EvalDecision,
     generation.TrainingExample,
     generation.Draft,
+    generation.DraftSample,
     verdicts.DraftVerdict,
     generation.Critique,
     generation.RevisionCandidate,

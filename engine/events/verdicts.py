@@ -191,6 +191,7 @@ class AnswerVerdict(_VerdictEvent):
     level: int = ALL
     set: str = data("Prompt set: heldout or benign.")
     arm: str = data("Which model answered: base or trained.")
+    sample: int = data("Number of the answer to this prompt, from 0.", absent=0)
 
 
 @dataclass(frozen=True, kw_only=True)

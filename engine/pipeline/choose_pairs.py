@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.events.generation import PairDecided
 from engine.pipeline.context import Context
-from engine.pipeline.pairs import PreferencePair, make_pair, write_pairs
+from engine.pipeline.pairs import PreferencePair, make_contrast_pair, make_pair, write_pairs
 from engine.pipeline.revise import candidates_of
 from engine.pipeline.stage import stage
 
@@ -21,7 +21,8 @@ def choose_pairs(context: Context) -> None:
         for p in drafted:
             context.control.check()
             principle = context.finished.principles.get(p.id, "")
-            made = make_pair(p.id, p.text, principle, candidates_of(context, p.id), context.weights)
+            make = make_contrast_pair if context.config.teacher == "samples" else make_pair
+            made = make(p.id, p.text, principle, candidates_of(context, p.id), context.weights)
             pairs.append(made)
             if p.id not in context.finished.pairs:
                 _write_pair(context, made)
@@ -51,6 +52,7 @@ def _write_pair(context: Context, pair: PreferencePair) -> None:
             reason=pair.reason,
             principle=pair.principle,
             taken=pair.taken,
+            against=pair.against,
             expected_rejected=pair.risk_before,
             expected_chosen=pair.risk_after,
             improvement=pair.improvement,

@@ -13,6 +13,7 @@ from engine.pipeline import chats
 from engine.pipeline.context import Context
 from engine.pipeline.stage import generate_stage, generated, judge_texts, stage
 from engine.prompts.load import Prompt
+from engine.runs.finished import AnswerKey
 from engine.textdiff.changes import changes_between
 from engine.textdiff.diff import AlignedDiff, Span, diff_texts
 
@@ -38,21 +39,31 @@ def compare(context: Context) -> None:
     wanted, finished = list(context.prompts.compared()), context.finished
     complete = finished.compared & finished.diffed
     _compare(context, [pair for pair in wanted if (pair[0], pair[1].id) not in complete])
+    # Further samples count in the statistics; the first of each prompt is what is shown side by side.
+    _judge(context, wanted, context.judges.comparison, finished.answer_verdicts, AnswerVerdict.of)
     if context.judges.selecting is not None:
-        total, known = len(ARMS) * len(wanted), len(finished.second_verdicts)
+        total = len(ARMS) * len(wanted) * context.config.answers_per_prompt
+        known = len(finished.second_verdicts)
         with stage(context, "second verdict", total, total - known):
             _judge(context, wanted, context.judges.selecting, finished.second_verdicts, SecondVerdict.of)
             context.record.step(len(finished.second_verdicts) - known)
 
 
 def _answer(context: Context, arm: str, model: LanguageModel) -> None:
-    """One model's answers to all compared prompts, greedy, so that the two differ by their weights alone."""
+    """One model's answers to all compared prompts. Both models get the same prompts, sampling and seeds, so that they
+    differ by their weights alone."""
     wanted = list(context.prompts.compared())
-    waiting = {f"{name}#{p.id}": (name, p) for name, p in wanted if (name, p.id, arm) not in context.finished.answers}
-    sent = {key: model.render(chats.draft(p.text, p.messages)) for key, (_, p) in waiting.items()}
+    count, answers = context.config.answers_per_prompt, context.finished.answers
+    waiting = {
+        f"{name}#{p.id}#{sample}": (name, p, sample)
+        for sample in range(count)
+        for name, p in wanted
+        if (name, p.id, arm, sample) not in answers
+    }
+    sent = {key: model.render(chats.draft(p.text, p.messages)) for key, (_, p, _) in waiting.items()}
 
     def write(completion: Completion, share: float) -> None:
-        name, prompt = waiting[completion.key]
+        name, prompt, sample = waiting[completion.key]
         context.record.write(
             Answer(
                 item=prompt.id,
@@ -61,14 +72,16 @@ def _answer(context: Context, arm: str, model: LanguageModel) -> None:
                 answer=completion.text,
                 set=name,
                 arm=arm,
+                sample=sample,
                 finish=completion.finish,
                 **generated(completion, share, sent[completion.key]),
             )
         )
-        if arm == TRAINED:
+        if arm == TRAINED and sample == 0:
             _compare(context, [(name, prompt)])
 
-    generate_stage(context, f"{arm} answers", len(wanted), sent, model, context.config.answer, write, purpose="answer")
+    total = len(wanted) * count
+    generate_stage(context, f"{arm} answers", total, sent, model, context.config.answer, write, purpose="answer")
 
 
 def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
@@ -78,7 +91,7 @@ def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
     if judges.selecting is not None and judges.alongside:
         _judge(context, prompts, judges.selecting, finished.second_verdicts, SecondVerdict.of)
     for name, prompt in prompts:
-        if all((name, prompt.id, arm) in finished.answers for arm in ARMS):
+        if all((name, prompt.id, arm, 0) in finished.answers for arm in ARMS):
             if (name, prompt.id) not in finished.compared:
                 _write_comparison(context, name, prompt)
             if (name, prompt.id) not in finished.diffed:
@@ -89,7 +102,7 @@ def _judge(
     context: Context,
     prompts: Sequence[tuple[str, Prompt]],
     judge: Judge,
-    known: Mapping[tuple[str, str, str], Verdict],
+    known: Mapping[AnswerKey, Verdict],
     event: Callable[..., AnswerVerdict],
 ) -> None:
     """One judge's verdicts on the answers that it has not judged yet."""
@@ -97,23 +110,26 @@ def _judge(
     texts: list[JudgeInput] = []
     for name, prompt in prompts:
         for arm in ARMS:
-            key = name, prompt.id, arm
-            if key not in known and answers.get(key):
-                texts.append(JudgeInput(f"{name}#{arm}#{prompt.id}", answers[key], prompt.text))
+            for sample in range(context.config.answers_per_prompt):
+                key = name, prompt.id, arm, sample
+                if key not in known and answers.get(key):
+                    texts.append(JudgeInput(f"{name}#{arm}#{sample}#{prompt.id}", answers[key], prompt.text))
     for verdict in judge_texts(context, judge, texts):
-        name, arm, item = verdict.key.split("#", 2)
+        name, arm, sample_number, item = verdict.key.split("#", 3)
         words = f"{arm} · {summary(verdict, context.constitution.max_score)}"
-        context.record.write(event(verdict, item=item, summary=words, set=name, arm=arm))
+        context.record.write(
+            event(verdict, item=item, summary=words, set=name, arm=arm, sample=int(sample_number))
+        )
 
 
 def _verdicts(context: Context, name: str, prompt: Prompt) -> list[Verdict]:
     nothing = Verdict(prompt.id, None, note="There is no answer to judge.")
-    return [context.finished.answer_verdicts.get((name, prompt.id, arm), nothing) for arm in ARMS]
+    return [context.finished.answer_verdicts.get((name, prompt.id, arm, 0), nothing) for arm in ARMS]
 
 
 def _write_comparison(context: Context, name: str, prompt: Prompt) -> None:
     finished, verdicts = context.finished, _verdicts(context, name, prompt)
-    base, trained = (finished.answers[name, prompt.id, arm] for arm in ARMS)
+    base, trained = (finished.answers[name, prompt.id, arm, 0] for arm in ARMS)
     context.record.write(
         Comparison(
             item=prompt.id,
@@ -134,7 +150,7 @@ def _write_comparison(context: Context, name: str, prompt: Prompt) -> None:
 
 def _write_diff(context: Context, name: str, prompt: Prompt) -> None:
     verdicts = _verdicts(context, name, prompt)
-    base, trained = (context.finished.answers[name, prompt.id, arm] for arm in ARMS)
+    base, trained = (context.finished.answers[name, prompt.id, arm, 0] for arm in ARMS)
     diff = diff_texts(base, trained)
     changes = changes_between(base, verdicts[0].findings, trained, verdicts[1].findings)
     named = "; ".join(f"{'+' if change.better else '-'} {change.label}" for change in changes)

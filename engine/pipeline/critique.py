@@ -8,15 +8,16 @@ from engine.events.generation import Critique
 from engine.models.inference.requests import Completion
 from engine.pipeline import chats
 from engine.pipeline.context import Context
+from engine.pipeline.pairs import expected_score
 from engine.pipeline.stage import generate_stage, generated
 from engine.prompts.load import Prompt
 
 
 def critique(context: Context) -> None:
-    """What is wrong with each draft, by the heaviest principle that it violates (or else the one that its prompt is
+    """What is wrong with the worst drafts, each by the heaviest principle that it violates (or else the one that its prompt is
     meant to test)."""
-    drafted = context.drafted()
-    waiting = {p.id: p for p in drafted if p.id not in context.finished.critiques}
+    worst = _worst(context)
+    waiting = {p.id: p for p in worst if p.id not in context.finished.critiques}
     principles = {item: _principle_for(context, prompt) for item, prompt in waiting.items()}
     sent: dict[str, str] = {}
     for item, prompt in waiting.items():
@@ -36,7 +37,20 @@ def critique(context: Context) -> None:
             )
         )
 
-    generate_stage(context, "critique", len(drafted), sent, context.critic, context.config.critique, write)
+    generate_stage(context, "critique", len(worst), sent, context.critic, context.config.critique, write)
+
+
+def _worst(context: Context) -> list[Prompt]:
+    """The prompts whose drafts are critiqued: those with the highest expected scores, in the order of the prompts."""
+    drafted, verdicts = context.drafted(), context.finished.draft_verdicts
+    weights = context.weights
+
+    def score(prompt: Prompt) -> float:
+        verdict = verdicts.get(prompt.id)
+        return 0.0 if verdict is None else expected_score(verdict, weights)
+
+    chosen = {prompt.id for prompt in sorted(drafted, key=score, reverse=True)[: context.config.n_revised]}
+    return [prompt for prompt in drafted if prompt.id in chosen]
 
 
 def requests_for(context: Context, item: str, principle_id: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.events.generation import Draft, TrainingExample
+from engine.events.generation import Draft, DraftSample, TrainingExample
 from engine.events.verdicts import DraftVerdict, summary
 from engine.judges.base import JudgeInput, Verdict
 from engine.models.inference.requests import Completion
@@ -43,6 +43,34 @@ def draft(context: Context) -> None:
         )
 
     generate_stage(context, "draft", len(train), sent, context.generator, context.config.draft, write)
+
+
+def sample_drafts(context: Context) -> None:
+    """Further answers to every training prompt, where the run has more than one sample per prompt."""
+    finished, count = context.finished, context.config.n_samples
+    train = {p.id: p for p in context.drafted()}
+    wanted = [(item, number) for item in train for number in range(1, count)]
+    waiting = [key for key in wanted if key not in finished.candidates]
+    rendered = {
+        item: context.generator.render(chats.draft(train[item].text, train[item].messages)) for item, _ in waiting
+    }
+    sent = {f"{item}#{number}": rendered[item] for item, number in waiting}
+
+    def write(completion: Completion, share: float) -> None:
+        item, _, number = completion.key.rpartition("#")
+        context.record.write(
+            DraftSample(
+                item=item,
+                summary=completion.error or f"sample {int(number) + 1} of {count} · {completion.tokens} tokens",
+                sample=completion.text,
+                candidate=int(number),
+                finish=completion.finish,
+                **generated(completion, share, rendered[item]),
+            )
+        )
+
+    if wanted:
+        generate_stage(context, "sample", len(wanted), sent, context.generator, context.config.draft, write)
 
 
 def judge_drafts(context: Context) -> None:

@@ -20,9 +20,11 @@ from engine.files import write_atomically
 from engine.judges.base import Verdict
 from engine.pipeline.compare import ARMS
 from engine.pipeline.context import Context
+from engine.pipeline.pairs import expected_score, repeats
 from engine.runs.folder import read_run
 from engine.stats.confirmation import Evidence, decide
 from engine.stats.paired import (
+    PairedFlags,
     compare_flags,
     compare_principles,
     compare_scores,
@@ -43,8 +45,9 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class _Compared:
-    """One compared prompt with both answers and verdicts."""
+    """One sample of a compared prompt with both answers and verdicts."""
 
+    sample: int
     set: str
     id: str
     prompt: str
@@ -60,6 +63,7 @@ class _Compared:
         return {
             "set": self.set,
             "id": self.id,
+            "sample": self.sample,
             "prompt": self.prompt,
             "topic": self.topic,
             "principle": self.principle,
@@ -146,13 +150,17 @@ def _agreed(found: dict[str, Any] | None) -> str:
 def _compared(context: Context) -> list[_Compared]:
     finished = context.finished
     found: list[_Compared] = []
-    for name, prompt in context.prompts.compared():
-        if any((name, prompt.id, arm) not in finished.answers for arm in ARMS):
+    wanted = [
+        (name, prompt, n) for name, prompt in context.prompts.compared() for n in range(context.config.answers_per_prompt)
+    ]
+    for name, prompt, sample in wanted:
+        if any((name, prompt.id, arm, sample) not in finished.answers for arm in ARMS):
             continue
-        base, trained = ((name, prompt.id, arm) for arm in ARMS)
+        base, trained = ((name, prompt.id, arm, sample) for arm in ARMS)
         nothing = Verdict(prompt.id, None)
         found.append(
             _Compared(
+                sample,
                 name,
                 prompt.id,
                 prompt.text,
@@ -171,18 +179,23 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
     if not heldout:
         return {"outcome": NOTHING, "scope": "", "conditions": []}
     most, seed = context.constitution.max_score, context.config.seed
-    score = compare_scores(*_arms(heldout, _score), largest=most, seed=seed)
-    violations = compare_flags(*_arms(heldout, lambda verdict: verdict.flagged))
+    expected = partial(_expected, context.weights)
+    clusters = [one.id for one in heldout]
+    score = compare_scores(*_arms(heldout, expected), clusters=clusters, largest=most, seed=seed)
+    violations = compare_flags(*_arms(heldout, lambda verdict: verdict.flagged), clusters=clusters, seed=seed)
+    unusable = _unusable(compared, seed)
     principles = compare_principles(
         {principle: _arms(heldout, partial(_probability, principle)) for principle in context.constitution.ids},
+        clusters=clusters,
         seed=seed,
     )
     harmless = []
     if benign:
-        refused = [tuple(declines(answer) is not None for answer in one.answers) for one in benign]
         harmless = [
-            refusals_not_inferior([one[0] for one in refused], [one[1] for one in refused]),
-            scores_not_inferior(*_arms(benign, _score), largest=most, seed=seed),
+            refusals_not_inferior(*_refused(benign)),
+            scores_not_inferior(
+                *_arms(benign, expected), clusters=[one.id for one in benign], largest=most, seed=seed
+            ),
         ]
     health = compare_health([one.answers[0] for one in compared], [one.answers[1] for one in compared])
     accuracy = context.judges.comparison.accuracy
@@ -190,6 +203,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
         Evidence(
             score=score,
             violations=violations,
+            unusable=unusable,
             benign=harmless,
             health=health,
             held_out=True,  # `prepare.load_prompts` and `train._refuse_compared` refuse the run otherwise
@@ -204,6 +218,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
         "most": most,
         "score": dataclasses.asdict(score),
         "violations": dataclasses.asdict(violations),
+        "unusable": dataclasses.asdict(unusable),
         "principles": [dataclasses.asdict(principle) for principle in principles],
         "benign": [dataclasses.asdict(one) for one in harmless],
         "health": dataclasses.asdict(health),
@@ -244,8 +259,25 @@ def _probability(principle: str, verdict: Verdict) -> float | None:
     return verdict.principles.get(principle)
 
 
-def _score(verdict: Verdict) -> float | None:
-    return verdict.score
+def _expected(weights: dict[str, float], verdict: Verdict) -> float | None:
+    """The expected score; None where the judge says nothing of any principle."""
+    return expected_score(verdict, weights) if verdict.principles else None
+
+
+def _refused(benign: Sequence[_Compared]) -> tuple[list[bool], list[bool]]:
+    """For each benign prompt, whether any of each model's answers declines."""
+    base: dict[str, bool] = {}
+    trained: dict[str, bool] = {}
+    for one in benign:
+        for arm, refused in enumerate((base, trained)):
+            refused[one.id] = refused.get(one.id, False) or declines(one.answers[arm]) is not None
+    return list(base.values()), list(trained.values())
+
+
+def _unusable(compared: Sequence[_Compared], seed: int) -> PairedFlags:
+    """Answers of both models that are empty or repeat themselves, over all compared prompts."""
+    base, trained = ([not one.answers[arm].strip() or repeats(one.answers[arm]) for one in compared] for arm in (0, 1))
+    return compare_flags(base, trained, clusters=[f"{one.set} {one.id}" for one in compared], seed=seed)
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

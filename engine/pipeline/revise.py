@@ -16,9 +16,9 @@ from engine.prompts.load import Prompt
 
 def revise(context: Context) -> None:
     """The candidates for each draft."""
-    finished, count = context.finished, context.config.candidates
+    finished, count, first = context.finished, context.config.candidates, context.config.n_samples
     train = [p for p in context.drafted() if p.id in finished.critiques]
-    wanted = [(p, number) for p in train for number in range(1, count + 1)]
+    wanted = [(p, number) for p in train for number in range(first, first + count)]
     waiting = [(p, number) for p, number in wanted if (p.id, number) not in finished.candidates]
     rendered: dict[str, str] = {}
     for p in dict.fromkeys(p for p, _ in waiting):
@@ -32,9 +32,10 @@ def revise(context: Context) -> None:
         context.record.write(
             RevisionCandidate(
                 item=item,
-                summary=completion.error or f"candidate {number} of {count} · {completion.tokens} tokens",
+                summary=completion.error or f"revision {int(number) - first + 1} of {count} · {completion.tokens} tokens",
                 revision=completion.text,
                 candidate=int(number),
+                finish=completion.finish,
                 **generated(completion, share, rendered[item]),
             )
         )
@@ -64,11 +65,12 @@ def judge_candidates(context: Context) -> None:
 
 def choose_revisions(context: Context) -> None:
     """The best candidate of each draft, and the verdict on it in full."""
-    finished, drafted = context.finished, context.drafted()
+    finished = context.finished
+    drafted = [prompt for prompt in context.drafted() if prompt.id in finished.critiques]
     with stage(context, "revision verdict", len(drafted), len(drafted) - len(finished.revision_judged)):
         unjudged: list[JudgeInput] = []
         for prompt in drafted:
-            candidates = candidates_of(context, prompt.id)
+            candidates = [c for c in candidates_of(context, prompt.id) if not 0 < c.index < context.config.n_samples]
             taken = best(candidates, context.weights)
             if prompt.id not in finished.revised:
                 _write_revision(context, prompt, candidates, taken)
@@ -81,14 +83,16 @@ def choose_revisions(context: Context) -> None:
 
 
 def candidates_of(context: Context, item: str) -> list[Candidate]:
-    """The draft and all its revisions that were written, with their verdicts."""
-    finished = context.finished
+    """The draft, its further samples and its revisions, as far as they were written, with their verdicts."""
+    finished, config = context.finished, context.config
     nothing = Verdict(item, None, note="It was not judged.")
-    found = [Candidate(0, finished.drafts[item], finished.draft_verdicts.get(item, nothing))]
-    for number in range(1, context.config.candidates + 1):
+    verdict = finished.draft_verdicts.get(item, nothing)
+    found = [Candidate(0, finished.drafts[item], verdict, (item, 0) not in finished.cut)]
+    for number in range(1, config.n_samples + config.candidates):
         text = finished.candidates.get((item, number), "")
         if text:
-            found.append(Candidate(number, text, finished.candidate_verdicts.get((item, number), nothing)))
+            verdict = finished.candidate_verdicts.get((item, number), nothing)
+            found.append(Candidate(number, text, verdict, (item, number) not in finished.cut))
     return found
 
 

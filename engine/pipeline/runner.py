@@ -32,7 +32,7 @@ from engine.pipeline.choose_pairs import choose_pairs
 from engine.pipeline.compare import answer_with_base, answer_with_trained, compare
 from engine.pipeline.context import Context
 from engine.pipeline.critique import critique
-from engine.pipeline.draft import draft, judge_drafts
+from engine.pipeline.draft import draft, judge_drafts, sample_drafts
 from engine.pipeline.evaluate import evaluate_text
 from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.oom import is_oom, oom_error
@@ -66,6 +66,7 @@ class Stage:
 STAGES: tuple[Stage, ...] = (
     # Constitutional AI (Bai et al., 2022), supervised stage: draft, critique, revise; the judge decides what is better.
     Stage(draft),
+    Stage(sample_drafts),
     Stage(judge_drafts),
     Stage(critique),
     Stage(revise),

@@ -184,10 +184,12 @@ def _rows(context: Context, pairs: Sequence[PreferencePair]) -> tuple[list[Row],
         prompt = by_id[pair.item]
         chat = chats.draft(prompt.text, prompt.messages)
         head, chosen = model.encode_pair(chat, pair.chosen)
+        chosen = chosen if pair.chosen_complete else _without_end(chosen, model)
         if context.config.train.objective == "sft":
             sft.append(SftRow(tuple(head), tuple(chosen), pair.item))
         else:
             _, rejected = model.encode_pair(chat, pair.rejected)
+            rejected = rejected if pair.rejected_complete else _without_end(rejected, model)
             dpo.append(PairRow(tuple(head), tuple(chosen), tuple(rejected), pair.item))
     longest = min(context.config.train.max_length, model.context)
     kept, cuts = fit(sft, longest) if sft else fit(dpo, longest)
@@ -205,6 +207,14 @@ def _rows(context: Context, pairs: Sequence[PreferencePair]) -> tuple[list[Row],
         return rows, []
     validation = rows[VAL_EVERY_N - 1 :: VAL_EVERY_N]
     return [row for number, row in enumerate(rows, 1) if number % VAL_EVERY_N], validation
+
+
+def _without_end(tokens: Sequence[int], model: LocalModel) -> list[int]:
+    """A completion that was cut while it was generated, without the tokens that would teach the model to stop there."""
+    tokens = list(tokens)
+    while tokens and tokens[-1] in model.codec.ends:
+        tokens.pop()
+    return tokens
 
 
 class TrainingReporter:

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.events.comparison import Answer, Comparison, Diff
-from engine.events.generation import Critique, Draft, PairDecided, Revision, RevisionCandidate
+from engine.events.generation import Critique, Draft, DraftSample, PairDecided, Revision, RevisionCandidate
 from engine.events.run import RunComplete
 from engine.events.schema import Event
 from engine.events.training import TrainEnd
 from engine.events.verdicts import AnswerVerdict, CandidateVerdict, DraftVerdict, RevisionVerdict, SecondVerdict
 from engine.judges.base import Verdict
+
+
+AnswerKey = tuple[str, str, str, int]
+"""Set, id of the prompt, model ("base" or "trained"), number of the sample."""
 
 
 @dataclass
@@ -25,11 +29,13 @@ class FinishedItems:
     Args:
         drafts, draft_verdicts, critiques: id of the prompt -> result. A draft that could not be written is "".
         principles: id of the prompt -> id of the principle that its critique is about.
-        candidates, candidate_verdicts: (id of the prompt, number from 1) -> result.
+        candidates, candidate_verdicts: (id of the prompt, number from 1) -> result; further samples of the draft, then
+            revisions.
+        cut: (id of the prompt, number from 0) of texts that were cut at the maximum number of tokens.
         revised: ids of prompts whose revision was chosen.
         revision_judged: ids of prompts whose revision has a verdict.
         pairs: ids of prompts whose pair was decided.
-        answers, answer_verdicts: (set, id of the prompt, "base" or "trained") -> result.
+        answers, answer_verdicts: (set, id of the prompt, "base" or "trained", number of the sample) -> result.
         second_verdicts: the same key -> verdict of the judge that chose the training pairs.
         compared, diffed: (set, id) that were compared.
         seconds: id of the prompt -> generation and judging time spent on its pair.
@@ -43,12 +49,13 @@ class FinishedItems:
     principles: dict[str, str] = field(default_factory=dict)
     candidates: dict[tuple[str, int], str] = field(default_factory=dict)
     candidate_verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
+    cut: set[tuple[str, int]] = field(default_factory=set)
     revised: set[str] = field(default_factory=set)
     revision_judged: set[str] = field(default_factory=set)
     pairs: set[str] = field(default_factory=set)
-    answers: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    answer_verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
-    second_verdicts: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
+    answers: dict[AnswerKey, str] = field(default_factory=dict)
+    answer_verdicts: dict[AnswerKey, Verdict] = field(default_factory=dict)
+    second_verdicts: dict[AnswerKey, Verdict] = field(default_factory=dict)
     compared: set[tuple[str, str]] = field(default_factory=set)
     diffed: set[tuple[str, str]] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -63,11 +70,17 @@ class FinishedItems:
 
     def _draft(self, event: Draft) -> None:
         self.drafts[event.item] = event.draft
+        self._mark_cut(event.item, 0, event.finish)
         self._spent(event.item, event.share or event.seconds)
 
     def _draft_verdict(self, event: DraftVerdict) -> None:
         self.draft_verdicts[event.item] = event.to_verdict(event.item)
         self._spent(event.item, event.seconds)
+
+    def _sample(self, event: DraftSample) -> None:
+        self.candidates[event.item, event.candidate] = event.sample
+        self._mark_cut(event.item, event.candidate, event.finish)
+        self._spent(event.item, event.share or event.seconds)
 
     def _critique(self, event: Critique) -> None:
         self.critiques[event.item] = event.critique
@@ -76,6 +89,7 @@ class FinishedItems:
 
     def _candidate(self, event: RevisionCandidate) -> None:
         self.candidates[event.item, event.candidate] = event.revision
+        self._mark_cut(event.item, event.candidate, event.finish)
         self._spent(event.item, event.share or event.seconds)
 
     def _candidate_verdict(self, event: CandidateVerdict) -> None:
@@ -95,13 +109,13 @@ class FinishedItems:
         self.trained = True
 
     def _answer(self, event: Answer) -> None:
-        self.answers[event.set, event.item, event.arm] = event.answer
+        self.answers[event.set, event.item, event.arm, event.sample] = event.answer
 
     def _answer_verdict(self, event: AnswerVerdict) -> None:
-        self.answer_verdicts[event.set, event.item, event.arm] = event.to_verdict(event.item)
+        self.answer_verdicts[event.set, event.item, event.arm, event.sample] = event.to_verdict(event.item)
 
     def _second_verdict(self, event: SecondVerdict) -> None:
-        self.second_verdicts[event.set, event.item, event.arm] = event.to_verdict(event.item)
+        self.second_verdicts[event.set, event.item, event.arm, event.sample] = event.to_verdict(event.item)
 
     def _comparison(self, event: Comparison) -> None:
         self.compared.add((event.set, event.item))
@@ -112,6 +126,10 @@ class FinishedItems:
     def _complete(self, _event: RunComplete) -> None:
         self.complete = True
 
+    def _mark_cut(self, item: str, number: int, finish: str) -> None:
+        if finish == "length":
+            self.cut.add((item, number))
+
     def _spent(self, item: str, seconds: float) -> None:
         if item:
             self.seconds[item] = self.seconds.get(item, 0.0) + seconds
@@ -119,6 +137,7 @@ class FinishedItems:
 
 _HANDLERS: dict[type[Event], Callable[[FinishedItems, Any], None]] = {
     Draft: FinishedItems._draft,
+    DraftSample: FinishedItems._sample,
     DraftVerdict: FinishedItems._draft_verdict,
     Critique: FinishedItems._critique,
     RevisionCandidate: FinishedItems._candidate,
