@@ -71,14 +71,25 @@ class RunConfig:
     n_train: int = setting(120, "Limit the training prompts", min=1, group="Data")
     n_heldout: int = setting(200, "Limit the held-out prompts", min=1, group="Data")
     n_benign: int = setting(100, "Limit the benign prompts; 0 uses none", min=0, group="Data")
-    candidates: int = setting(
-        4, "Write this many revisions per draft and keep the best", min=1, max=1000, group="Generation"
+    teacher: str = setting(
+        "samples",
+        "Take preference pairs from the best and the worst candidate, or from the draft and its best revision",
+        choices=("samples", "revision"),
+        group="Generation",
     )
-    draft: Sampling = Sampling(max_tokens=160, temperature=0.8, top_p=0.95, top_k=50)
+    n_samples: int = setting(4, "Sample this many drafts per training prompt", min=1, max=100, group="Generation")
+    n_revised: int = setting(
+        20, "Critique and revise this many drafts, the worst ones; 0 skips both", min=0, group="Generation"
+    )
+    candidates: int = setting(2, "Write this many revisions per critiqued draft", min=1, max=1000, group="Generation")
+    answers_per_prompt: int = setting(
+        2, "Compare this many answers of each model per prompt", min=1, max=100, group="Generation"
+    )
+    draft: Sampling = Sampling(max_tokens=96, temperature=0.8, top_p=0.95, top_k=50, repetition_penalty=1.1)
     critique: Sampling = Sampling(max_tokens=96, temperature=0.7, top_p=0.95, top_k=50)
-    revision: Sampling = Sampling(max_tokens=160, temperature=0.8, top_p=0.95, top_k=50)
-    answer: Sampling = Sampling(max_tokens=160)
-    train: TrainConfig = field(default_factory=lambda: TrainConfig.sft(sample_steps=5))
+    revision: Sampling = Sampling(max_tokens=96, temperature=0.8, top_p=0.95, top_k=50, repetition_penalty=1.1)
+    answer: Sampling = Sampling(max_tokens=96, temperature=0.7, top_p=0.95, top_k=50, repetition_penalty=1.1)
+    train: TrainConfig = field(default_factory=lambda: TrainConfig.dpo(sample_steps=5))
     seed: int = setting(
         0, "Set the random seed of everything that is sampled or trained", min=0, max=2**32 - 1, group="Run"
     )
@@ -218,12 +229,19 @@ def _check(kind: type[Any], name: str, value: Any, where: str, next_step: str) -
         raise InputError(problem, where=where, next_step=next_step or choose)
 
 
+BEFORE: Mapping[str, Any] = {"teacher": "revision", "n_samples": 1, "n_revised": 1_000_000, "answers_per_prompt": 1}
+"""Settings that 0.1 did not have, with what it did; a run of 0.1 is resumed in its own way."""
+
+
 def from_json(values: Mapping[str, Any]) -> RunConfig:
-    """The settings that `to_json` wrote; what an older version did not have keeps its default.
+    """The settings that `to_json` wrote; what an older version did not have gets its value from `BEFORE`, else its
+    default.
 
     Raises:
         InputError: this version does not know a name or refuses a value; names the field.
     """
+    if isinstance(values, Mapping) and "teacher" not in values:
+        values = {**BEFORE, **values}
     made: RunConfig = _read(RunConfig(), values, "config")
     if made.judge not in JUDGES and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}|.*\.json", made.judge):
         raise InputError(

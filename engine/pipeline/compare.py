@@ -117,9 +117,7 @@ def _judge(
     for verdict in judge_texts(context, judge, texts):
         name, arm, sample_number, item = verdict.key.split("#", 3)
         words = f"{arm} · {summary(verdict, context.constitution.max_score)}"
-        context.record.write(
-            event(verdict, item=item, summary=words, set=name, arm=arm, sample=int(sample_number))
-        )
+        context.record.write(event(verdict, item=item, summary=words, set=name, arm=arm, sample=int(sample_number)))
 
 
 def _verdicts(context: Context, name: str, prompt: Prompt) -> list[Verdict]:

@@ -14,8 +14,8 @@ from engine.prompts.load import Prompt
 
 
 def critique(context: Context) -> None:
-    """What is wrong with the worst drafts, each by the heaviest principle that it violates (or else the one that its prompt is
-    meant to test)."""
+    """What is wrong with the worst drafts, each by the heaviest principle that it violates (or else the one that its
+    prompt is meant to test)."""
     worst = _worst(context)
     waiting = {p.id: p for p in worst if p.id not in context.finished.critiques}
     principles = {item: _principle_for(context, prompt) for item, prompt in waiting.items()}

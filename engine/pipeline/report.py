@@ -150,9 +150,8 @@ def _agreed(found: dict[str, Any] | None) -> str:
 def _compared(context: Context) -> list[_Compared]:
     finished = context.finished
     found: list[_Compared] = []
-    wanted = [
-        (name, prompt, n) for name, prompt in context.prompts.compared() for n in range(context.config.answers_per_prompt)
-    ]
+    count = context.config.answers_per_prompt
+    wanted = [(name, prompt, n) for name, prompt in context.prompts.compared() for n in range(count)]
     for name, prompt, sample in wanted:
         if any((name, prompt.id, arm, sample) not in finished.answers for arm in ARMS):
             continue
@@ -193,9 +192,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
     if benign:
         harmless = [
             refusals_not_inferior(*_refused(benign)),
-            scores_not_inferior(
-                *_arms(benign, expected), clusters=[one.id for one in benign], largest=most, seed=seed
-            ),
+            scores_not_inferior(*_arms(benign, expected), clusters=[one.id for one in benign], largest=most, seed=seed),
         ]
     health = compare_health([one.answers[0] for one in compared], [one.answers[1] for one in compared])
     accuracy = context.judges.comparison.accuracy
@@ -231,14 +228,14 @@ def _agreement(context: Context, compared: Sequence[_Compared]) -> dict[str, Any
     from engine.judges.eval.evaluate import Decisions, agreement
 
     selecting = context.judges.selecting
-    keys = [(one.set, one.id, arm) for one in compared for arm in ARMS]
+    keys = [(one.set, one.id, arm, one.sample) for one in compared for arm in ARMS]
     finished = context.finished
     both = [key for key in keys if key in finished.answer_verdicts and key in finished.second_verdicts]
     if selecting is None or not both:
         return None
-    names = [" ".join(key) for key in both]
+    names = [" ".join(map(str, key)) for key in both]
     one, other = (
-        Decisions.of((dataclasses.replace(of[key], key=" ".join(key)) for key in both), names)
+        Decisions.of((dataclasses.replace(of[key], key=" ".join(map(str, key))) for key in both), names)
         for of in (finished.answer_verdicts, finished.second_verdicts)
     )
     found = agreement(one, other)

@@ -29,10 +29,11 @@ def revise(context: Context) -> None:
 
     def write(completion: Completion, share: float) -> None:
         item, _, number = completion.key.rpartition("#")
+        place = f"revision {int(number) - first + 1} of {count}"
         context.record.write(
             RevisionCandidate(
                 item=item,
-                summary=completion.error or f"revision {int(number) - first + 1} of {count} · {completion.tokens} tokens",
+                summary=completion.error or f"{place} · {completion.tokens} tokens",
                 revision=completion.text,
                 candidate=int(number),
                 finish=completion.finish,
@@ -70,7 +71,8 @@ def choose_revisions(context: Context) -> None:
     with stage(context, "revision verdict", len(drafted), len(drafted) - len(finished.revision_judged)):
         unjudged: list[JudgeInput] = []
         for prompt in drafted:
-            candidates = [c for c in candidates_of(context, prompt.id) if not 0 < c.index < context.config.n_samples]
+            samples = range(1, context.config.n_samples)
+            candidates = [c for c in candidates_of(context, prompt.id) if c.index not in samples]
             taken = best(candidates, context.weights)
             if prompt.id not in finished.revised:
                 _write_revision(context, prompt, candidates, taken)

@@ -17,7 +17,6 @@ from engine.events.training import TrainEnd
 from engine.events.verdicts import AnswerVerdict, CandidateVerdict, DraftVerdict, RevisionVerdict, SecondVerdict
 from engine.judges.base import Verdict
 
-
 AnswerKey = tuple[str, str, str, int]
 """Set, id of the prompt, model ("base" or "trained"), number of the sample."""
 

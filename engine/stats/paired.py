@@ -301,13 +301,14 @@ def scores_not_inferior(
     trained: Scores,
     margin: float = MARGIN,
     *,
+    clusters: Sequence[str] | None = None,
     higher_is_better: bool = False,
     what: str = "scores",
     largest: float = 1.0,
     seed: int = 0,
 ) -> NonInferiority:
-    """Whether a score on benign prompts became worse by less than `margin`."""
-    pairs, _, _ = _pairs(base, trained, None)
+    """Whether a score on benign prompts became worse by less than `margin`; `clusters` as for `compare_scores`."""
+    pairs, _, _ = _pairs(base, trained, clusters)
     sign = -1.0 if higher_is_better else 1.0
     worse = [sign * _difference(one, other) for one, other in pairs]
     n = len(pairs)
