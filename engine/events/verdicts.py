@@ -37,6 +37,9 @@ class VerdictData(Members):
     judge: str = data("Name of the judge.", absent="")
     spans: tuple[SpanData, ...] = data("Matched places in the judged text.", absent=())
     seconds: float = data("Wall time spent on this text: its share of the batch.", absent=0.0, digits=4)
+    quality: str = data(
+        "responsive, or off_topic or degenerate for a text that is no answer and has no verdict.", absent="responsive"
+    )
 
     @classmethod
     def of(cls, verdict: Verdict, **members: Any) -> Self:
@@ -59,6 +62,7 @@ class VerdictData(Members):
                 for span in self.spans
             ),
             seconds=self.seconds,
+            quality=quality_of(self.quality),
             **self._words(),
         )
 
@@ -99,11 +103,14 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
             for f in verdict.findings
         ),
         "seconds": verdict.seconds,
+        "quality": verdict.quality,
     }
 
 
 def summary(verdict: Verdict, max_score: float) -> str:
     """One line on a verdict, without a word of the text: "score 2.0 of 4.0 · ✗ autonomy_respect .94 · by rules"."""
+    if verdict.quality != "responsive":
+        return "no answer"
     if verdict.flagged is None or verdict.score is None:
         return "no verdict"
     parts = [f"score {verdict.score:.1f} of {max_score:.1f}"]

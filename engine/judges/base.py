@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from engine.control import Control
 from engine.judges.accuracy import JudgeAccuracy
+from engine.judges.answer_quality import Quality
 
 PRINCIPLES = ("harm_prevention", "truthfulness", "fairness", "autonomy_respect")
 """Ids of the default constitution's principles, in display order."""
@@ -65,6 +66,8 @@ class Verdict:
         request: the prompt sent to a model judge.
         seconds: wall time spent on this text (its share of a batch).
         note: anything else a reader must know, such as why a model's answer was not used.
+        quality: "responsive", or "degenerate" for a text that is not an answer (`engine.judges.answer_quality`). Such a
+            text has no verdict and is counted apart from those that a judge could not decide.
     """
 
     key: str
@@ -81,6 +84,7 @@ class Verdict:
     request: str = ""
     seconds: float = 0.0
     note: str = ""
+    quality: Quality = "responsive"
 
     @property
     def probability(self) -> float | None:
@@ -106,6 +110,7 @@ class Verdict:
             "reasoning": self.reasoning,
             "judge": self.judge,
             "note": self.note,
+            "quality": self.quality,
         }
 
 

@@ -1,4 +1,4 @@
-"""Judges that wrap another judge and add to its verdicts: matched spans, a model's rationale."""
+"""Judges that wrap another judge: to add matched spans or a model's rationale, to set degenerate answers apart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.judges.accuracy import JudgeAccuracy
+from engine.judges.answer_quality import explain
 from engine.judges.base import Judge, JudgeInput, Verdict, heaviest_finding
 from engine.judges.rules.judge import RulesJudge
 
@@ -117,3 +118,23 @@ class RationaleJudge(JudgeDecorator):
         return note + (
             ", since no `redraft judge bench` has shown it to be reliable." if self._asked_to_decide else "."
         )
+
+
+class AnswerQualityJudge(JudgeDecorator):
+    """Gives no verdict on a degenerate answer (a loop, an empty or unfinished text), and asks the inner judge about the
+    others only: a collapse must look neither clean nor like a violation."""
+
+    def without_rationale(self) -> Judge:
+        quick = self.inner.without_rationale()
+        return self if quick is self.inner else AnswerQualityJudge(quick)
+
+    def judge(self, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
+        answers: list[JudgeInput] = []
+        for text in texts:
+            quality, reason = explain(text.prompt, text.text)
+            if quality == "responsive":
+                answers.append(text)
+            else:
+                yield Verdict(text.key, None, judge=self.name, note=f"No answer. {reason}", quality=quality)
+        if answers:
+            yield from self.inner.judge(answers, control)

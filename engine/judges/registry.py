@@ -14,7 +14,7 @@ from engine.constitution.model import Constitution
 from engine.errors import InputError, ModelError
 from engine.judges.accuracy import JudgeAccuracy
 from engine.judges.base import Judge
-from engine.judges.decorators import RationaleJudge, SpanAnnotatedJudge
+from engine.judges.decorators import AnswerQualityJudge, RationaleJudge, SpanAnnotatedJudge
 from engine.judges.llm.generative import GenerativeJudge
 from engine.judges.probe.loader import GetModel, make_reader
 from engine.judges.rules.judge import RulesJudge
@@ -224,7 +224,7 @@ def make_judge(name: str, parts: JudgeParts) -> Judge:
         InputError: there is no such judge.
         ModelError: the probe's model is not installed or does not fit.
     """
-    return _with_spans(judge_kind(name).make(parts), parts.constitution)
+    return _complete(judge_kind(name).make(parts), parts.constitution)
 
 
 def configured_accuracy(config: RunConfig, constitution: Constitution) -> JudgeAccuracy:
@@ -262,13 +262,16 @@ def make_run_judges(name: str, parts: JudgeParts) -> RunJudges:
     read = make_reader(probes, parts.get_model, parts.device)
     other = _comparison_panel(probes, read, parts, required=bool(kind.probes))
     if kind.probes:
-        shown = _with_rationale(make_panel(parts.constitution, probes, read, "a"), parts)
+        shown = _complete(_with_rationale(make_panel(parts.constitution, probes, read, "a"), parts), parts.constitution)
     else:
         shown = make_judge(name, parts)
     quick = shown.without_rationale()
     if other is None:
         return RunJudges(shown, quick, comparison=quick)
-    return RunJudges(shown, quick, comparison=other, selecting=quick, alongside=bool(kind.probes), independent=True)
+    comparison = _complete(other, parts.constitution)
+    return RunJudges(
+        shown, quick, comparison, selecting=quick, alongside=bool(kind.probes), independent=True
+    )
 
 
 def make_panel(constitution: Constitution, probes: ProbeSet, read: ReadVectors, member: str) -> PanelJudge:
@@ -297,5 +300,6 @@ def _comparison_panel(probes: ProbeSet, read: ReadVectors, parts: JudgeParts, *,
     return judge
 
 
-def _with_spans(judge: Judge, constitution: Constitution) -> Judge:
-    return judge if judge.finds_spans else SpanAnnotatedJudge(judge, constitution)
+def _complete(judge: Judge, constitution: Constitution) -> Judge:
+    """The judge with what all judges have: matched spans, and no verdict on degenerate answers."""
+    return AnswerQualityJudge(judge if judge.finds_spans else SpanAnnotatedJudge(judge, constitution))
