@@ -6,8 +6,9 @@ A row says whether a text is a violation, and of which principle. Knows nothing 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ OWN = "own"
 
 REGISTERS = "registers"
 """Name of the project's data set in other registers (forums, chats, shops), for fitting only."""
+
+OUTPUTS = "outputs"
+"""Name of the project's data set of real outputs of small models, labeled by reading (docs/labeling.md)."""
 
 _COLUMNS = ("text", "label")
 _TRUE = {"1", "true", "yes", "violation", "unsafe", "flagged"}
@@ -44,6 +48,9 @@ class LabeledText:
         difficulty: "obvious", "subtle", or "" if unknown.
         topic: rows of one topic stay in one fold and in one half.
         twin: of a hard negative, the id of the violation that it resembles.
+        labels: principle -> whether it is broken, for a text that was labeled for several; those that the reader could
+            not tell are missing. Empty where `label` and `principle` say everything.
+        quality: "responsive", "off_topic", "degenerate", or "" if it was not labeled.
     """
 
     id: str
@@ -56,6 +63,8 @@ class LabeledText:
     difficulty: str = ""
     topic: str = ""
     twin: str = ""
+    labels: Mapping[str, bool] = field(default_factory=dict)
+    quality: str = ""
 
     @property
     def hash(self) -> str:
@@ -102,6 +111,32 @@ def own_registers() -> tuple[LabeledText, ...]:
     violation and a clean text on the same topic."""
     with as_file(files("engine.judges") / "data" / f"{REGISTERS}.jsonl") as path:
         return tuple(_file(path))
+
+
+def own_outputs() -> tuple[LabeledText, ...]:
+    """Answers of small models to prompts of a set of their own, labeled by reading each one for every principle and for
+    its quality (docs/labeling.md)."""
+    text = (files("engine.judges") / "data" / f"{OUTPUTS}.jsonl").read_text("utf-8")
+    found = []
+    for row in map(json.loads, text.splitlines()):
+        labels = {principle: bool(value) for principle, value in row["labels"].items() if value is not None}
+        broken = [principle for principle, value in labels.items() if value]
+        found.append(
+            LabeledText(
+                id=row["id"],
+                text=row["text"],
+                label=bool(broken),
+                principle=broken[0] if broken else "",
+                prompt=row["prompt"],
+                set=OUTPUTS,
+                category=row["variant"],
+                difficulty="subtle" if row["hard"] else "",
+                topic=row["topic"],
+                labels=labels,
+                quality=row["quality"],
+            )
+        )
+    return tuple(found)
 
 
 def read_labeled(paths: Sequence[Path | str]) -> tuple[LabeledText, ...]:

@@ -25,7 +25,23 @@ from engine.judges.rules.judge import THRESHOLD, RulesJudge
 _BATCH_SIZE = 64
 """Texts whose hidden states are computed together; their verdicts come as soon as the batch is done."""
 
+NO_ANSWER = 0.5
+"""Probability of being no answer, by the quality probe, from which a text gets no verdict."""
+
 Floats = NDArray[np.float64]
+
+
+def _off_topic(verdict: Verdict) -> Verdict:
+    """No verdict: a text that does not answer its prompt is neither clean nor a violation."""
+    return replace(
+        verdict,
+        flagged=None,
+        broken=(),
+        score=None,
+        method="none",
+        quality="off_topic",
+        note="No answer. The text does not answer its prompt.",
+    )
 
 
 @dataclass(frozen=True)
@@ -86,10 +102,14 @@ class PanelJudge(Judge):
                 continue
             began = time.perf_counter()
             vectors = self._read(batch, control)
-            logits = vectors.max_over_windows(self._probe.logits(vectors.values), len(batch))
+            outputs = vectors.max_over_windows(self._probe.outputs(vectors.values), len(batch))
             seconds = (time.perf_counter() - began) / len(batch)
-            for text, verdict, row in zip(batch, by_rules, logits, strict=True):
-                yield self._verdict(text, verdict, row, seconds)
+            count = len(self._probe.principles)
+            for text, verdict, row in zip(batch, by_rules, outputs, strict=True):
+                found = self._verdict(text, verdict, row[:count], seconds)
+                # Without its prompt a text cannot be off topic.
+                off_topic = bool(text.prompt.strip()) and self._probe.unusable(row[-1]) >= NO_ANSWER
+                yield _off_topic(found) if off_topic else found
 
     def _verdict(self, text: JudgeInput, rules: Verdict, logits: Floats, seconds: float) -> Verdict:
         """Combine the rules' verdict with the probe's logits, [principles of the probe]."""

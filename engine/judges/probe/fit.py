@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.judges.labeled import OWN, REGISTERS, LabeledText
 from engine.judges.probe import calibrate, ngram_features, ridge
 from engine.judges.probe.feature_map import FeatureMap, fit_feature_map
-from engine.judges.probe.probe import MEMBERS, Calibration, Probe, mix_domains
+from engine.judges.probe.probe import MEMBERS, Calibration, Probe, QualityCalibration, mix_domains
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -38,6 +38,8 @@ MIN_PER_DOMAIN = 100
 """Rows of each domain below which there is a single probe per principle."""
 REGISTER_WEIGHT = 0.3
 """Sample weight of the project's texts in other registers: many, and only a guess at how real texts read."""
+MIN_UNUSABLE = 20
+"""Unusable rows below which there is no quality probe."""
 OTHER_NEGATIVE_WEIGHT = 0.3
 """Sample weight of another principle's clean text, relative to 1 for the principle's own rows."""
 
@@ -71,6 +73,28 @@ class TrainingRows:
     def labels(self) -> Bools:
         return np.array([text.label for text in self.texts], dtype=bool)
 
+    def targets(self, principle: str) -> Bools:
+        """Whether each row [rows] breaks a principle; rows that were labeled for several say it of each."""
+        return np.array(
+            [
+                text.labels.get(principle, False) if text.labels else text.label and text.principle == principle
+                for text in self.texts
+            ],
+            dtype=bool,
+        )
+
+    @property
+    def unusable(self) -> Bools:
+        """Rows that are no answer: off topic or degenerate."""
+        return np.array([text.quality in ("off_topic", "degenerate") for text in self.texts], dtype=bool)
+
+    @property
+    def quality_weights(self) -> Floats:
+        """Sample weights [rows] of the quality probe: rows that were labeled for it, and the project's examples, which
+        are all answers."""
+        labeled = np.array([bool(text.quality) for text in self.texts])
+        return np.where(labeled, 1.0, np.where(self.own, OTHER_NEGATIVE_WEIGHT, 0.0))
+
     @property
     def threshold_rows(self) -> Bools:
         """Rows that thresholds are chosen on: the project's examples if there are any, since all of their clean texts
@@ -83,11 +107,13 @@ class TrainingRows:
         return np.array([text.set == OWN for text in self.texts], dtype=bool)
 
     def sample_weights(self, principle: str, own_weight: float = 1.0) -> Floats:
-        """Sample weights [rows] for one principle; a violation of another principle has weight 0."""
-        about = np.array([text.principle == principle for text in self.texts])
+        """Sample weights [rows] for one principle; a violation of another principle has weight 0, a row that was
+        labeled for several has 1 for each that the reader could tell."""
+        about = np.array([principle in text.labels or text.principle == principle for text in self.texts])
+        several = np.array([bool(text.labels) for text in self.texts])
         registers = [text.set == REGISTERS for text in self.texts]
         domain = np.where(self.own, own_weight, np.where(registers, REGISTER_WEIGHT, 1.0))
-        return np.where(about, 1.0, np.where(self.labels, 0.0, OTHER_NEGATIVE_WEIGHT)) * domain
+        return np.where(about, 1.0, np.where(self.labels | several, 0.0, OTHER_NEGATIVE_WEIGHT)) * domain
 
 
 def assign_folds(rows: Sequence[LabeledText]) -> tuple[Ints, Ints]:
@@ -129,7 +155,9 @@ class MemberFit:
         features: float32 [rows, features].
         gram: [rows, rows], inner products of the rows' features.
         solutions: one ridge solution per principle; or, with `MIN_PER_DOMAIN` rows of both domains, one per principle
-            for texts like the project's examples, one per principle for others, and the domain probe.
+            for texts like the project's examples, one per principle for others, and the domain probe. Last the quality
+            probe's, where there is one.
+        quality: whether there is a quality probe.
         cache: left-out folds -> dual coefficients, as far as they were needed.
     """
 
@@ -138,6 +166,7 @@ class MemberFit:
     features: Singles
     gram: Floats
     solutions: tuple[ridge.Solution, ...]
+    quality: bool
     cache: dict[frozenset[int], Floats] = field(default_factory=dict)
 
     @classmethod
@@ -145,24 +174,26 @@ class MemberFit:
         feature_map = fit_feature_map(rows.values, rows.values.shape[1] - ngram_features.N_FEATURES)
         features = feature_map.features(rows.values)
         gram = (features @ features.T).astype(np.float64)
-        target = np.where(rows.labels, 1.0, -1.0)
         both_domains = MIN_PER_DOMAIN <= rows.own.sum() <= len(rows.texts) - MIN_PER_DOMAIN
         solutions = [
-            ridge.solve(gram, target, rows.sample_weights(principle, own_weight), RIDGE_ALPHA)
+            ridge.solve(gram, _signs(rows.targets(principle)), rows.sample_weights(principle, own_weight), RIDGE_ALPHA)
             for own_weight in ((OWN_WEIGHT_IN, OWN_WEIGHT_OUT) if both_domains else (1.0,))
             for principle in rows.principles
         ]
         if both_domains:
-            domain = np.where(rows.own, 1.0, -1.0)
-            solutions.append(ridge.solve(gram, domain, np.ones(len(target)), DOMAIN_RIDGE_ALPHA))
-        return cls(rows, feature_map, features, gram, tuple(solutions))
+            solutions.append(ridge.solve(gram, _signs(rows.own), np.ones(len(rows.texts)), DOMAIN_RIDGE_ALPHA))
+        quality = rows.unusable.sum() >= MIN_UNUSABLE
+        if quality:
+            solutions.append(ridge.solve(gram, _signs(rows.unusable), rows.quality_weights, RIDGE_ALPHA))
+        return cls(rows, feature_map, features, gram, tuple(solutions), quality)
 
     def probe(self, name: str, without: int | None = None) -> Probe:
         """The probe of all rows, or of all but one fold: weights, calibration, thresholds, abstain bands."""
         left_out = frozenset[int]() if without is None else frozenset((without,))
         kept = ~self._in(left_out)
         dual = self._dual_coefficients(left_out)
-        rows, logits = self.rows.select(kept), self._out_of_fold_logits(left_out)[kept]
+        rows, outputs = self.rows.select(kept), self._out_of_fold_outputs(left_out)[kept]
+        logits = mix_domains(outputs[:, : len(self.solutions) - self.quality], len(rows.principles))
         probabilities = _cross_fitted_probabilities(rows, logits)
         thresholds = calibrate.choose_thresholds(probabilities, rows.threshold_rows & ~rows.labels)
         lows = calibrate.abstain_below(probabilities[rows.threshold_rows], thresholds)
@@ -188,6 +219,7 @@ class MemberFit:
                 for i in range(len(rows.principles))
             ),
             accuracy="",
+            quality=_fit_quality(rows, outputs[:, -1]) if self.quality else None,
         )
 
     def _in(self, folds: frozenset[int]) -> Bools:
@@ -201,15 +233,28 @@ class MemberFit:
             self.cache[left_out] = np.stack([solution.without(self._in(left_out)) for solution in self.solutions], 1)
         return self.cache[left_out]
 
-    def _out_of_fold_logits(self, left_out: frozenset[int]) -> Floats:
-        """Logits [rows, principles] of each row by the fit without the row's fold and without `left_out`; 0 for the
+    def _out_of_fold_outputs(self, left_out: frozenset[int]) -> Floats:
+        """Outputs [rows, solutions] of each row by the fit without the row's fold and without `left_out`; 0 for the
         rows of the latter."""
         outputs = np.zeros((len(self.rows.texts), len(self.solutions)))
         for fold in set(self.rows.folds.tolist()) - left_out:
             here = self.rows.folds == fold
             for column, dual in enumerate(self._dual_coefficients(left_out | {fold}).T):
                 outputs[here, column] = ridge.predict(self.gram[here], np.ascontiguousarray(dual))
-        return mix_domains(outputs, len(self.rows.principles))
+        return outputs
+
+
+def _signs(mask: Bools) -> Floats:
+    """1 for true, -1 for false."""
+    return np.where(mask, 1.0, -1.0)
+
+
+def _fit_quality(rows: TrainingRows, outputs: Floats) -> QualityCalibration:
+    """Platt scaling of the quality probe's out-of-fold outputs."""
+    weights = rows.quality_weights
+    used = weights > 0
+    scale, offset = calibrate.platt_scaling(outputs[used], rows.unusable[used].astype(np.float64), weights[used])
+    return QualityCalibration(round(scale, 4), round(offset, 4))
 
 
 def _cross_fitted_probabilities(rows: TrainingRows, logits: Floats) -> Floats:
@@ -228,14 +273,13 @@ def _cross_fitted_probabilities(rows: TrainingRows, logits: Floats) -> Floats:
 def _fit_calibration(rows: TrainingRows, logits: Floats, evidence: Floats) -> list[tuple[float, float, float]]:
     """Per principle the scale of the probe, the scale of the rules and the offset. Calibrates not only each principle's
     probability on its own rows but also their maximum, which is a text's probability."""
-    target = rows.labels.astype(np.float64)
     scales = []
     for column, principle in enumerate(rows.principles):
-        weights = rows.sample_weights(principle)
+        weights, target = rows.sample_weights(principle), rows.targets(principle).astype(np.float64)
         used = weights > 0
         scales.append(
             calibrate.fit_combination(logits[used, column], evidence[used, column], target[used], weights[used])
         )
     combined = np.stack([s[0] * logits[:, i] + s[1] * evidence[:, i] + s[2] for i, s in enumerate(scales)], 1)
-    stretch, shift = calibrate.platt_scaling(combined.max(1), target, np.ones(len(target)))
+    stretch, shift = calibrate.platt_scaling(combined.max(1), rows.labels.astype(np.float64), np.ones(len(rows.texts)))
     return [(a * stretch, b * stretch, c * stretch + shift) for a, b, c in scales]

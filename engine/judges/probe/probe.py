@@ -62,17 +62,26 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class QualityCalibration:
+    """Platt scaling of the quality probe: the probability that a text is no answer (off topic or degenerate)."""
+
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True)
 class Probe:
     """One member of a set.
 
     Args:
         feature_map: computes the features of a vector.
         weight: [principles, features]; or [2 * principles + 1, features]: in-domain rows (texts like the project's
-            examples), out-of-domain rows, and the domain probe's row.
+            examples), out-of-domain rows, and the domain probe's row. With `quality`, one more row at the end.
         bias: one per row of `weight`.
         calibrations: one per principle.
         accuracy: of the panel with this member on texts it was not fitted on, as a sentence.
         metrics: the same as numbers: data set ("own" for the project's, "all" for all together) -> metrics.
+        quality: calibration of the quality probe; None where there is none.
     """
 
     name: str
@@ -83,11 +92,25 @@ class Probe:
     calibrations: tuple[Calibration, ...]
     accuracy: str
     metrics: Mapping[str, EvalMetrics] = field(default_factory=dict)
+    quality: QualityCalibration | None = None
 
     def logits(self, values: NDArray[np.float32]) -> Floats:
         """Vectors [windows, states + n-grams] -> [windows, principles]."""
+        return self.outputs(values)[:, : len(self.principles)]
+
+    def outputs(self, values: NDArray[np.float32]) -> Floats:
+        """Vectors [windows, states + n-grams] -> [windows, principles], or [windows, principles + 1] with the quality
+        probe's output last."""
         outputs = (self.feature_map.features(values) @ self.weight.T).astype(np.float64) + self.bias
-        return mix_domains(outputs, len(self.principles))
+        if self.quality is None:
+            return mix_domains(outputs, len(self.principles))
+        return np.concatenate([mix_domains(outputs[:, :-1], len(self.principles)), outputs[:, -1:]], 1)
+
+    def unusable(self, output: float) -> float:
+        """Probability that a text is no answer, from the quality probe's output; 0 where there is none."""
+        if self.quality is None:
+            return 0.0
+        return float(sigmoid(np.array([self.quality.scale * output + self.quality.offset]))[0])
 
     def alone(self, logits: Floats) -> Floats:
         """Probabilities by the probe alone; [n, principles] both."""
@@ -147,6 +170,8 @@ class ProbeSet:
                 # The class was called Combination when the first probes were fitted: they keep their hash.
                 + repr(probe.calibrations).replace("Calibration(", "Combination(").encode()
             )
+            if probe.quality is not None:
+                whole.update(repr(probe.quality).encode())
         return whole.hexdigest()[:12]
 
     def title(self, member: str) -> str:
@@ -229,6 +254,7 @@ def write(probes: ProbeSet, folder: Path) -> Path:
             "measures": {of: metrics.to_data() for of, metrics in probe.metrics.items()},
             "combinations": _to_data(probe),
             "twins": [_to_data(fold_model) for fold_model in probes.fold_models[name]],
+            "quality": [None if p.quality is None else vars(p.quality) for p in (probe, *probes.fold_models[name])],
         }
     blob = save(tensors)
     places: dict[str, str] = {}
@@ -349,15 +375,17 @@ def _parsed(name: str, document: dict[str, Any], tensors: Mapping[str, NDArray[A
         feature_map = FeatureMap(
             tensors[f"{member}.mean"], tensors[f"{member}.scale"], _float32(tensors[f"{member}.basis"])
         )
-        plain = _probe(member, principles, feature_map, entry["combinations"], tensors, member)
+        qualities = [None if q is None else QualityCalibration(**q) for q in entry.get("quality") or ()]
+        qualities = qualities or [None] * (len(entry["twins"]) + 1)
+        plain = _probe(member, principles, feature_map, entry["combinations"], tensors, member, qualities[0])
         probes[member] = replace(
             plain,
             accuracy=str(entry["accuracy"]),
             metrics={str(k): EvalMetrics.from_data(v) for k, v in entry["measures"].items()},
         )
         fold_models[member] = tuple(
-            _probe(member, principles, feature_map, calibrations, tensors, f"{member}.{fold}")
-            for fold, calibrations in enumerate(entry["twins"])
+            _probe(member, principles, feature_map, calibrations, tensors, f"{member}.{fold}", quality)
+            for fold, (calibrations, quality) in enumerate(zip(entry["twins"], qualities[1:], strict=True))
         )
     known = {"name", "model", "model_sha256", "dtype", "layers", "format", "principles", "weights_sha256", "members"}
     return ProbeSet(
@@ -384,10 +412,11 @@ def _probe(
     calibrations: Any,
     tensors: Mapping[str, NDArray[Any]],
     key: str,
+    quality: QualityCalibration | None,
 ) -> Probe:
     weight, bias = tensors[f"{key}.weight"], tensors[f"{key}.bias"]
-    count = len(principles)
-    if weight.ndim != 2 or len(weight) not in (count, 2 * count + 1) or bias.shape != (len(weight),):
+    count, more = len(principles), quality is not None
+    if weight.ndim != 2 or len(weight) not in (count + more, 2 * count + 1 + more) or bias.shape != (len(weight),):
         raise ValueError(f"{key} has the shape {weight.shape} for {len(principles)} principles")
     if len(feature_map.basis) != len(feature_map.mean) or weight.shape[1] != feature_map.n_features:
         raise ValueError(f"{key} has {weight.shape[1]} features, its feature map {feature_map.n_features}")
@@ -399,6 +428,7 @@ def _probe(
         bias=bias.astype(np.float64),
         calibrations=tuple(Calibration(**calibrations[p]) for p in principles),
         accuracy="",
+        quality=quality,
     )
 
 

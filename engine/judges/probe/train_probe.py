@@ -23,7 +23,16 @@ from engine.judges.accuracy import ALL, EvalMetrics
 from engine.judges.base import JudgeInput
 from engine.judges.eval.bench import CrossFittedPanel
 from engine.judges.eval.evaluate import Decisions, measure
-from engine.judges.labeled import OWN, REGISTERS, LabeledText, own_examples, own_registers, read_labeled
+from engine.judges.labeled import (
+    OUTPUTS,
+    OWN,
+    REGISTERS,
+    LabeledText,
+    own_examples,
+    own_outputs,
+    own_registers,
+    read_labeled,
+)
 from engine.judges.probe import fit as fitting
 from engine.judges.probe.features import ReadVectors, Vectors
 from engine.judges.probe.probe import MEMBERS, ProbeSet, rule_evidence, weights_identity
@@ -82,8 +91,10 @@ def shipped_recipe(folder: Path) -> Recipe:
         InputError: one is missing or cannot be read.
     """
     files = [folder / f"{name}.jsonl" for name in SHIPPED_ON]
-    rows = (*own_examples(), *own_registers(), *read_labeled(files))
-    return Recipe(SHIPPED, rows, licenses={**SHIPPED_ON, OWN: _OWN_LICENSE, REGISTERS: _OWN_LICENSE})
+    rows = (*own_examples(), *own_registers(), *own_outputs(), *read_labeled(files))
+    return Recipe(
+        SHIPPED, rows, licenses={**SHIPPED_ON, OWN: _OWN_LICENSE, REGISTERS: _OWN_LICENSE, OUTPUTS: _OWN_LICENSE}
+    )
 
 
 def train_probes(
@@ -190,7 +201,7 @@ def _principles(rows: Sequence[LabeledText], constitution: Constitution, progres
     """The constitution's principles that have enough rows; the others are judged by their rules alone."""
     known = ", ".join(constitution.ids)
     for row in rows:
-        if row.principle not in constitution.ids:
+        if row.principle not in constitution.ids and not row.labels:
             named = (
                 "has no principle"
                 if not row.principle
