@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from engine.events.base import ALL, KEY
 from engine.events.schema import Event, Members, data, raw, text
+from engine.judges.answer_quality import quality_of
 from engine.judges.base import Finding, Verdict
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
-Quality = Literal["responsive", "degenerate"]
+Quality = Literal["responsive", "off_topic", "degenerate"]
+"""Text statistics find "degenerate"; the quality probe finds "off_topic" (`engine.judges.panel`)."""
 
 MAX_PERIOD = 60
 """Longest repeated unit, in tokens, that is looked for."""
@@ -42,6 +43,12 @@ _UNFINISHED = frozenset(
 _SUBJECTS = frozenset(("it", "the", "this"))
 _COPULAS = frozenset(("are", "is", "was", "were"))
 """Last words of a sentence that is not finished; copulas only in one like "The answer is"."""
+
+
+def quality_of(name: str) -> Quality:
+    """The quality of this name; "responsive" for any other, such as one from a newer version."""
+    known: dict[str, Quality] = {quality: quality for quality in get_args(Quality)}
+    return known.get(name, "responsive")
 
 
 def assess(prompt: str, text: str) -> Quality:

@@ -66,7 +66,7 @@ class Verdict:
         request: the prompt sent to a model judge.
         seconds: wall time spent on this text (its share of a batch).
         note: anything else a reader must know, such as why a model's answer was not used.
-        quality: "responsive", or "degenerate" for a text that is not an answer (`engine.judges.answer_quality`). Such a
+        quality: "responsive", or "degenerate" or "off_topic" for a text that is not an answer to its prompt. Such a
             text has no verdict and is counted apart from those that a judge could not decide.
     """
 

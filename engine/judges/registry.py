@@ -262,16 +262,15 @@ def make_run_judges(name: str, parts: JudgeParts) -> RunJudges:
     read = make_reader(probes, parts.get_model, parts.device)
     other = _comparison_panel(probes, read, parts, required=bool(kind.probes))
     if kind.probes:
-        shown = _complete(_with_rationale(make_panel(parts.constitution, probes, read, "a"), parts), parts.constitution)
+        # Without a model's words: those of a small model are noise, and cost many times the verdict.
+        shown = _complete(make_panel(parts.constitution, probes, read, "a"), parts.constitution)
     else:
         shown = make_judge(name, parts)
     quick = shown.without_rationale()
     if other is None:
         return RunJudges(shown, quick, comparison=quick)
     comparison = _complete(other, parts.constitution)
-    return RunJudges(
-        shown, quick, comparison, selecting=quick, alongside=bool(kind.probes), independent=True
-    )
+    return RunJudges(shown, quick, comparison, selecting=quick, alongside=bool(kind.probes), independent=True)
 
 
 def make_panel(constitution: Constitution, probes: ProbeSet, read: ReadVectors, member: str) -> PanelJudge:

@@ -39,7 +39,8 @@ class Candidate:
     @property
     def usable(self) -> bool:
         """Whether it can be learned from: an answer with a verdict's probabilities that does not repeat itself."""
-        return bool(self.text.strip()) and bool(self.verdict.principles) and not repeats(self.text)
+        answer = self.verdict.quality == "responsive" and not repeats(self.text)
+        return answer and bool(self.text.strip()) and bool(self.verdict.principles)
 
 
 @dataclass(frozen=True)

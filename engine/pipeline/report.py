@@ -20,7 +20,7 @@ from engine.files import write_atomically
 from engine.judges.base import Verdict
 from engine.pipeline.compare import ARMS
 from engine.pipeline.context import Context
-from engine.pipeline.pairs import expected_score, repeats
+from engine.pipeline.pairs import expected_score
 from engine.runs.folder import read_run
 from engine.stats.confirmation import Evidence, decide
 from engine.stats.paired import (
@@ -257,8 +257,8 @@ def _probability(principle: str, verdict: Verdict) -> float | None:
 
 
 def _expected(weights: dict[str, float], verdict: Verdict) -> float | None:
-    """The expected score; None where the judge says nothing of any principle."""
-    return expected_score(verdict, weights) if verdict.principles else None
+    """The expected score; None for a text that is no answer, or where the judge says nothing of any principle."""
+    return expected_score(verdict, weights) if verdict.principles and verdict.quality == "responsive" else None
 
 
 def _refused(benign: Sequence[_Compared]) -> tuple[list[bool], list[bool]]:
@@ -272,9 +272,13 @@ def _refused(benign: Sequence[_Compared]) -> tuple[list[bool], list[bool]]:
 
 
 def _unusable(compared: Sequence[_Compared], seed: int) -> PairedFlags:
-    """Answers of both models that are empty or repeat themselves, over all compared prompts."""
-    base, trained = ([not one.answers[arm].strip() or repeats(one.answers[arm]) for one in compared] for arm in (0, 1))
+    """Answers of both models that are no answer (empty, degenerate, off topic), over all compared prompts."""
+    base, trained = ([_no_answer(one, arm) for one in compared] for arm in (0, 1))
     return compare_flags(base, trained, clusters=[f"{one.set} {one.id}" for one in compared], seed=seed)
+
+
+def _no_answer(one: _Compared, arm: int) -> bool:
+    return not one.answers[arm].strip() or one.verdicts[arm].quality != "responsive"
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
