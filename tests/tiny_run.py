@@ -17,7 +17,7 @@ from engine.models.inference.requests import Sampling
 from engine.pipeline import runner
 from engine.pipeline.context import Context
 from engine.runs.journal_reader import JOURNAL, read
-from engine.settings import RunConfig
+from engine.settings import BEFORE, RunConfig
 from engine.training.config import TrainConfig
 
 VOWELS = "[aeiou]"
@@ -59,6 +59,7 @@ def tiny_config(tiny: Callable[..., Path], rules: Path | None = None, **changes:
     """
     short = Sampling(max_tokens=8, temperature=1.0)
     config = RunConfig(
+        **BEFORE,
         preset="tiny",
         generator=str(tiny("llama", max_position_embeddings=8192)),
         judge="rules",

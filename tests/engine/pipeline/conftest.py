@@ -11,7 +11,7 @@ import pytest
 
 from engine.control import Control
 from engine.models.inference.requests import Sampling
-from engine.settings import RunConfig
+from engine.settings import BEFORE, RunConfig
 from engine.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     path = tmp_path_factory.mktemp("constitution") / "plain.toml"
     path.write_text(CONSTITUTION)
     return RunConfig(
+        **BEFORE,
         preset="small",
         judge="rules+model",
         constitution=str(path),
