@@ -6,6 +6,7 @@ python labeling/agreement.py
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,9 @@ def main() -> None:
         known = [(a, b) for a, b in pairs if a is not None and b is not None]
         one, other = [a for a, _ in known], [b for _, b in known]
         same = sum(a == b for a, b in known) / len(known)
-        print(
-            f"{column:18} n {len(known)}  same {same:.3f}  kappa {kappa(one, other):.2f}  broken {sum(a == 1 for a in one)}"
+        broken = sum(a == 1 for a in one)
+        sys.stdout.write(
+            f"{column:18} n {len(known)}  same {same:.3f}  kappa {kappa(one, other):.2f}  broken {broken}\n"
         )
 
 

@@ -46,7 +46,7 @@ def main() -> None:
         }
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     OUT.write_text("".join(lines), "utf-8")
-    print(f"{len(lines)} rows, {len(settled)} of them hard -> {OUT}")
+    sys.stdout.write(f"{len(lines)} rows, {len(settled)} of them hard -> {OUT}\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Sample answers to the labeling prompts, by the code that a run uses.
 
-    python labeling/sample.py --out labeling/raw/base-t07.jsonl --variant base-t07 --temperature 0.7 --seed 1
+    python labeling/sample.py --out labeling/raw/base-t07.jsonl --variant base-t07 --temperature 0.7
 
-Answers are written in batches, and each batch is on the disk before the next begins. Started again, the script continues
-with what is missing.
+Answers are written in batches, and each batch is on the disk before the next begins. Started again, the script
+continues with what is missing.
 """
 
 from __future__ import annotations
