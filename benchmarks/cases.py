@@ -52,7 +52,7 @@ def run(bench: Bench, names: Sequence[str]) -> Iterator[tuple[str, Finding]]:
     """
     for name in names:
         case = CASES[name]
-        bench.tell(f"{name}: {case.about}")
+        bench.log(f"{name}: {case.about}")
         reason = case.missing()
         if reason:
             for comparison, goal in case.comparisons.items():

@@ -1,4 +1,4 @@
-"""The demo preset's whole run, timed, and what its stages asked of the model, told from its journal."""
+"""The demo preset's whole run, timed, and what its stages asked of the model, read from its journal."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 Knows nothing of models; importable without torch.
 
-How a busy machine is told: over each measured stretch the kernel's own account of the cores (/proc/stat, with the time
-that a hypervisor took) is compared with the CPU time of this process and its children. What is left over was used by
-others. The load average cannot tell the two apart, and wall time over CPU time blames others for our own waiting.
+How a busy machine is detected: over each measured stretch the kernel's own account of the cores (/proc/stat, with the
+time that a hypervisor took) is compared with the CPU time of this process and its children. The rest was used by
+others. The load average does not separate them, and wall time over CPU time blames others for our own waiting.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Sample:
     Args:
         units: work done: tokens, texts, FLOP, or bytes held.
         seconds: what it took.
-        others: share (0 to 1) of the cores that other programs used meanwhile; None where the system does not tell.
+        others: share (0 to 1) of the cores that other programs used meanwhile; None where the system does not say.
         note: what a reader must know, such as "4 of 64 prompts"; "" for nothing.
     """
 
@@ -118,22 +118,22 @@ Measure = Callable[[int], Sample]
 
 
 def interleave(
-    sides: Mapping[str, Measure], rounds: int, tell: Callable[[str], None] = lambda _: None
+    sides: Mapping[str, Measure], rounds: int, log: Callable[[str], None] = lambda _: None
 ) -> dict[str, list[Sample]]:
     """A B A B: every side once a round, in the order given, so that slow changes of the machine meet all of them.
 
     Args:
         sides: name -> how it is measured.
         rounds: at least 1.
-        tell: called with a sentence before and after each measurement.
+        log: called with a sentence before and after each measurement.
     """
     found: dict[str, list[Sample]] = {name: [] for name in sides}
     for number in range(rounds):
         for name, measure in sides.items():
-            tell(f"round {number + 1} of {rounds}: {name} …")
+            log(f"round {number + 1} of {rounds}: {name} …")
             sample = measure(number)
             busy = f"; other programs used {sample.others:.0%} of the cores" if sample.disturbed else ""
-            tell(f"round {number + 1} of {rounds}: {name}: {amount(sample.rate)} in {sample.seconds:.1f} s{busy}")
+            log(f"round {number + 1} of {rounds}: {name}: {amount(sample.rate)} in {sample.seconds:.1f} s{busy}")
             found[name].append(sample)
     return found
 
@@ -157,19 +157,14 @@ def ratio(
         timed: False for what other programs cannot disturb, such as memory.
         detail: what to add to the sentence on both rates.
     """
-    values = [a.rate / b.rate if b.rate > 0 else 0.0 for a, b in zip(ours, theirs, strict=True)]
     pairs = list(zip(ours, theirs, strict=True))
-    disturbed = sum(timed and (a.disturbed or b.disturbed) for a, b in pairs)
+    values = [a.rate / b.rate if b.rate > 0 else 0.0 for a, b in pairs]
+    disturbed = [pair for pair in pairs if timed and any(sample.disturbed for sample in pair)]
     medians = [amount(statistics.median(s.rate for s in side)) for side in (ours, theirs)]
     parts = [f"{medians[0]} against {medians[1]} {unit}"]
-    # A sentence that both sides give is said once.
+    # A note that both sides have is written once.
     parts += dict.fromkeys(side[0].note for side in (ours, theirs) if side and side[0].note)
-    parts += [detail] if detail else []
-    if disturbed:
-        most = max(s.others or 0.0 for pair in pairs for s in pair)
-        parts.append(f"{disturbed} of {len(pairs)} rounds disturbed: others used up to {most:.0%} of the cores")
-    elif timed and all(s.others is None for pair in pairs for s in pair):
-        parts.append("whether other programs disturbed it cannot be told here")
+    parts += [detail, _disturbance(pairs, disturbed) if timed else ""]
     return Ratio(
         name=name,
         median=statistics.median(values),
@@ -177,10 +172,19 @@ def ratio(
         high=max(values),
         goal=goal,
         rounds=len(values),
-        trusted=2 * disturbed < len(values),
-        detail="; ".join(parts),
+        trusted=2 * len(disturbed) < len(values),
+        detail="; ".join(filter(None, parts)),
         at_most=at_most,
     )
+
+
+def _disturbance(pairs: Sequence[tuple[Sample, Sample]], disturbed: Sequence[tuple[Sample, Sample]]) -> str:
+    """How many rounds other programs disturbed, as words; "" for none."""
+    shares = [sample.others for pair in pairs for sample in pair]
+    if disturbed:
+        highest = max(share or 0.0 for share in shares)
+        return f"{len(disturbed)} of {len(pairs)} rounds disturbed: others used up to {highest:.0%} of the cores"
+    return "whether other programs disturbed it is unknown here" if all(share is None for share in shares) else ""
 
 
 def amount(value: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.measure import Measure, Sample, interleave
 from benchmarks.side import Side
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class Bench:
         model, dtype: as `benchmarks.ours.Redraft` takes them.
         rounds: A B pairs of each comparison.
         size: how much is measured.
-        tell: called with a sentence on what goes on.
+        log: called with a sentence on the progress.
     """
 
     model: str
     dtype: str
     rounds: int
     size: Size
-    tell: Tell
+    log: Log
     _open: ExitStack = field(default_factory=ExitStack)
     _sides: dict[str, Side] = field(default_factory=dict)
     _facts: dict[str, Any] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class Bench:
 
     def fresh(self, name: str) -> Side:
         """A new process for a side; who asks for it closes it."""
-        self.tell(f"starting {name} …")
+        self.log(f"starting {name} …")
         if name == "redraft":
             return Side(name, model=self.model, dtype=self.dtype)
         facts = self.facts
@@ -136,7 +136,7 @@ class Bench:
     def texts(self) -> dict[str, Any]:
         """Requests for drafts, critiques and revisions."""
         if not self._texts:
-            self.tell("writing the drafts and critiques that the cases work on …")
+            self.log("writing the drafts and critiques that the cases work on …")
             self._texts = self.redraft.call("texts", count=self.size.prompts, tokens=self.size.tokens)
         return self._texts
 
@@ -144,14 +144,14 @@ class Bench:
     def rows(self) -> list[Any]:
         """Rows to train on and to score."""
         if not self._rows:
-            self.tell("writing the answers that training and scoring work on …")
+            self.log("writing the answers that training and scoring work on …")
             self._rows = self.redraft.call("rows", count=self.size.rows, tokens=self.size.tokens)
         return self._rows
 
     def measure(self, sides: Mapping[str, Measure]) -> dict[str, list[Sample]]:
         """All the bench's rounds of these."""
-        return interleave(sides, self.rounds, self.tell)
+        return interleave(sides, self.rounds, self.log)
 
     def once(self, sides: Mapping[str, Measure]) -> dict[str, list[Sample]]:
         """A single round, of what hardly differs from one to the next."""
-        return interleave(sides, 1, self.tell)
+        return interleave(sides, 1, self.log)

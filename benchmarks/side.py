@@ -1,6 +1,6 @@
 """One side of a comparison in a process of its own: it is called by name and answers with plain data.
 
-Sides are apart so that each library runs with its own settings of threads, so that memory can be told apart, and so
+Sides are apart so that each library runs with its own settings of threads, so that memory can be measured apart, and so
 that Ctrl-C can end a measurement in the middle of anything. The process that asks needs no torch.
 """
 
@@ -136,7 +136,7 @@ def main(name: str) -> None:
                 module, kind = SIDES[name]
                 side, value = getattr(importlib.import_module(module), kind)(**asked["arguments"]), None
             answer = {"value": value}
-        except Exception as error:  # noqa: BLE001 -- told to the one who asked
+        except Exception as error:  # noqa: BLE001 -- sent to the caller
             answer = {"error": str(error) if isinstance(error, RedraftError) else f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,16 +55,17 @@ class Setting:
             return value in self.choices or (value == "" and bool(self.unset))
         if isinstance(value, tuple):
             return len(value) > 0 or self.min is None
-        if self.min is self.max is self.above is self.below is None:
-            return True
-        return (
-            isinstance(value, int | float)
-            and -math.inf < value < math.inf
-            and (self.min is None or value >= self.min)
-            and (self.max is None or value <= self.max)
-            and (self.above is None or value > self.above)
-            and (self.below is None or value < self.below)
+        limits = (
+            (self.min, operator.ge),
+            (self.max, operator.le),
+            (self.above, operator.gt),
+            (self.below, operator.lt),
         )
+        known = [(limit, holds) for limit, holds in limits if limit is not None]
+        if not known:
+            return True
+        finite = isinstance(value, int | float) and -math.inf < value < math.inf
+        return finite and all(holds(value, limit) for limit, holds in known)
 
     def problem(self, name: str, value: Any) -> str:
         """Why the value of the setting `name` is refused, as a sentence; "" where it is not."""

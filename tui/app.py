@@ -32,7 +32,7 @@ from engine.settings import RunConfig, preset
 from engine.text import sanitize, truncate
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun, Worker
 from tui import keymap, themes
-from tui.screens.dialog import Answer, ClosesOnce
+from tui.screens.dialog import Answer, ClosesOnce, Dialog
 from tui.screens.dialogs import Choice, ThemeChoice, TooSmall, is_too_small
 from tui.screens.run import RunScreen
 from tui.services import command_palette, export_actions, preferences, remote_runs
@@ -219,12 +219,18 @@ class RedraftApp(App[None]):
         if answer:
             self.exit()
 
+    def notify(self, message: str, **options: Any) -> None:
+        """Show a notice; where a window is open, in its border, since the notice waits until the window is closed."""
+        super().notify(message, **options)
+        if isinstance(self.screen, Dialog):
+            self.screen.show_note(message)
+
     # What is remembered
 
     def remember(self, **changes: Any) -> None:
         """Keep a choice for the next start."""
         self.prefs = dataclasses.replace(self.prefs, **changes)
-        preferences.save(self._prefs_file, self.prefs)
+        preferences.save(self._prefs_file, **changes)
 
     # Runs
 
@@ -366,7 +372,8 @@ class RedraftApp(App[None]):
         self.open_dialog(ReportScreen(folder.name if folder else "", report, note))
 
     def action_export(self) -> None:
-        export_actions.export(self, ("md", "json"), max(1, self.run_screen.verbosity))
+        words = self.run_screen.log_box.view.filtered_by
+        export_actions.export(self, ("md", "json"), max(1, self.run_screen.verbosity), words)
 
     # Colours, help, commands
 

@@ -339,10 +339,10 @@ def as_markdown() -> str:
         "Your own keys go into `keys.toml` in the settings folder (`redraft doctor` names it), by the ids below:",
         "",
         "```toml",
-        'pause = "space"',
+        'pause = ["p", "f8"]',
         'run = ["ctrl+r", "f5"]',
         "[log]",
-        'fold = "o"',
+        'fold = "f4"',
         "```",
     ]
     for place, heading in PLACES.items():

@@ -1,55 +1,170 @@
-"""Reads the constitution format of the Constitutional AI paper (Bai et al. 2022, arXiv 2212.08073).
+"""Reads constitutions that other projects write: JSON of several shapes, lists of statements, Markdown documents.
 
-A JSON object: name -> {"prompt": text or list of texts, "edit_request": text}, as in the paper's
-CritiqueRevisionInstructions.json. How it becomes a constitution:
+- The Constitutional AI paper's JSON (Bai et al. 2022, arXiv 2212.08073): name -> {"prompt": text or list of texts,
+  "edit_request": text}. Each entry is one critique request and the revision request that belongs to it. The lead-ins
+  "CritiqueRequest:" and "RevisionRequest:" and the trailing "Critique:" and "Revision:" are removed: Redraft's own
+  prompts add theirs. Entries whose names differ only in a number at the end ("harmful0", "harmful1") are one principle
+  with many requests, named without the number. Other names are principles of their own.
+- llm-swarm's list of {"critic", "revision"}, alone or under "constitutions": a principle each.
+- A list of statements, as in Collective Constitutional AI: texts, or objects with "statement", or a CSV file with such
+  a column. The requests are made from the statement.
+- Markdown: each heading with text below it is a principle, the text its description.
 
-- Each entry is one critique request and the revision request that belongs to it. The lead-ins "CritiqueRequest:" and
-  "RevisionRequest:" and the trailing "Critique:" and "Revision:" are removed: Redraft's own prompts add theirs.
-- Entries whose names differ only in a number at the end ("harmful0", "harmful1") are one principle with many requests,
-  named without the number. Other names are principles of their own.
-- Every principle has weight 1 and no rules: the paper's requests have no patterns.
+Every principle has weight 1 and no rules: these files hold no patterns. Ids are unique, ASCII and never empty: names in
+other scripts are numbered (principle_1), equal ids get a number at the end; nothing is merged but numbered names.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 from engine.constitution.check import MAX_PRINCIPLES, MAX_TEXT_LENGTH, MAX_TEXTS
 from engine.constitution.model import Constitution, Principle
 from engine.errors import InputError
-from engine.text import sanitize
+from engine.text import sanitize, truncate
 
-_SHAPE = 'The file has to be an object: {"name": {"prompt": "...", "edit_request": "..."}, ...}.'
+_SHAPE = (
+    'The file has to be an object: {"name": {"prompt": "...", "edit_request": "..."}, ...}; a list of '
+    '{"critic": "...", "revision": "..."}; or a list of statements.'
+)
 _LEAD = re.compile(r"\s*(?:Critique\s*Request|Revision\s*Request)\s*:\s*", re.IGNORECASE)
 _TAIL = re.compile(r"\s*\b(?:Critique|Revision)\s*:\s*$", re.IGNORECASE)
+_HEADING = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*\s*")
+_FENCE = re.compile(r"\s*(?:```|~~~)")
+_CRITIQUES = ("critic", "critique", "critique_request", "prompt")
+_REVISIONS = ("revision", "revision_request", "edit_request")
+_STATEMENTS = ("statement", "principle", "text", "constitution", "rule")
+_NAMES = ("name", "title", "id")
 
 
 def import_json(text: str, source: str, sha256: str) -> Constitution:
-    """The constitution in the paper's JSON (see the module docstring for the mapping).
+    """The constitution in JSON (see the module docstring for the shapes).
 
     Raises:
-        InputError: not JSON, or not of this shape; names the line or the entry.
+        InputError: not JSON, or of no known shape; names the line or the entry.
     """
-    groups: dict[str, list[tuple[str, str]]] = {}
-    names: dict[str, str] = {}
-    for name, entry in _entries(text, source).items():
+    value = _entries(text, source)
+    if isinstance(value, dict) and isinstance(value.get("constitutions"), list):
+        value = value["constitutions"]
+    if isinstance(value, list):
+        if not any(isinstance(entry, dict | str) for entry in value):
+            raise InputError("This is not a constitution.", where=source, next_step=_SHAPE)
+        found = [_listed(entry, number, source) for number, entry in enumerate(value, 1)]
+        return _constitution(found, source, sha256, "Delete some of them.")
+    groups: dict[str, tuple[str, list[tuple[str, str]]]] = {}
+    for name, entry in value.items():
         base = re.sub(r"[\s_-]*\d+$", "", name) or name
-        identifier = _identifier(base)
-        names.setdefault(identifier, base)
-        groups.setdefault(identifier, []).extend(_requests(name, entry, source))
-    if len(groups) > MAX_PRINCIPLES:
+        _, requests = groups.setdefault(re.sub(r"[\s_-]+", " ", base).casefold(), (base, []))
+        requests.extend(_requests(name, entry, source))
+    advice = 'Give entries of one principle the same name with a number: "harm0", "harm1".'
+    return _constitution([(base, "", requests) for base, requests in groups.values()], source, sha256, advice)
+
+
+def import_statements(statements: Sequence[str], source: str, sha256: str) -> Constitution:
+    """A constitution with a principle for each statement.
+
+    Raises:
+        InputError: there are too many, or one is too long or empty.
+    """
+    found = [_stated(text, f"{source}, statement {number}") for number, text in enumerate(statements, 1)]
+    return _constitution(found, source, sha256, "Delete some of them.")
+
+
+def import_markdown(text: str, source: str, sha256: str) -> Constitution:
+    """A constitution with a principle for each heading of a Markdown document that has text below it.
+
+    Raises:
+        InputError: there is no heading with text, there are too many, or the text below one is too long.
+    """
+    sections: list[tuple[str, int, list[str]]] = []
+    fenced = False
+    for number, line in enumerate(text.splitlines(), 1):
+        fenced ^= _FENCE.match(line) is not None
+        heading = None if fenced else _HEADING.fullmatch(line)
+        if heading is not None:
+            sections.append((heading[2], number, []))
+        elif line.strip():
+            if not sections:
+                sections.append(("Preamble", number, []))
+            sections[-1][2].append(line.strip())
+    found = [_stated(" ".join(body), f"{source}, line {number}", title) for title, number, body in sections if body]
+    if not found:
         raise InputError(
-            f"The entries make {len(groups)} principles; at most {MAX_PRINCIPLES} are allowed.",
+            "This is a Markdown document without a heading that has text below it.",
             where=source,
-            next_step='Give entries of one principle the same name with a number: "harm0", "harm1".',
+            next_step="Write a heading for each principle and what it asks below it; or write TOML.",
         )
-    principles = tuple(_principle(identifier, names[identifier], requests) for identifier, requests in groups.items())
-    return Constitution(re.split(r"[/\\]", source)[-1].removesuffix(".json"), principles, source, sha256)
+    return _constitution(found, source, sha256, "Join sections, or write the principles as TOML.")
 
 
-def _entries(text: str, source: str) -> dict[str, Any]:
+def _constitution(
+    found: Sequence[tuple[str, str, list[tuple[str, str]]]], source: str, sha256: str, advice: str
+) -> Constitution:
+    """A constitution of (name, description, requests); "" for a name or description takes the first request."""
+    if len(found) > MAX_PRINCIPLES:
+        raise InputError(
+            f"The entries make {len(found)} principles; at most {MAX_PRINCIPLES} are allowed.",
+            where=source,
+            next_step=advice,
+        )
+    taken: set[str] = set()
+    principles = []
+    for number, (name, description, requests) in enumerate(found, 1):
+        identifier = _identifier(name, number, taken)
+        taken.add(identifier)
+        principles.append(_principle(identifier, name, description, requests))
+    stem = re.sub(r"\.(?:json|csv|md|markdown|txt)$", "", re.split(r"[/\\]", source)[-1])
+    return Constitution(stem, tuple(principles), source, sha256)
+
+
+def _listed(entry: object, number: int, source: str) -> tuple[str, str, list[tuple[str, str]]]:
+    """Name, description and requests of an entry of a list."""
+    where = f"{source}, entry {number}"
+    if isinstance(entry, str):
+        return _stated(entry, where)
+    if not isinstance(entry, dict):
+        raise InputError("The entry is neither an object nor a text.", where=where, next_step=_SHAPE)
+    name = next((entry[key] for key in _NAMES if isinstance(entry.get(key), str)), "")
+    critique = next((key for key in _CRITIQUES if key in entry), None)
+    revision = next((key for key in _REVISIONS if key in entry), None)
+    known = {critique, revision, *_NAMES}
+    statement = next((key for key in _STATEMENTS if isinstance(entry.get(key), str)), None)
+    if critique is None or revision is None:
+        if statement is None:
+            raise InputError("The entry has no requests and no statement.", where=where, next_step=_SHAPE)
+        known = {statement, *_NAMES}
+    if unknown := sorted(str(key) for key in entry if key not in known):
+        raise InputError(
+            f'Unknown key "{sanitize(unknown[0][:64])}".',
+            where=where,
+            next_step="Allowed here: critic and revision, or statement; and name.",
+        )
+    if critique is None or revision is None:
+        return _stated(entry[statement], where, name)
+    requests = (_request(entry[critique], f"{where}, {critique}"), _request(entry[revision], f"{where}, {revision}"))
+    return name, "", [requests]
+
+
+def _stated(statement: object, where: str, name: str = "") -> tuple[str, str, list[tuple[str, str]]]:
+    """Name, description and requests of a principle that is given as a statement."""
+    if not isinstance(statement, str) or not statement.strip():
+        raise InputError("The statement is empty or no text.", where=where, next_step="Write what the principle asks.")
+    text = " ".join(sanitize(statement).split())
+    if len(text) > MAX_TEXT_LENGTH - 100:
+        raise InputError(
+            f"The text has {len(text):,} characters; at most {MAX_TEXT_LENGTH - 100:,} are allowed for a principle.",
+            where=where,
+            next_step="Divide it into several headings or statements, or shorten it.",
+        )
+    request = f'Say where the answer does not follow this principle: "{text}"'
+    return name, text, [(request, f'Rewrite the answer so that it follows this principle: "{text}"')]
+
+
+def _entries(text: str, source: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key, value in pairs:
@@ -68,7 +183,7 @@ def _entries(text: str, source: str) -> dict[str, Any]:
         ) from None
     except (RecursionError, ValueError):
         raise InputError("The JSON is nested too deeply or holds a number too long.", where=source) from None
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, dict | list) or not value:
         raise InputError("This is not a constitution.", where=source, next_step=_SHAPE)
     return value
 
@@ -102,19 +217,36 @@ def _request(value: object, where: str) -> str:
     return sanitize(request)
 
 
-def _identifier(name: str) -> str:
-    plain = re.sub(r"[^a-z0-9_.-]+", "_", name.lower()).strip("_.-")[:60]
-    return plain if plain[:1].isalpha() else f"p_{plain}".rstrip("_")
+def _identifier(name: str, number: int, taken: set[str]) -> str:
+    """An id of ASCII letters, digits and "_.-", not among those taken."""
+    # Marks are taken off letters ("é" is "e"); letters of other scripts have no ASCII form and are numbered instead.
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(c))
+    if not name or any(c.isalnum() and not c.isascii() for c in plain):
+        identifier = f"principle_{number}"
+    else:
+        plain = re.sub(r"[^a-z0-9_.-]+", "_", plain).strip("_.-")[:56]
+        identifier = plain if plain[:1].isalpha() else f"p_{plain}".rstrip("_")
+    unique, count = identifier, 1
+    while unique in taken:
+        count += 1
+        unique = f"{identifier}_{count}"
+    return unique
 
 
-def _principle(identifier: str, name: str, requests: list[tuple[str, str]]) -> Principle:
-    title = sanitize(re.sub(r"[\s_-]+", " ", name)).strip().capitalize()[:120] or identifier
-    unique = list(dict.fromkeys(requests))[:MAX_TEXTS]
+def _principle(identifier: str, name: str, description: str, requests: list[tuple[str, str]]) -> Principle:
+    unique = list(dict.fromkeys(requests))
+    if len(unique) > MAX_TEXTS:
+        raise InputError(
+            f"The principle {identifier} has {len(unique)} requests; at most {MAX_TEXTS} are allowed.",
+            next_step="Delete some of them.",
+        )
+    title = sanitize(re.sub(r"[\s_-]+", " ", name)).strip()
+    title = title[:1].upper() + title[1:] if title else truncate(description or unique[0][0], 60)
     return Principle(
         id=identifier,
-        title=title,
-        short=identifier[:24],
-        description=unique[0][0],
+        title=title[:120] or identifier,
+        short=(identifier if identifier.isascii() and not identifier.startswith("principle_") else title)[:24].strip(),
+        description=description or unique[0][0],
         weight=1.0,
         critiques=tuple(critique for critique, _ in unique),
         revisions=tuple(revision for _, revision in unique),

@@ -5,17 +5,20 @@ Every error names the file, the line, the field and what is allowed there.
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
 import importlib.resources
+import io
+import json
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from engine.constitution.check import FailedExamples, Reader, read_constitution
-from engine.constitution.importers import import_json
-from engine.constitution.model import Constitution
+from engine.constitution.importers import import_json, import_markdown, import_statements
+from engine.constitution.model import Constitution, Rule
 from engine.constitution.toml_lines import find_lines
 from engine.errors import InputError, StorageError
 
@@ -54,11 +57,16 @@ def current_sha256(sha256: str) -> str:
     return default.sha256 if _FORMER_DEFAULTS.get(sha256) == default.content_sha256 else sha256
 
 
-def load(path: str | Path, failed_examples: FailedExamples) -> Constitution:
-    """The constitution in a file: TOML, or a JSON object of name -> {prompt, edit_request}.
+def _no_examples(principle_id: str, rule: Rule) -> tuple[tuple[str, int, str], ...]:  # noqa: ARG001 - the signature
+    return ()
+
+
+def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Constitution:
+    """The constitution in a file: TOML, or one of the shapes that `engine.constitution.importers` reads.
 
     Args:
-        failed_examples: tries every rule's example texts (`engine.judges.rules.matching.failed_examples`).
+        failed_examples: tries every rule's example texts (`engine.judges.rules.matching.failed_examples`); without it
+            patterns are checked and examples are not.
 
     Raises:
         InputError: the file is not a valid constitution; names file, line and field.
@@ -76,9 +84,60 @@ def load(path: str | Path, failed_examples: FailedExamples) -> Constitution:
             next_step="Save it with the encoding UTF-8.",
         ) from None
     digest = hashlib.sha256(data).hexdigest()
-    if path.suffix.lower() == ".json" or text.lstrip()[:1] == "{":
+    suffix = path.suffix.lower()
+    if suffix == ".json" or text.lstrip()[:1] == "{" or _is_json(text):
         return import_json(text, str(path), digest)
+    if suffix in (".md", ".markdown") or (suffix != ".toml" and re.search(r"(?m)^##+ \S", text) and not _is_toml(text)):
+        return import_markdown(text, str(path), digest)
+    if suffix in (".csv", ".tsv"):
+        return import_statements(_statements(text, str(path), suffix), str(path), digest)
+    if suffix in (".yaml", ".yml"):
+        raise InputError(
+            "This is YAML, which no constitution is written in.",
+            where=str(path),
+            next_step="Write it as TOML, JSON, a CSV of statements, or Markdown.",
+        )
     return _parse(text, str(path), digest, failed_examples)
+
+
+def _is_json(text: str) -> bool:
+    """Whether the text is a JSON list; a TOML file may begin with a bracket, too."""
+    if text.lstrip()[:1] != "[":
+        return False
+    try:
+        return isinstance(json.loads(text), list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _statements(text: str, source: str, suffix: str) -> list[str]:
+    """The statements of a table: of the column with that name, or of its only column."""
+    table = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
+    rows = [row for row in table if row]
+    names = [name.strip().casefold() for name in rows[0]] if rows else []
+    column = next((names.index(name) for name in ("statement", "principle", "text", "rule") if name in names), None)
+    if column is None and len(names) != 1:
+        raise InputError(
+            f"No column is named statement; the columns are: {', '.join(name[:40] for name in names[:12])}.",
+            where=f"{source}, line 1",
+            next_step="Name the column that holds the principles: statement.",
+        )
+    others = [name for place, name in enumerate(names) if place != column]
+    if column is not None and others:
+        raise InputError(
+            f"Only the column {names[column]} can be used; not: {', '.join(name[:40] for name in others[:12])}.",
+            where=f"{source}, line 1",
+            next_step="Delete the other columns.",
+        )
+    return [row[column or 0] for row in (rows if column is None else rows[1:])]
 
 
 def _read(path: Path) -> bytes:

@@ -142,6 +142,11 @@ class Judge(Protocol):
         """How accurate this judge was measured to be. Default: never measured."""
         return JudgeAccuracy(self.name)
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What users have to know of how it judges, one sentence each; known after `prepare`. Default: nothing."""
+        return ()
+
     def prepare(self, control: Control) -> None:  # noqa: ARG002 - for those that override it
         """Check that the judge can work, before anything expensive depends on it. Default: nothing to check.
 

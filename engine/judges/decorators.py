@@ -29,6 +29,10 @@ class JudgeDecorator(Judge):
     def accuracy(self) -> JudgeAccuracy:
         return replace(self.inner.accuracy, name=self.name)
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return self.inner.notices
+
     def prepare(self, control: Control) -> None:
         self.inner.prepare(control)
 

@@ -26,11 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts of a run: to train on, to compare on, and benign ones, which should not be refused."""
+    """The prompts of a run.
+
+    Args:
+        train: what is trained on.
+        heldout: what is compared on.
+        benign: what no good answer refuses; compared on too.
+        notices: sentences on everything of the prompt files that is not used; none holds a word of a text.
+    """
 
     train: tuple[Prompt, ...]
     heldout: tuple[Prompt, ...]
     benign: tuple[Prompt, ...]
+    notices: tuple[str, ...] = ()
 
     def compared(self) -> Iterator[tuple[str, Prompt]]:
         """(set, prompt) for every prompt of the comparison."""

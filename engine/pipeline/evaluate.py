@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from engine.constitution.model import Constitution
 from engine.control import Control
@@ -46,20 +46,30 @@ def evaluate_rows(
     model: LanguageModel | None,
     control: Control,
     server: Server | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> Iterator[Verdict]:
     """One verdict a row, in any order; `model` may be None where the judge of this name asks none.
+
+    `on_notice` gets a sentence on each thing that the judge's server does without.
 
     A row without text gets "no verdict" and its reason; the others are not touched by it.
     """
     texts: list[JudgeInput] = []
     for row in rows:
+        if row.note:
+            yield Verdict(row.id, None, note=row.note)
+            continue
         try:
             texts.append(JudgeInput(row.id, check_text(row.text), sanitize(row.prompt)))
         except InputError as error:
             yield Verdict(row.id, None, note=str(error))
     if texts:
         parts = JudgeParts(constitution, model, ModelCache().get, server=server)
-        yield from make_judge(judge, parts).judge(texts, control)
+        made = make_judge(judge, parts)
+        yield from made.judge(texts, control)
+        if on_notice is not None:
+            for notice in made.notices:
+                on_notice(notice)
 
 
 def evaluate_text(

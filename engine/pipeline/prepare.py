@@ -16,7 +16,8 @@ from engine.errors import InputError
 from engine.files import expanded
 from engine.judges.rules.matching import failed_examples
 from engine.pipeline.context import Prompts
-from engine.prompts.load import Prompt, load_builtin, overlap
+from engine.prompts.duplicates import shared
+from engine.prompts.load import Prompt, PromptSet, counted, load_builtin, overlap
 from engine.prompts.load import load_prompts as load_prompt_file
 from engine.settings import RunConfig
 
@@ -39,39 +40,71 @@ def load_constitution(config: RunConfig) -> Constitution:
 
 
 def load_prompts(config: RunConfig) -> Prompts:
-    """The prompts that the settings name; none is both trained on and compared on.
+    """The prompts that the settings name, each once; none is both trained on and compared on.
+
+    Exact and near duplicates within a set are used once. A training prompt that equals a compared one is refused, as
+    somebody has to decide which set it belongs to; one that is only a near duplicate is left out with a notice.
 
     Raises:
         InputError: a file cannot be used, or the sets share a prompt.
     """
-    train = _prompts(config.train_prompts, "train", config.n_train)
-    heldout = _prompts(config.heldout_prompts, "heldout", config.n_heldout)
-    benign = _prompts(config.benign_prompts, "benign", config.n_benign)
+    sets = {
+        "train": _prompts(config.train_prompts, "train", config.n_train),
+        "heldout": _prompts(config.heldout_prompts, "heldout", config.n_heldout),
+        "benign": _prompts(config.benign_prompts, "benign", config.n_benign),
+    }
+    notices = list(dict.fromkeys(notice for found in sets.values() if found for notice in found.notices))
+    heldout = sets["heldout"].first(config.n_heldout).prompts if sets["heldout"] else ()
+    benign = sets["benign"].first(config.n_benign).prompts if sets["benign"] else ()
+    benign = _without_shared(benign, heldout, "benign", "held-out", notices)
+    train = sets["train"].prompts if sets["train"] else ()
+    _refuse_overlap(train[: config.n_train], heldout, benign, config)
+    train = _without_shared(train, (*heldout, *benign), "training", "compared", notices)[: config.n_train]
     if not train:
         raise InputError("there is no prompt to train on.", where="--n-train", next_step="Use at least 1.")
     if not heldout:
         raise InputError("there is no held-out prompt to compare on.", where="--n-heldout", next_step="Use at least 1.")
+    return Prompts(train, heldout, benign, tuple(notices))
+
+
+def _refuse_overlap(
+    train: Sequence[Prompt], heldout: Sequence[Prompt], benign: Sequence[Prompt], config: RunConfig
+) -> None:
     for name, others in (("held-out", heldout), ("benign", benign)):
-        shared = overlap(train, others)
-        if shared:
-            ids = ", ".join(f"{a.id} = {b.id}" for a, b in shared[:5])
+        same = overlap(train, others)
+        if same:
+            ids = ", ".join(f"{a.id} = {b.id}" for a, b in same[:5])
             raise InputError(
-                f"{len(shared)} of the training prompts are {name} prompts too ({ids}).",
+                f"{len(same)} of the training prompts are {name} prompts too ({ids}).",
                 where=config.train_prompts or "built-in prompts",
                 next_step="Take them out of one of the two files: a comparison on trained prompts proves nothing.",
             )
-    return Prompts(train, heldout, benign)
 
 
-def _prompts(path: str, builtin: Literal["train", "heldout", "benign"], count: int) -> tuple[Prompt, ...]:
+def _without_shared(
+    prompts: tuple[Prompt, ...], others: Sequence[Prompt], name: str, other_name: str, notices: list[str]
+) -> tuple[Prompt, ...]:
+    """The prompts without duplicates of the others; adds a notice for those left out."""
+    same = shared([prompt.question for prompt in prompts], [prompt.question for prompt in others])
+    if same:
+        ids = ", ".join(f"{prompts[place].id} = {others[other].id}" for place, other in list(same.items())[:5])
+        more = f" and {len(same) - 5:,} more" if len(same) > 5 else ""
+        notices.append(
+            f"{counted(len(same), f'{name} prompt')} left out: near duplicates of {other_name} prompts ({ids}{more})."
+        )
+    return tuple(prompt for place, prompt in enumerate(prompts) if place not in same)
+
+
+def _prompts(path: str, builtin: Literal["train", "heldout", "benign"], count: int) -> PromptSet | None:
+    """The distinct prompts of a file or a built-in set; None where none is wanted."""
     if count < 0:
         raise InputError(
             f"expected 0 or more prompts, not {count}.", where=f"--n-{builtin}", next_step="Pass 0 or more."
         )
     if count == 0:
-        return ()
-    found = load_prompt_file(expanded(path)) if path else load_builtin(builtin)
-    return found.first(count).prompts
+        return None
+    # The built-in sets hold no duplicates: tests/engine/prompts/test_prompt_sets.py.
+    return load_prompt_file(expanded(path)).distinct() if path else load_builtin(builtin)
 
 
 def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:

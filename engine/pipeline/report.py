@@ -21,6 +21,7 @@ from engine.judges.base import Verdict
 from engine.pipeline.compare import ARMS
 from engine.pipeline.context import Context
 from engine.pipeline.pairs import expected_score
+from engine.prompts.duplicates import clusters
 from engine.runs.folder import read_run
 from engine.stats.confirmation import Evidence, decide
 from engine.stats.paired import (
@@ -55,6 +56,7 @@ class _Compared:
     principle: str
     answers: tuple[str, str]
     verdicts: tuple[Verdict, Verdict]
+    question: str
 
     def row(self) -> dict[str, Any]:
         changes = changes_between(
@@ -107,6 +109,7 @@ def write(context: Context) -> None:
         "hashes": facts.get("hashes"),
         "versions": facts.get("versions"),
         "machine": facts.get("machine"),
+        "notices": facts.get("notices", []),
         "prompts": [one.row() for one in compared] if context.config.keep_texts else [],
     }
     data = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
@@ -167,6 +170,7 @@ def _compared(context: Context) -> list[_Compared]:
                 prompt.principle,
                 (finished.answers[base], finished.answers[trained]),
                 (finished.answer_verdicts.get(base, nothing), finished.answer_verdicts.get(trained, nothing)),
+                prompt.question,
             )
         )
     return found
@@ -179,13 +183,14 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
         return {"outcome": NOTHING, "scope": "", "conditions": []}
     most, seed = context.constitution.max_score, context.config.seed
     expected = partial(_expected, context.weights)
-    clusters = [one.id for one in heldout]
-    score = compare_scores(*_arms(heldout, expected), clusters=clusters, largest=most, seed=seed)
-    violations = compare_flags(*_arms(heldout, lambda verdict: verdict.flagged), clusters=clusters, seed=seed)
+    # Runs begun before duplicates were left out may hold several: they count as one prompt.
+    copies = clusters([one.question for one in heldout])
+    score = compare_scores(*_arms(heldout, expected), clusters=copies, largest=most, seed=seed)
+    violations = compare_flags(*_arms(heldout, lambda verdict: verdict.flagged), clusters=copies, seed=seed)
     unusable = _unusable(compared, seed)
     principles = compare_principles(
         {principle: _arms(heldout, partial(_probability, principle)) for principle in context.constitution.ids},
-        clusters=clusters,
+        clusters=copies,
         seed=seed,
     )
     harmless = []

@@ -243,7 +243,8 @@ class Run:
     def _begin(self, record: Recorder, resumed: bool) -> None:
         config, changed = self._config, self._changed
         if not (self._folder / RUN).exists():
-            write_run(self._folder, config, {"kind": "run", **self._facts})
+            notices = list(self._prompts.notices)
+            write_run(self._folder, config, {"kind": "run", **self._facts, "notices": notices})
         if resumed:
             reused = record.journal.next_seq
             sentence = f"; changed: {'; '.join(change.sentence for change in changed)}" if changed else ""
@@ -266,6 +267,8 @@ class Run:
             ),
             sync=True,
         )
+        for notice in self._prompts.notices:
+            record.notice(notice)
 
     def _on_pause(self, paused: bool) -> None:
         """The run was paused, or continues."""
@@ -300,8 +303,11 @@ class Run:
     def _write_judges(self, judges: RunJudges) -> None:
         """Write which judge decides what, and how good each was measured to be; a judge that cannot work fails now."""
         assert self._record is not None
+        notices: list[str] = []
         for judge in (judges.shown, judges.comparison):
             judge.prepare(self._control)
+        for notice in dict.fromkeys(notices):
+            self._record.notice(notice)
         shown, comparison = judges.shown.accuracy, judges.comparison.accuracy
         summary = f"texts by {shown.name}"
         if judges.selecting is not None:

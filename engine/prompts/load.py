@@ -20,7 +20,7 @@ from engine.models.inference.requests import Message
 from engine.prompts.columns import ALL_COLUMNS, Usage, count_unused, missing, read_prompt, read_text
 from engine.prompts.duplicates import representatives
 from engine.prompts.files import read_bytes, show
-from engine.prompts.records import Record, is_compressed, kind, read_records
+from engine.prompts.records import Record, detect_format, extension, is_compressed, kind, read_records
 from engine.text import sanitize, truncate
 
 BUILTIN = ("train", "heldout", "benign")
@@ -276,11 +276,20 @@ def load_prompts(path: Path | str) -> PromptSet:
     return PromptSet(name, str(path), digest, tuple(prompts), dict(usage.unused), tuple(skipped), tuple(notices))
 
 
-def load_rows(path: Path | str) -> RowSet:
+def is_structured(text: str, path: Path | str) -> bool:
+    """Whether a file with this text holds rows with named fields, rather than one text."""
+    return detect_format(text, extension(path), ("text",)) not in ("text", "markdown")
+
+
+def load_rows(path: Path | str, *, data: bytes | None = None) -> RowSet:
     """Texts to judge from a user's file: `id`, `text` and, optionally, `prompt`, in the formats of `load_prompts`.
 
     A line of plain text is one text. Ids are needed in tables and JSON, since verdicts are matched by them. A row whose
-    text cannot be used has a `note`.
+    text is null or of another type has a `note`.
+
+    Args:
+        path: the file.
+        data: what `read_bytes` returned, where that is known.
 
     Raises:
         InputError: the file cannot be read, is not of its format, or none of its rows can be used; names file, line
@@ -290,7 +299,7 @@ def load_rows(path: Path | str) -> RowSet:
     usage = Usage()
     places: dict[str, str] = {}
     bad: list[InputError] = []
-    records = read_records(path, ("text",))
+    records = read_records(path, ("text",), data=data)
     for record in records.rows:
         row_id = _identity(record) or ("" if records.structured else f"line-{len(rows) + 1}")
         if not row_id:
@@ -299,12 +308,14 @@ def load_rows(path: Path | str) -> RowSet:
             )
         _claim(row_id, record.place, places)
         count_unused(record, {"id", "text", "prompt"}, usage)
+        if "text" not in record.fields:
+            raise missing(record, ("text",))
         try:
-            if record.fields.get("text") is None:
+            if record.fields["text"] is None:
                 raise missing(record, ("text",))
             rows.append(Row(row_id, read_text(record, "text"), read_text(record, "prompt")))
         except InputError as error:
-            if "text" not in record.fields or record.fields["text"] is not None:
+            if record.fields["text"] is not None:
                 bad.append(error)
             rows.append(Row(row_id, "", note=str(error)))
     if bad and len(bad) == len(rows):

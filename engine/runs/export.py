@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +67,9 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def export(folder: Path, file_format: str, path: Path, verbosity: int = ALL) -> Exported:
+def export(
+    folder: Path, file_format: str, path: Path, verbosity: int = ALL, only: Callable[[Record], bool] | None = None
+) -> Exported:
     """Write what the log shows at `verbosity` into one file, which is whole or, where this raises, as it was before.
 
     Args:
@@ -75,6 +77,7 @@ def export(folder: Path, file_format: str, path: Path, verbosity: int = ALL) -> 
         file_format: one of `FORMATS`.
         path: the file; one that is there is replaced.
         verbosity: 1 (no texts at all) to 3 (everything, uncut).
+        only: whether an event is exported; all are by default.
 
     Raises:
         InputError: unknown format or verbosity, or `path` is a file of a run that must not be replaced.
@@ -87,7 +90,7 @@ def export(folder: Path, file_format: str, path: Path, verbosity: int = ALL) -> 
         _check_target(path)
         if path.exists() and not path.is_file():  # a device or a named pipe is written into, never replaced
             with open(path, "wb") as file:
-                entries, damage = write(folder, file_format, file, verbosity)
+                entries, damage = write(folder, file_format, file, verbosity, only)
             return Exported(path, entries, damage)
         target = Path(os.path.realpath(path))
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
@@ -97,11 +100,13 @@ def export(folder: Path, file_format: str, path: Path, verbosity: int = ALL) -> 
             f"the export cannot be written ({reason}).", where=sanitize(str(path)), next_step="Choose another place."
         ) from error
     with open_atomically(target, mode) as file:
-        entries, damage = write(folder, file_format, file, verbosity)
+        entries, damage = write(folder, file_format, file, verbosity, only)
     return Exported(path, entries, damage)
 
 
-def write(folder: Path, file_format: str, file: BinaryIO, verbosity: int = ALL) -> tuple[int, tuple[Damage, ...]]:
+def write(
+    folder: Path, file_format: str, file: BinaryIO, verbosity: int = ALL, only: Callable[[Record], bool] | None = None
+) -> tuple[int, tuple[Damage, ...]]:
     """Like `export`, into an open stream; gives the number of entries written and the damage found.
 
     Raises:
@@ -111,7 +116,7 @@ def write(folder: Path, file_format: str, file: BinaryIO, verbosity: int = ALL) 
     """
     _check(file_format, verbosity)
     reader = _reader(folder)
-    events = reader.so_far()
+    events = filter(only, reader.so_far()) if only else reader.so_far()
     pieces = _markdown(folder, events, verbosity) if file_format == "md" else _json(events, file_format, verbosity)
     count = 0
     for piece, entries in pieces:

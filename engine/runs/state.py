@@ -6,6 +6,7 @@ numbers of records; texts only in `finished`, which only the process that perfor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,29 @@ from engine.events.verdicts import EvalDecision, EvalInput
 from engine.runs.finished import FinishedItems
 from engine.runs.series import Series
 
+_STEADY = frozenset({"train"})
+"""Stages whose items take the same time, one after the other."""
+
+
+def time_left(stage: str, done: int, known: int, total: int, seconds: float) -> float | None:
+    """Seconds until a stage's end at the speed measured so far; None before it can be known.
+
+    Items of most stages are worked on together, and the short ones finish first: the first few say nothing of the
+    rest, so a quarter has to be done. Steps of training take the same time each; three are enough.
+
+    Args:
+        stage: its name.
+        done: items finished, those of an earlier start included.
+        known: items that were finished when this start of the stage began.
+        total: items of the stage; 0 where it is not known.
+        seconds: worked on the stage since then.
+    """
+    finished, wanted = done - known, total - known
+    least = 3 if stage in _STEADY else max(1, math.ceil(wanted / 4))
+    if seconds <= 0 or wanted <= 0 or finished < min(least, wanted):
+        return None
+    return seconds / finished * max(0, total - done)
+
 
 @dataclass
 class Progress:
@@ -45,6 +69,7 @@ class Progress:
         done, total: items; total 0 where it is not known.
         rate: tokens per second where measured, else 0.
         seconds: spent on the stage, pauses excluded.
+        known: items that were done when the stage began: those of an earlier start.
     """
 
     name: str = ""
@@ -52,13 +77,12 @@ class Progress:
     total: int = 0
     rate: float = 0.0
     seconds: float = 0.0
+    known: int = 0
 
     @property
     def left(self) -> float | None:
-        """Seconds left at the speed so far; None before there is any."""
-        if not self.done or not self.total or self.seconds <= 0:
-            return None
-        return self.seconds / self.done * max(0, self.total - self.done)
+        """Seconds left at the speed so far; None before it can be known."""
+        return time_left(self.name, self.done, self.known, self.total, self.seconds)
 
 
 @dataclass
@@ -234,7 +258,7 @@ class RunState:
         self.judges = event.to_data()
 
     def _stage_start(self, event: StageStart, record: Record, _number: int) -> None:
-        self.progress = Progress(event.name, event.done, event.total)
+        self.progress = Progress(event.name, event.done, event.total, known=event.done)
         self._stage_began = record.time
 
     def _stage_progress(self, event: StageProgress, record: Record, _number: int) -> None:

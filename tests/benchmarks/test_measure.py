@@ -51,7 +51,7 @@ def test_what_cannot_be_disturbed_is_always_trusted() -> None:
 def test_a_system_that_does_not_tell_is_named() -> None:
     found = ratio("r", samples(1, others=None), samples(1, others=None), unit="x")
     assert found.trusted
-    assert "cannot be told" in found.detail
+    assert "is unknown here" in found.detail
 
 
 def test_rounds_are_interleaved() -> None:

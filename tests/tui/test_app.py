@@ -9,6 +9,7 @@ from recorded import Recorder
 from textual.events import Paste
 from textual.pilot import Pilot
 
+from engine.settings import preset
 from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun
 from tui.app import RedraftApp
 from tui.screens.dialogs import Choice, TooSmall
@@ -102,10 +103,10 @@ async def test_a_live_run_appears_as_it_is_written(tmp_path: Path) -> None:
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         recorder.start()
-        recorder.drafts(until=3)
+        recorder.drafts(until=6)
         await settle(pilot)
         picture = text_of(app)
-        assert " 3/20" in picture
+        assert " 6/20" in picture
         assert "draft" in picture
         assert "left" in picture
         recorder.writer.close()
@@ -379,6 +380,74 @@ async def test_search_goes_to_hits_and_filters(finished: Path) -> None:
         assert len(view.port.shown) > 100
 
 
+async def test_escape_leaves_the_search_field_without_searching(finished: Path) -> None:
+    app = RedraftApp(folder=finished, host=Told())
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        view = app.run_screen.log_box.view
+        await pilot.press("slash", *"draft", "escape")
+        await settle(pilot)
+        assert view.words is None
+        assert view.port.following
+        assert app.focused is view
+        await pilot.press("slash", *"verdict", "enter")
+        await settle(pilot)
+        await pilot.press("slash", "x", "escape", "n")
+        await settle(pilot)
+        assert view.words is not None
+        assert view.words.text == "verdict"
+
+
+async def test_the_export_holds_what_the_filter_shows(finished: Path) -> None:
+    app = RedraftApp(folder=finished, host=Told())
+    async with app.run_test(notifications=True, size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("slash", *"training-pair", "enter", "h")
+        await settle(pilot)
+        shown = len(app.run_screen.log_box.view.port.shown)
+        await pilot.press("e")
+        await settle(pilot)
+        assert f"{shown} records" in text_of(app)
+        rows = json.loads((finished / "exports" / f"{finished.name}-v2-filtered.json").read_text())
+        assert len(rows) == shown
+        assert {row["stage"] for row in rows} == {"TRAINING-PAIR-CREATED"}
+
+
+async def test_a_run_without_a_journal_says_so(tmp_path: Path) -> None:
+    app = RedraftApp(folder=tmp_path / "empty", host=Told())
+    async with app.run_test(notifications=True, size=SIZE) as pilot:
+        await settle(pilot)
+        assert "there is no journal" in " ".join(text_of(app).split())
+
+
+async def test_a_damaged_journal_brings_one_notice_with_the_whole_count(finished: Path) -> None:
+    journal = finished / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(b"garbage\n" + line for line in lines))
+    app = RedraftApp(folder=finished, host=Told())
+    async with app.run_test(notifications=True, size=SIZE) as pilot:
+        await settle(pilot)
+        notices = [notice.message for notice in app._notifications]
+        assert notices == [f"{len(lines)} damaged places in the journal; the records around are shown."]
+
+
+async def test_a_notice_never_covers_a_window_but_is_in_its_border(finished: Path) -> None:
+    app = RedraftApp(folder=finished, host=Told(), runs=finished.parent)
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("r")
+        await settle(pilot)
+        before = text_of(app)
+        await pilot.press("e")
+        await settle(pilot)
+        for _ in range(50):
+            if "-v2.md" in text_of(app):
+                break
+            await pilot.pause(0.1)
+        assert f"{finished.name}-v2.md" in text_of(app).splitlines()[-2]
+        assert text_of(app).splitlines()[:-2] == before.splitlines()[:-2]
+
+
 async def test_following_stops_above_the_end_and_counts_what_is_new(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
     recorder.start()
@@ -479,6 +548,40 @@ async def test_setup_names_the_field_that_cannot_be_used(tmp_path: Path) -> None
         await settle(pilot)
         assert app.config.train_prompts == str(table)
         assert "What now?" in text_of(app)
+
+
+async def test_the_highlighted_preset_is_the_one_that_is_taken() -> None:
+    app = RedraftApp(host=Told())
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("c")
+        await settle(pilot)
+        await pilot.press("down")
+        await settle(pilot)
+        assert app.screen.query_one("#set-n_train").value == str(preset("standard").n_train)  # type: ignore[attr-defined]
+        await pilot.press("tab", "enter")
+        await settle(pilot)
+        assert app.screen is app.run_screen
+        assert (app.config.preset, app.config.n_train) == ("standard", preset("standard").n_train)
+        assert "^r starts the standard run." in text_of(app)
+
+
+async def test_setup_refuses_an_unknown_model_as_it_is_typed() -> None:
+    app = RedraftApp(host=Told())
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("c")
+        await settle(pilot)
+        field = app.screen.query_one("#set-generator")
+        field.value = "nonsense-model"  # type: ignore[attr-defined]
+        field.focus()
+        await settle(pilot)
+        assert "nonsense-model" in text_of(app).partition("Seed")[2]
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(app.screen, Setup)
+        assert app.focused is field
+        field.value = "smollm2-135m-instruct"  # type: ignore[attr-defined]
+        await settle(pilot)
+        assert "There is no model" not in text_of(app)
 
 
 async def test_theme_is_tried_taken_and_remembered() -> None:

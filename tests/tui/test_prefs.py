@@ -10,8 +10,15 @@ from tui.services.preferences import Prefs
 
 def test_choices_come_back(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "app.json"
-    preferences.save(file, Prefs("redraft-light", 3, 30, 40, 12))
+    preferences.save(file, theme="redraft-light", verbosity=3, left=30, right=40, diff=12)
     assert preferences.load(file) == Prefs("redraft-light", 3, 30, 40, 12)
+
+
+def test_two_apps_on_one_home_keep_each_other_s_choices(tmp_path: Path) -> None:
+    file = tmp_path / "app.json"
+    preferences.save(file, theme="redraft-light")
+    preferences.save(file, verbosity=3)
+    assert preferences.load(file) == Prefs(theme="redraft-light", verbosity=3)
 
 
 @pytest.mark.parametrize(
@@ -31,4 +38,4 @@ def test_a_verbosity_out_of_range_is_brought_back(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "in the way").write_text("")
-    preferences.save(tmp_path / "in the way" / "app.json", Prefs())
+    preferences.save(tmp_path / "in the way" / "app.json", verbosity=3)

@@ -46,6 +46,34 @@ def test_the_time_left_comes_from_measured_speed() -> None:
     assert state.progress.left == 30.0
 
 
+def test_the_first_items_of_a_batch_say_nothing_of_the_time_left() -> None:
+    events = [
+        event("STAGE-START", 100.0, name="candidate verdict", total=80),
+        event("PROGRESS", 148.0, name="candidate verdict", done=1, total=80),
+    ]
+    assert taken(events).progress.left is None
+    events.append(event("PROGRESS", 160.0, name="candidate verdict", done=40, total=80))
+    assert taken(events).progress.left == 60.0
+
+
+def test_items_of_an_earlier_start_do_not_speed_up_the_time_left() -> None:
+    state = taken(
+        [
+            event("STAGE-START", 100.0, name="draft", total=20, done=12),
+            event("PROGRESS", 140.0, name="draft", done=16, total=20),
+        ]
+    )
+    assert state.progress.left == 40.0
+
+
+def test_training_knows_its_time_left_after_three_steps() -> None:
+    events = [event("STAGE-START", 0.0, name="train", total=90)]
+    events.append(event("PROGRESS", 6.0, name="train", done=2, total=90))
+    assert taken(events).progress.left is None
+    events.append(event("PROGRESS", 9.0, name="train", done=3, total=90))
+    assert taken(events).progress.left == 261.0
+
+
 def test_a_pause_is_no_work() -> None:
     state = taken(
         [

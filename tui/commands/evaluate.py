@@ -16,7 +16,7 @@ from tui.terminal import output
 if TYPE_CHECKING:
     from engine.judges.base import Verdict
     from engine.models.local import LocalModel
-    from engine.prompts.load import Row
+    from engine.prompts.load import Row, RowSet
 
 _ROWS = {".jsonl", ".ndjson", ".json", ".csv", ".tsv"}
 _PATHLIKE = {*_ROWS, ".txt", ".md"}
@@ -62,7 +62,7 @@ def evaluate(
         check_text(texts[0].text, where=texts[0].id)
     principles = load_constitution(config)
     model = _load(config.generator) if needs_model(config.judge) else None
-    verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), judge_server(config))
+    verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), judge_server(config), output.notice)
     for row, verdict in in_order(texts, verdicts):
         if as_json:
             output.emit(verdict.to_row())
@@ -106,19 +106,25 @@ def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
 def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
     """The texts to judge, and whether it is a single one, given as such."""
     from engine.errors import InputError
-    from engine.prompts.files import decode, read_bytes
-    from engine.prompts.load import Row, load_rows
+    from engine.prompts.files import decode, is_table_file, read_bytes
+    from engine.prompts.load import Row, is_structured, load_rows
 
     if source == "-":
         data = _stdin()
-        return (_piped_rows(data), False) if rows else ((Row("stdin", decode(data, "stdin"), prompt),), True)
+        if rows:
+            return _announced(_piped_rows(data)), False
+        text = decode(data, "stdin")
+        if is_structured(text, "stdin"):
+            output.notice("stdin looks like rows and is judged as one text; --rows judges each row.")
+        return (Row("stdin", text, prompt),), True
     if rows:
         raise InputError("--rows is for stdin only.", where="--rows", next_step="Remove it.")
     if _is_file(source):
-        if Path(source).suffix.lower() in _ROWS:
-            return load_rows(source), False
-        name = Path(source).name
-        return (Row(name, decode(read_bytes(source), source), prompt),), True
+        # Read once: it may be a pipe. A row file is one by its content, whatever its name.
+        data = read_bytes(source)
+        if is_table_file(data) or is_structured(decode(data, source), source):
+            return _announced(load_rows(source, data=data)), False
+        return (Row(Path(source).name, decode(data, source), prompt),), True
     if len(source.split()) == 1 and Path(source).suffix.lower() in _PATHLIKE:
         raise InputError(
             "file not found.",
@@ -126,6 +132,12 @@ def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
             next_step="Check the path; to judge these words as text, pipe them: `echo ... | redraft eval -`.",
         )
     return (Row("text", source, prompt),), True
+
+
+def _announced(rows: RowSet) -> RowSet:
+    for notice in rows.notices:
+        output.notice(notice)
+    return rows
 
 
 def _is_file(source: str) -> bool:
@@ -149,7 +161,7 @@ def _stdin() -> bytes:
     return data
 
 
-def _piped_rows(data: bytes) -> Sequence[Row]:
+def _piped_rows(data: bytes) -> RowSet:
     """The rows of stdin, by way of a private temporary file: rows are read from files only."""
     import tempfile
 

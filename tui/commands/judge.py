@@ -83,10 +83,7 @@ def bench(
     from engine.pipeline.prepare import load_constitution
 
     asked = {"generator": generator, "constitution": constitution or None, "device": device or None}
-    wanted = {
-        name: build_config("standard", {**asked, "judge": name, **(flags if name == "endpoint" else {})})
-        for name in dict.fromkeys(judge or [])
-    }
+    wanted = _configs(judge or [], asked, flags)
     principles = load_constitution(build_config("standard", asked))
     rows = read_labeled(data) if data else own_examples()
     probes = load(next((name for name in judge or [] if name in _probe_names()), "default"))
@@ -101,6 +98,14 @@ def bench(
     if as_json:
         names = {short: made.name for short, made in judges.items()}
         output.emit({"judges": names, "probes": facts(probes), "sets": [one.to_data() for one in found]})
+
+
+def _configs(judges: Sequence[str], asked: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, RunConfig]:
+    """The settings of each judge named; those of the server go to "endpoint" only."""
+    return {
+        name: build_config("standard", {**asked, "judge": name, **(server if name == "endpoint" else {})})
+        for name in dict.fromkeys(judges)
+    }
 
 
 @app.command("fit")

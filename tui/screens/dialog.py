@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from textual.await_complete import AwaitComplete
+from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen, Screen
+
+from tui.widgets.lines import clip
+
+_NOTE_SECONDS = 6.0
 
 Answer = TypeVar("Answer")
 
@@ -29,6 +35,19 @@ class ClosesOnce:
 
 class Dialog(ClosesOnce, ModalScreen[Answer | None]):
     """A window above the run screen; Esc closes it without a result."""
+
+    def show_note(self, note: str) -> None:
+        """Say something in the border for a while, where a notice would cover the window."""
+        for box in self.query(".box").results(Vertical):
+            before = box.border_subtitle
+            line = Content(clip(" ".join(note.split()), max(8, box.size.width - 4)))
+            box.border_subtitle = line
+
+            def restore(box: Vertical = box, before: object = before, line: object = line) -> None:
+                if box.border_subtitle is line:
+                    box.border_subtitle = before  # type: ignore[assignment]
+
+            self.set_timer(_NOTE_SECONDS, restore)
 
     def action_close(self) -> None:
         self.dismiss(None)

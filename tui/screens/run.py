@@ -71,7 +71,7 @@ class RunScreen(Screen[None]):
         self.arrangement = Arrangement(self)
         self._prompts_key: object = None
         self._shown_config: Mapping[str, Any] = {}
-        self._told = ""
+        self._warned_of = -1
         self._left = False
         self._error = ""
 
@@ -125,11 +125,11 @@ class RunScreen(Screen[None]):
         if state.detach and not self._left:
             self._left = True
             self.app.detach()
+        # Damage is counted while the journal is read; the notice waits for the whole count, and comes once a run.
         problem = self.session.problem
-        if problem != self._told:
-            self._told = problem
-            if problem:
-                self.app.notify(problem, severity="warning", timeout=8, markup=False)
+        if problem and not self.session.behind and self._warned_of != self.session.generation:
+            self._warned_of = self.session.generation
+            self.app.notify(problem, severity="warning", timeout=8, markup=False)
 
     def present(self) -> None:
         """Bring what the panes tell up to date; each draws only what changed."""
@@ -137,7 +137,7 @@ class RunScreen(Screen[None]):
         shown = Shown(self._run_name(), self.doing(), state, self.verbosity)
         self.status.show(shown)
         self.stage_lines.show(state)
-        self.log_box.view.hint = self._log_hint()
+        self.log_box.view.set_hint(self._log_hint())
         self.loss.show(state, f"The loss comes here while the model learns. {self._key('run')} starts a run.")
         self._show_sample(state)
         self.diff.show(state, self.session.store)

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 
 from engine.errors import InputError, RedraftError
 from engine.judges.registry import check_judge
+from engine.models.hub.catalog import resolve
 from engine.prompts import load_prompts
 from engine.settings import JUDGES, PRESETS, RunConfig, preset
 from tui.keymap import LIST, bindings
@@ -40,7 +41,7 @@ _NUMBERS = {
 
 
 class Setup(Dialog[RunConfig]):
-    """A form of one line a field. Enter in a field, or on a preset, goes on; the last line takes all."""
+    """A form of one line a field. Enter takes all of it; the highlighted preset fills in the numbers."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(LIST), ("ctrl+s", "accept", "Take")]
 
@@ -50,7 +51,7 @@ class Setup(Dialog[RunConfig]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
-            label(box, "Set up the next run", "Tab goes on · Enter takes · Esc leaves")
+            label(box, "Set up the next run", "Tab next field · Enter accept · Esc cancel")
             names = list(PRESETS)
             presets = OptionList(*(Option(Content(f"{name}: {PRESETS[name][0]}")) for name in names), id="presets")
             presets.highlighted = names.index(self._config.preset) if self._config.preset in names else 0
@@ -71,13 +72,38 @@ class Setup(Dialog[RunConfig]):
     def on_mount(self) -> None:
         self.query_one("#presets").focus()
 
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Take the highlighted preset: its numbers stand in the fields at once, whatever key leaves the list."""
+        event.stop()
+        name = list(PRESETS)[event.option_index]
+        if name == self._config.preset:
+            return
+        chosen = preset(name)
+        for number in _NUMBERS:
+            self.query_one(f"#set-{number}", Input).value = str(getattr(chosen, number))
+        self._config = dataclasses.replace(chosen, **self._files(), **self._judge())  # type: ignore[arg-type]
+
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        chosen = preset(list(PRESETS)[event.option_index])
-        for name in _NUMBERS:
-            self.query_one(f"#set-{name}", Input).value = str(getattr(chosen, name))
-        self._config = dataclasses.replace(chosen, **self._files(), **self._judge())  # type: ignore[arg-type]
         self.action_accept()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._say(self._problem(str(event.input.id).removeprefix("set-")))
+
+    def _problem(self, name: str) -> str:
+        """Why this field cannot be used as it stands; "" where it can. Looks at no file: that is done at the end."""
+        try:
+            if name == "generator" and self._value(name):
+                resolve(self._value(name))
+            elif name in _NUMBERS:
+                _number(self._value(name), name)
+        except RedraftError as error:
+            return str(error)
+        return ""
+
+    def _say(self, problem: str) -> None:
+        self.query_one(".problem", Static).update(Content(problem))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -88,6 +114,8 @@ class Setup(Dialog[RunConfig]):
         field = ""
         try:
             values: dict[str, str | int] = {"generator": self._value("generator") or self._config.generator}
+            field = "generator"
+            resolve(str(values[field]))
             for field in _NUMBERS:
                 values[field] = _number(self._value(field), field)
             for field in _FILES:
@@ -100,7 +128,7 @@ class Setup(Dialog[RunConfig]):
             option = error.where.removeprefix("--").replace("-", "_")
             field = option if option in _JUDGE else field
             said = f"{_JUDGE[field][0]}: {error.what} {error.next_step}" if field in _JUDGE else str(error)
-            self.query_one(".problem", Static).update(Content(said))
+            self._say(said)
             self.query_one(f"#set-{field}").focus()
             return
         self.dismiss(config)

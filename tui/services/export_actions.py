@@ -14,32 +14,44 @@ from engine.files import write_atomically
 from engine.runs import export as exports
 from engine.text import sanitize
 from tui.services import clipboard
+from tui.views.formatting import count
+from tui.widgets.log.search import Words
 
 if TYPE_CHECKING:
     from tui.app import RedraftApp
 
 
-def export(app: RedraftApp, formats: Sequence[str], verbosity: int) -> None:
-    """Write what the log shows into the run's folder."""
+def export(app: RedraftApp, formats: Sequence[str], verbosity: int, words: Words | None = None) -> None:
+    """Write the run's records into its folder.
+
+    Args:
+        app: whose run is exported.
+        formats: of `engine.runs.export`; a file each.
+        verbosity: what of each record is written.
+        words: only records that hold these words.
+    """
     folder = app.session.folder
     if folder is None:
         app.notify("There is nothing to export before a run or an evaluation.", markup=False)
         return
-    app.run_worker(_export(app, folder, formats, verbosity), group="export")
+    app.run_worker(_export(app, folder, formats, verbosity, words), group="export")
 
 
-async def _export(app: RedraftApp, folder: Path, formats: Sequence[str], verbosity: int) -> None:
+async def _export(app: RedraftApp, folder: Path, formats: Sequence[str], verbosity: int, words: Words | None) -> None:
+    only = None if words is None else lambda event: words.in_event(event, verbosity)
     try:
         names: list[str] = []
         for file_format in formats:
             path = exports.default_path(folder, file_format, verbosity)
-            await asyncio.to_thread(exports.export, folder, file_format, path, verbosity)
-            names.append(path.name)
+            if only is not None:
+                path = path.with_stem(f"{path.stem}-filtered")
+            done = await asyncio.to_thread(exports.export, folder, file_format, path, verbosity, only)
+            names.append(f"{path.name} ({count(done.entries, 'record')})")
     except RedraftError as error:
         app.notify(str(error), title="Not exported", severity="error", timeout=12, markup=False)
         return
-    where = f"{' and '.join(names)}\nin {exports.default_path(folder, 'md', verbosity).parent}"
-    app.notify(where, title="Exported", timeout=10, markup=False)
+    filtered = f"\nonly records with “{words.text}”" if words is not None else ""
+    app.notify(f"{' and '.join(names)}\nin {path.parent}{filtered}", title="Exported", timeout=10, markup=False)
 
 
 def picture(app: RedraftApp) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.errors import StorageError
 from engine.files import write_atomically
@@ -32,12 +33,7 @@ _WIDEST = 1_000
 
 def load(path: Path) -> Prefs:
     """What was remembered; the defaults for everything that is missing or of another kind."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return Prefs()
-    if not isinstance(record, dict):
-        return Prefs()
+    record = _read(path)
     known = dataclasses.asdict(Prefs())
     good = {name: value for name, value in record.items() if name in known and type(value) is type(known[name])}
     prefs = dataclasses.replace(Prefs(), **good)
@@ -45,7 +41,18 @@ def load(path: Path) -> Prefs:
     return dataclasses.replace(prefs, verbosity=min(3, max(0, prefs.verbosity)), **sizes)
 
 
-def save(path: Path, prefs: Prefs) -> None:
-    """Remember; where the file cannot be written, the next start begins with what it held before."""
+def save(path: Path, **changes: Any) -> None:
+    """Remember these choices; all others stay as another app may have written them meanwhile.
+
+    Where the file cannot be written, the next start begins with what it held before.
+    """
     with contextlib.suppress(StorageError):
-        write_atomically(path, json.dumps(dataclasses.asdict(prefs)).encode())
+        write_atomically(path, json.dumps(_read(path) | changes).encode())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.runs.journal_reader import JOURNAL
 from engine.runs.state import RunState
 from tui.services.journal_tailer import Feed
+from tui.views.formatting import count
 from tui.widgets.log.store import LogStore
 
 
@@ -19,6 +21,8 @@ class Session:
         self.state = RunState(resumable=False)
         self._feed = Feed()
         self._sources: dict[Path, int] = {}
+        self.missing = False
+        """Whether the folder that was opened has no journal."""
         self.generation = 0
         """Rises when another run is opened, so that panes drop what they kept."""
 
@@ -29,10 +33,13 @@ class Session:
 
     @property
     def problem(self) -> str:
-        """Why a journal cannot be read, and how many stretches of it are damaged; "" where all is well."""
+        """Why a journal cannot be read, or how many places of it are damaged; "" where all is well."""
         if self._feed.problem:
             return self._feed.problem
-        return f"{self._feed.damaged} damaged places in the journal" if self._feed.damaged else ""
+        if self.missing:
+            return f"{self.folder}: there is no journal in this folder. Press l to open another run."
+        damaged = count(self._feed.damaged, "damaged place")
+        return f"{damaged} in the journal; the records around are shown." if self._feed.damaged else ""
 
     def open(self, folder: Path) -> None:
         """Show this run from its begin, and nothing of what was shown before; later evaluations will join it."""
@@ -42,6 +49,7 @@ class Session:
         self._sources = {}
         self.generation += 1
         self.folder = folder
+        self.missing = not (folder / JOURNAL).exists()
         self._follow(folder)
         for earlier, number in sources.items():
             if earlier != folder and is_session(earlier):

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from engine.events.base import Record
 from engine.events.verbosity import Entry, Part, entry
+from engine.runs.state import time_left
 from engine.text import sanitize
 from tui.terminal import output
 from tui.views.formatting import duration
@@ -40,9 +41,8 @@ class _Stage:
     seconds: float = 0.0  # since then
 
     def left(self) -> float | None:
-        """Seconds until its end at the speed so far; None before there is one."""
-        items = self.done - self.at_first
-        return (self.total - self.done) * self.seconds / items if items > 0 and self.seconds > 0 else None
+        """Seconds until its end at the speed so far; None before it can be known."""
+        return time_left(self.name, self.done, self.at_first, self.total, self.seconds)
 
     def sentence(self) -> str:
         parts = [f"{self.name} {self.done}/{self.total}"]

@@ -87,5 +87,5 @@ def training_prompts(config: RunConfig) -> PromptSet:
     Raises:
         RedraftError: their file cannot be used.
     """
-    source = load_prompts(config.train_prompts) if config.train_prompts else load_builtin("train")
+    source = load_prompts(config.train_prompts).distinct() if config.train_prompts else load_builtin("train")
     return source.first(config.n_train)

@@ -87,8 +87,8 @@ def progress(shown: Shown, width: int) -> list[tuple[str, str]]:
         total = f"{now.total:,}"
         pieces.append((f"{now.done:,}".rjust(len(total)) + f"/{total}", "strong"))
         left = now.left
-        words = f" · {duration(left):>5} left" if left is not None else " ·     – left"
-        pieces.append(((words if width >= 70 else words.removesuffix(" left")) + "   ", "dim"))
+        words = f" · {duration(left):>5} left" if left is not None else " " * len(" · 00:00 left")
+        pieces.append(((words if width >= 70 else words[: -len(" left")]) + "   ", "dim"))
     return pieces
 
 

@@ -48,6 +48,11 @@ class EndpointJudge(Judge):
         """As measured under the server's name for the model (its weights are unknown) and for this constitution."""
         return JudgeAccuracy.cached(self.name, f"{self.name} {self._constitution.sha256}")
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the server does without, one sentence each; empty before the first verdict."""
+        return tuple(f"{self.name}: {notice}." for notice in self._endpoint.notices)
+
     def prepare(self, control: Control) -> None:
         """Judge one harmless text, so that a server that does not work is reported before anything else happens.
 
@@ -94,6 +99,9 @@ class EndpointJudge(Judge):
         if reply.error:
             return replace(said, note=reply.error)
         flags, reasoning, problem = read_flags(reply.text, self._constitution.ids)
+        if problem and reply.truncated:
+            thinking = " (thinking)" if reply.thinking else ""
+            return replace(said, note=f"The model's answer was cut off at {reply.limit} tokens{thinking}.")
         if problem:
             return replace(said, note=f"The model's answer is unusable: {problem}.")
         found = {i: probability(i, flag, reply.tokens) for i, flag in flags.items()}

@@ -26,13 +26,16 @@ from engine.models.client.http import (
     parse_address,
     sanitize_without_key,
 )
+from engine.models.client.responses import named_feature
 from engine.models.inference.requests import Message
 
 _ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _POLL_SECONDS = 0.05
 _MAX_REPLY_CHARS = 20_000
-_UNSUPPORTED = frozenset({400, 415, 422, 501})
-"""Statuses by which servers say that they do not know a member of the question."""
+_UNSUPPORTED = frozenset({400, 403, 415, 422, 500, 501, 502, 503})
+"""Statuses by which servers say that they do not support a part of the request; where it names one (403 and 5xx reach
+`negotiate` only then)."""
+_LONGER, _MAX_EXTRA = 4, 16
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,9 @@ class Reply:
         tokens: with log-probabilities, where the server gives them; their texts joined are the uncleaned `text`.
         seconds: from the question to its answer, repetitions included.
         error: why there is no text for this chat, in words; "" where there is one.
+        truncated: the answer was cut off at the token limit.
+        thinking: the model was thinking, or did before it answered.
+        limit: tokens that were allowed; 0 where it is not known.
     """
 
     key: str
@@ -147,46 +153,122 @@ class Reply:
     tokens: tuple[Token, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    truncated: bool = False
+    thinking: bool = False
+    limit: int = 0
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """The optional members of a request that a server supports."""
+    """The optional members of a request that a server supports.
+
+    Args:
+        schema: type of `response_format`: "json_schema", "json_object" or "" for none.
+        top_logprobs: likeliest tokens asked for per position; 0 asks for no log-probabilities.
+        limit: name of the token limit.
+        max_tokens: largest limit that the server takes; 0 where none is known.
+        extra_tokens: factor on the limit, for models that think first.
+        temperature: whether one may be set.
+        system: whether there is a role system; else its text is put before the user's.
+        no_thinking: whether the chat template is told not to think.
+    """
 
     schema: str = "json_schema"
-    logprobs: bool = True
+    top_logprobs: int = 5
     limit: str = "max_tokens"
+    max_tokens: int = 0
+    extra_tokens: int = 1
     temperature: bool = True
+    system: bool = True
+    no_thinking: bool = False
 
     def without(self, message: str) -> Capabilities | None:
         """What to try after an error with this message: without the feature it names, else without the rarest one."""
-        words = message.lower()
-        if self.temperature and "temperature" in words:
-            return replace(self, temperature=False)
-        if self.limit == "max_tokens" and ("max_completion_tokens" in words or "max_tokens" in words):
-            return replace(self, limit="max_completion_tokens")
-        if self.logprobs:
-            return replace(self, logprobs=False)
+        named = self._without(named_feature(message), message.lower())
+        if named is not None:
+            return named
+        if self.no_thinking:
+            return replace(self, no_thinking=False)
+        if self.top_logprobs:
+            return replace(self, top_logprobs=0)
         less = {"json_schema": "json_object", "json_object": ""}
         return replace(self, schema=less[self.schema]) if self.schema in less else None
 
+    def _without(self, feature: str, words: str) -> Capabilities | None:
+        if feature == "thinking" and self.no_thinking:
+            return replace(self, no_thinking=False)
+        if feature == "top_logprobs" and self.top_logprobs > 1:
+            allowed = re.search(r"(?:max|most|maximum|up to|than|allowed|<=?)\D{0,30}(\d+)", words.split("of 5")[-1])
+            most = int(allowed[1]) if allowed else 1
+            return replace(self, top_logprobs=most if 0 < most < self.top_logprobs else 0)
+        if feature in ("logprobs", "top_logprobs") and self.top_logprobs:
+            return replace(self, top_logprobs=0)
+        if feature == "schema" and self.schema:
+            return replace(self, schema="json_object" if self.schema == "json_schema" else "")
+        if feature == "temperature" and self.temperature:
+            return replace(self, temperature=False)
+        if feature == "system" and self.system:
+            return replace(self, system=False)
+        if feature == "max_tokens":
+            numbers = [int(number) for number in re.findall(r"\d+", words)]
+            smaller = [number for number in numbers if 16 <= number < (self.max_tokens or 1000)]
+            if smaller and re.search(r"too large|at most|exceed|maximum|less than|greater than|<=", words):
+                return replace(self, max_tokens=max(smaller))
+            if self.limit == "max_tokens":
+                return replace(self, limit="max_completion_tokens")
+        return None
+
+    def tokens(self, request: ChatRequest) -> int:
+        """The token limit that is sent with this request."""
+        wanted = request.max_tokens * self.extra_tokens
+        return min(wanted, self.max_tokens) if self.max_tokens else wanted
+
     def body(self, model: str, request: ChatRequest) -> dict[str, Any]:
+        """The request as JSON."""
         body: dict[str, Any] = {
             "model": model,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "messages": self._messages(request.messages),
             "stream": False,
-            self.limit: request.max_tokens,
+            self.limit: self.tokens(request),
         }
         if self.temperature:
             body["temperature"] = 0
-        if self.logprobs:
-            body |= {"logprobs": True, "top_logprobs": 5}
+        if self.top_logprobs:
+            body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
+        if self.no_thinking:
+            body["chat_template_kwargs"] = {"enable_thinking": False}
         if self.schema == "json_schema":
             wanted = {"name": "verdict", "strict": True, "schema": request.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}
         elif self.schema:
             body["response_format"] = {"type": self.schema}
         return body
+
+    def _messages(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+        if self.system or messages[0].role != "system":
+            return [{"role": m.role, "content": m.content} for m in messages]
+        first, *rest = messages[1:]
+        joined = Message(first.role, f"{messages[0].content}\n\n{first.content}")
+        return [{"role": m.role, "content": m.content} for m in (joined, *rest)]
+
+    def notices(self) -> tuple[str, ...]:
+        """What the server does without, one sentence each."""
+        found = []
+        if not self.top_logprobs:
+            found.append("it gives no log-probabilities, so probabilities are 0 or 1")
+        if self.schema != "json_schema":
+            found.append("it takes no JSON schema, so answers may be unusable")
+        if not self.system:
+            found.append("it has no system role, so the instructions stand in the user's turn")
+        if not self.temperature:
+            found.append("it takes no temperature, so verdicts may vary")
+        if self.no_thinking:
+            found.append("thinking is turned off")
+        if self.extra_tokens > 1:
+            found.append(f"answers may have {self.extra_tokens} times as many tokens, since the model thinks first")
+        if self.max_tokens:
+            found.append(f"it allows {self.max_tokens} tokens per answer")
+        return tuple(found)
 
 
 class Endpoint:
@@ -219,14 +301,21 @@ class Endpoint:
         that only became letters when the reply was read."""
         return sanitize_without_key(text, self._key)
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the server does without, one sentence each; empty before `negotiate`."""
+        return self._capabilities.notices() if self._capabilities is not None else ()
+
     def negotiate(self, request: ChatRequest, control: Control) -> Reply:
         """Find out what the server supports, by sending this request.
 
         Raises:
-            EndpointError: it refuses every form of the request, or cannot be reached.
+            EndpointError: it refuses every form of the request, cannot be reached, or cuts every answer off.
             Stopped: where `control` asks for it.
         """
         capabilities = Capabilities()
+        cut_at: list[int] = []
+        thinking_off_refused = False
         while True:
             try:
                 reply = next(self._run([request], capabilities, control, raising=True))
@@ -238,10 +327,29 @@ class Endpoint:
                         where=str(self._address),
                         next_step="Check the name of the model and that it is one for chats.",
                     ) from None
+                thinking_off_refused |= capabilities.no_thinking and not simpler.no_thinking
                 capabilities = simpler
-            else:
+                continue
+            if not reply.truncated or reply.text.rpartition("</think>")[2].strip().endswith("}"):
                 self._capabilities = capabilities
                 return reply
+            cut_at.append(capabilities.tokens(request))
+            longer = replace(capabilities, extra_tokens=capabilities.extra_tokens * _LONGER)
+            if not capabilities.no_thinking and not thinking_off_refused and reply.thinking:
+                capabilities = replace(capabilities, no_thinking=True)
+            elif longer.extra_tokens <= _MAX_EXTRA and longer.tokens(request) > cut_at[-1]:
+                capabilities = longer
+            else:
+                raise self._cut_off(cut_at, reply.thinking)
+
+    def _cut_off(self, cut_at: Sequence[int], thinking: bool) -> EndpointError:
+        also = f", and at {cut_at[-1]} too" if cut_at[-1] != cut_at[0] else ""
+        return EndpointError(
+            f"the answer was cut off at {cut_at[0]} tokens{' (thinking)' if thinking else ''}{also}.",
+            where=str(self._address),
+            next_step="Turn the model's thinking off on the server, raise the server's limit of tokens or its context, "
+            "or use a model that does not think.",
+        )
 
     def chat(self, requests: Sequence[ChatRequest], control: Control) -> Iterator[Reply]:
         """Each chat's reply as it comes, in any order; call `negotiate` first.
@@ -299,7 +407,9 @@ class Endpoint:
             began = time.monotonic()
             try:
                 document = client.post("/chat/completions", capabilities.body(self._server.model, request))
-                answer: Reply | Exception = read_reply(request.key, document, client, time.monotonic() - began)
+                answer: Reply | Exception = read_reply(
+                    request.key, document, client, time.monotonic() - began, capabilities.tokens(request)
+                )
             except HTTPStatusError as no:
                 words = f"The server refuses this text ({no.status}: {no.message or 'without a reason'})."
                 answer = no if raising else Reply(request.key, "", seconds=time.monotonic() - began, error=words)
@@ -310,21 +420,53 @@ class Endpoint:
         threading.Thread(target=work, name="redraft-endpoint", daemon=True).start()
 
 
-def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, seconds: float) -> Reply:
-    """The reply in a server's JSON; whatever it holds, this gives one, with `error` where there are no words in it."""
+def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, seconds: float, limit: int = 0) -> Reply:
+    """The reply in a server's JSON; never raises for what it holds: `error` says why there are no words in it.
+
+    Args:
+        limit: tokens that were allowed, for messages.
+    """
     choices = document.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else document
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
+    content = _content(message, choice)
+    thoughts = next(
+        (message[name] for name in ("reasoning_content", "reasoning") if isinstance(message.get(name), str)), ""
+    )
+    finish = choice.get("finish_reason", document.get("done_reason"))
+    truncated = finish == "length"
+    thinking = bool(thoughts.strip()) or ("<think>" in content and "</think>" not in content)
+    if not content.strip() and not truncated and "}" in thoughts:
+        content = thoughts  # a server that takes the whole answer for thoughts
+    if content.strip():
+        text = client.redact(content)[:_MAX_REPLY_CHARS]
+        tokens = _tokens(choice.get("logprobs"), content)
+        return Reply(key, text, tokens, seconds, truncated=truncated, thinking=thinking, limit=limit)
+    if truncated:
+        at = f" at {limit} tokens" if limit else ""
+        error = f"The answer was cut off{at}{' (thinking)' if thinking else ''}."
+        return Reply(key, "", seconds=seconds, error=error, truncated=True, thinking=thinking, limit=limit)
+    refusal = message.get("refusal")
+    said = client.redact(refusal)[:200] if isinstance(refusal, str) else ""
+    if finish == "content_filter":
+        said = said or "its filter withheld the answer"
+    return Reply(key, "", seconds=seconds, error=f"The server's model wrote nothing{': ' + said if said else ''}.")
+
+
+def _content(message: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    """The words of a message: its content, text parts, the arguments of a tool call, or the text of a completion."""
     content = message.get("content")
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if isinstance(content, str) and content.strip():
-        text = client.redact(content)[:_MAX_REPLY_CHARS]
-        return Reply(key, text, _tokens(choice.get("logprobs"), content), seconds)
-    refusal = message.get("refusal")
-    said = client.redact(refusal)[:200] if isinstance(refusal, str) else ""
-    return Reply(key, "", seconds=seconds, error=f"The server's model wrote nothing{': ' + said if said else ''}.")
+        return content
+    calls = message.get("tool_calls")
+    call = calls[0] if isinstance(calls, list) and calls and isinstance(calls[0], dict) else {}
+    function = call.get("function")
+    arguments = function.get("arguments") if isinstance(function, dict) else None
+    text = choice.get("text")
+    return next((words for words in (arguments, text) if isinstance(words, str)), "")
 
 
 def _tokens(logprobs: Any, content: str) -> tuple[Token, ...]:

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.errors import EndpointError, InputError
+from engine.models.client.responses import Response, read_response
 from engine.text import sanitize, truncate
 
 MAX_REPLY_BYTES = 4 << 20
@@ -142,12 +143,12 @@ class HttpClient:
                     raise self._error(f"{failure.what}, in {number} of {number} tries.", failure.next_step) from None
                 self._sleep(wait)
             else:
-                garbage = 200 <= status < 300 and _parse_object(reply) is None
-                if not (garbage or status in _RETRYABLE or (status >= 500 and status != _NOT_IMPLEMENTED)):
-                    return self._accept(status, headers, reply)
+                response = read_response(status, headers, reply, MAX_REPLY_BYTES)
+                if not _is_transient(response):
+                    return self._accept(response, headers)
                 if number == self._retry.max_attempts:
-                    raise self._exhausted(status, reply, number)
-                asked = _retry_after(headers.get("retry-after"))
+                    raise self._exhausted(response, number)
+                asked = _retry_after(headers)
                 self._sleep(wait if asked is None else min(asked, _MAX_BACKOFF))
             wait = min(2 * wait, _MAX_BACKOFF)
         raise AssertionError("unreachable")
@@ -247,46 +248,53 @@ class HttpClient:
             return _TransientError("what answers there does not speak HTTP", f"{running}.")
         return _TransientError("the connection was lost", f"{running}; then go on with `redraft resume`.")
 
-    def _accept(self, status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        document = _parse_object(body)
-        if 200 <= status < 300 and document is not None:
-            return document
+    def _accept(self, response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
+        status = response.status
+        if 200 <= status < 300 and response.document is not None:
+            return response.document
+        if 200 <= status < 300:
+            raise self._error(
+                "the server's reply is a web page, no JSON object.",
+                "Check that the address is that of a chat server, with /v1 at its end.",
+            )
+        said = self._error_text(response)
         if 300 <= status < 400:
             target = self._redirect_host(headers.get("location", ""))
             raise self._error(
                 f"the server sends questions on to {target}; they were not sent there.",
-                "Give the address that it names, if you trust it.",
+                "Use the address that it names, if you trust it.",
             )
-        if status in (401, 402, 403):
+        if response.is_quota and status in (402, 429):
             raise self._error(
-                f"the server refuses access ({status}{self._error_text(body)}).",
+                f"the server's account has nothing left ({status}{said}).",
+                "Check the plan of the account; then continue with `redraft resume`.",
+            )
+        if status in (401, 402) or (status == 403 and not response.feature):
+            raise self._error(
+                f"the server refuses access ({status}{said}).",
                 "Name the environment variable that holds the right key: --endpoint-key-env NAME.",
             )
         if status in (404, 405):
             raise self._error(
-                f"the server has no such model or path ({status}{self._error_text(body)}).",
+                f"the server has no such model or path ({status}{said}).",
                 "Check the name of the model, and that the address ends like .../v1.",
             )
-        raise HTTPStatusError(status, self._error_text(body).removeprefix(": "))
+        raise HTTPStatusError(status, said.removeprefix(": "))
 
-    def _exhausted(self, status: int, body: bytes, times: int) -> EndpointError:
-        if status < 300:
+    def _exhausted(self, response: Response, times: int) -> EndpointError:
+        if response.status < 300:
             return self._error(
                 f"the server's reply is no JSON object, {times} times.",
                 "Check that the address is that of a chat server, with /v1 at its end.",
             )
         return self._error(
-            f"the server answered {status}{self._error_text(body)}, {times} times.",
-            "Wait until the server has room, or see its own log; then go on with `redraft resume`.",
+            f"the server answered {response.status}{self._error_text(response)}, {times} times.",
+            "Wait until the server has room, or see its own log; then continue with `redraft resume`.",
         )
 
-    def _error_text(self, body: bytes) -> str:
+    def _error_text(self, response: Response) -> str:
         """The server's own words on a failure, as ": words"; "" where it has none."""
-        document = _parse_object(body)
-        error = document.get("error", document.get("detail", document.get("message"))) if document else None
-        if isinstance(error, Mapping):
-            error = error.get("message")
-        words = " ".join(self.redact(error).split()) if isinstance(error, str) else ""
+        words = " ".join(self.redact(response.message).split())
         return f": {truncate(words, _MAX_MESSAGE_CHARS)}" if words else ""
 
     def _redirect_host(self, location: str) -> str:
@@ -317,22 +325,27 @@ def sanitize_without_key(text: str, key: str) -> str:
     return text.replace(key, "[key]") if len(key) >= 4 else text
 
 
-def _parse_object(body: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+def _is_transient(response: Response) -> bool:
+    """Whether the same request may succeed later."""
+    if 200 <= response.status < 300:
+        return response.document is None and not response.is_html
+    if response.status >= 500 and response.status != _NOT_IMPLEMENTED:
+        return not response.feature  # an error that names a part of the request stays while that part does
+    return response.status in _RETRYABLE and not response.is_quota
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Seconds that a server asks to wait: a number, or a date."""
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait: milliseconds, a number, or a date."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) / unit
+        except ValueError:
+            continue
+        if seconds == seconds:
+            return max(0.0, seconds)
+    value = headers.get("retry-after")
     if value is None:
         return None
-    try:
-        return max(0.0, float(value)) if float(value) == float(value) else None
-    except ValueError:
-        pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.message import Message
 from textual.widgets import Input
 
 from tui.widgets.border import label
@@ -18,9 +19,12 @@ class SearchField(Input):
 
     BINDINGS: ClassVar = [("escape", "leave", "Close")]
 
+    class Cancelled(Message):
+        """The field was left without a search."""
+
     def action_leave(self) -> None:
-        """Close the field; the search stays."""
-        self.post_message(Input.Submitted(self, self.value))
+        """Close the field; the search before stays."""
+        self.post_message(self.Cancelled())
 
 
 class LogBox(Vertical):
@@ -29,7 +33,7 @@ class LogBox(Vertical):
     def __init__(self, store: LogStore, verbosity: int) -> None:
         super().__init__(id="log", classes="pane")
         self.view = LogView(store, verbosity)
-        self.field = SearchField(placeholder="Search the log; Enter finds, empty ends", id="search")
+        self.field = SearchField(placeholder="Search the log; Enter finds, empty ends, Esc cancels", id="search")
         self.field.cursor_blink = False
 
     def compose(self) -> ComposeResult:
@@ -46,6 +50,14 @@ class LogBox(Vertical):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
+        self._close_search()
+        self.view.search(event.value.strip())
+
+    def on_search_field_cancelled(self, event: SearchField.Cancelled) -> None:
+        event.stop()
+        self._close_search()
+        self.field.value = self.view.words.text if self.view.words is not None else ""
+
+    def _close_search(self) -> None:
         self.field.remove_class("-open")
         self.view.focus()
-        self.view.search(event.value.strip())

@@ -124,6 +124,18 @@ class LogView(Widget, can_focus=True):
         self.post_message(self.Changed())
 
     @property
+    def filtered_by(self) -> Words | None:
+        """The words that every shown record holds; None where all records are shown."""
+        return self.words if self._filter is not None else None
+
+    def set_hint(self, hint: tuple[str, ...]) -> None:
+        """What an empty log says."""
+        if hint != self.hint:
+            self.hint = hint
+            if not len(self.port.shown):
+                self.refresh()
+
+    @property
     def followed(self) -> bool:
         return self.port.following
 

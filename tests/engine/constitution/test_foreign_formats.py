@@ -1,0 +1,133 @@
+"""Constitutions that other projects write: no principle is merged or lost, and each shape is read or named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.constitution.load import load
+from engine.constitution.model import Constitution
+from engine.errors import InputError
+
+
+def loaded(folder: Path, content: Any, name: str = "c.json") -> Constitution:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return load(path)
+
+
+def entry(number: int) -> dict[str, str]:
+    return {"prompt": f"Is it bad {number}?", "edit_request": f"Make it good {number}."}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["公平", "诚实"],
+        ["Честность", "Равенство", "Забота"],
+        ["العدالة", "الصدق"],
+        ["公平", "fairness", "公平 fairness"],
+        ["🙂", "🙃"],
+        ["a b", "a.b!", "a/b", "a+b"],
+        ["!", "?", "1", "2"],
+        ["Équité", "Equite"],
+        ["x" * 80 + "a", "x" * 80 + "b"],
+    ],
+)
+def test_every_name_in_any_script_is_a_principle_with_its_own_id(tmp_path: Path, names: list[str]) -> None:
+    made = loaded(tmp_path, {name: entry(number) for number, name in enumerate(names)})
+    assert len(made.principles) == len(set(made.ids)) == len(names)
+    assert all(principle.id.isascii() and principle.id and principle.short for principle in made.principles)
+    assert [principle.critiques for principle in made.principles] == [
+        (f"Is it bad {number}?",) for number in range(len(names))
+    ]
+
+
+def test_titles_keep_their_script(tmp_path: Path) -> None:
+    made = loaded(tmp_path, {"公平": entry(0), "诚实": entry(1)})
+    assert [(principle.title, principle.short) for principle in made.principles] == [("公平", "公平"), ("诚实", "诚实")]
+
+
+def test_numbered_names_of_other_scripts_are_one_principle(tmp_path: Path) -> None:
+    made = loaded(tmp_path, {"公平0": entry(0), "公平1": entry(1), "诚实0": entry(2)})
+    assert [len(principle.critiques) for principle in made.principles] == [2, 1]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("name", ["c.json", "c.txt", "c"])
+def test_llm_swarm_s_list_is_read(tmp_path: Path, wrapped: bool, name: str) -> None:
+    entries = [{"critic": f"Is it bad {n}?", "revision": f"Make it good {n}."} for n in range(3)]
+    made = loaded(tmp_path, {"constitutions": entries, "system_chats": [["x"]]} if wrapped else entries, name)
+    assert made.ids == ("principle_1", "principle_2", "principle_3")
+    assert made.principles[1].critiques == ("Is it bad 1?",)
+    assert made.principles[1].revisions == ("Make it good 1.",)
+    assert made.principles[1].title == "Is it bad 1?"
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (["Be honest.", "Be kind."], "c.json"),
+        ([{"statement": "Be honest."}, {"statement": "Be kind."}], "c.json"),
+        ([{"principle": "Be honest.", "name": "Honesty"}, {"principle": "Be kind."}], "c.json"),
+        ("statement\nBe honest.\nBe kind.\n", "c.csv"),
+        ("Be honest.\nBe kind.\n", "c.csv"),
+    ],
+)
+def test_lists_of_statements_are_read(tmp_path: Path, content: Any, name: str) -> None:
+    made = loaded(tmp_path, content, name)
+    assert [principle.description for principle in made.principles] == ["Be honest.", "Be kind."]
+    assert all('"Be ' in request for p in made.principles for request in (*p.critiques, *p.revisions))
+
+
+MARKDOWN = """# A constitution
+
+## Honesty
+The model should say only
+what it holds to be true.
+
+- Not even white lies.
+
+## Avoiding harm
+The model should not help with attacks on people.
+
+```
+# not a heading
+```
+"""
+
+
+@pytest.mark.parametrize("name", ["claude.md", "claude.txt", "claude"])
+def test_each_heading_of_markdown_with_text_is_a_principle(tmp_path: Path, name: str) -> None:
+    made = loaded(tmp_path, MARKDOWN, name)
+    assert [(p.id, p.title) for p in made.principles] == [("honesty", "Honesty"), ("avoiding_harm", "Avoiding harm")]
+    assert made.principles[0].description.endswith("what it holds to be true. - Not even white lies.")
+    assert "# not a heading" in made.principles[1].description
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        ("Just words.\n", "c.md", None),
+        ("# Only\n## Headings\n", "c.md", "Markdown document without a heading"),
+        ("## Long\n" + "word " * 2000, "c.md", "at most 3,900"),
+        ("- a: b\n", "c.yaml", "This is YAML"),
+        ([{"critic": "x"}], "c.json", "no requests and no statement"),
+        ([{"critic": "x", "revision": "y", "weight": 3}], "c.json", 'Unknown key "weight"'),
+        (["a", 3], "c.json", "neither an object nor a text"),
+        (["a"] * 65, "c.json", "65 principles; at most 64"),
+        ("statement,votes\nBe kind.,3\n", "c.csv", "not: votes"),
+        ("a,b\n1,2\n", "c.csv", "No column is named statement"),
+    ],
+)
+def test_what_cannot_be_read_is_named_by_its_shape(tmp_path: Path, content: Any, name: str, words: str | None) -> None:
+    if words is None:
+        assert len(loaded(tmp_path, content, name).principles) == 1
+        return
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, content, name)
+    assert words in str(caught.value)
+    assert caught.value.next_step
