@@ -24,6 +24,7 @@ _HARMLESS = JudgeInput(
 )
 _REASONING = "Reasoning"  # no id of a principle has a capital letter
 _MAX_REASON_CHARS = 600
+_MAX_OBJECTS = 50
 
 
 class EndpointJudge(Judge):
@@ -128,9 +129,12 @@ def schema(constitution: Constitution) -> dict[str, Any]:
 def read_flags(text: str, principles: Sequence[str]) -> tuple[dict[str, bool], str, str]:
     """(principle -> flag, reasoning, problem) of a model's answer; if there is a problem the rest is empty."""
     after = text.rpartition("</think>")[2]  # what follows the reasoning of a thinking model
-    record, problem = first_object(after)
+    # Models correct themselves, or repeat the wanted form first: the last complete object is the answer.
+    record = next((one for one in reversed(_objects(after)) if all(p in one for p in principles)), None)
     if record is None:
-        return {}, "", problem
+        record, problem = first_object(after)
+        if record is None:
+            return {}, "", problem
     flags: dict[str, bool] = {}
     for principle in principles:
         flag = read_flag(record.get(principle))
@@ -141,14 +145,33 @@ def read_flags(text: str, principles: Sequence[str]) -> tuple[dict[str, bool], s
     return flags, reasoning.strip() if isinstance(reasoning, str) else "", ""
 
 
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The complete JSON objects in a text, in order; those inside another do not count."""
+    decoder = json.JSONDecoder()
+    found: list[dict[str, Any]] = []
+    at = text.find("{")
+    for _ in range(_MAX_OBJECTS):
+        if at < 0:
+            break
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            found.append(value)
+        at = text.find("{", end)
+    return found
+
+
 def probability(principle: str, flag: bool, tokens: Sequence[Token]) -> float:
     """P(true) / (P(true) + P(false)) at the token where the principle's flag begins; without log-probabilities the
     flag itself as 0 or 1."""
     place = 0
     text = "".join(token.text for token in tokens)
-    found = re.search(rf'"{re.escape(principle)}"\s*:\s*"?(true|false)', text, re.IGNORECASE)
-    if found is None:
+    matches = list(re.finditer(rf'"{re.escape(principle)}"\s*:\s*"?(true|false)', text, re.IGNORECASE))
+    if not matches:
         return float(flag)
+    found = matches[-1]
     for token in tokens:
         # The flag's token may begin with the space, or the colon, before it.
         if place <= found.start(1) < place + len(token.text):

@@ -330,3 +330,21 @@ def test_a_compressed_reply_is_read_up_to_the_limit_only() -> None:
 @pytest.mark.parametrize("words", ["quota used up", "busy", "Internal server error", "model is overloaded", ""])
 def test_words_that_name_no_feature_name_none(words: str) -> None:
     assert named_feature(words) == ""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        'The format is {"harm_prevention": true or false, ...}. My answer: ',
+        json.dumps({"type": "object", "properties": {"fairness": {"type": "boolean"}}}) + "\n",
+        verdict("fairness", "truthfulness") + "\n\nWait, that is wrong. Corrected:\n",
+        "{ {{ ",
+    ],
+)
+def test_the_last_whole_object_of_an_answer_counts(before: str) -> None:
+    def answer(question: Question, connection: socket.socket) -> None:
+        send(connection, chat(before + verdict(*["autonomy_respect"] * ("must" in question.text))))
+
+    found, _, _ = judged(answer)
+    assert flags(found) == (True, False)
+    assert found[BAD].broken == ("autonomy_respect",)
