@@ -19,6 +19,11 @@ class RunStart(Event):
     hashes: Mapping[str, str] = data("SHA-256 of the constitution and of each prompt set.", absent={})
     versions: Mapping[str, str] = data("Package -> version.", absent={})
     machine: Mapping[str, Any] = data("Cores, operating system, and memory in bytes.", absent={})
+    smallest_detectable: float | None = data(
+        "Change of the expected score that so many held-out prompts usually show with 80 % power.",
+        absent=None,
+        digits=4,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

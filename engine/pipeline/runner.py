@@ -45,6 +45,7 @@ from engine.runs.journal_reader import Damage, JournalReader
 from engine.runs.journal_writer import JournalWriter
 from engine.runs.state import RunState
 from engine.settings import RunConfig
+from engine.stats.paired import USUAL_SPREAD, planned_detectable
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -81,6 +82,12 @@ STAGES: tuple[Stage, ...] = (
     Stage(report.write),
 )
 """The method, in order."""
+
+
+def _planned(heldout: int) -> str:
+    """What a comparison of so many prompts can show, before it is made; "" where it can show nothing."""
+    smallest = planned_detectable(heldout, USUAL_SPREAD)
+    return "" if smallest is None else f" · detects a change of {smallest:.2f} of the score"
 
 
 class Run:
@@ -261,7 +268,8 @@ class Run:
             RunStart(
                 summary=f"{config.preset} · {config.generator} · {self._constitution.name} · "
                 f"{len(self._prompts.train)} to train on, {len(self._prompts.heldout)} held out, "
-                f"{len(self._prompts.benign)} benign",
+                f"{len(self._prompts.benign)} benign" + _planned(len(self._prompts.heldout)),
+                smallest_detectable=planned_detectable(len(self._prompts.heldout), USUAL_SPREAD),
                 config=read_run(self._folder)["config"],
                 **self._facts,
             ),

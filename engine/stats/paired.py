@@ -20,6 +20,10 @@ POWER = 0.8
 MARGIN = 0.05
 """How much worse benign answers may become: 5 points of a rate, or .05 of a score from 0 to 1."""
 
+USUAL_SPREAD = 0.26
+"""Standard deviation of a prompt's paired difference of expected scores, of two answers each; measured on the embedded
+model (docs/log/learning.md)."""
+
 Scores = Sequence[float | None]
 
 
