@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-SOURCES := engine tui themes tests benchmarks examples labeling
+SOURCES := engine tui themes tests benchmarks examples labeling scripts
 
 # Linux without an NVIDIA GPU takes PyTorch's CPU build: the one on PyPI brings several gigabytes of CUDA libraries.
 # Another build: make run TORCH_INDEX=https://download.pytorch.org/whl/cu128; PyPI's own: make run TORCH_INDEX=
@@ -23,6 +23,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_vocabulary.py
 
 format: $(VENV)/.test
 	$(BIN)/ruff format $(SOURCES)

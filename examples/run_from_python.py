@@ -25,7 +25,7 @@ def settings(generator: str = "") -> engine.RunConfig:
     )
 
 
-def main(generator: str = "", folder: str = "", config: engine.RunConfig | None = None) -> None:
+def main(generator: str = "", folder: str = "", *, config: engine.RunConfig | None = None) -> None:
     path = engine.run(config or settings(generator), folder or None)
     report = engine.read_report(path)
     pairs, summary = report["pairs"], report["summary"]

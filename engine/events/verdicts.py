@@ -39,7 +39,8 @@ class VerdictData(Members):
     spans: tuple[SpanData, ...] = data("Matched places in the judged text.", absent=())
     seconds: float = data("Wall time spent on this text: its share of the batch.", absent=0.0, digits=4)
     quality: str = data(
-        "responsive, or off_topic or degenerate for a text that is no answer and has no verdict.", absent="responsive"
+        "responsive, or off_topic or degenerate for a text that does not answer and has no verdict.",
+        absent="responsive",
     )
 
     @classmethod
