@@ -95,7 +95,9 @@ class RunConfig:
     revision: Sampling = _sampled(96, 0.8)
     answer: Sampling = _sampled(96, 0.7)
     train: TrainConfig = field(
-        default_factory=lambda: TrainConfig.dpo(num_train_epochs=2, learning_rate=1e-4, rpo_alpha=0.1, sample_steps=5)
+        default_factory=lambda: TrainConfig.dpo(
+            num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, rpo_alpha=0.05, sample_steps=5
+        )
     )
     seed: int = setting(
         0, "Set the random seed of everything that is sampled or trained", min=0, max=2**32 - 1, group="Run"
@@ -128,7 +130,7 @@ PRESETS: dict[str, tuple[str, RunConfig]] = {
             revision=_sampled(72, 0.8),
             answer=_sampled(72, 0.7),
             train=TrainConfig.dpo(
-                num_train_epochs=2, train_batch_size=4, learning_rate=1e-4, rpo_alpha=0.1, sample_steps=5
+                num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, rpo_alpha=0.05, sample_steps=5
             ),
         ),
     ),
