@@ -25,6 +25,8 @@ TINY: dict[str, dict[str, Any]] = {
     "gemma": {"num_key_value_heads": 1, "head_dim": 16},
     "phi": {"partial_rotary_factor": 0.5},
     "gpt2": {},
+    "mistral": {"num_key_value_heads": 2, "sliding_window": None},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 16},
 }
 """Family -> settings beside the common ones."""
 

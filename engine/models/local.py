@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from engine.control import Control
 from engine.errors import ModelError, RedraftError
 from engine.models import chat, machine_profile
-from engine.models.hub import catalog, embedded, load, memory_estimate, weights_hash
+from engine.models.hub import catalog, checkpoint, embedded, gguf, load, memory_estimate, weights_hash
 from engine.models.hub.embedded import Progress, silent
 from engine.models.inference.requests import Completion, Message, Request
 from engine.models.inference.token_codec import Codec
@@ -51,6 +51,7 @@ class LocalModel:
         files: what `sha256` is computed over.
         seconds: time that loading took.
         adapter: what was merged into the decoder, or None.
+        notices: sentences on what of its files is not used, or used otherwise than a user may expect.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LocalModel:
     files: Callable[[], str]
     seconds: float = 0.0
     adapter: Adapter | None = None
+    notices: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> str:
@@ -133,7 +135,7 @@ class LocalModel:
         from engine.models.inference.generate import generate
 
         asked = [self._stopping(request) for request in requests]
-        return generate(
+        completions = generate(
             self.decoder,
             self.codec,
             asked,
@@ -141,6 +143,19 @@ class LocalModel:
             context=self.context,
             memory=memory_estimate.cache_bytes(self.device),
         )
+        return completions if self.chat.thinking is None else map(self._without_thinking, completions)
+
+    def _without_thinking(self, completion: Completion) -> Completion:
+        """The answer alone, which is what is judged and learned; `raw` keeps the thoughts."""
+        text = self.chat.without_thinking(completion.text)
+        if text == completion.text:
+            return completion
+        if not text.strip() and completion.finish == "length":
+            error = (
+                f"The answer was cut off at {completion.tokens} tokens, all of them thinking. Raise the token limit."
+            )
+            return dataclasses.replace(completion, text="", finish="error", error=error)
+        return dataclasses.replace(completion, text=text)
 
     def hidden(
         self,
@@ -237,32 +252,49 @@ def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
     load.torch_dtype(kind)
     if source.kind == "gguf":
         assert source.path is not None
-        load.check_gguf(source.path)
+        found = load.gguf_config(source.path)
+        tokenizer = load.gguf_tokenizer(source.path)
+        load.check_tokenizer(tokenizer, found.vocab_size, source.path)
+        _checked_chat(tokenizer, source.path)
+        if dtype:
+            memory_estimate.check_load(source.name, found, dtype, chosen)
     elif source.kind == "embedded":
         if not embedded.is_ready():
             embedded.gguf_file()
     elif source.kind == "folder":
         assert source.path is not None
-        found = load.folder_config(source.path)
-        load.check_size(source.path, found)
-        load.folder_tokenizer(source.path)
+        found = checkpoint.check_folder(source.path).config
+        tokenizer = load.folder_tokenizer(source.path)
+        load.check_tokenizer(tokenizer, found.vocab_size, source.path)
+        _checked_chat(tokenizer, source.path)
         if dtype:
             memory_estimate.check_load(source.name, found, dtype, chosen)
 
 
+def _checked_chat(tokenizer: PreTrainedTokenizerBase, place: Path) -> chat.Chat:
+    """The chat of a tokenizer, once it is sure that its template can be used; `place` is for the message."""
+    try:
+        found = chat.for_tokenizer(tokenizer)
+        found.check()
+    except ModelError as error:
+        raise ModelError(error.what, where=f"{place}, {error.where}", next_step=error.next_step) from None
+    return found
+
+
 def _loaded(source: catalog.Source, place: Path, dtype: str, device: str, began: float) -> LocalModel:
-    gguf = source.kind == "gguf"
-    found = load.gguf_config(place) if gguf else load.folder_config(place)
-    memory_estimate.check_load(source.name, found, dtype, device)
+    is_gguf = source.kind == "gguf"
+    checked = gguf.check(place) if is_gguf else checkpoint.check_folder(place)
+    memory_estimate.check_load(source.name, checked.config, dtype, device)
     load.import_transformers()
     with ThreadPoolExecutor(1) as pool:
         # The tokenizer is parsed while the weights are read from the disk: each takes about .3 s.
-        parsed = pool.submit(load.gguf_tokenizer if gguf else load.folder_tokenizer, place)
-        model = load.read_gguf(place, dtype) if gguf else load.read_folder(place, dtype)
+        parsed = pool.submit(load.gguf_tokenizer if is_gguf else load.folder_tokenizer, place)
+        model = load.read_gguf(place, dtype) if is_gguf else load.read_folder(place, dtype)
         tokenizer = parsed.result()
     load.check_tokenizer(tokenizer, model.config.vocab_size, place)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    codec = Codec(tokenizer, load.end_tokens(model, tokenizer))
+    chats = _checked_chat(tokenizer, place)
+    codec = Codec(tokenizer, load.end_tokens(model, tokenizer) | chats.end_tokens(), chats.kept_marks())
     if device != "cpu":
         model.to(device)
     decoder = _decoder(model, place)
@@ -271,12 +303,13 @@ def _loaded(source: catalog.Source, place: Path, dtype: str, device: str, began:
         decoder=decoder,
         tokenizer=tokenizer,
         codec=codec,
-        chat=chat.for_tokenizer(tokenizer),
+        chat=chats,
         context=decoder.config.context,
         parameters=parameters,
-        folder=None if gguf else place,
-        files=partial(weights_hash.of_files, [place]) if gguf else partial(weights_hash.of_folder, place),
+        folder=None if is_gguf else place,
+        files=partial(weights_hash.of_files, [place]) if is_gguf else partial(weights_hash.of_folder, place),
         seconds=time.monotonic() - began,
+        notices=(*checked.notices, *chats.notices),
     )
 
 

@@ -339,6 +339,8 @@ class Run:
             raise input_changes.refuse(changed, self._folder)
         for change in changed:
             record.notice(f"Changed since the run began: {change.sentence}.")
+        for sentence in model.notices if not loaded else ():
+            record.notice(f"{model.name}: {sentence}")
         record.write(
             ModelLoaded(
                 summary=f"{model.name} · {model.parameters / 1e6:.0f} M parameters · {model.dtype} on {model.device}"

@@ -342,15 +342,27 @@ def _local(wanted: str) -> Source | None:
         if path.suffix.lower() == ".gguf" and path.exists():
             return Source("gguf", path.stem, path=path)
         if path.is_file():
-            raise ModelError(
-                "This is a file, but not one whose name ends in .gguf.",
-                where=_shown(wanted),
-                next_step="Name a folder of a model; a GGUF file has to be named NAME.gguf.",
-            )
+            raise _not_a_model(path)
     except (OSError, RuntimeError):
         # A path that cannot even be looked at (too long, a loop of links, no home) is no path.
         return None
     return None
+
+
+def _not_a_model(path: Path) -> ModelError:
+    """The error for a file that is there and is neither: the hub is not asked for it."""
+    try:
+        with path.open("rb") as file:
+            is_gguf = file.read(4) == b"GGUF"
+    except OSError:
+        is_gguf = False
+    if is_gguf:
+        step = "It is a GGUF file: rename it so that its name ends in .gguf."
+    elif path.suffix in (".safetensors", ".bin", ".pt", ".pth"):
+        step = "Name the folder that holds it together with config.json and tokenizer.json."
+    else:
+        step = "Name a folder with config.json, tokenizer.json and *.safetensors, or a GGUF file."
+    return ModelError("This is a file, but not one whose name ends in .gguf.", where=_shown(str(path)), next_step=step)
 
 
 def _closest(wanted: str) -> str:

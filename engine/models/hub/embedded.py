@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from engine import paths
 from engine.errors import ModelError, RedraftError, StorageError
@@ -211,7 +210,6 @@ def _write_model(source: Path, work: Path, progress: Progress) -> dict[str, str]
     model = load.read_gguf(source, "float32", lambda part: progress(0.05 + 0.6 * part, _UNPACKING))
     progress(0.66, "Reading the embedded model's tokenizer.")
     tokenizer = load.gguf_tokenizer(source)
-    _split_digits(tokenizer)
     progress(0.75, "Writing the embedded model to the cache.")
     # The GGUF's own name for the model ("Smollm2 135M 8k Lc100K Mix1 Ep2") says nothing to anyone.
     model.config._name_or_path = catalog.EMBEDDED
@@ -229,18 +227,6 @@ def _write_model(source: Path, work: Path, progress: Progress) -> dict[str, str]
                 os.fsync(file.fileno())
             hashes[path.name] = weights.digest(path)
     return hashes
-
-
-def _split_digits(tokenizer: Any) -> None:
-    """Give the tokenizer the digit splitting that the GGUF names ("smollm") and that transformers does not carry over.
-
-    Without it "\\n\\n1" becomes other tokens than the ones that the model was trained on.
-    """
-    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-
-    tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
-        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]
-    )
 
 
 def _move_into_place(work: Path, place: Path) -> None:

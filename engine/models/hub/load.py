@@ -6,14 +6,14 @@ files are read and checked here; transformers is given a config and tensors, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ModelError, RedraftError, StorageError
-from engine.models.hub import weights
+from engine.errors import ModelError, RedraftError
+from engine.models.hub import checkpoint, gguf, weights
 from engine.models.hub.hf_logging import quiet
-from engine.models.nn.config import ConfigError, ModelConfig, from_config
+from engine.models.nn.config import ModelConfig
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 
 _AGAIN = "Fetch or copy the model again."
-_LARGEST_CONFIG = 5_000_000
 
 # Keys of a config that would make transformers fetch, quantize or execute something, or that the caller decides.
 _NOT_TAKEN = {
@@ -70,45 +69,12 @@ def torch_dtype(name: str) -> torch.dtype:
 
 
 def folder_config(folder: Path) -> ModelConfig:
-    """The sizes of the model in a folder, without loading it.
+    """The model that a folder's config describes, without loading it.
 
     Raises:
         ModelError, StorageError: if there is no usable `config.json`; the message names file and field.
     """
-    _refuse_adapter(folder)
-    path = folder / "config.json"
-    values = weights.read_json(path, _LARGEST_CONFIG)
-    _refuse_quantized(path, values)
-    return _parse_config(path, values)
-
-
-def _parse_config(path: Path, config: Mapping[str, Any]) -> ModelConfig:
-    try:
-        return from_config(config)
-    except ConfigError as problem:
-        raise ModelError(
-            f"This model cannot be loaded: `{problem.field}` {problem}.",
-            where=str(path),
-            next_step="Name a model of one of these families." if problem.field == "model_type" else _AGAIN,
-        ) from None
-
-
-def _refuse_adapter(folder: Path) -> None:
-    if not (folder / "config.json").exists() and (folder / "adapter_config.json").exists():
-        raise ModelError(
-            "This folder holds a LoRA adapter, not a whole model.",
-            where=str(folder),
-            next_step="Name the model that it was trained from, or merge the two first.",
-        )
-
-
-def _refuse_quantized(path: Path, values: Mapping[str, Any]) -> None:
-    if values.get("quantization_config"):
-        raise ModelError(
-            "The weights of this model are quantized, and it can neither be computed with nor trained as they are.",
-            where=f"{path}, field `quantization_config`",
-            next_step="Name the unquantized model, or a GGUF file of it.",
-        )
+    return checkpoint.parse_config(folder / "config.json", checkpoint.folder_values(folder))
 
 
 def read_folder(folder: Path, dtype: str) -> PreTrainedModel:
@@ -118,17 +84,14 @@ def read_folder(folder: Path, dtype: str) -> PreTrainedModel:
         ModelError: if the config cannot be used, weights are missing or do not fit it, or only pickles are there.
         StorageError: if a file is missing, cut short or unreadable.
     """
-    found = folder_config(folder)
-    config = _config(folder)
-    check_size(folder, found)
-    model = _build(folder, config, weights.read(folder, torch_dtype(dtype)), dtype)
+    found = checkpoint.check_folder(folder)
+    config = _transformers_config(folder / "config.json", checkpoint.folder_values(folder))
+    model = _build(folder, config, weights.read(folder, torch_dtype(dtype), found.names), dtype)
     _take_ids(folder, model)
     return model
 
 
-def _config(folder: Path) -> Any:
-    path = folder / "config.json"
-    values = weights.read_json(path, _LARGEST_CONFIG)
+def _transformers_config(path: Path, values: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig
 
     kept = {key: value for key, value in values.items() if key not in _NOT_TAKEN}
@@ -138,45 +101,6 @@ def _config(folder: Path) -> Any:
         raise ModelError(
             f"This config cannot be used: {_first_line(error)}.", where=str(path), next_step=_AGAIN
         ) from None
-
-
-def check_size(folder: Path, found: ModelConfig) -> None:
-    """Refuse a config that promises another model than the weights hold, before memory is taken for it.
-
-    Raises:
-        ModelError, StorageError: the weights are too few, missing, cut short or no safetensors.
-    """
-    tensors = {name: info for path in weights.files(folder) for name, info in weights.header(path).items()}
-    _refuse_wrapped(folder, tensors)
-    held = sum(map(_count, tensors.values()))
-    # Files may hold a tied output matrix or attention masks beside the parameters; they never hold much less.
-    if held < 0.98 * found.parameters:
-        raise ModelError(
-            f"The weights hold {held:,} numbers, and the config describes {found.parameters:,} parameters.",
-            where=str(folder),
-            next_step=_AGAIN,
-        )
-
-
-_WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DistributedDataParallel"}
-"""How the names of all tensors begin where a wrapped model was saved -> what wrapped it."""
-
-
-def _refuse_wrapped(folder: Path, names: Collection[str]) -> None:
-    for prefix, wrapper in _WRAPPERS.items():
-        if names and all(name.startswith(prefix) for name in names):
-            raise ModelError(
-                f"The names of all weights begin with {prefix!r}: a model wrapped by {wrapper} was saved.",
-                where=str(folder),
-                next_step=f"Save the model inside it: `model.{prefix}save_pretrained(FOLDER)`.",
-            )
-
-
-def _count(info: weights.TensorInfo) -> int:
-    count = 1
-    for length in info.shape:
-        count *= length
-    return count
 
 
 def _build(folder: Path, config: Any, tensors: dict[str, Any], dtype: str) -> PreTrainedModel:
@@ -199,9 +123,9 @@ def _build(folder: Path, config: Any, tensors: dict[str, Any], dtype: str) -> Pr
         raise
     except Exception as error:  # noqa: BLE001 - a wrong shape is a RuntimeError, others have types of their own
         raise ModelError(f"The weights do not fit the config: {_first_line(error)}.", where=str(folder)) from None
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:3])
-        raise ModelError(f"The weights lack {missing}.", where=str(folder), next_step=_AGAIN)
+    if info["missing_keys"] or info["unexpected_keys"]:
+        names = ", ".join(sorted([*info["missing_keys"], *info["unexpected_keys"]])[:3])
+        raise ModelError(f"The weights do not fit the config: {names}.", where=str(folder), next_step=_AGAIN)
     found: PreTrainedModel = model.eval()
     return found
 
@@ -211,7 +135,7 @@ def _take_ids(folder: Path, model: PreTrainedModel) -> None:
     path = folder / "generation_config.json"
     if not path.exists() or model.generation_config is None:
         return
-    values = weights.read_json(path, _LARGEST_CONFIG)
+    values = weights.read_json(path, checkpoint.LARGEST_CONFIG)
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         value = values.get(key)
         ids = value if isinstance(value, list) else [value]
@@ -228,12 +152,27 @@ def folder_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     present = [name for name in _TOKENIZER_FILES if (folder / name).exists()]
     if not present:
         raise ModelError(f"There is no tokenizer ({_TOKENIZER_FILES[0]}) in this folder.", where=str(folder))
-    for name in (*present, "tokenizer_config.json", "chat_template.jinja"):
+    for name in (*present, "tokenizer_config.json", "chat_template.jinja", "chat_template.json"):
         if (folder / name).exists() and weights.regular(folder / name) > 200_000_000:
             raise ModelError("This file is too large for a tokenizer's.", where=str(folder / name))
     from transformers import AutoTokenizer
 
-    return _tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, **_LOCAL))
+    try:
+        tokenizer = _tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, **_LOCAL))
+        if not tokenizer.chat_template and (folder / "chat_template.json").exists():
+            # Where transformers once kept it for processors; tokenizers do not read it.
+            tokenizer.chat_template = weights.read_json(folder / "chat_template.json").get("chat_template")
+        return tokenizer
+    except ModelError:
+        if "tokenizer.json" in present or "tokenizer.model" not in present:
+            raise
+        # What was tried after it (tiktoken) is named in the error and has nothing to do with it.
+        raise ModelError(
+            "This folder has its tokenizer only as tokenizer.model, and Redraft needs tokenizer.json.",
+            where=str(folder),
+            next_step="Copy tokenizer.json from the model's page, or make it where the package sentencepiece is "
+            "installed: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)`.",
+        ) from None
 
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -260,38 +199,24 @@ def read_gguf(path: Path, dtype: str, tick: Callable[[float], None] = lambda _: 
     """The model in a GGUF file, its weights unpacked to `dtype`. `tick` is called with the fraction that is done.
 
     Raises:
-        ModelError: if it is damaged or of a family that cannot be loaded.
+        ModelError: if it is damaged, or cannot be computed as the model that it was made from (`gguf.check`).
         StorageError: if it is missing or cannot be read.
     """
-    check_gguf(path)
-    from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
-
-    try:
-        with quiet(lambda part: tick(0.5 + 0.5 * part)):
-            config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL)
-            _parse_config(path, config.to_dict())
-            tick(0.25)
-            model, info = AutoModelForCausalLM.from_pretrained(
-                path.parent,
-                gguf_file=path.name,
-                config=config,
-                quantization_config=GgufConfig(dequantize=True),
-                dtype=torch_dtype(dtype),
-                attn_implementation="sdpa",
-                output_loading_info=True,
-                **_LOCAL,
+    found = gguf.check(path)
+    config = _transformers_config(path, found.values)
+    tensors, divisors = gguf.read_tensors(path, found, torch_dtype(dtype), lambda part: tick(0.8 * part))
+    model = _build(path, config, tensors, dtype)
+    if divisors is not None:
+        rotary = model.get_submodule("model.rotary_emb")
+        frequencies: Any = rotary.inv_freq
+        if frequencies.shape != divisors.shape:
+            raise ModelError(
+                f"The GGUF file does not fit its own metadata: {gguf.ROPE_FREQS} has {divisors.numel()} numbers.",
+                where=str(path),
             )
-    except RedraftError:
-        raise
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the reader raises whatever its arrays raise on a damaged file
-        raise ModelError(f"This GGUF file cannot be read: {_first_line(error)}.", where=str(path)) from None
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:3])
-        raise ModelError(f"The GGUF file lacks {missing}.", where=str(path), next_step=_AGAIN)
-    found: PreTrainedModel = model.eval()
-    return found
+        rotary.inv_freq = frequencies / divisors
+    tick(1.0)
+    return model
 
 
 def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
@@ -300,26 +225,12 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     Raises:
         ModelError, StorageError: as `read_gguf`.
     """
-    check_gguf(path)
+    header = gguf.read_header(path)
     from transformers import AutoTokenizer
 
-    return _tokenizer(path, lambda: AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL))
-
-
-def check_gguf(path: Path) -> None:
-    """Refuse what is no GGUF file by its first bytes.
-
-    Raises:
-        ModelError, StorageError: as `read_gguf`.
-    """
-    weights.regular(path)
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
-    if magic != b"GGUF":
-        raise ModelError("This is not a GGUF file.", where=str(path))
+    tokenizer = _tokenizer(path, lambda: AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL))
+    gguf.set_pre_tokenizer(tokenizer, header.metadata)
+    return tokenizer
 
 
 def _first_line(error: Exception) -> str:
@@ -329,20 +240,12 @@ def _first_line(error: Exception) -> str:
 
 
 def gguf_config(path: Path) -> ModelConfig:
-    """The sizes of the model in a GGUF file, without unpacking it.
+    """The model that a GGUF file describes, without unpacking it.
 
     Raises:
         ModelError, StorageError: as `read_gguf`.
     """
-    check_gguf(path)
-    from transformers import AutoConfig
-
-    try:
-        with quiet():
-            config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL)
-    except Exception as error:  # noqa: BLE001 - as in `read_gguf`
-        raise ModelError(f"This GGUF file cannot be read: {_first_line(error)}.", where=str(path)) from None
-    return _parse_config(path, config.to_dict())
+    return gguf.check(path).config
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab: int, where: Path) -> None:

@@ -26,7 +26,23 @@ if TYPE_CHECKING:
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_BYTES = {
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "F8_E4M3FNUZ": 1,
+    "F8_E5M2FNUZ": 1,
+    "F8_E8M0": 1,
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
 _NAMES = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
 _LARGEST_HEADER = 100_000_000
 _LARGEST_JSON = 50_000_000
@@ -35,7 +51,7 @@ _AGAIN = "Fetch or copy the model again."
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor of a file: its number format ("F32"), its shape, where it begins in the file, and its bytes."""
+    """One tensor of a file: its dtype ("F32"), its shape, where it begins in the file, and its bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -124,7 +140,7 @@ def _tensor(path: Path, held: int, name: str, entry: Any, base: int) -> TensorIn
         if end - start != size or base + end > held:
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        problem = f"The entry of tensor {name[:80]!r} is damaged, or in a number format that Redraft does not read."
+        problem = f"The entry of tensor {name[:80]!r} is damaged, or in a dtype that Redraft does not read."
         raise ModelError(problem, where=str(path), next_step=_AGAIN) from None
     return TensorInfo(dtype, tuple(shape), base + start, size)
 
@@ -162,15 +178,18 @@ def _all_text(mapping: Mapping[Any, Any]) -> bool:
     return all(isinstance(value, str) for value in mapping.values())
 
 
-def read(folder: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """All tensors of a folder, in the files' number formats or with floating-point numbers in `dtype`.
+def read(folder: Path, dtype: torch.dtype | None = None, names: Mapping[str, str] | None = None) -> dict[str, Tensor]:
+    """The tensors of a folder, in the files' dtypes or with floating-point numbers in `dtype`.
+
+    Args:
+        names: the file's name of a tensor -> the name to return it by; only these are read. None reads all.
 
     They are read into memory of their own, one after another, not mapped from the file: a mapping stays whole as long
     as one tensor of it lives, so a model whose weights are rearranged or cast would count twice; and a file that is
     cut short later cannot hurt.
 
     Raises:
-        ModelError, StorageError: as `files` and `header`.
+        ModelError, StorageError: as `files` and `header`; a weight is NaN or infinite.
     """
     tensors: dict[str, Tensor] = {}
     for path in files(folder):
@@ -178,14 +197,15 @@ def read(folder: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         try:
             with path.open("rb", buffering=0) as file:
                 for name, info in entries:
-                    tensors[name] = _read(file, info, dtype)
+                    if names is None or name in names:
+                        tensors[names[name] if names is not None else name] = _read(path, file, name, info, dtype)
         except (OSError, EOFError) as error:
             reason = getattr(error, "strerror", None) or "it became shorter"
             raise StorageError(f"This file cannot be read ({reason}).", where=str(path), next_step=_AGAIN) from None
     return tensors
 
 
-def _read(file: FileIO, info: TensorInfo, dtype: torch.dtype | None) -> Tensor:
+def _read(path: Path, file: FileIO, name: str, info: TensorInfo, dtype: torch.dtype | None) -> Tensor:
     import torch
 
     raw = torch.empty(info.size, dtype=torch.uint8)
@@ -197,7 +217,44 @@ def _read(file: FileIO, info: TensorInfo, dtype: torch.dtype | None) -> Tensor:
             raise EOFError
         view = view[count:]
     tensor = raw.view(_torch_types()[info.dtype]).reshape(info.shape)
-    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+    if not tensor.is_floating_point():
+        return tensor
+    check_finite(tensor, name, path)
+    if dtype is None or dtype == tensor.dtype:
+        return tensor
+    tensor = tensor.to(dtype)
+    check_finite(tensor, name, path, cast=True)
+    return tensor
+
+
+def check_finite(tensor: Tensor, name: str, path: Path, *, cast: bool = False) -> None:
+    """Refuse weights that are NaN or infinite.
+
+    Args:
+        cast: the tensor was finite before it was cast, so that its dtype is what is wrong.
+
+    Raises:
+        ModelError: naming the tensor.
+    """
+    import torch
+
+    # The sum is a fraction of the cost of looking at each number; it can only overflow where they are enormous.
+    wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    if bool(torch.isfinite(tensor.sum(dtype=wide))) or bool(torch.isfinite(tensor).all()):
+        return
+    if cast:
+        raise ModelError(
+            f"The weights do not fit into {str(tensor.dtype).removeprefix('torch.')}: {name[:80]} becomes infinite.",
+            where=str(path),
+            next_step="Choose bfloat16 or float32 (--dtype).",
+        )
+    count = int((~torch.isfinite(tensor)).sum())
+    raise ModelError(
+        f"The weights are not finite: {name[:80]} holds {count:,} values that are NaN or infinite.",
+        where=str(path),
+        next_step="Use an earlier checkpoint of this model, or another copy: no new download mends a training that "
+        "diverged.",
+    )
 
 
 def _torch_types() -> dict[str, torch.dtype]:

@@ -46,6 +46,7 @@ def of_folder(folder: Path) -> str:
         ModelError, StorageError: if a file is missing or cannot be read.
     """
     extra = [folder / name for name in ("config.json", "tokenizer.json", "tokenizer.model", "chat_template.jinja")]
+    extra += [folder / "chat_template.json", *sorted((folder / "additional_chat_templates").glob("*.jinja"))]
     return of_files([*weights.files(folder), *(path for path in extra if path.exists())])
 
 

@@ -17,10 +17,12 @@ class Codec:
     Args:
         tokenizer: with its Rust backend, which is used directly: transformers' own calls around it cost more than it.
         ends: ids of the tokens that end an answer.
+        kept: ids of special tokens that stay in a decoded text, with what stands for them (marks around thoughts).
     """
 
     tokenizer: PreTrainedTokenizerBase
     ends: frozenset[int]
+    kept: tuple[tuple[int, str], ...] = ()
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text as it stands: a rendered prompt holds its own special tokens."""
@@ -36,6 +38,10 @@ class Codec:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without those that are special."""
+        for token, mark in self.kept:
+            if token in tokens:
+                place = list(tokens).index(token)
+                return f"{self.decode(tokens[:place])}{mark}{self.decode(tokens[place + 1 :])}"
         text = self.tokenizer.backend_tokenizer.decode(list(tokens), skip_special_tokens=True)
         assert isinstance(text, str)
         return text

@@ -145,7 +145,7 @@ class ModelConfig:
             case "phi":
                 block = (h * q + q) + 2 * (h * kv + kv) + (q * h + h) + (h * i + i) + (i * h + h) + 2 * h
                 block += 4 * self.head_dim if self.qk_norm else 0
-                return embedding + self.num_layers * block + 2 * h + head + (0 if self.tied else self.vocab_size)
+                return embedding + self.num_layers * block + 2 * h + head + self.vocab_size
             case _:
                 more = {"qwen2": q + 2 * kv, "qwen3": 2 * self.head_dim}.get(self.family, 0)
                 more += q + 2 * kv + h if self.attention_bias else 0

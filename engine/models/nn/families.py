@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,58 +13,7 @@ from engine.models.nn.config import FAMILIES, ConfigError, ModelConfig, from_con
 from engine.models.nn.decoder import Block, Decoder
 from engine.models.nn.linear import Linear, Projection
 from engine.models.nn.ops import Norm
-
-
-@dataclass(frozen=True)
-class _Names:
-    """Where a family keeps its modules: `layer` names are relative to one block."""
-
-    base: str = "model"
-    blocks: str = "layers"
-    embedding: str = "embed_tokens"
-    positions: str | None = None
-    final_norm: str = "norm"
-    attention_norm: str = "input_layernorm"
-    qkv: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-    out: str = "self_attn.o_proj"
-    ffn_norm: str | None = "post_attention_layernorm"
-    gate: str | None = "mlp.gate_proj"
-    up: str = "mlp.up_proj"
-    down: str = "mlp.down_proj"
-    q_norm: str | None = None
-    k_norm: str | None = None
-    transposed: bool = False
-    """Weights are [in, out] (gpt2's Conv1D)."""
-    norm_offset: float = 0.0
-    """What is added to the norms' weights before use (gemma)."""
-
-
-_LLAMA = _Names()
-_FAMILIES: dict[str, _Names] = {
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _Names(q_norm="self_attn.q_norm", k_norm="self_attn.k_norm"),
-    "gemma": _Names(norm_offset=1.0),
-    "phi": _Names(
-        final_norm="final_layernorm", out="self_attn.dense", ffn_norm=None, gate=None, up="mlp.fc1", down="mlp.fc2"
-    ),
-    "gpt2": _Names(
-        base="transformer",
-        blocks="h",
-        embedding="wte",
-        positions="wpe",
-        final_norm="ln_f",
-        attention_norm="ln_1",
-        qkv=("attn.c_attn",),
-        out="attn.c_proj",
-        ffn_norm="ln_2",
-        gate=None,
-        up="mlp.c_fc",
-        down="mlp.c_proj",
-        transposed=True,
-    ),
-}
+from engine.models.nn.tensor_names import MODULES, ModuleNames, qk_norm_names
 
 
 def check_config(config: Any) -> ModelConfig:
@@ -95,7 +44,7 @@ def from_transformers(model: nn.Module) -> Decoder:
     """
     config: Any = model.config
     described = check_config(config)
-    names = _FAMILIES[described.family]
+    names = MODULES[described.family]
     base = model.get_submodule(names.base)
     source = _Source(model, names)
     embedding = source.take(f"{names.base}.{names.embedding}", keep=True)
@@ -128,7 +77,7 @@ def from_transformers(model: nn.Module) -> Decoder:
 class _Source:
     """Hands the model's tensors out and empties the places that they came from."""
 
-    def __init__(self, model: nn.Module, names: _Names) -> None:
+    def __init__(self, model: nn.Module, names: ModuleNames) -> None:
         self._model = model
         self._names = names
 
@@ -180,11 +129,9 @@ class _Source:
         return weight.detach()
 
 
-def _block(source: _Source, names: _Names, config: ModelConfig, layer: int) -> Block:
+def _block(source: _Source, names: ModuleNames, config: ModelConfig, layer: int) -> Block:
     at = f"{names.base}.{names.blocks}.{layer}"
-    q_norm, k_norm = names.q_norm, names.k_norm
-    if config.qk_norm and q_norm is None:
-        q_norm, k_norm = "self_attn.q_layernorm", "self_attn.k_layernorm"
+    q_norm, k_norm = qk_norm_names(config) if config.qk_norm else (None, None)
     return Block(
         attention_norm=source.norm(f"{at}.{names.attention_norm}", config),
         qkv=source.linear(at, names.qkv),
