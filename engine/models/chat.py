@@ -187,7 +187,7 @@ class Chat:
         # A template may write a past turn otherwise than a turn to come; then the answer stands as it is.
         rest = whole[len(start) :] if whole.startswith(start) else answer
         body = answer.strip()
-        at = rest.rfind(body) + len(body) if body in rest else 0
+        at = rest.find(body) + len(body) if body in rest else 0
         places = [(rest.find(end, at), end) for end in ends if rest.find(end, at) >= 0]
         if places:
             place, end = min(places)
@@ -242,7 +242,8 @@ class Chat:
         # Templates that know neither of the last two ignore them.
         text: Any = self.tokenizer.apply_chat_template(
             rows,
-            chat_template=self.template,
+            # One of several has to be named; a single one is the tokenizer's own.
+            chat_template=None if isinstance(self.tokenizer.chat_template, str) else self.template,
             tokenize=False,
             add_generation_prompt=generation,
             enable_thinking=False,
@@ -314,7 +315,7 @@ def for_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Chat:
     marks |= {content for content in added if _MARKER.fullmatch(content)}
     marks |= set(_MARKER.findall(template))
     known = sorted((re.escape(m) for m in marks if len(m) > 1 and m.strip()), key=len, reverse=True)
-    thinking = next((pair for pair in THINKING if pair[1] in template or pair[1] in added), None)
+    thinking = next((pair for pair in THINKING if any(mark in template or mark in added for mark in pair)), None)
     chat = Chat(
         tokenizer, re.compile("|".join(known)) if known else None, not template, template=template, thinking=thinking
     )

@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM
 
 from engine.errors import ModelError
 from engine.models.hub import gguf, load
-from engine.models.local import check_model, load_model
+from engine.models.local import check_model
+from engine.models.nn import families
 from engine.models.nn.decoder import pack
 
 Tiny = Callable[..., Path]
@@ -30,15 +31,13 @@ def home(redraft_home: Path) -> Path:
 
 def difference(path: Path, folder: Path) -> float:
     """The largest difference of logits from transformers' model of the folder, in float32."""
-    mine = load_model(str(path), device="cpu", dtype="float32")
+    decoder = families.from_transformers(load.read_gguf(path, "float32"))
     theirs: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    vocab = mine.config.vocab_size
-    sequences = [[(7 * i + n) % vocab for i in range(n)] for n in (5, 40, min(150, mine.context - 1))]
+    vocab = decoder.config.vocab_size
+    sequences = [[(7 * i + n) % vocab for i in range(n)] for n in (5, 40, min(150, decoder.config.context - 1))]
     tokens, positions = pack(sequences)
     with torch.inference_mode():
-        ours = mine.decoder.logits(
-            mine.decoder.forward(tokens, positions, mine.decoder.causal([len(s) for s in sequences])).last
-        )
+        ours = decoder.logits(decoder.forward(tokens, positions, decoder.causal([len(s) for s in sequences])).last)
         expected = torch.cat([theirs(torch.tensor([s])).logits[0] for s in sequences])
     return float((ours - expected).abs().max())
 
@@ -212,12 +211,12 @@ def test_weights_that_are_not_finite_are_refused(tiny: Tiny, tmp_path: Path) -> 
     broken[3, 4] = np.nan
     path = write_gguf(tmp_path / "model.gguf", tiny("llama"), tensors={"blk.1.ffn_up.weight": broken})
     with pytest.raises(ModelError, match=r"not finite: blk\.1\.ffn_up\.weight holds 1 value"):
-        load_model(str(path), dtype="float32")
+        load.read_gguf(path, "float32")
 
 
 def test_every_token_that_ends_a_turn_ends_an_answer(tiny: Tiny, tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "model.gguf", tiny("llama"), values={"tokenizer.ggml.eot_token_id": 0})
-    assert load_model(str(path), dtype="float32").codec.ends == {0, 2}
+    assert load.end_tokens(load.read_gguf(path, "float32"), load.gguf_tokenizer(path)) == {0, 2}
 
 
 def _with_splitting(folder: Path, place: Path, pre_tokenizer: Any, ignore_merges: bool = False) -> Path:
@@ -275,7 +274,7 @@ def test_a_gguf_files_texts_are_split_as_it_says(tiny: Tiny, tmp_path: Path, nam
 
 def test_a_gguf_file_without_a_pre_tokenizer_is_reported(tiny: Tiny, tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "model.gguf", tiny("llama"), pre=None)
-    (notice,) = load_model(str(path), dtype="float32").notices
+    (notice,) = gguf.check(path).notices
     assert "pre-tokenizer" in notice
 
 
