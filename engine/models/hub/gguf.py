@@ -187,6 +187,14 @@ def check(path: Path) -> GgufModel:
         StorageError: it is missing, cut short or cannot be read.
     """
     header = read_header(path)
+    try:
+        return _checked(path, header)
+    except (TypeError, ValueError, ArithmeticError):
+        # Any key can hold a value of any type.
+        raise ModelError("The metadata of this GGUF file is damaged.", where=str(path), next_step=_AGAIN) from None
+
+
+def _checked(path: Path, header: GgufHeader) -> GgufModel:
     metadata = header.metadata
     if metadata.get("split.count", 0) > 1:
         raise ModelError(
