@@ -20,8 +20,13 @@ from engine.models.nn.tensor_names import MODULES, block_prefix, tensor_shapes
 LARGEST_CONFIG = 5_000_000
 _AGAIN = "Fetch or copy the model again."
 
-_WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-"""What torch.compile, FSDP and activation checkpointing put into the names of modules, anywhere."""
+_WRAPPERS = {
+    "_orig_mod.": "torch.compile",
+    "_fsdp_wrapped_module.": "FullyShardedDataParallel",
+    "_checkpoint_wrapped_module.": "activation checkpointing",
+}
+"""What a wrapper puts into the names of modules, anywhere -> which one it is. A name that begins with "module." is
+DistributedDataParallel's."""
 
 _LORA = re.compile(r"(?:^|\.)(?:lora_|ia3_|adapter|prompt_encoder|prefix_encoder|modules_to_save|original_module)|"
                    r"\.base_layer\.|magnitude_vector|vera_lambda|hada_w|lokr_w")  # fmt: skip
@@ -144,6 +149,7 @@ def check_folder(folder: Path) -> Checkpoint:
     for path in weights.files(folder):
         held |= weights.header(path)
     _refuse_quantized(folder, held)
+    _refuse_wrapped(folder, held)
     return match(folder, config, held)
 
 
@@ -153,6 +159,18 @@ def _refuse_quantized(folder: Path, held: Mapping[str, weights.TensorInfo]) -> N
         raise quantized(str(folder), kinds[0])
     if any(_QUANTIZED.search(name) for name in held):
         raise quantized(str(folder), "")
+
+
+def _refuse_wrapped(folder: Path, held: Collection[str]) -> None:
+    for mark, wrapper in {**_WRAPPERS, "module.": "DistributedDataParallel"}.items():
+        found = [name for name in held if name.startswith(mark) or (mark in _WRAPPERS and mark in name)]
+        if found:
+            inner = "model._orig_mod" if mark == "_orig_mod." else "model.module"
+            raise ModelError(
+                f"The names of {len(found)} weights hold {mark!r}: a model wrapped by {wrapper} was saved.",
+                where=str(folder),
+                next_step=f"Save the model inside it: `{inner}.save_pretrained(FOLDER)`.",
+            )
 
 
 def match(folder: Path, config: ModelConfig, held: Mapping[str, weights.TensorInfo]) -> Checkpoint:
@@ -184,17 +202,16 @@ def match(folder: Path, config: ModelConfig, held: Mapping[str, weights.TensorIn
 
 
 def _renamed(config: ModelConfig, held: Collection[str]) -> tuple[dict[str, str], str]:
-    """The file's names -> transformers' names, without wrappers and prefixes; and the prefix that was taken off."""
+    """The file's names -> transformers' names, without a prefix; and the prefix that was taken off."""
     modules = MODULES[config.family]
-    plain = {name: _WRAPPERS.sub("", name) for name in held}
-    wrapped = next((_WRAPPERS.search(name) for name in held if _WRAPPERS.search(name)), None)
+    plain = {name: name for name in held}
     key = f"{modules.embedding}.weight"
     found = sorted((name for name in plain.values() if name == key or name.endswith(f".{key}")), key=len)
     if not found:
         return plain, ""
     prefix, base = found[0][: -len(key)], f"{modules.base}."
     if prefix == base:
-        return plain, wrapped.group() if wrapped else ""
+        return plain, ""
     if prefix.endswith(f".{base}"):
         outer = prefix[: -len(base)]
         return {old: new.removeprefix(outer) for old, new in plain.items()}, outer
