@@ -189,7 +189,7 @@ def refuse_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.pipeline.model_cache.Models.get", accept)
     monkeypatch.setattr("engine.models.local.load_model", accept)
     monkeypatch.setattr("engine.judges.eval.bench.bench", accept)
-    monkeypatch.setattr("engine.judges.probe.train_probe.make", accept)
+    monkeypatch.setattr("engine.judges.train_probe.train_probes", accept)
     monkeypatch.setattr("engine.doctor.examine", accept)
 
 

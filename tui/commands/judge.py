@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.judges.base import Judge
     from engine.judges.eval.bench import SetResults
     from engine.judges.probe.probe import ProbeSet
-    from engine.judges.probe.train_probe import Recipe
+    from engine.judges.train_probe import Recipe
     from engine.settings import RunConfig
 
 app = typer.Typer(
@@ -145,7 +145,7 @@ def fit(
     """
     from engine.control import Control
     from engine.judges.probe import probe
-    from engine.judges.probe.train_probe import train_probes
+    from engine.judges.train_probe import train_probes
     from engine.pipeline.model_cache import ModelCache
     from engine.pipeline.prepare import load_constitution
     from engine.settings import RunConfig
@@ -236,7 +236,7 @@ def _recipe(
     from engine.errors import InputError
     from engine.judges.labeled import own_examples, read_labeled
     from engine.judges.probe.probe import check_name
-    from engine.judges.probe.train_probe import Recipe, shipped_recipe
+    from engine.judges.train_probe import Recipe, shipped_recipe
 
     if default:
         if name or layers or principle or with_own or len(data) != 1 or not out:
