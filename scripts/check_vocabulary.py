@@ -123,8 +123,8 @@ def _literal(node: ast.expr) -> str:
 
 
 def files() -> Iterator[Path]:
-    """Everything that is checked. Left out: docs/log, a record of its time, and docs/labeling.md, which is kept as the labels
-    were made by and means people in the texts."""
+    """Everything that is checked. Left out: docs/log, a record of its time, and docs/labeling.md, which is kept as the
+    labels were made by and means people in the texts."""
     for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"):
         yield ROOT / name
     yield from sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "labeling.md")
