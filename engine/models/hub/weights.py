@@ -252,7 +252,7 @@ def check_finite(tensor: Tensor, name: str, path: Path, *, cast: bool = False) -
     raise ModelError(
         f"The weights are not finite: {name[:80]} holds {count:,} values that are NaN or infinite.",
         where=str(path),
-        next_step="Use an earlier checkpoint of this model, or another copy: no new download mends a training that "
+        next_step="Use an earlier checkpoint of this model, or another copy: no new download fixes a training that "
         "diverged.",
     )
 
