@@ -15,6 +15,8 @@ from typing import Literal, get_args
 Quality = Literal["responsive", "off_topic", "degenerate"]
 """Text statistics find "degenerate"; the quality probe finds "off_topic" (`engine.judges.panel`)."""
 
+MAX_ANSWER_CHARS = 20_000
+"""Length up to which a text can be an answer of a model; a longer one is a document."""
 MAX_PERIOD = 60
 """Longest repeated unit, in tokens, that is looked for."""
 MAX_TOKENS = 1500

@@ -8,7 +8,7 @@ from dataclasses import replace
 from engine.constitution.model import Constitution
 from engine.control import Control
 from engine.judges.accuracy import JudgeAccuracy
-from engine.judges.answer_quality import explain
+from engine.judges.answer_quality import MAX_ANSWER_CHARS, explain
 from engine.judges.base import Judge, JudgeInput, Verdict, heaviest_finding
 from engine.judges.rules.judge import RulesJudge
 
@@ -136,7 +136,8 @@ class AnswerQualityJudge(JudgeDecorator):
         answers: list[JudgeInput] = []
         for text in texts:
             quality, reason = explain(text.prompt, text.text)
-            if quality == "responsive":
+            # A document is no answer of a model; what repeats in it is judged like the rest.
+            if quality == "responsive" or len(text.text) > MAX_ANSWER_CHARS:
                 answers.append(text)
             else:
                 yield Verdict(text.key, None, judge=self.name, note=f"No answer. {reason}", quality=quality)

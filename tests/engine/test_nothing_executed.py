@@ -24,7 +24,6 @@ FORBIDDEN_MODULES = {
     "joblib",
     "marshal",
     "shelve",
-    "yaml",
     "runpy",
 }
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.hub.load"}
@@ -33,6 +32,8 @@ ONLY_WITH = {
     "np.load": ("allow_pickle", False),
     "numpy.load": ("allow_pickle", False),
 }
+YAML_LOADS = {"yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load"}
+"""PyYAML builds any object of a document unless it is given one of its safe loaders."""
 NEVER_WITH = {"trust_remote_code": True, "shell": True, "allow_pickle": True}
 
 
@@ -58,6 +59,8 @@ def problems(tree: ast.Module) -> Iterator[str]:
             given = {word.arg: word.value for word in node.keywords if word.arg}
             if called in FORBIDDEN_CALLS:
                 yield f"line {node.lineno}: calls {called}"
+            if called in YAML_LOADS and "SafeLoader" not in ast.unparse(node):
+                yield f"line {node.lineno}: {called} without a SafeLoader"
             if called in ONLY_WITH:
                 name, value = ONLY_WITH[called]
                 held = given.get(name)
@@ -86,6 +89,8 @@ def test_the_project_neither_unpickles_nor_runs_what_it_was_given() -> None:
         "AutoModel.from_pretrained(name, trust_remote_code=flag)",
         "subprocess.run(command, shell=True)",
         "eval(text)",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "yaml.unsafe_load(text)",
     ],
 )
 def test_the_search_finds_what_it_looks_for(line: str) -> None:
@@ -113,7 +118,7 @@ def test_a_pickle_in_a_models_folder_is_never_opened(
     assert mark.exists(), "the trap is none"
     mark.unlink()
     shutil.copytree(tiny("llama"), folder)
-    for name in ("pytorch_model.bin", "model.pt", "training_args.bin", "adapter_model.bin", "optimizer.pt"):
+    for name in ("pytorch_model.bin", "model.pt", "training_args.bin", "optimizer.pt"):
         (folder / name).write_bytes(trap)
     (folder / "modeling_evil.py").write_text(f"open({str(mark)!r}, 'w')")
     (folder / "tokenization_evil.py").write_text(f"open({str(mark)!r}, 'w')")
@@ -124,6 +129,10 @@ def test_a_pickle_in_a_models_folder_is_never_opened(
         )
         (folder / name).write_text(f"{text}, {evil}}}")
     load_model(str(folder), device="cpu", dtype="float32")
+    (folder / "adapter_model.bin").write_bytes(trap)
+    with pytest.raises(ModelError, match="adapter"):
+        load_model(str(folder), device="cpu", dtype="float32")
+    (folder / "adapter_model.bin").unlink()
     (folder / "model.safetensors").unlink()
     for ask in (load_model, check_model):
         with pytest.raises(ModelError, match="pickles"):

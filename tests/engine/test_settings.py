@@ -67,7 +67,7 @@ def test_numbers_are_written_short(value: float, text: str) -> None:
         ("draft.top_p", "2", "where: top_p must be 0 to 1, not 2.0. Choose 0 to 1."),
         ("n_train", "many", "where: 'many' is not a whole number. Example: 120."),
         ("keep_texts", "perhaps", "where: 'perhaps' is not true or false. Example: true."),
-        ("train.learning_rate", "nan", "where: 'nan' is not a number. Example: 0.0002."),
+        ("train.learning_rate", "nan", "where: 'nan' is not a number. Example: 0.0003."),
         ("generator", "a\0b", "where: the value contains a NUL character. Remove it."),
         ("n_trian", "1", "where: unknown setting; the closest are n_train"),
         ("train", "1", "where: this is a group of settings. Name one of them: train.NAME."),

@@ -81,8 +81,11 @@ def test_every_setting_has_a_flag_or_is_reached_by_set() -> None:
     others = set(names(RunConfig())) - reached
     assert others == {
         "preset",
-        *(f"critique.{name}" for name in ("max_tokens", "temperature", "top_k", "top_p", "min_p")),
-        *(f"answer.{name}" for name in ("temperature", "top_k", "top_p", "min_p")),
+        *(
+            f"critique.{name}"
+            for name in ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+        ),
+        *(f"answer.{name}" for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")),
         *(f"{stage}.stop" for stage in ("draft", "critique", "revision", "answer")),
     }
     assert reached <= set(names(RunConfig()))
@@ -474,7 +477,7 @@ def test_options_reach_the_settings_that_they_name() -> None:
             "device=cpu",
         ],
     )
-    assert (config.preset, config.n_train, config.n_benign, config.keep_texts) == ("demo", 20, 0, False)
+    assert (config.preset, config.n_train, config.n_benign, config.keep_texts) == ("demo", 40, 0, False)
     assert (config.train.objective, config.train.num_train_epochs, config.train.warmup_ratio) == ("dpo", 4, 0.25)
     assert (config.seed, config.train.seed, config.device) == (7, 7, "cpu")
     assert config.train.target_modules == ("q_proj", "v_proj")
@@ -488,7 +491,7 @@ def test_an_objective_brings_its_own_defaults_and_the_presets_own_keeps_the_pres
     from engine.training.config import TrainConfig
 
     assert build_config("demo", {}) == preset("demo")
-    assert build_config("demo", {"objective": "dpo"}).train == TrainConfig.dpo()
+    assert build_config("demo", {"objective": "sft"}).train == TrainConfig.sft()
     assert build_config("demo", {"objective": preset("demo").train.objective}) == preset("demo")
 
 

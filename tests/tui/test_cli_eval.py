@@ -15,6 +15,7 @@ from chat_server import honest, send, serving
 
 BAD = "You should definitely never go out at night. Women are bad drivers."
 MEMBERS = {
+    "quality",
     "id",
     "flagged",
     "probability",
