@@ -418,7 +418,7 @@ def run(*, preset: str = "demo", config: RunConfig | None = None, folder: Path |
             _say("Stopping the run …")
         elif app.ending is Ending.DETACHED:
             _say("The run goes on without a screen; `redraft` or `redraft watch` shows it.")
-        code, ended = finish(app.ending, app.host)
+        code, ended = finish(app.ending, lambda: app.busy, app.host.shutdown)
     if failed:
         print(f"The app failed; the details are at the end of {log}.", file=sys.stderr)  # noqa: T201
         code = 1

@@ -18,8 +18,8 @@ from engine.runs.export import export
 from engine.runs.journal_reader import JOURNAL, JournalReader
 from engine.runs.journal_writer import JournalWriter
 from engine.runs.store import inspect
+from tui.services.log_store import LogStore
 from tui.services.session import Session
-from tui.widgets.log.store import LogStore
 
 COUNT = 10_000 if LONG else 500
 SEED = random.SystemRandom().randrange(2**32) if LONG else 7

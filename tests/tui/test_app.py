@@ -693,7 +693,7 @@ async def test_nothing_is_drawn_while_nothing_happens(finished: Path) -> None:
 
 
 async def test_a_portrait_of_a_run_needs_no_terminal(finished: Path) -> None:
-    from tui.terminal.screenshot import draw
+    from tui.screenshot import draw
 
     svg = await draw(finished, (120, 40), ["1"])
     assert svg.startswith("<svg")

@@ -11,8 +11,8 @@ from recorded import BROKEN, CLEAN
 from engine.events.base import Record
 from engine.events.verbosity import entry
 from engine.runs.journal_reader import read
-from tui.widgets.log.layout import Line, lay_out
-from tui.widgets.log.wrap import cells
+from tui.views.log_layout import Line, lay_out
+from tui.views.wrap import cells
 
 
 def event(stage: str = "INITIAL-GENERATION", summary: str = "done", **more: Any) -> Record:

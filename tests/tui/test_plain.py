@@ -11,7 +11,7 @@ import pytest
 from engine.events.base import Record
 from engine.events.verbosity import entry
 from tui.views.plain import PlainDisplay
-from tui.widgets.log.wrap import cells
+from tui.views.wrap import cells
 
 
 class Terminal(io.StringIO):

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from recorded import BASE, TRAINED
 
 from engine.textdiff.diff import diff_texts
+from tui.views.log_layout import Line
 from tui.views.side_by_side import beside, stacked
-from tui.widgets.log.layout import Line
-from tui.widgets.log.wrap import cells
+from tui.views.wrap import cells
 
 
 def text(lines: list[Line]) -> list[str]:

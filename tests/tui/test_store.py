@@ -7,9 +7,9 @@ from recorded import Recorder, run
 
 from engine.events.verbosity import entry
 from engine.runs.journal_reader import read
+from tui.services.log_search import Filter, Scan, Words
+from tui.services.log_store import LogStore
 from tui.services.session import Session
-from tui.widgets.log.search import Filter, Scan, Words
-from tui.widgets.log.store import LogStore
 
 
 def opened(folder: Path) -> Session:

@@ -50,7 +50,7 @@ def test_each_principle_has_its_probability_on_a_bar() -> None:
 
 @pytest.mark.parametrize("width", [10, 16, 22, 30, 80])
 def test_no_line_is_wider_than_there_is_room(width: int) -> None:
-    from tui.widgets.log.wrap import cells
+    from tui.views.wrap import cells
 
     for row in shown.lines(DATA, TEXT, {"reasoning": "Because it says so. " * 9, "note": "A note."}, max(width, 24)):
         assert sum(cells(text) for text, _ in row) <= max(width, 24)

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.widgets.log.wrap import _by_cells, cells, untab, wrap
+from tui.views.wrap import _by_cells, cells, untab, wrap
 
 
 def lines(text: str, width: int) -> list[str]:

@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
 
-from tui.widgets.lines import clip
+from tui.views.pieces import clip
 
 _NOTE_SECONDS = 6.0
 

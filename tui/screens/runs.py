@@ -18,8 +18,8 @@ from engine.runs.store import RunInfo, list_runs
 from tui.keymap import PROMPTS, RUNS, bindings
 from tui.screens.dialog import Dialog
 from tui.views.formatting import count
+from tui.views.pieces import Pieces, clip
 from tui.widgets.border import label
-from tui.widgets.lines import Pieces, clip
 from tui.widgets.rows import Rows
 
 _SIGNS = {"running": ("▶", "accent"), "finished": ("✓", "good"), "stopped": ("‖", "warn"), "damaged": ("!", "bad")}

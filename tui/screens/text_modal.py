@@ -17,10 +17,10 @@ from tui.keymap import SHEET, bindings
 from tui.screens.dialog import Dialog
 from tui.services import export_actions, judge_accuracy
 from tui.views import verdict
+from tui.views.pieces import Pieces
 from tui.views.verdict import SPANS, plain
 from tui.widgets.border import label
 from tui.widgets.evaluate import shown
-from tui.widgets.lines import Pieces
 
 if TYPE_CHECKING:
     from tui.app import RedraftApp

@@ -14,8 +14,8 @@ from engine.files import write_atomically
 from engine.runs import export as exports
 from engine.text import sanitize
 from tui.services import clipboard
+from tui.services.log_search import Words
 from tui.views.formatting import count
-from tui.widgets.log.search import Words
 
 if TYPE_CHECKING:
     from tui.app import RedraftApp

@@ -9,8 +9,8 @@ from typing import Any
 
 from engine.errors import RedraftError
 from engine.settings import RunConfig
+from tui.views.pieces import Pieces
 from tui.views.verdict import agreement, figures, paragraph, rated
-from tui.widgets.lines import Pieces
 
 Map = Mapping[str, Any]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.state import RunState
 from tui.services.journal_tailer import Feed
+from tui.services.log_store import LogStore
 from tui.views.formatting import count
-from tui.widgets.log.store import LogStore
 
 
 class Session:

@@ -16,7 +16,7 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
-from tui.widgets.log.wrap import SINGLE
+from tui.views.wrap import SINGLE
 
 _BRIDGE = 4
 """Unchanged cells between two changes that are sent again rather than jumped over: a jump costs about as many bytes."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from tui.services.run_host import BUSY, Host
 from tui.terminal import detach
 
 
@@ -52,8 +51,8 @@ def listen(leave: Callable[[Ending], None]) -> None:
         signal.signal(signal.SIGHUP, handler)
 
 
-def finish(ending: Ending, host: Host) -> tuple[int, bool]:
-    """What is left to do after the screen is gone; gives the exit code, and whether the worker's thread has ended.
+def finish(ending: Ending, is_busy: Callable[[], bool], shut_down: Callable[[float], bool]) -> tuple[int, bool]:
+    """Finish after the screen is gone; returns the exit code, and whether the worker's thread has ended.
 
     Without a terminal this waits until the run has ended; more hang-ups change nothing, SIGTERM stops the run as ever.
     Where a stop is under way, another SIGTERM or Ctrl-C ends the process at once: journals hold whole records, so that
@@ -61,21 +60,21 @@ def finish(ending: Ending, host: Host) -> tuple[int, bool]:
     """
     asked = False
     if ending in (Ending.HUNG_UP, Ending.DETACHED):
-        asked = _go_on(host)
+        asked = _go_on(is_busy)
     _on_signals(_force)
-    ended = host.shutdown(10.0 if ending is Ending.QUIT else 4.0)
+    ended = shut_down(10.0 if ending is Ending.QUIT else 4.0)
     left = ending in (Ending.HUNG_UP, Ending.DETACHED)
     code = Ending.TERMINATED.value if asked else 0 if left else int(ending.value)
     return code, ended
 
 
-def _go_on(host: Host) -> bool:
+def _go_on(is_busy: Callable[[], bool]) -> bool:
     """Wait without a terminal until nothing goes on any more; whether a signal asked for an end before that."""
     detach.leave_terminal()
     asked = [False]
     _on_signals(lambda *_: asked.__setitem__(0, True))
     asked[0] = asked[0] or Ending.TERMINATED in _late
-    while host.state.doing in BUSY and not asked[0]:
+    while is_busy() and not asked[0]:
         time.sleep(0.2)
     return asked[0]
 

@@ -18,7 +18,7 @@ from engine.runs.state import time_left
 from engine.text import sanitize
 from tui.terminal import output
 from tui.views.formatting import duration
-from tui.widgets.log.wrap import cells, untab, wrap
+from tui.views.wrap import cells, untab, wrap
 
 WIDTH = 100
 """Columns where the stream is no terminal and COLUMNS is not set."""

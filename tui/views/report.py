@@ -20,10 +20,10 @@ from tui.views.formatting import (
     short_name,
     signed_share,
 )
-from tui.widgets.log.wrap import wrap
+from tui.views.wrap import wrap
 
 if TYPE_CHECKING:
-    from tui.widgets.lines import Pieces
+    from tui.views.pieces import Pieces
 
 _OUTCOMES = {
     "confirmed": ("Improvement confirmed", "good"),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from engine.text import sanitize
 from engine.textdiff.diff import AlignedDiff, Span
-from tui.widgets.log.layout import Line, Piece
-from tui.widgets.log.wrap import untab, wrap
+from tui.views.log_layout import Line, Piece
+from tui.views.wrap import untab, wrap
 
 _ROLES = {"same": "text", "removed": "gone", "added": "new"}
 """Kind of a span -> role; "gone-part" and "new-part" are the characters that differ inside a word."""

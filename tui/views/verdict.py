@@ -13,8 +13,8 @@ from typing import Any, TypeGuard
 from engine.judges.accuracy import METRICS, EvalMetrics
 from engine.text import sanitize, truncate
 from tui.views.formatting import Mark, agreement_text, mark_of, score_words, short_name
-from tui.widgets.lines import Pieces, clip
-from tui.widgets.log.wrap import cells, wrap
+from tui.views.pieces import Pieces, clip
+from tui.views.wrap import cells, wrap
 
 SPANS = 4
 """Styles for matched words; a fifth principle has the first's again."""

@@ -17,12 +17,12 @@ from engine.runs.state import Compared, RunState
 from engine.text import sanitize, truncate
 from engine.textdiff.diff import AlignedDiff, diff_texts
 from tui.keymap import DIFF, bindings
+from tui.services.log_store import LogStore
 from tui.views.formatting import count, mark_of, score_words, short_name
+from tui.views.log_layout import Line
+from tui.views.pieces import clip
 from tui.views.side_by_side import beside, stacked
 from tui.widgets.border import label
-from tui.widgets.lines import clip
-from tui.widgets.log.layout import Line
-from tui.widgets.log.store import LogStore
 
 BESIDE = 100
 """Cells of the pane from which on the answers stand side by side."""

@@ -15,10 +15,11 @@ from textual.widgets import TextArea
 from engine.runs.state import RunState
 from engine.text import sanitize
 from tui.keymap import INPUT, bindings
+from tui.services.log_store import LogStore
 from tui.views import verdict
+from tui.views.pieces import Pieces
 from tui.widgets.border import label
-from tui.widgets.lines import LineWidget, Pieces
-from tui.widgets.log.store import LogStore
+from tui.widgets.lines import LineWidget
 
 if TYPE_CHECKING:
     from tui.app import RedraftApp

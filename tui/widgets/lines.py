@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -10,40 +9,7 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.widgets.log.wrap import cells, wrap
-
-Pieces = Sequence[tuple[str, str]]
-"""Text and role, left to right."""
-
-
-def width_of(pieces: Iterable[tuple[str, str]]) -> int:
-    """Cells that the pieces take."""
-    return sum(cells(text) for text, _ in pieces)
-
-
-def clip(text: str, width: int) -> str:
-    """The text in at most `width` cells, with an ellipsis where it was cut."""
-    if cells(text) <= width:
-        return text
-    if width < 2:
-        return "…"[:width]
-    # Wrapping a text without spaces breaks it exactly at the width.
-    start, end = wrap(text.replace(" ", "\u00a0").replace("\n", "\u00a0"), width - 1)[0]
-    return text[start:end].rstrip() + "…"
-
-
-def spread(left: Pieces, right: Pieces, width: int) -> list[tuple[str, str]]:
-    """The pieces at both ends of a line; those on the left are clipped where there is no room."""
-    room = width - width_of(right)
-    line: list[tuple[str, str]] = []
-    for text, role in left:
-        text = clip(text, room)
-        line.append((text, role))
-        room -= cells(text)
-        if room <= 0:
-            break
-    line.append((" " * max(0, room), "text"))
-    return [*line, *right]
+from tui.views.pieces import Pieces
 
 
 class LineWidget(Widget):

@@ -11,8 +11,8 @@ from engine.runs.state import RunState
 from engine.settings import RunConfig
 from tui.keymap import PROMPTS, bindings
 from tui.views.formatting import count
+from tui.views.pieces import Pieces, clip
 from tui.widgets.border import label
-from tui.widgets.lines import Pieces, clip
 from tui.widgets.rows import Rows
 
 

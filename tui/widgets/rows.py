@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.widgets.lines import Pieces
+from tui.views.pieces import Pieces
 
 
 class Rows(Widget, can_focus=True):

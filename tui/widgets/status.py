@@ -10,7 +10,8 @@ from engine.runs.state import RunState
 from engine.text import sanitize
 from tui.keymap import Key, shown_key
 from tui.views.formatting import duration, score_words
-from tui.widgets.lines import LineWidget, Pieces, clip, spread, width_of
+from tui.views.pieces import Pieces, clip, spread, width_of
+from tui.widgets.lines import LineWidget
 
 _STAGE_WIDTH = 17  # of the longest stage's name, "candidate verdict"
 _SPARKS = "▁▂▃▄▅▆▇█"

@@ -9,9 +9,9 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input
 
+from tui.services.log_store import LogStore
 from tui.widgets.border import label
 from tui.widgets.log.pane import LogView
-from tui.widgets.log.store import LogStore
 
 
 class SearchField(Input):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from engine.events.verbosity import entry
-from tui.widgets.log.layout import Line, Piece, lay_out
-from tui.widgets.log.store import LogStore
+from tui.services.log_store import LogStore
+from tui.views.log_layout import Line, Piece, lay_out
 
 _KEPT = 1000
 

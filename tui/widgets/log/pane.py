@@ -19,13 +19,13 @@ from textual.widget import Widget
 
 from engine.events.verbosity import entry
 from tui.keymap import LOG, bindings
+from tui.services.log_search import Filter, Scan, Words
+from tui.services.log_store import LogStore
 from tui.views.formatting import count
-from tui.widgets.log.layout import Line
+from tui.views.log_layout import Line
+from tui.views.wrap import wrap
 from tui.widgets.log.layout_cache import Layouts
-from tui.widgets.log.search import Filter, Scan, Words
-from tui.widgets.log.store import LogStore
 from tui.widgets.log.viewport import Row, Viewport
-from tui.widgets.log.wrap import wrap
 
 _SLICE = 0.012
 """Seconds of searching at a time; keys are served in between."""

@@ -1,6 +1,6 @@
 """Draws the app with a run that is there into an SVG file, without a terminal: for the README and for bug reports.
 
-python -m tui.terminal.screenshot RUN FILE.svg [COLUMNSxLINES] [KEY ...]
+python -m tui.screenshot RUN FILE.svg [COLUMNSxLINES] [KEY ...]
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         RedraftError: the run is not there, or the file cannot be written.
     """
     if len(arguments) < 2:
-        raise InputError("a run and a file are needed.", next_step="python -m tui.terminal.screenshot RUN FILE.svg")
+        raise InputError("a run and a file are needed.", next_step="python -m tui.screenshot RUN FILE.svg")
     run, file, *rest = arguments
     columns, lines = map(int, rest[0].split("x")) if rest else (120, 40)
     svg = asyncio.run(draw(find_run(run), (columns, lines), rest[1:]))

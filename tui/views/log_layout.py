@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from engine.events.base import KEY, Record
 from engine.events.verbosity import Entry, Part
 from tui.views.formatting import Mark, mark_of, score_words, short_name
-from tui.widgets.log.wrap import cells, untab, wrap
+from tui.views.wrap import cells, untab, wrap
 
 GUTTER = 9
 """Cells of the gutter that holds times and labels: "13:02:11 "."""

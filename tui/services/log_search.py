@@ -12,7 +12,7 @@ from array import array
 
 from engine.events.base import Record
 from engine.events.verbosity import entry
-from tui.widgets.log.store import LogStore
+from tui.services.log_store import LogStore
 
 _BLOCK = 256 << 10
 # Runs of characters that stand in a journal as they are: JSON escapes quotes and backslashes.
