@@ -546,7 +546,7 @@ async def test_setup_names_the_field_that_cannot_be_used(tmp_path: Path) -> None
         table.write_text("prompt\nWhat now?\n")
         await pilot.press("enter")
         await settle(pilot)
-        assert app.config.train_prompts == str(table)
+        assert app.control.config.train_prompts == str(table)
         assert "What now?" in text_of(app)
 
 
@@ -561,7 +561,7 @@ async def test_the_highlighted_preset_is_the_one_that_is_taken() -> None:
         await pilot.press("tab", "enter")
         await settle(pilot)
         assert app.screen is app.run_screen
-        assert (app.config.preset, app.config.n_train) == ("standard", preset("standard").n_train)
+        assert (app.control.config.preset, app.config.n_train) == ("standard", preset("standard").n_train)
         assert "^r starts the standard run." in text_of(app)
 
 
@@ -727,5 +727,5 @@ async def test_setup_takes_a_judge_and_names_what_does_not_fit_together() -> Non
         await pilot.press("enter")
         await settle(pilot)
         assert app.screen is app.run_screen
-        assert (app.config.judge, app.config.endpoint_model) == ("endpoint", "judge-1")
-        assert host.commands == [Configure(app.config)]
+        assert (app.control.config.judge, app.config.endpoint_model) == ("endpoint", "judge-1")
+        assert host.commands == [Configure(app.control.config)]

@@ -201,9 +201,9 @@ async def test_an_interrupted_run_is_offered_and_a_key_goes_on_with_it(runs: Pat
     async with app.run_test(size=(120, 40)) as pilot:
         for _ in range(200):
             await pilot.pause(0.02)
-            if app.offered is not None:
+            if app.control.offered is not None:
                 break
-        assert app.offered == runs / "demo-3"
+        assert app.control.offered == runs / "demo-3"
         await pilot.press("u")
         await pilot.pause()
     assert host.commands == [ResumeRun(runs / "demo-3")]
@@ -217,6 +217,6 @@ async def test_a_finished_run_is_not_offered(runs: Path) -> None:
     app = RedraftApp(host=host, runs=runs)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.5)
-        assert app.offered is None
+        assert app.control.offered is None
         await pilot.press("u")
     assert host.commands == []

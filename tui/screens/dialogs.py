@@ -6,11 +6,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.command import CommandPalette
 from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Size
+from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui.keymap import LIST, bindings
@@ -83,6 +85,22 @@ class ThemeChoice(Choice[str]):
     def action_close(self) -> None:
         self.app.theme = self._before
         super().action_close()
+
+
+class Palette(ClosesOnce, CommandPalette):
+    """Textual's command palette, closing once."""
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self._ignore_when_closed(event)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self._ignore_when_closed(event)
+
+    def _ignore_when_closed(self, message: Message) -> None:
+        """A second Enter or click finds the palette closing, and its list gone."""
+        if not self.is_active:
+            message.stop()
+            message.prevent_default()
 
 
 class TooSmall(ClosesOnce, Screen[None]):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from textual.geometry import Size
+from textual.screen import Screen
 from textual.widget import Widget
 
-if TYPE_CHECKING:
-    from tui.screens.run import RunScreen
+from tui.services.preferences import Preferences
 
 PANES = ("log", "input", "loss", "diff")
 
@@ -21,14 +21,18 @@ class Arrangement:
 
     Args:
         screen: whose panes they are.
+        diff: the comparison's pane.
+        preferences: keep the sizes that the user chose.
     """
 
-    def __init__(self, screen: RunScreen) -> None:
+    def __init__(self, screen: Screen[Any], diff: Widget, preferences: Preferences) -> None:
         self._screen = screen
+        self._diff = diff
+        self._preferences = preferences
         self._zoomed = False
         self._compares = False
-        self.at = "log"
-        """The pane that a person is in."""
+        self.focused_pane = "log"
+        """The pane with the focus."""
 
     @property
     def single(self) -> bool:
@@ -42,8 +46,8 @@ class Arrangement:
 
     def enter(self, pane: str) -> None:
         """A person is in this pane now."""
-        if pane != self.at:
-            self.at = pane
+        if pane != self.focused_pane:
+            self.focused_pane = pane
             self.place()
 
     def zoom(self) -> None:
@@ -62,18 +66,18 @@ class Arrangement:
         screen, single = self._screen, self.single
         screen.set_class(single, "-single")
         for name in ("log", "input", "loss"):
-            screen.query_one(f"#{name}").display = not single or self.at == name
-        screen.query_one("#upper").display = not single or self.at != "diff"
-        screen.diff.display = self.at == "diff" if single else self._compares
+            screen.query_one(f"#{name}").display = not single or self.focused_pane == name
+        screen.query_one("#upper").display = not single or self.focused_pane != "diff"
+        self._diff.display = self.focused_pane == "diff" if single else self._compares
         if not single:
             self._size()
             return
         for name in ("input", "loss"):
             screen.query_one(f"#{name}").styles.clear_rule("width")
-        screen.diff.styles.clear_rule("height")
+        self._diff.styles.clear_rule("height")
 
     def _size(self) -> None:
-        screen, prefs = self._screen, self._screen.app.prefs
+        screen, prefs = self._screen, self._preferences.current
         width, height = screen.size
         if not width:
             return
@@ -81,21 +85,20 @@ class Arrangement:
         right = prefs.right or max(30, min(60, width * 30 // 100))
         screen.query_one("#input").styles.width = min(left, width // 3)
         screen.query_one("#loss").styles.width = min(right, width // 2)
-        screen.diff.styles.height = min(prefs.diff or max(9, height // 3), height - 14)
+        self._diff.styles.height = min(prefs.diff or max(9, height // 3), height - 14)
 
     def widen(self, cells: int) -> None:
         """Make the panes beside the log wider, or narrower."""
         screen = self._screen
         left, right = (screen.query_one(f"#{name}").size.width for name in ("input", "loss"))
         if not self.single:
-            screen.app.remember(left=max(20, left + cells), right=max(24, right + cells))
+            self._preferences.remember(left=max(20, left + cells), right=max(24, right + cells))
             self.place()
 
-    def heighten(self, lines: int) -> None:
+    def resize_diff(self, lines: int) -> None:
         """Make the comparison higher, or lower."""
-        screen = self._screen
         if not self.single:
-            screen.app.remember(diff=max(6, screen.diff.size.height + lines))
+            self._preferences.remember(diff=max(6, self._diff.size.height + lines))
             self.place()
 
 

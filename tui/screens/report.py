@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -13,13 +13,10 @@ from textual.widgets import Static
 
 from engine.runs.report import Report
 from tui.keymap import REPORT, bindings
+from tui.messages import CopyText, ExportRun
 from tui.screens.dialog import Dialog
-from tui.services import export_actions
 from tui.views import report as reporting
 from tui.widgets.border import label
-
-if TYPE_CHECKING:
-    from tui.app import RedraftApp
 
 _STYLES = {
     "strong": "bold",
@@ -39,7 +36,6 @@ class ReportScreen(Dialog[None]):
     """The report of this run."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(REPORT)
-    app: RedraftApp
 
     def __init__(self, name: str, report: Mapping[str, Any], note: str) -> None:
         super().__init__()
@@ -61,11 +57,11 @@ class ReportScreen(Dialog[None]):
         """The report as plain text."""
         return reporting.plain(self._lines)
 
-    async def action_export(self) -> None:
-        await self.app.run_action("export", default_namespace=self.app)
+    def action_export(self) -> None:
+        self.post_message(ExportRun())
 
     def action_copy(self) -> None:
-        export_actions.copy(self.app, self.text)
+        self.post_message(CopyText(self.text))
 
     def _text(self) -> Content:
         rows = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -19,12 +19,12 @@ from textual.widget import Widget
 from engine.errors import RedraftError
 from engine.runs.state import RunState
 from engine.settings import RunConfig, from_json
-from engine.worker import Doing
-from tui.keymap import APP, INPUT, RUN, bindings
-from tui.screens import text_modal
+from tui.keymap import APP, INPUT, RUN, Keymap, bindings
+from tui.messages import CopyText, Detach
 from tui.screens.pane_layout import PANES, Arrangement, pane_of
-from tui.services import export_actions, remote_runs
-from tui.services.session import Session
+from tui.screens.run_commands import RunCommands
+from tui.services.preferences import Preferences
+from tui.services.run_control import RunControl
 from tui.widgets.diff import DiffPane
 from tui.widgets.evaluate import EvaluateBox, EvaluateField
 from tui.widgets.log.box import LogBox
@@ -33,13 +33,7 @@ from tui.widgets.prompts import PromptList
 from tui.widgets.rows import Rows
 from tui.widgets.status import KeyLine, Shown, StageLines, StatusLine, TabLine
 
-if TYPE_CHECKING:
-    from tui.app import RedraftApp
-
 _LABELS = {"log": "Log", "input": "Prompts", "loss": "Loss", "diff": "Diff"}
-
-RESUMABLE = ("stopped", "failed")
-"""What a run is at where it can be resumed."""
 
 _TICK = 0.1
 _WORK = 0.008
@@ -51,24 +45,27 @@ class RunScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(RUN)
     AUTO_FOCUS = "#log-view"
-    app: RedraftApp
 
-    def __init__(self, session: Session, config: RunConfig, verbosity: int) -> None:
+    def __init__(self, control: RunControl, keymap: Keymap, preferences: Preferences) -> None:
         super().__init__(id="run-screen")
-        self.session = session
-        self.verbosity = verbosity
+        self.control = control
+        self.session = session = control.session
+        self.commands = RunCommands(self, control, keymap)
+        self._keymap = keymap
+        self._preferences = preferences
+        self.verbosity = preferences.current.verbosity
         self.status = StatusLine()
         self.tabs = TabLine()
-        self.prompts = PromptList(config)
-        self.evaluate = EvaluateBox()
-        self.log_box = LogBox(session.store, verbosity)
+        self.prompts = PromptList(control.config)
+        self.evaluate = EvaluateBox(keymap)
+        self.log_box = LogBox(session.store, self.verbosity)
         self.loss = LossPane()
         self.sample = SamplePane()
         self.diff = DiffPane()
         self.stage_lines = StageLines()
         self.keys = KeyLine()
         self._generation = session.generation
-        self.arrangement = Arrangement(self)
+        self.arrangement = Arrangement(self, self.diff, preferences)
         self._prompts_key: object = None
         self._shown_config: Mapping[str, Any] = {}
         self._warned_of = -1
@@ -113,32 +110,31 @@ class RunScreen(Screen[None]):
             self.set_timer(0.001, self.tick)
 
     def _attend(self) -> None:
-        state = self.app.host.state
-        if state.folder is not None and state.folder != self.app.opened_before:
-            self.session.attend(state.folder)
+        self.control.follow_host()
+        state = self.control.host.state
         if state.error != self._error:
             self._error = state.error
             if state.changed is not None:
-                self.app.ask_to_go_on(state.changed, state.error)
+                self.commands.ask_to_resume_changed(state.changed, state.error)
             elif state.error:
-                self.app.notify(state.error, title="Failed", severity="error", timeout=12, markup=False)
+                self.commands.say(state.error, title="Failed", severity="error", seconds=12)
         if state.detach and not self._left:
             self._left = True
-            self.app.detach()
+            self.post_message(Detach())
         # Damage is counted while the journal is read; the notice waits for the whole count, and comes once a run.
         problem = self.session.problem
         if problem and not self.session.behind and self._warned_of != self.session.generation:
             self._warned_of = self.session.generation
-            self.app.notify(problem, severity="warning", timeout=8, markup=False)
+            self.commands.say(problem, severity="warning", seconds=8)
 
     def present(self) -> None:
         """Bring what the panes tell up to date; each draws only what changed."""
         state = self.session.state
-        shown = Shown(self._run_name(), self.doing(), state, self.verbosity)
+        shown = Shown(self._run_name(), self.control.status, state, self.verbosity)
         self.status.show(shown)
         self.stage_lines.show(state)
         self.log_box.view.set_hint(self._log_hint())
-        self.loss.show(state, f"The loss comes here while the model learns. {self._key('run')} starts a run.")
+        self.loss.show(state, f"Training loss appears here. {self._key('run')} starts a run.")
         self._show_sample(state)
         self.diff.show(state, self.session.store)
         self.arrangement.compare(bool(state.comparisons))
@@ -147,35 +143,22 @@ class RunScreen(Screen[None]):
         self._show_tabs()
         self._show_keys()
 
-    def doing(self) -> str:
-        """What the run that is shown is at, from the worker where it is ours, else from its journal."""
-        state = self.app.host.state
-        if state.doing is Doing.LOADING:
-            return "loading"
-        ours = state.folder is not None and state.folder == self.session.folder
-        if ours and state.doing in (Doing.RUNNING, Doing.PAUSED, Doing.STOPPING):
-            return str(state.doing.value)
-        status = self.session.state.status
-        if status in ("running", "paused") and not self.app.is_alive(self.session.folder):
-            return "stopped"
-        return status
-
     def _run_name(self) -> str:
         folder = self.session.folder
         return folder.name if folder is not None and self.session.state.status else ""
 
     def _log_hint(self) -> tuple[str, ...]:
-        if self.doing() == "loading":
-            return ("The model is being loaded.", "What happens then comes here.")
+        if self.control.status == "loading":
+            return ("Loading the model …", "Run events appear here.")
         return (
-            "What happens in a run comes here: drafts, verdicts, critiques, revisions, pairs.",
-            f"{self._key('run')} starts the {self.app.config.preset} run.",
+            "Run events appear here: drafts, verdicts, critiques, revisions, pairs.",
+            f"{self._key('run')} starts the {self.control.config.preset} run.",
             f"{self._key('evaluate_text')} judges a text.  {self._key('runs')} opens an earlier run.",
             f"{self._key('help', APP)} shows all keys.",
         )
 
     def _key(self, action: str, place: str = RUN) -> str:
-        return self.app.keymap.shown(action, place)
+        return self._keymap.shown(action, place)
 
     def _show_sample(self, state: RunState) -> None:
         key = (self._generation, state.sample)
@@ -185,7 +168,7 @@ class RunScreen(Screen[None]):
             event = self.session.store.event(state.sample)
             texts = {name: str(text) for name, text in event.texts.items()}
             verdict = event.data.get("sample")
-        hint = "An answer of the model in training comes here."
+        hint = "Sample answers of the model in training appear here."
         self.sample.show(key, state.sample_step, texts, verdict, hint)
 
     def _show_prompts(self, state: RunState) -> None:
@@ -200,32 +183,32 @@ class RunScreen(Screen[None]):
     def _config_shown(self, state: RunState) -> RunConfig:
         """The settings of the run that is shown; without one, or where they cannot be read, those of the next."""
         try:
-            return from_json(state.config) if state.config else self.app.config
+            return from_json(state.config) if state.config else self.control.config
         except (RedraftError, TypeError):
-            return self.app.config
+            return self.control.config
 
     def _show_tabs(self) -> None:
         tabs = [(name, self._key(f"pane_{name}"), _LABELS[name]) for name in PANES]
         if not self.session.state.comparisons:
             tabs.pop()
-        self.tabs.show(tabs, self.arrangement.at)
+        self.tabs.show(tabs, self.arrangement.focused_pane)
 
     def _show_keys(self) -> None:
-        paused = self.doing() == "paused"
+        paused = self.control.status == "paused"
         labels = {"pause": "Continue" if paused else "Pause"}
         labels["follow"] = "Stay" if self.log_box.view.followed else "Follow"
         if isinstance(self.focused, EvaluateField):
-            keys = [*self.app.keymap.footer(INPUT), *self.app.keymap.footer(APP)[-1:]]
+            keys = [*self._keymap.footer(INPUT), *self._keymap.footer(APP)[-1:]]
         else:
-            busy = self.app.busy
+            busy = self.control.busy
             skipped = {"run", "resume"} if busy else {"pause", "stop"}
-            if not busy and remote_runs.performed(self.app) is not None:
+            if not busy and self.control.remote is not None:
                 skipped -= {"pause", "stop"}
-            if self.doing() not in RESUMABLE and not (self.app.offered and self.session.folder is None):
+            if not self.control.can_resume:
                 skipped.add("resume")
             if not self.session.state.comparisons:
                 skipped |= {"compare_next"}
-            keys = [key for key in self.app.keymap.footer(RUN, APP) if key.action not in skipped]
+            keys = [key for key in self._keymap.footer(RUN, APP) if key.action not in skipped]
         self.keys.show(keys, labels)
 
     # Layout
@@ -279,14 +262,14 @@ class RunScreen(Screen[None]):
         self.arrangement.widen(cells)
 
     def action_heighten(self, lines: int) -> None:
-        self.arrangement.heighten(lines)
+        self.arrangement.resize_diff(lines)
 
     # Keys
 
     def action_verbosity(self, verbosity: int) -> None:
         self.verbosity = max(0, min(3, verbosity))
         self.log_box.view.set_verbosity(self.verbosity)
-        self.app.remember(verbosity=self.verbosity)
+        self._preferences.remember(verbosity=self.verbosity)
         self.present()
 
     def action_verbosity_up(self) -> None:
@@ -320,9 +303,9 @@ class RunScreen(Screen[None]):
 
     def _compare(self, step: int) -> None:
         if not self.session.state.comparisons:
-            self.app.notify("There is nothing to compare yet.", markup=False)
+            self.commands.say("There is nothing to compare yet.")
             return
-        if self.arrangement.single and self.arrangement.at != "diff":
+        if self.arrangement.single and self.arrangement.focused_pane != "diff":
             self.go_to(self.diff)
             return
         self.diff.step(step)
@@ -331,56 +314,68 @@ class RunScreen(Screen[None]):
         self.diff.toggle_order()
 
     def action_run(self) -> None:
-        self.app.start_run()
+        self.commands.start()
+        self.present()
 
     def action_resume(self) -> None:
-        self.app.resume_run(self.session.folder if self.doing() in RESUMABLE else None)
+        self.commands.resume()
+        self.present()
 
     def action_pause(self) -> None:
-        self.app.pause_run()
+        self.commands.toggle_pause()
+        self.present()
 
     def action_stop(self) -> None:
-        self.app.ask_to_stop()
+        self.commands.ask_to_stop()
 
     def action_detach(self) -> None:
-        self.app.detach()
+        if self.control.busy or self.control.remote is None:
+            self.post_message(Detach())
+        else:
+            self.commands.say(self.control.detach_remote())
 
     def action_export(self) -> None:
-        self.app.action_export()
+        self.commands.export(("md", "json"), max(1, self.verbosity), self.log_box.view.filtered_by)
 
     def action_copy(self) -> None:
-        export_actions.copy(self.app, self._copied())
+        self.post_message(CopyText(self._copied()))
 
     def _copied(self) -> str:
-        if self.arrangement.at == "diff" and self.diff.current is not None:
+        if self.arrangement.focused_pane == "diff" and self.diff.current is not None:
             texts = self.session.store.event(self.diff.current.event).texts
             return "\n\n".join(f"{name}:\n{text}" for name, text in texts.items())
         return self.log_box.view.copied()
 
+    def _configured(self, config: RunConfig) -> None:
+        self.prompts.configure(config)
+        self.present()
+
     def action_setup(self) -> None:
-        self.app.ask_setup()
+        self.commands.set_up(self._configured)
 
     def action_report(self) -> None:
-        self.app.show_report()
+        self.commands.show_report()
 
     def action_verdict(self) -> None:
-        text_modal.show_verdict(self.app)
+        self.commands.show_verdict()
 
     def action_judges(self) -> None:
-        text_modal.show_judges(self.app)
+        self.commands.show_judges()
 
     def action_runs(self) -> None:
-        self.app.ask_runs()
+        self.commands.choose_run(self.open)
 
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
         item = self.session.state.items.get(self.prompts.item(event.index))
         if item is None:
-            self.app.notify("This prompt has not had its turn in this run.", markup=False)
+            self.commands.say("This prompt has not been processed yet.")
         elif self.log_box.view.go_to(item.event):
             self.go_to(self.log_box.view)
 
     def on_evaluate_field_entered(self, event: EvaluateField.Entered) -> None:
-        if self.app.evaluate(event.text):
+        refused = self.control.evaluate(event.text)
+        self.commands.say(refused, severity="warning")
+        if not refused:
             self._error = ""
             self.evaluate.wait_for(self.session.state)
             self.evaluate.field.clear_text()
@@ -388,6 +383,10 @@ class RunScreen(Screen[None]):
 
     def open(self, folder: Path) -> None:
         """Show this run."""
-        self.session.open(folder)
+        self.control.open(folder)
+        self.show_opened()
+
+    def show_opened(self) -> None:
+        """Bring the log of the run that was opened into sight."""
         self.go_to(self.log_box.view)
         self.tick()

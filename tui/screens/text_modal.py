@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -13,17 +12,15 @@ from textual.content import Content
 from textual.widgets import Static
 
 from engine.text import sanitize
-from tui.keymap import SHEET, bindings
+from tui.keymap import SHEET, Keymap, bindings
+from tui.messages import CopyText, ShowJudges
 from tui.screens.dialog import Dialog
-from tui.services import export_actions, judge_accuracy
+from tui.services import judge_accuracy
 from tui.views import verdict
 from tui.views.pieces import Pieces
 from tui.views.verdict import SPANS, plain
 from tui.widgets.border import label
-from tui.widgets.evaluate import shown
-
-if TYPE_CHECKING:
-    from tui.app import RedraftApp
+from tui.widgets.evaluate import Shown
 
 STYLES = {
     "strong": "bold",
@@ -46,23 +43,22 @@ class Sheet(Dialog[None]):
     Args:
         title: of the border.
         lines: width -> lines.
+        keymap: names the keys in the border.
     """
-
-    app: RedraftApp
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(SHEET)
 
-    def __init__(self, title: str, lines: Callable[[int], Sequence[Pieces]]) -> None:
+    def __init__(self, title: str, lines: Callable[[int], Sequence[Pieces]], keymap: Keymap) -> None:
         super().__init__()
         self._title = title
         self._lines = lines
+        self._keymap = keymap
         self._text = Static()
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide") as box:
             keys = " · ".join(
-                f"{self.app.keymap.shown(key.action, SHEET)} {key.label.lower()}"
-                for key in self.app.keymap.footer(SHEET)
+                f"{self._keymap.shown(key.action, SHEET)} {key.label.lower()}" for key in self._keymap.footer(SHEET)
             )
             label(box, self._title, keys)
             with VerticalScroll():
@@ -83,35 +79,23 @@ class Sheet(Dialog[None]):
 
     def action_judges(self) -> None:
         if self.is_active:
+            self.app.post_message(ShowJudges())
             self.dismiss(None)
-            show_judges(self.app)
 
     def action_copy(self) -> None:
-        export_actions.copy(self.app, "\n".join(plain(list(self._lines(100)))))
+        self.post_message(CopyText("\n".join(plain(list(self._lines(100))))))
 
 
-def show_verdict(app: RedraftApp) -> None:
-    """The newest verdict whole, in a window of its own."""
-    found = shown(app.session.state, app.session.store)
-    if found is None:
-        app.notify("No text was judged here yet.", markup=False)
-        return
+def verdict_sheet(found: Shown, keymap: Keymap) -> Sheet:
+    """A verdict in full."""
     text = sanitize(found.text)
 
     def lines(width: int) -> list[Pieces]:
         return [*verdict.head(found.verdict, width), [], *verdict.lines(found.verdict, text, found.words, width)]
 
-    app.open_dialog(Sheet("Verdict", lines))
+    return Sheet("Verdict", lines, keymap)
 
 
-def show_judges(app: RedraftApp) -> None:
-    """How good the judges of the run that is shown, or of the next text, were measured to be."""
-    app.run_worker(_show_judges(app), group="judges", exclusive=True)
-
-
-async def _show_judges(app: RedraftApp) -> None:
-    judges = app.session.state.judges
-    if not judges:
-        judges = await asyncio.to_thread(judge_accuracy.of, app.config, app.session.folder)
-    agreement = app.session.state.result.get("agreement")
-    app.open_dialog(Sheet("Judges", lambda width: judge_accuracy.lines(judges, agreement, width)))
+def judges_sheet(judges: Mapping[str, Any], agreement: Any, keymap: Keymap) -> Sheet:
+    """How good judges were measured to be, as a JUDGES event has it."""
+    return Sheet("Judges", lambda width: judge_accuracy.lines(judges, agreement, width), keymap)

@@ -27,22 +27,39 @@ class Prefs:
     diff: int = 0
 
 
-_WIDEST = 1_000
+_MAX_SIZE = 1_000
 """Cells; a larger number in the file is damage."""
 
 
+class Preferences:
+    """The choices of this app and the file that keeps them.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.current = load(path)
+
+    def remember(self, **changes: Any) -> None:
+        """Change these choices, now and for the next start."""
+        self.current = dataclasses.replace(self.current, **changes)
+        save(self._path, **changes)
+
+
 def load(path: Path) -> Prefs:
-    """What was remembered; the defaults for everything that is missing or of another kind."""
+    """The saved choices; the default for everything that is missing or of another type."""
     record = _read(path)
     known = dataclasses.asdict(Prefs())
     good = {name: value for name, value in record.items() if name in known and type(value) is type(known[name])}
     prefs = dataclasses.replace(Prefs(), **good)
-    sizes = {name: min(_WIDEST, max(0, getattr(prefs, name))) for name in ("left", "right", "diff")}
+    sizes = {name: min(_MAX_SIZE, max(0, getattr(prefs, name))) for name in ("left", "right", "diff")}
     return dataclasses.replace(prefs, verbosity=min(3, max(0, prefs.verbosity)), **sizes)
 
 
 def save(path: Path, **changes: Any) -> None:
-    """Remember these choices; all others stay as another app may have written them meanwhile.
+    """Save these choices; all others stay as another app may have written them meanwhile.
 
     Where the file cannot be written, the next start begins with what it held before.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual import events
 from textual.app import ComposeResult
@@ -14,15 +14,13 @@ from textual.widgets import TextArea
 
 from engine.runs.state import RunState
 from engine.text import sanitize
-from tui.keymap import INPUT, bindings
+from tui.keymap import INPUT, Keymap, bindings
+from tui.messages import ShowJudges, ShowVerdict
 from tui.services.log_store import LogStore
 from tui.views import verdict
 from tui.views.pieces import Pieces
 from tui.widgets.border import label
 from tui.widgets.lines import LineWidget
-
-if TYPE_CHECKING:
-    from tui.app import RedraftApp
 
 _MOST_BARS = 6
 _REST = 8
@@ -34,8 +32,6 @@ LONG = 4000
 
 class EvaluateField(TextArea):
     """The field. Enter judges; a long paste is held as it is."""
-
-    app: RedraftApp
 
     BINDINGS = bindings(INPUT)
 
@@ -49,7 +45,7 @@ class EvaluateField(TextArea):
     class Held(Message):
         """A long paste is held, or was let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, keymap: Keymap) -> None:
         super().__init__(
             id="evaluate-field",
             soft_wrap=True,
@@ -59,11 +55,12 @@ class EvaluateField(TextArea):
         )
         self.cursor_blink = False
         self.held = ""
+        self._keymap = keymap
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         # Done here and at once: a binding would run before letters that were typed earlier have arrived, or after
         # later ones.
-        for key in self.app.keymap.of(INPUT):
+        for key in self._keymap.of(INPUT):
             if event.key in key.keys:
                 event.stop()
                 event.prevent_default()
@@ -76,7 +73,7 @@ class EvaluateField(TextArea):
             self.held = self.held + (event.character or "") if event.is_printable else self.held[:-1]
             self.post_message(self.Held())
 
-    async def _on_paste(self, event: events.Paste) -> None:
+    async def on_paste(self, event: events.Paste) -> None:
         # Textual calls this handler and then TextArea's own, which inserts the text.
         if not self.held and len(event.text) + len(self.text) <= LONG:
             return
@@ -97,10 +94,10 @@ class EvaluateField(TextArea):
             self.insert("\n")
 
     def action_verdict(self) -> None:
-        self.app.run_screen.action_verdict()
+        self.post_message(ShowVerdict())
 
     def action_judges(self) -> None:
-        self.app.run_screen.action_judges()
+        self.post_message(ShowJudges())
 
     def action_leave(self) -> None:
         if self.held:
@@ -186,9 +183,10 @@ def shown(state: RunState, store: LogStore) -> Shown | None:
 class EvaluateBox(Vertical):
     """The field, and the verdict under it."""
 
-    def __init__(self) -> None:
+    def __init__(self, keymap: Keymap) -> None:
         super().__init__(id="evaluate", classes="pane")
-        self.field = EvaluateField()
+        self._keymap = keymap
+        self.field = EvaluateField(keymap)
         self.verdict = VerdictView()
         self._waiting: tuple[int, int] | None = None
         self._not_judged = ""
@@ -235,7 +233,6 @@ class EvaluateBox(Vertical):
             label(self, f"Evaluate · {held:,} characters pasted", "Enter judges · Esc drops")
             self.field.placeholder = f"{held:,} characters are held here. Enter judges them, Esc drops them."
         else:
-            keymap = self.field.app.keymap
-            keys = f"{keymap.shown('verdict', INPUT)} all · {keymap.shown('judges', INPUT)} judge"
+            keys = f"{self._keymap.shown('verdict', INPUT)} all · {self._keymap.shown('judges', INPUT)} judge"
             label(self, "Evaluate a text", keys if self.verdict.has_verdict else "")
             self.field.placeholder = "Type or paste a text; Enter judges it."

@@ -1,0 +1,29 @@
+"""What widgets and windows ask of the app; Textual carries each message up to whoever handles it."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+
+class ShowVerdict(Message):
+    """Show the newest verdict in full."""
+
+
+class ShowJudges(Message):
+    """Show how good the judges were measured to be."""
+
+
+class ExportRun(Message):
+    """Write the run's records into its folder."""
+
+
+class Detach(Message):
+    """Leave the screen; the run continues without it."""
+
+
+class CopyText(Message):
+    """Copy a text to the clipboard."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text

@@ -1,0 +1,182 @@
+"""What the run screen's keys do beyond its panes: start and steer runs, open windows, write files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from textual.screen import Screen
+
+from engine.errors import RedraftError
+from engine.runs.store import read_report
+from engine.settings import RunConfig
+from tui.keymap import Keymap
+from tui.screens.dialog import Answer
+from tui.screens.dialogs import Choice
+from tui.screens.text_modal import judges_sheet, verdict_sheet
+from tui.services import exports, judge_accuracy
+from tui.services.log_search import Words
+from tui.services.run_control import RunControl
+from tui.widgets.evaluate import shown
+
+
+class RunCommands:
+    """Commands on the run that is shown.
+
+    Args:
+        screen: the run screen; windows open above it.
+        control: steers runs.
+        keymap: names keys in windows.
+    """
+
+    def __init__(self, screen: Screen[Any], control: RunControl, keymap: Keymap) -> None:
+        self._screen = screen
+        self._control = control
+        self._session = control.session
+        self._keymap = keymap
+
+    def open(self, window: Screen[Answer], closed: Callable[[Answer | None], None] | None = None) -> None:
+        """Open a window. Does nothing where another one is open: the key for it came twice."""
+        if self._screen.is_active:
+            self._screen.app.push_screen(window, closed)
+
+    def say(self, notice: str, *, title: str = "", severity: str = "information", seconds: float = 5.0) -> None:
+        """Show a notice; nothing for ""."""
+        if notice:
+            self._screen.app.notify(
+                notice,
+                title=title,
+                severity=severity,  # type: ignore[arg-type]
+                timeout=seconds,
+                markup=False,
+            )
+
+    # Steering
+
+    def start(self) -> None:
+        """Start a run with the chosen settings."""
+        self.say(self._control.start())
+
+    def resume(self) -> None:
+        """Resume the run that is shown, or the one that was offered."""
+        self.say(self._control.resume())
+
+    def ask_to_resume_changed(self, folder: Path, why: str) -> None:
+        """What a run was made from has changed: ask whether to resume it all the same."""
+
+        def decide(answer: bool | None) -> None:
+            if answer:
+                self._control.resume_changed(folder)
+
+        answers = [(False, "Leave it as it is"), (True, "Resume with what is there now, mixing both in one run")]
+        self.open(Choice("Resume anyway?", why.partition(" Put it back;")[0], answers), decide)
+
+    def toggle_pause(self) -> None:
+        """Pause the run, or continue it."""
+        self.say(self._control.toggle_pause())
+
+    def ask_to_stop(self) -> None:
+        """Stop the run, after a question."""
+        if not self._control.busy and self._control.remote is None:
+            self.say(self._control.stop())
+            return
+
+        def decide(answer: bool | None) -> None:
+            if answer:
+                self.say(self._control.stop())
+
+        answers = [(True, "Stop; what is finished is kept, and the run can be resumed"), (False, "Keep it running")]
+        self.open(Choice("Stop the run?", "", answers), decide)
+
+    # Windows
+
+    def set_up(self, done: Callable[[RunConfig], None]) -> None:
+        """Choose what the next run does."""
+        from tui.screens.setup import Setup
+
+        def take(config: RunConfig | None) -> None:
+            if config is not None:
+                self._control.configure(config)
+                done(config)
+
+        self.open(Setup(self._control.config), take)
+
+    def choose_run(self, chosen: Callable[[Path], None]) -> None:
+        """Choose an earlier run."""
+        from tui.screens.runs import Runs
+
+        self.open(Runs(self._control.runs), lambda folder: chosen(folder) if folder is not None else None)
+
+    def show_report(self) -> None:
+        """The report of this run."""
+        from tui.screens.report import ReportScreen
+
+        folder, result = self._session.folder, self._session.state.result
+        note = ""
+        try:
+            report: Any = read_report(folder) if folder is not None else {}
+        except RedraftError as error:
+            report, note = dict(result), str(error)
+        if report:
+            self.open(ReportScreen(folder.name if folder else "", report, note))
+        else:
+            self.say("No results yet: the comparison has not run.")
+
+    def show_verdict(self) -> None:
+        """The newest verdict in full."""
+        found = shown(self._session.state, self._session.store)
+        if found is None:
+            self.say("No verdict yet.")
+        else:
+            self.open(verdict_sheet(found, self._keymap))
+
+    def show_judges(self) -> None:
+        """How good the judges of this run, or of the next text, were measured to be."""
+        self._screen.run_worker(self._show_judges(), group="judges", exclusive=True)
+
+    async def _show_judges(self) -> None:
+        judges = self._session.state.judges
+        if not judges:
+            judges = await asyncio.to_thread(judge_accuracy.of, self._control.config, self._session.folder)
+        self.open(judges_sheet(judges, self._session.state.result.get("agreement"), self._keymap))
+
+    # Files
+
+    def export(self, formats: Sequence[str], verbosity: int, words: Words | None = None) -> None:
+        """Write the run's records into its folder."""
+        folder = self._session.folder
+        if folder is None:
+            self.say("There is nothing to export before a run or an evaluation.")
+        else:
+            self._screen.run_worker(self._export(folder, formats, verbosity, words), group="export")
+
+    async def _export(self, folder: Path, formats: Sequence[str], verbosity: int, words: Words | None) -> None:
+        try:
+            written = await exports.write_export(folder, formats, verbosity, words)
+        except RedraftError as error:
+            self.say(str(error), title="Not exported", severity="error", seconds=12)
+        else:
+            self.say(written, title="Exported", seconds=10)
+
+    def write_picture(self) -> None:
+        """Write a picture of the screen beside the run's other exports."""
+        try:
+            path = exports.write_picture(self._session.folder, self._screen.app.export_screenshot())
+        except RedraftError as error:
+            self.say(str(error), severity="error")
+        else:
+            self.say(str(path), title="Picture written to", seconds=10)
+
+    def copy(self, text: str, put: Callable[[str, str], None]) -> None:
+        """Copy a text; `put` sends it to the terminal."""
+        if not text:
+            self.say("There is nothing to copy.")
+            return
+        try:
+            title, sentence = exports.copy(self._session.folder, text, put)
+        except RedraftError as error:
+            self.say(str(error), severity="error")
+        else:
+            self.say(sentence, title=title, seconds=10)

@@ -1,0 +1,90 @@
+"""The app's half that knows Textual from inside: which frames are sent, what is typed, how it leaves.
+
+Every use of a private name of Textual stands in this folder, and tests/tui/test_private_names.py holds that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from tui.terminal.driver import ScreenDriver
+from tui.terminal.frames import Frames
+from tui.terminal.sanitize_filter import Guard
+from tui.terminal.shutdown import Ending, listen
+
+
+class TerminalApp(App[None]):
+    """An app that sends only the cells that change, shows no control characters, and leaves on signals."""
+
+    def __init__(self) -> None:
+        super().__init__(driver_class=ScreenDriver)
+        self.ending = Ending.QUIT
+        self._frames = Frames(self.console._color_system, self._is_congested, self._flush_later)
+        self._guard = Guard()
+        self._leaving = False
+
+    def on_mount(self) -> None:
+        # Textual publishes this when a shell has brought the app back, and draws nothing by itself then.
+        self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
+        listen(self.leave)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self._guard]
+
+    # What is sent
+
+    def forget_picture(self) -> None:
+        """The terminal may show anything now; the next frames are sent whole."""
+        self._frames.forget()
+
+    def action_redraw(self) -> None:
+        self.forget_picture()
+        self.screen.refresh(layout=True)
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        # Frames that Textual would not send are left to it, since what is not sent must not be taken for shown.
+        sends = self._running and not self._closed and not self.is_headless and not self._batch_count
+        if sends and self._driver is not None:
+            cursor = self.screen.outer_size.clamp_offset(self.cursor_position)
+            renderable = self._frames.reduced(renderable, self.size, cursor)
+        if renderable is not None:
+            super()._display(screen, renderable)
+
+    def _is_congested(self) -> bool:
+        return isinstance(self._driver, ScreenDriver) and self._driver.congested
+
+    def _flush_later(self, flush: Callable[[], bool]) -> None:
+        def try_again() -> None:
+            if flush():
+                self.screen.refresh()
+
+        self.set_timer(0.1, try_again)
+
+    def put_on_clipboard(self, text: str, sequence: str) -> None:
+        """Copy a text: within the app, and with this escape sequence to the terminal's clipboard."""
+        self._clipboard = text
+        if self._driver is not None:
+            self._driver.write(sequence)
+
+    # How it leaves
+
+    def leave(self, ending: Ending) -> None:
+        """Leave the screen; what becomes of the run is decided after it (`tui.terminal.shutdown.finish`)."""
+        self.ending = ending
+        self._leaving = True
+        self.exit()
+
+    def terminal_lost(self) -> None:
+        """The terminal is gone."""
+        self.leave(Ending.HUNG_UP)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Handle an event; once the app leaves, what was typed before that is dropped, so that leaving overtakes it."""
+        if not (self._leaving and isinstance(event, events.InputEvent | events.Paste)):
+            await super().on_event(event)
