@@ -561,7 +561,7 @@ async def test_the_highlighted_preset_is_the_one_that_is_taken() -> None:
         await pilot.press("tab", "enter")
         await settle(pilot)
         assert app.screen is app.run_screen
-        assert (app.control.config.preset, app.config.n_train) == ("standard", preset("standard").n_train)
+        assert (app.control.config.preset, app.control.config.n_train) == ("standard", preset("standard").n_train)
         assert "^r starts the standard run." in text_of(app)
 
 
@@ -727,5 +727,5 @@ async def test_setup_takes_a_judge_and_names_what_does_not_fit_together() -> Non
         await pilot.press("enter")
         await settle(pilot)
         assert app.screen is app.run_screen
-        assert (app.control.config.judge, app.config.endpoint_model) == ("endpoint", "judge-1")
+        assert (app.control.config.judge, app.control.config.endpoint_model) == ("endpoint", "judge-1")
         assert host.commands == [Configure(app.control.config)]
