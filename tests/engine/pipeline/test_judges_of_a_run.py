@@ -71,7 +71,7 @@ def test_a_run_whose_endpoint_vanishes_goes_on_when_it_is_back_and_loses_nothing
     small: tuple[RunConfig, LocalModel], redraft_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("REDRAFT_TEST_KEY", KEY)
-    monkeypatch.setattr("engine.models.client.http._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("engine.models.client.http._INITIAL_BACKOFF", 0.01)
     failing = [True]
 
     def answer(question: Question, connection: socket.socket) -> None:
@@ -142,8 +142,15 @@ def test_settings_that_do_not_fit_together_are_refused_before_anything_is_writte
 def test_another_judge_than_the_one_that_chose_the_pairs_judges_the_comparison_and_both_are_told(
     small: tuple[RunConfig, LocalModel], embedded: LocalModel, redraft_home: Path, tmp_path: Path
 ) -> None:
+    # A model that answers: random words get no verdict from the panel.
     config = dataclasses.replace(
-        small[0], constitution="", candidates=4, revision=Sampling(max_tokens=64, temperature=0.9, top_k=50)
+        small[0],
+        generator="smollm2-135m-instruct",
+        constitution="",
+        n_heldout=6,
+        candidates=3,
+        revision=Sampling(max_tokens=40, temperature=0.9, top_k=50),
+        answer=Sampling(max_tokens=40),
     )
 
     def strict_at_first(question: Question, connection: socket.socket) -> None:
@@ -154,7 +161,7 @@ def test_another_judge_than_the_one_that_chose_the_pairs_judges_the_comparison_a
     with serving(strict_at_first) as server:
         config = dataclasses.replace(endpoint(config, server), endpoint_key_env="")
         folder = perform(
-            config, tmp_path / "run", Control(), models_of(config, small[1], **{"smollm2-135m-instruct": embedded})
+            config, tmp_path / "run", Control(), models_of(config, embedded, **{"smollm2-135m-instruct": embedded})
         )
     events = list(read(folder))
     (told,) = [event.data for event in events if event.stage == "JUDGES"]

@@ -89,7 +89,7 @@ def test_what_the_command_line_writes_by_itself_is_for_its_owner_only(
     from tui.services import preferences
 
     known_error(ZeroDivisionError("x"))
-    preferences.save(redraft_home / "data" / "app.json", preferences.Prefs())
+    preferences.save(redraft_home / "data" / "app.json", theme="redraft-light")
     assert {p.name for p in (redraft_home / "data").iterdir()} == {"errors", "app.json"}
     assert open_to_others(redraft_home / "data") == []
 
