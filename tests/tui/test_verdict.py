@@ -237,7 +237,7 @@ async def test_before_anything_was_judged_the_settings_judge_is_shown() -> None:
     app = RedraftApp(host=Told())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await pilot.press("w")
-        assert "No text was judged here yet." in await picture_with(app, pilot, "No text was judged here yet.")
+        assert "No verdict yet." in await picture_with(app, pilot, "No verdict yet.")
         await pilot.press("a")
         picture = await picture_with(app, pilot, "probe on all rows of smollm2-135m-instruct")
         assert "probe on all rows of smollm2-135m-instruct" in picture
