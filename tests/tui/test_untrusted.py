@@ -154,7 +154,8 @@ def test_no_command_lets_a_text_through_to_the_terminal(own_home: Path, tmp_path
         ["run", "--preset", payload],
         ["run", "--set", payload],
         ["run", "--generator", payload],
-        ["run", "--constitution", str(odd)],
+        # A list of statements is a constitution: the model is what stops the run.
+        ["run", "--constitution", str(odd), "--generator", payload],
         [payload],
     )
     for call in [*calls, *([*call, "--json"] for call in calls[:4]), ["eval", "--json", "--judge", "rules", payload]]:
