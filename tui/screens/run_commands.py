@@ -71,7 +71,7 @@ class RunCommands:
                 self._control.resume_changed(folder)
 
         answers = [(False, "Leave it as it is"), (True, "Resume with what is there now, mixing both in one run")]
-        self.open(Choice("Resume anyway?", why.partition(" Put it back;")[0], answers), decide)
+        self.open(Choice("Resume anyway?", why.partition(" Restore them;")[0], answers), decide)
 
     def toggle_pause(self) -> None:
         """Pause the run, or continue it."""
