@@ -320,7 +320,7 @@ def test_the_start_of_dpo_is_its_reference(twin: Callable[..., Twin]) -> None:
     train(
         decoder,
         pair_rows(8),
-        TrainConfig.dpo(**{**SMALL, "epochs": 1}),
+        TrainConfig.dpo(**{**SMALL, "num_train_epochs": 1}),
         start=learned(decoder).export(),
         hooks=Hooks(on_step=told.append),
     )
