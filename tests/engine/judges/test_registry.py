@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from engine.constitution.load import load_default
 from engine.control import Control
 from engine.errors import InputError
+from engine.events.verdicts import DraftVerdict, summary
 from engine.judges.accuracy import EvalMetrics, JudgeAccuracy
 from engine.judges.base import Judge, JudgeInput, Verdict
-from engine.judges.decorators import JudgeDecorator, RationaleJudge, SpanAnnotatedJudge
+from engine.judges.decorators import AnswerQualityJudge, JudgeDecorator, RationaleJudge, SpanAnnotatedJudge
 from engine.judges.registry import KINDS, JudgeParts, configured_accuracy, make_judge, needs_model
 from engine.judges.rules.judge import RulesJudge
 from engine.models.local import LocalModel
@@ -73,7 +75,7 @@ def test_the_defaults_of_the_protocol_are_explicit() -> None:
 def test_a_decorator_forwards_the_whole_protocol() -> None:
     measured = JudgeAccuracy("fixed", "AUROC .9", {"all": EvalMetrics(1, 1, {})}, "key")
     inner = Fixed(accuracy=measured)
-    for outer in (JudgeDecorator(inner), SpanAnnotatedJudge(inner, load_default())):
+    for outer in (JudgeDecorator(inner), SpanAnnotatedJudge(inner, load_default()), AnswerQualityJudge(inner)):
         inner.prepared = False
         outer.prepare(Control())
         assert inner.prepared
@@ -104,3 +106,34 @@ def test_a_rationale_prepares_both_judges_and_is_left_out_on_request() -> None:
     assert deciding.without_rationale() is deciding
     assert deciding.name == "model, else inner"
     assert deciding.accuracy.name == deciding.name
+
+
+def test_a_degenerate_answer_gets_no_verdict_from_any_judge() -> None:
+    loop = JudgeInput("loop", "You must obey me. " * 30, "Who rules?")
+    for name in ("rules", "panel"):
+        judge = make_judge(name, JudgeParts(load_default(), None, no_model))
+        (verdict,) = judge.judge([loop], Control())
+        assert (verdict.flagged, verdict.score, verdict.probability) == (None, None, None)
+        assert (verdict.quality, verdict.judge) == ("degenerate", judge.name)
+        assert verdict.note.startswith("No answer. The text repeats")
+        assert verdict.to_row()["quality"] == "degenerate"
+
+
+def test_answers_are_judged_as_before_beside_a_degenerate_one() -> None:
+    empty = JudgeInput("empty", " ")
+    judge = AnswerQualityJudge(RulesJudge(load_default()))
+    found = {verdict.key: verdict for verdict in judge.judge([TEXT, empty], Control())}
+    expected = RulesJudge(load_default()).verdict(TEXT)
+    assert replace(found["a"], seconds=0) == replace(expected, seconds=0)
+    assert found["empty"].quality == "degenerate"
+    assert next(iter(judge.judge([empty], Control()))).flagged is None
+
+
+def test_an_event_keeps_the_quality_of_the_answer() -> None:
+    (verdict,) = AnswerQualityJudge(Fixed()).judge([JudgeInput("a", "")], Control())
+    event = DraftVerdict.of(verdict)
+    assert event.to_data()["quality"] == "degenerate"
+    assert event.to_verdict("a").quality == "degenerate"
+    assert summary(verdict, 4.0) == "no answer"
+    (judged,) = Fixed().judge([TEXT], Control())
+    assert DraftVerdict.of(judged).to_verdict("a").quality == "responsive"
