@@ -34,6 +34,15 @@ async def settle(pilot: Pilot[None]) -> None:
         await pilot.pause(0.12)
 
 
+async def until(pilot: Pilot[None], words: str) -> None:
+    """Wait until the picture holds these words."""
+    for _ in range(100):
+        if words in text_of(pilot.app):  # type: ignore[arg-type]
+            return
+        await pilot.pause(0.1)
+    raise AssertionError(text_of(pilot.app))  # type: ignore[arg-type]
+
+
 async def test_shows_what_will_come_and_which_key_starts_it() -> None:
     app = RedraftApp(host=Told())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
@@ -406,8 +415,7 @@ async def test_the_export_holds_what_the_filter_shows(finished: Path) -> None:
         await settle(pilot)
         shown = len(app.run_screen.log_box.view.port.shown)
         await pilot.press("e")
-        await settle(pilot)
-        assert f"{shown} records" in text_of(app)
+        await until(pilot, f"({shown} records)")
         rows = json.loads((finished / "exports" / f"{finished.name}-v2-filtered.json").read_text())
         assert len(rows) == shown
         assert {row["stage"] for row in rows} == {"TRAINING-PAIR-CREATED"}
@@ -440,10 +448,7 @@ async def test_a_notice_never_covers_a_window_but_is_in_its_border(finished: Pat
         before = text_of(app)
         await pilot.press("e")
         await settle(pilot)
-        for _ in range(50):
-            if "-v2.md" in text_of(app):
-                break
-            await pilot.pause(0.1)
+        await until(pilot, "-v2.md")
         assert f"{finished.name}-v2.md" in text_of(app).splitlines()[-2]
         assert text_of(app).splitlines()[:-2] == before.splitlines()[:-2]
 

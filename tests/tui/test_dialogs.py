@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 
 from engine.worker import Doing
 from tui.app import RedraftApp
+from tui.screens.dialogs import Choice
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -85,8 +86,8 @@ async def test_a_window_that_opens_over_the_notice_of_a_small_terminal_leaves_no
         await pilot.pause(0.2)
         await pilot.resize_terminal(20, 5)
         await pilot.pause(0.2)
-        app.run_screen.action_judges()
-        await pilot.pause(0.4)
+        app.push_screen(Choice("Above", "", [(True, "Yes")]))
+        await pilot.pause(0.2)
         await pilot.resize_terminal(120, 40)
         await pilot.pause(0.3)
         await pilot.press("escape")
@@ -111,6 +112,8 @@ def test_no_event_handler_calls_its_base_class_since_textual_calls_every_handler
     for path in TUI.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(("on_", "_on_")):
+                if node.name == "on_event":  # not a handler: it calls the handlers
+                    continue
                 calls = [ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
                 doubled += [f"{path.name}: {node.name}" for call in calls if call == f"super().{node.name}"]
     assert doubled == []

@@ -58,7 +58,7 @@ except Stopped:
 DETACHABLE = f"""{WORK}
 from tui.commands import headless
 from tui.terminal import output
-from tui.views.plain import PlainDisplay
+from tui.commands.plain import PlainDisplay
 output.prepare()
 try:
     headless.perform(work, folder, PlainDisplay(sys.stdout, sys.stderr, 2))

@@ -21,7 +21,7 @@ from engine.errors import Stopped
 from engine.runs.journal_writer import JournalWriter
 from tui.terminal import output
 from tui.commands.headless import PipeClosed, perform
-from tui.views.plain import PlainDisplay
+from tui.commands.plain import PlainDisplay
 
 def work(control):
     with JournalWriter(Path(sys.argv[1])) as journal:

@@ -10,7 +10,7 @@ import pytest
 
 from engine.events.base import Record
 from engine.events.verbosity import entry
-from tui.views.plain import PlainDisplay
+from tui.commands.plain import PlainDisplay
 from tui.views.wrap import cells
 
 

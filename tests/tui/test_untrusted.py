@@ -26,8 +26,8 @@ from engine.runs.journal_writer import JournalWriter
 from engine.settings import RunConfig, to_json
 from engine.worker import Doing
 from tui.app import RedraftApp
+from tui.commands.plain import PlainDisplay
 from tui.screens.dialogs import Choice
-from tui.views.plain import PlainDisplay
 
 pytestmark = pytest.mark.usefixtures("own_home")
 

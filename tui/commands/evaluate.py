@@ -90,9 +90,9 @@ def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
     """A verdict as text, with the words of the app."""
     from engine.events.verdicts import VerdictData
     from engine.text import sanitize
+    from tui.commands.plain import columns
     from tui.views import verdict as shown
     from tui.views.formatting import mark_of, score_words
-    from tui.views.plain import columns
 
     data = VerdictData.of(verdict).to_data()
     words = {"reasoning": verdict.reasoning, "note": verdict.note}

@@ -16,7 +16,7 @@ from types import FrameType
 from engine.control import Control
 from engine.runs.journal_reader import JournalReader
 from tui.commands.failure import STOPPED, PipeClosed
-from tui.views.plain import PlainDisplay
+from tui.commands.plain import PlainDisplay
 
 _EVERY = 0.1
 """Seconds between two looks at the journal."""

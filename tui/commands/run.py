@@ -105,7 +105,7 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
     from engine.errors import Stopped
     from engine.runs.journal_reader import JOURNAL
     from tui.commands.headless import perform
-    from tui.views.plain import PlainDisplay
+    from tui.commands.plain import PlainDisplay
 
     begun = threading.Event()
 

@@ -20,7 +20,7 @@ def show(
     from engine.errors import InputError
     from engine.runs.report import Report
     from engine.runs.store import REPORT, find_run, read_report
-    from tui.views.plain import columns, wrapped
+    from tui.commands.plain import columns, wrapped
     from tui.views.report import lines, markdown, plain
 
     if as_json and as_markdown:

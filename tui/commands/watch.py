@@ -13,7 +13,7 @@ from tui.terminal import output
 
 if TYPE_CHECKING:
     from engine.runs.journal_reader import JournalReader
-    from tui.views.plain import PlainDisplay
+    from tui.commands.plain import PlainDisplay
 
 
 def watch(
@@ -35,8 +35,8 @@ def watch(
     from engine.runs.journal_writer import is_written
     from engine.runs.store import find_run, inspect
     from tui.commands.headless import follow
+    from tui.commands.plain import PlainDisplay
     from tui.terminal.watch_keys import KEYS, keys
-    from tui.views.plain import PlainDisplay
 
     folder = find_run(run)
     asked = ((PAUSE, pause), (CONTINUE, go_on), (STOP, stop), (DETACH, detach))
