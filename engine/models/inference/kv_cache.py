@@ -88,7 +88,8 @@ class KVCache:
         """Give slots that were just `add`ed what `source` stores: their prompts are the same."""
         length = self.lengths[source]
         for store in (*self.keys, *self.values):
-            store[list(targets), :, :length] = store[source, :, :length]
+            # A clone: torch refuses to copy one row inside one tensor if the row fills all of its room.
+            store[list(targets), :, :length] = store[source, :, :length].clone()
 
     def remove(self, slot: int) -> int | None:
         """Free a slot. The last row moves into it: gives that row's old slot, or None where nothing moved."""
