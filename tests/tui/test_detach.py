@@ -88,7 +88,7 @@ def test_a_key_gives_the_prompt_back_and_the_run_goes_on_in_a_session_of_its_own
         terminal.type("d")
         assert terminal.wait() == 0
         assert terminal.restored
-        assert b"goes on without a screen" in terminal.sent
+        assert b"continues without a screen" in terminal.sent
         assert not gone(process)
         until(lambda: not holds_terminal(process))
         before = used(process)
