@@ -186,7 +186,7 @@ def refuse_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Accepted("accepted.")
 
     monkeypatch.setattr("engine.pipeline.runner.JournalWriter", accept)
-    monkeypatch.setattr("engine.pipeline.model_cache.Models.get", accept)
+    monkeypatch.setattr("engine.pipeline.model_cache.ModelCache.get", accept)
     monkeypatch.setattr("engine.models.local.load_model", accept)
     monkeypatch.setattr("engine.judges.eval.bench.bench", accept)
     monkeypatch.setattr("engine.judges.train_probe.train_probes", accept)

@@ -110,7 +110,7 @@ def test_every_reader_and_the_next_writer_take_a_harmed_journal(tmp_path: Path) 
         aside = list(folder.glob("journal.torn-*"))
         assert [p.read_bytes() for p in aside] == ([bytes(torn)] if torn else [])
         if torn:
-            assert "were set aside" in (folder / JOURNAL).read_text("utf-8", "replace")
+            assert "were moved to" in (folder / JOURNAL).read_text("utf-8", "replace")
         assert whole((folder / JOURNAL).read_bytes())[: len(expected)] == expected
 
 
