@@ -103,6 +103,11 @@ class Member:
     read: Callable[[Any], Any]
     write: Callable[[Any], Any]
 
+    @property
+    def numbered(self) -> bool:
+        """Whether the key ends in any number: "candidate *"."""
+        return self.key.endswith("*")
+
 
 @dataclass(frozen=True)
 class _Schema:
@@ -111,6 +116,9 @@ class _Schema:
     raw: tuple[Member, ...]
     stage: tuple[Member, ...]
     required: frozenset[str]
+    keys: frozenset[str]
+    readers: tuple[tuple[str, str, type | None, Callable[[Any], Any], Any], ...]
+    """Of `data`: field, key, the type whose values need no reading, reader, value where the key is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,9 +267,16 @@ def _declared(cls: type[Members]) -> _Schema:
                 write=write,
             )
         )
-    required = frozenset(member.key for member in members["data"] if member.absent is MISSING)
     return _Schema(
-        tuple(members["data"]), tuple(members["texts"]), tuple(members["raw"]), tuple(members["stage"]), required
+        data=tuple(members["data"]),
+        texts=tuple(members["texts"]),
+        raw=tuple(members["raw"]),
+        stage=tuple(members["stage"]),
+        required=frozenset(member.key for member in members["data"] if member.absent is MISSING),
+        keys=frozenset(member.key for member in members["data"]),
+        readers=tuple(
+            (member.name, member.key, _EXACT.get(member.read), member.read, member.absent) for member in members["data"]
+        ),
     )
 
 
@@ -274,31 +289,34 @@ def _made(cls: type[_M], values: dict[str, Any]) -> _M:
 
 def _read_data(cls: type[Members], record: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """The fields in `data`, and the members that are not declared."""
+    declared = schema(cls)
     values: dict[str, Any] = {}
-    known = 0
-    for member in schema(cls).data:
-        value = record.get(member.key, MISSING)
-        if value is MISSING:
-            if member.absent is MISSING:
-                raise DamagedEvent(f"{cls.__name__}: member {member.key!r} is missing")
-            values[member.name] = member.absent
-            continue
-        known += 1
-        try:
-            values[member.name] = member.read(value)
-        except ValueError as error:
-            raise DamagedEvent(f"{cls.__name__}: member {member.key!r}: {error}") from error
-    if known == len(record):
-        return values, {}
-    declared = {member.key for member in schema(cls).data}
-    return values, {key: value for key, value in record.items() if key not in declared}
+    missing = 0
+    key = ""
+    try:
+        for name, key, exact, read, absent in declared.readers:
+            value = record.get(key, MISSING)
+            if type(value) is exact:
+                values[name] = value
+            elif value is MISSING:
+                missing += 1
+                values[name] = absent
+            else:
+                values[name] = read(value)
+    except ValueError as error:
+        raise DamagedEvent(f"{cls.__name__}: member {key!r}: {error}") from error
+    if missing and not declared.required <= record.keys():
+        raise DamagedEvent(f"{cls.__name__}: missing members: {', '.join(sorted(declared.required - record.keys()))}")
+    if len(declared.readers) - missing == len(record):
+        return values, _NOTHING
+    return values, {key: value for key, value in record.items() if key not in declared.keys}
 
 
 def _read_labels(values: dict[str, Any], members: tuple[Member, ...], record: Mapping[str, str]) -> Mapping[str, str]:
     """Add the fields of `texts` or `raw` to `values`; returns the labels that are not declared."""
     known = 0
     for member in members:
-        if member.key.endswith("*"):
+        if member.numbered:
             stem = member.key[:-1]
             found = {key[len(stem) :]: value for key, value in record.items() if key.startswith(stem)}
             values[member.name] = found
@@ -308,12 +326,12 @@ def _read_labels(values: dict[str, Any], members: tuple[Member, ...], record: Ma
             values[member.name] = "" if value is None else value
             known += value is not None
     if known == len(record):
-        return {}
+        return _NOTHING
     return {key: value for key, value in record.items() if not any(_declares(member, key) for member in members)}
 
 
 def _declares(member: Member, label: str) -> bool:
-    return label.startswith(member.key[:-1]) if member.key.endswith("*") else label == member.key
+    return label.startswith(member.key[:-1]) if member.numbered else label == member.key
 
 
 def _write_labels(event: Event, members: tuple[Member, ...], unknown: Mapping[str, str]) -> dict[str, str]:
@@ -321,7 +339,7 @@ def _write_labels(event: Event, members: tuple[Member, ...], unknown: Mapping[st
     made: dict[str, str] = {}
     for member in members:
         value = values[member.name]
-        if member.key.endswith("*"):
+        if member.numbered:
             made |= {f"{member.key[:-1]}{number}": one for number, one in value.items()}
         elif value or not member.optional:
             made[member.key] = value
@@ -380,7 +398,7 @@ def _float(value: Any) -> float:
     if type(value) is float and math.isfinite(value):
         return value
     if type(value) is int and abs(value) < _MAX_INT:
-        return float(value)
+        return value  # as it was written: a run and its resumption must write the same bytes
     raise ValueError("expected a finite number")
 
 
@@ -405,6 +423,12 @@ _PLAIN: dict[Any, _Converters] = {
     str: ("string", _str, _same),
     Any: ("any", _same, _same),
 }
+
+
+_EXACT: dict[Any, type] = {_bool: bool, _str: str}
+"""Reader -> the type whose every value it returns as it is."""
+
+_NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
 def _rounded(digits: int) -> Callable[[Any], Any]:

@@ -15,7 +15,7 @@ from engine.events.base import Record
 from engine.events.comparison import Comparison, ComparisonSummary, Diff
 from engine.events.generation import PairDecided, TrainingExample
 from engine.events.notices import Failure, Notice, RowTruncated, RunError, TornRecord
-from engine.events.registry import parse
+from engine.events.registry import find, parse
 from engine.events.run import (
     JudgesChosen,
     ModelLoaded,
@@ -186,6 +186,9 @@ class RunState:
         """
         if record.time > self.updated:
             self.updated = record.time
+        if not (self._resumable or any(cls in _HANDLERS for cls in find(record.stage))):
+            self.loading = ""
+            return
         try:
             event = parse(record)
         except DamagedEvent:
