@@ -1,7 +1,7 @@
-"""The thread that runs the models: commands in by a queue, events out by the journal.
+"""The thread that runs the models: commands come in through a queue, events go out through the journal.
 
-Readers (the app, the plain display) never wait for it and it never waits for them. Importing this module imports no
-torch; the thread does, once it has something to run.
+Readers (the app, the plain display) never wait for it, and it never waits for them. Importing this module does not
+import torch; the thread does, once it has something to run.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from engine.pipeline.runner import Run
 
 
-class Doing(enum.Enum):
-    """What the thread is at."""
+class WorkerStatus(enum.Enum):
+    """What the thread does."""
 
     IDLE = "idle"
     LOADING = "loading"
@@ -39,7 +39,7 @@ class Doing(enum.Enum):
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Judge a text; `prompt` is what it answers, where there is one. Served while a run goes on, too."""
+    """Judge a text; `prompt` is what it answers, where there is one. Served during a run, too."""
 
     text: str
     prompt: str = ""
@@ -47,7 +47,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Configure:
-    """Judge texts outside a run with these settings from now on."""
+    """Use these settings for evaluations outside a run from now on."""
 
     config: RunConfig
 
@@ -68,19 +68,19 @@ class ResumeRun:
 
 
 @dataclass(frozen=True)
-class State:
+class WorkerState:
     """A snapshot for readers.
 
     Args:
-        doing: what the thread is at.
+        status: what the thread does.
         folder: of the run or session whose journal is being written; None before the first command.
-        error: what the last command failed with, for a person; "" where it did not.
-        changed: the folder of a run that was not gone on with because what it was made from has changed (`error` says
-            what); the person decides. Else None.
-        detach: somebody asked that the run go on without a screen.
+        error: why the last command failed, for the user; "" where it did not.
+        changed: the folder of a run that was not resumed because its inputs changed (`error` says which); the user
+            decides. Else None.
+        detach: the process was asked to leave its terminal.
     """
 
-    doing: Doing = Doing.IDLE
+    status: WorkerStatus = WorkerStatus.IDLE
     folder: Path | None = None
     error: str = ""
     changed: Path | None = None
@@ -94,66 +94,70 @@ class Worker:
     """Owns the one thread on which models run.
 
     Args:
-        runs: the folder that gets a folder a run; the user's by default.
-        settings: which generator, judge and constitution evaluations outside a run use.
+        runs: the folder in which runs are created; the user's by default.
+        settings: generator, judge and constitution of evaluations outside a run.
     """
 
     def __init__(self, runs: Path | None = None, settings: RunConfig | None = None) -> None:
         self._runs = runs or runs_dir()
         self._settings = settings or RunConfig()
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
-        self._asides: queue.SimpleQueue[Evaluate] = queue.SimpleQueue()
-        self._state = State()
+        self._side_queue: queue.SimpleQueue[Evaluate] = queue.SimpleQueue()
+        self._state = WorkerState()
         self._control: Control | None = None
         self._lock = threading.Lock()
-        self._ending = False
+        self._shutting_down = False
         self._thread = threading.Thread(target=self._work, name="redraft-worker", daemon=True)
         self._models: ModelCache | None = None
         self._session: Session | None = None
         self._evaluations = 0
 
     @property
-    def state(self) -> State:
-        """What the thread is at; a snapshot."""
+    def state(self) -> WorkerState:
+        """A snapshot."""
         state = self._state
         control = self._control
-        if control is not None and state.doing in (Doing.RUNNING, Doing.PAUSED, Doing.STOPPING):
-            doing = Doing.STOPPING if control.stopping else Doing.PAUSED if control.paused else Doing.RUNNING
-            return replace(state, doing=doing, detach=control.detaching)
+        if control is not None and state.status is WorkerStatus.RUNNING:
+            status: WorkerStatus = state.status
+            if control.stopping:
+                status = WorkerStatus.STOPPING
+            elif control.paused:
+                status = WorkerStatus.PAUSED
+            return replace(state, status=status, detach=control.detaching)
         return state
 
     def start(self) -> None:
-        """Begin to take commands."""
+        """Start serving commands."""
         self._thread.start()
 
     def send(self, command: Command) -> None:
-        """Queue a command and return. A run that goes on serves evaluations in between; other commands wait for it."""
+        """Queue a command and return. Evaluations are served during a run; other commands wait for its end."""
         if isinstance(command, Evaluate) and self._control is not None:
-            self._asides.put(command)
+            self._side_queue.put(command)
         else:
             self._commands.put(command)
 
     def pause(self) -> None:
-        """Hold the running stage at its next token step or micro-batch."""
+        """Pause the running stage at its next token step or micro-batch."""
         control = self._control
         if control is not None:
             control.pause()
 
     def resume(self) -> None:
-        """Let a paused stage go on."""
+        """Continue a paused stage."""
         control = self._control
         if control is not None:
             control.resume()
 
     def stop(self) -> None:
-        """End the run at its next token step or micro-batch; what is finished stays."""
+        """Stop the run at its next token step or micro-batch; what is finished is kept."""
         control = self._control
         if control is not None:
             control.stop()
 
     def shutdown(self, timeout: float = 10.0) -> bool:
-        """Stop whatever goes on and end the thread; False where it did not end in `timeout` seconds."""
-        self._ending = True
+        """Stop the run, if any, and end the thread. Returns False if it did not end in `timeout` seconds."""
+        self._shutting_down = True
         self.stop()
         self._commands.put(None)
         if self._thread.is_alive():
@@ -161,37 +165,39 @@ class Worker:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        while not self._ending:
+        while not self._shutting_down:
             command = self._commands.get()
             if command is None:
                 break
             try:
                 self._perform(command)
-                self._set(doing=Doing.IDLE)
+                self._set(status=WorkerStatus.IDLE)
             except Stopped:
-                self._set(doing=Doing.IDLE)
+                self._set(status=WorkerStatus.IDLE)
             except InputsChanged as error:
-                self._set(doing=Doing.IDLE, error=str(error), changed=error.folder)
+                self._set(status=WorkerStatus.IDLE, error=str(error), changed=error.folder)
             except RedraftError as error:
-                self._set(doing=Doing.IDLE, error=str(error))
+                self._set(status=WorkerStatus.IDLE, error=str(error))
             except MemoryError:
-                self._set(doing=Doing.IDLE, error="There is not enough memory. Use a smaller model, or free some.")
+                self._set(
+                    status=WorkerStatus.IDLE, error="There is not enough memory. Use a smaller model, or free some."
+                )
             except Exception as error:  # noqa: BLE001 - the thread must outlive any failure; the journal has the trace
-                self._set(doing=Doing.IDLE, error=failed_words(error))
+                self._set(status=WorkerStatus.IDLE, error=failed_words(error))
             finally:
                 self._control = None
-                self._leftovers()
+                self._requeue_evaluations()
         if self._session is not None:
             self._session.close()
-        self._set(doing=Doing.ENDED)
+        self._set(status=WorkerStatus.ENDED)
 
-    def _leftovers(self) -> None:
-        """Evaluations that came in while a run ended are served next."""
-        while not self._asides.empty():
-            self._commands.put(self._asides.get())
+    def _requeue_evaluations(self) -> None:
+        """Serve the evaluations that came in while a run ended."""
+        while not self._side_queue.empty():
+            self._commands.put(self._side_queue.get())
 
     def _perform(self, command: Command) -> None:
-        self._set(doing=Doing.LOADING, error="", changed=None)
+        self._set(status=WorkerStatus.LOADING, error="", changed=None)
         if self._models is None:
             from engine.pipeline.model_cache import ModelCache
 
@@ -217,19 +223,19 @@ class Worker:
     def _run(self, config: RunConfig, folder: Path, force: bool = False) -> None:
         from engine.pipeline.runner import Run
 
-        control = Control(lambda: self._serve_asides(run))
+        control = Control(lambda: self._serve_evaluations(run))
         run = Run(config, folder, control, self._require_models(), force=force)
         self._control = control
-        self._set(doing=Doing.RUNNING, folder=folder)
-        if self._ending:
+        self._set(status=WorkerStatus.RUNNING, folder=folder)
+        if self._shutting_down:
             control.stop()
         run.perform()
 
-    def _serve_asides(self, run: Run) -> None:
-        """Judge the texts that came in while the run goes on; called by the run between its steps."""
-        while run.ready and not self._asides.empty():
-            command = self._asides.get()
-            self._numbered(partial(run.evaluate, command.text, command.prompt), run.failed)
+    def _serve_evaluations(self, run: Run) -> None:
+        """Judge the texts that came in during the run; called by the run between its steps."""
+        while run.ready and not self._side_queue.empty():
+            command = self._side_queue.get()
+            self._with_id(partial(run.evaluate, command.text, command.prompt), run.failed)
 
     def _evaluate(self, command: Evaluate) -> None:
         from engine.pipeline.evaluation_journal import Session
@@ -238,10 +244,10 @@ class Worker:
             self._session = Session(self._runs, self._settings, self._require_models())
         session = self._session
         self._set(folder=session.folder)
-        self._numbered(partial(session.evaluate, command.text, command.prompt), session.failed)
+        self._with_id(partial(session.evaluate, command.text, command.prompt), session.failed)
 
     def _configure(self, config: RunConfig) -> None:
-        """The next evaluation begins a session of its own, so that a journal has one judge."""
+        """The next evaluation starts a new session, so that a journal has one judge."""
         self._settings = config
         if self._session is not None:
             self._session.close()
@@ -251,9 +257,9 @@ class Worker:
         assert self._models is not None
         return self._models
 
-    def _numbered(self, evaluate: Callable[[str], object], failed: Callable[[Exception], None]) -> None:
-        """Give the evaluation its id. A text that cannot be judged, for whatever reason, is told in the journal and
-        ends neither the run that goes on nor this thread.
+    def _with_id(self, evaluate: Callable[[str], object], failed: Callable[[Exception], None]) -> None:
+        """Give the evaluation its id. A text that cannot be judged, for whatever reason, is logged in the journal and
+        ends neither the run nor this thread.
 
         Raises:
             StorageError: the journal itself cannot be written.

@@ -13,14 +13,14 @@ from pathlib import Path
 from engine.errors import InputError
 from engine.files import write_atomically
 from engine.runs.store import find_run
-from engine.worker import Command, State
+from engine.worker import Command, WorkerState
 from tui.app import RedraftApp
 
 
 class Nobody:
     """A host that performs nothing: a picture needs no models."""
 
-    state = State()
+    state = WorkerState()
 
     def start(self) -> None: ...
 

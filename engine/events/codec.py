@@ -131,7 +131,7 @@ def _member(record: dict[str, Any], name: str, kind: type[_Member], default: _Me
 
 def _time(record: dict[str, Any]) -> float:
     value = record.get("time")
-    if type(value) not in (int, float) or not 0 <= value <= MAX_TIME:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
         raise DamagedLine("member 'time' is not a time")
     return float(value)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from engine.models import machine_profile
 machine_profile.machine_profile = lambda **_: machine_profile.Profile("float32", 1, {})
 from engine.settings import from_json
-from engine.worker import Doing, StartRun, Worker
+from engine.worker import WorkerStatus, StartRun, Worker
 config = from_json(json.loads(sys.argv[1]))
 minutes, least, runs = float(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 def resident():
@@ -32,9 +32,9 @@ worker.start()
 began, found = time.monotonic(), []
 while len(found) < least or time.monotonic() - began < minutes * 60:
     worker.send(StartRun(config))
-    while worker.state.doing is Doing.IDLE:
+    while worker.state.status is WorkerStatus.IDLE:
         time.sleep(0.001)
-    while worker.state.doing is not Doing.IDLE:
+    while worker.state.status is not WorkerStatus.IDLE:
         time.sleep(0.01)
     assert not worker.state.error, worker.state.error
     gc.collect()

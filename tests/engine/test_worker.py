@@ -14,7 +14,7 @@ from engine.events.base import Record
 from engine.models.inference.requests import Sampling
 from engine.runs.journal_reader import JournalReader, read
 from engine.settings import RunConfig
-from engine.worker import Doing, Evaluate, ResumeRun, StartRun, Worker
+from engine.worker import Evaluate, ResumeRun, StartRun, Worker, WorkerStatus
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_run_is_paused_continued_judged_in_between_and_stopped(worker: Worker,
     worker.send(StartRun(config))
     wait_for(lambda: has(worker, "INITIAL-GENERATION"))
     worker.pause()
-    wait_for(lambda: worker.state.doing is Doing.PAUSED)
+    wait_for(lambda: worker.state.status is WorkerStatus.PAUSED)
     worker.send(Evaluate("You must obey me now."))
     wait_for(lambda: has(worker, "EVAL-DECISION"))
     count = len(events_of(worker))
@@ -80,7 +80,7 @@ def test_a_run_is_paused_continued_judged_in_between_and_stopped(worker: Worker,
     wait_for(lambda: has(worker, "RUN-CONTINUED"))
     folder = worker.state.folder
     worker.stop()
-    wait_for(lambda: worker.state.doing is Doing.IDLE)
+    wait_for(lambda: worker.state.status is WorkerStatus.IDLE)
     assert folder is not None
     assert list(read(folder))[-1].stage == "RUN-STOPPED"
     assert worker.state.error == ""
@@ -91,7 +91,7 @@ def test_a_stopped_run_goes_on_to_its_end(worker: Worker, config: RunConfig) -> 
     wait_for(lambda: has(worker, "INITIAL-GENERATION"))
     folder = worker.state.folder
     worker.stop()
-    wait_for(lambda: worker.state.doing is Doing.IDLE)
+    wait_for(lambda: worker.state.status is WorkerStatus.IDLE)
     assert folder is not None
     worker.send(ResumeRun(folder))
     wait_for(lambda: list(read(folder))[-1].stage == "RUN-COMPLETE")

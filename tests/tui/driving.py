@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from engine.worker import Command, Doing, State
+from engine.worker import Command, WorkerState, WorkerStatus
 
 
 class Told:
     """Keeps the commands that the app sends."""
 
-    def __init__(self, folder: Path | None = None, doing: Doing = Doing.IDLE) -> None:
-        self.state = State(doing, folder)
+    def __init__(self, folder: Path | None = None, doing: WorkerStatus = WorkerStatus.IDLE) -> None:
+        self.state = WorkerState(doing, folder)
         self.commands: list[Command] = []
         self.calls: list[str] = []
 
@@ -27,15 +27,15 @@ class Told:
 
     def pause(self) -> None:
         self.calls.append("pause")
-        self.set(doing=Doing.PAUSED)
+        self.set(status=WorkerStatus.PAUSED)
 
     def resume(self) -> None:
         self.calls.append("resume")
-        self.set(doing=Doing.RUNNING)
+        self.set(status=WorkerStatus.RUNNING)
 
     def stop(self) -> None:
         self.calls.append("stop")
-        self.set(doing=Doing.STOPPING)
+        self.set(status=WorkerStatus.STOPPING)
 
     def shutdown(self, timeout: float = 10.0) -> bool:
         self.calls.append("shutdown")

@@ -10,7 +10,7 @@ from textual.events import Paste
 from textual.pilot import Pilot
 
 from engine.settings import preset
-from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun
+from engine.worker import Configure, Evaluate, ResumeRun, StartRun, WorkerStatus
 from tui.app import RedraftApp
 from tui.screens.dialogs import Choice, TooSmall
 from tui.screens.help import Help
@@ -108,7 +108,7 @@ async def test_verbosity_0_says_that_the_log_is_off(finished: Path) -> None:
 
 async def test_a_live_run_appears_as_it_is_written(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
-    host = Told(recorder.folder, Doing.RUNNING)
+    host = Told(recorder.folder, WorkerStatus.RUNNING)
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         recorder.start()
@@ -123,7 +123,7 @@ async def test_a_live_run_appears_as_it_is_written(tmp_path: Path) -> None:
 
 async def test_the_comparison_takes_room_only_when_there_is_one(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
-    app = RedraftApp(host=Told(recorder.folder, Doing.RUNNING))
+    app = RedraftApp(host=Told(recorder.folder, WorkerStatus.RUNNING))
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         recorder.start()
         await settle(pilot)
@@ -137,7 +137,7 @@ async def test_the_comparison_takes_room_only_when_there_is_one(tmp_path: Path) 
 async def test_pause_becomes_continue(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
     recorder.start()
-    host = Told(recorder.folder, Doing.RUNNING)
+    host = Told(recorder.folder, WorkerStatus.RUNNING)
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
@@ -153,7 +153,7 @@ async def test_pause_becomes_continue(tmp_path: Path) -> None:
 
 
 async def test_stop_asks_first(tmp_path: Path) -> None:
-    host = Told(tmp_path / "live", Doing.RUNNING)
+    host = Told(tmp_path / "live", WorkerStatus.RUNNING)
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("s")
@@ -166,7 +166,7 @@ async def test_stop_asks_first(tmp_path: Path) -> None:
 
 
 async def test_quit_asks_while_a_run_goes_on(tmp_path: Path) -> None:
-    app = RedraftApp(host=Told(tmp_path / "live", Doing.RUNNING))
+    app = RedraftApp(host=Told(tmp_path / "live", WorkerStatus.RUNNING))
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("ctrl+q")
         await settle(pilot)
@@ -228,7 +228,7 @@ async def test_a_short_paste_goes_in_once() -> None:
 async def test_the_log_grows_at_verbosity_3(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
     recorder.start()
-    app = RedraftApp(recorder.folder, host=Told(recorder.folder, Doing.RUNNING))
+    app = RedraftApp(recorder.folder, host=Told(recorder.folder, WorkerStatus.RUNNING))
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("3")
         await settle(pilot)
@@ -457,7 +457,7 @@ async def test_following_stops_above_the_end_and_counts_what_is_new(tmp_path: Pa
     recorder = Recorder(tmp_path / "live")
     recorder.start()
     recorder.drafts(until=5)
-    app = RedraftApp(host=Told(recorder.folder, Doing.RUNNING))
+    app = RedraftApp(host=Told(recorder.folder, WorkerStatus.RUNNING))
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("pageup")

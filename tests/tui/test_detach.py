@@ -19,21 +19,21 @@ BUSY = """
 import os, pathlib, sys, threading, time
 from tui.terminal import detach
 detach.launch()
-from engine.worker import Doing, State
+from engine.worker import WorkerStatus, WorkerState
 import tui.app
 folder = pathlib.Path({folder!r})
 class Busy:
     def __init__(self, *_):
-        self.state = State(Doing.RUNNING)
+        self.state = WorkerState(WorkerStatus.RUNNING)
     def start(self):
         (folder / "process").write_text(str(os.getpid()))
         threading.Thread(target=self.work, daemon=True).start()
     def work(self):
         while not (folder / "finish").exists():
             time.sleep(0.02)
-            self.state = State(Doing.RUNNING, detach=(folder / "asked").exists())
+            self.state = WorkerState(WorkerStatus.RUNNING, detach=(folder / "asked").exists())
         (folder / "done").write_text(str(os.getsid(0)))
-        self.state = State(Doing.IDLE)
+        self.state = WorkerState(WorkerStatus.IDLE)
     def stop(self): pass
     def shutdown(self, timeout=10.0):
         if {stubborn}:

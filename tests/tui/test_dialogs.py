@@ -12,7 +12,7 @@ from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.screen import ModalScreen
 
-from engine.worker import Doing
+from engine.worker import WorkerStatus
 from tui.app import RedraftApp
 from tui.screens.dialogs import Choice
 
@@ -37,7 +37,9 @@ async def click_at_once(pilot: Pilot[None], where: Offset, times: int) -> None:
 
 
 def app_with(finished: Path, busy: bool = False) -> RedraftApp:
-    return RedraftApp(finished, host=Told(finished, Doing.RUNNING if busy else Doing.IDLE), runs=finished.parent)
+    return RedraftApp(
+        finished, host=Told(finished, WorkerStatus.RUNNING if busy else WorkerStatus.IDLE), runs=finished.parent
+    )
 
 
 @pytest.mark.parametrize("opener", ["l", "c", "t", "question_mark", "r", "a", "s", "ctrl+q", "ctrl+p"])

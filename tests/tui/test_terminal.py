@@ -23,16 +23,16 @@ def opening(folder: Path) -> str:
 
 BUSY = """
 import sys, threading, time, dataclasses, pathlib
-from engine.worker import Doing, State
+from engine.worker import WorkerStatus, WorkerState
 import tui.app
 class Busy:
     '''A run that goes on for a second after it was seen, without a model.'''
     def __init__(self, *_):
-        self.state = State(Doing.RUNNING)
+        self.state = WorkerState(WorkerStatus.RUNNING)
     def start(self): threading.Timer(float({seconds}), self.end).start()
     def end(self):
         pathlib.Path({mark!r}).write_text("ended by itself")
-        self.state = State(Doing.IDLE)
+        self.state = WorkerState(WorkerStatus.IDLE)
     def shutdown(self, timeout=10.0):
         return True
 tui.app.Worker = Busy

@@ -24,7 +24,7 @@ from engine.events.registry import EVENTS
 from engine.events.schema import schema
 from engine.runs.journal_writer import JournalWriter
 from engine.settings import RunConfig, to_json
-from engine.worker import Doing
+from engine.worker import WorkerStatus
 from tui.app import RedraftApp
 from tui.commands.plain import PlainDisplay
 from tui.screens.dialogs import Choice
@@ -266,7 +266,7 @@ async def test_where_a_runs_inputs_changed_the_app_asks_and_goes_on_only_where_t
     why = "demo-1: inputs of the run have changed: torch 2.12 → 2.13. Restore them; or: `redraft resume`."
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         for keys, sent in ((("enter",), 0), (("escape",), 0), (("down", "enter"), 1)):
-            host.state = dataclasses.replace(host.state, doing=Doing.IDLE, error=why, changed=folder)
+            host.state = dataclasses.replace(host.state, status=WorkerStatus.IDLE, error=why, changed=folder)
             await settle(pilot)
             assert isinstance(app.screen, Choice)
             picture = check(app, "question")

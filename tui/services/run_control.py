@@ -15,7 +15,7 @@ from engine.runs.journal_writer import is_written
 from engine.runs.store import RunInfo, list_runs
 from engine.settings import RunConfig
 from engine.text import sanitize
-from engine.worker import Configure, Doing, Evaluate, ResumeRun, StartRun
+from engine.worker import Configure, WorkerStatus, Evaluate, ResumeRun, StartRun
 from tui.services.run_host import BUSY, Host
 from tui.services.session import Session
 from tui.views.formatting import duration
@@ -68,17 +68,17 @@ class RunControl:
     @property
     def busy(self) -> bool:
         """Whether this process does anything that quitting would end."""
-        return self.host.state.doing in BUSY
+        return self.host.state.status in BUSY
 
     @property
     def status(self) -> str:
         """What the run that is shown is doing: from the host where it is ours, else from its journal."""
         state = self.host.state
-        if state.doing is Doing.LOADING:
+        if state.status is WorkerStatus.LOADING:
             return "loading"
         ours = state.folder is not None and state.folder == self.session.folder
-        if ours and state.doing in (Doing.RUNNING, Doing.PAUSED, Doing.STOPPING):
-            return str(state.doing.value)
+        if ours and state.status in (WorkerStatus.RUNNING, WorkerStatus.PAUSED, WorkerStatus.STOPPING):
+            return str(state.status.value)
         status = self.session.state.status
         if status in ("running", "paused") and not self._is_alive(self.session.folder):
             return "stopped"
@@ -185,9 +185,9 @@ class RunControl:
 
     def toggle_pause(self) -> str:
         """Pause the run, or continue it."""
-        if self.host.state.doing is Doing.PAUSED:
+        if self.host.state.status is WorkerStatus.PAUSED:
             self.host.resume()
-        elif self.host.state.doing is Doing.RUNNING:
+        elif self.host.state.status is WorkerStatus.RUNNING:
             self.host.pause()
         else:
             return self._request(CONTINUE if self.session.state.status == "paused" else PAUSE)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engine.worker import Command, Doing, State
+from engine.worker import Command, WorkerState, WorkerStatus
 
-BUSY = frozenset({Doing.LOADING, Doing.RUNNING, Doing.PAUSED, Doing.STOPPING})
+BUSY = frozenset({WorkerStatus.LOADING, WorkerStatus.RUNNING, WorkerStatus.PAUSED, WorkerStatus.STOPPING})
 """What the worker is at while something goes on that quitting would end."""
 
 
@@ -14,7 +14,7 @@ class Host(Protocol):
     """A thread that runs models: commands in, events out by the journal."""
 
     @property
-    def state(self) -> State: ...
+    def state(self) -> WorkerState: ...
 
     def start(self) -> None: ...
 

@@ -293,7 +293,7 @@ def test_a_run_from_the_future_is_not_the_last_one_for_years(
 def test_a_text_whose_judging_fails_in_an_unforeseen_way_ends_neither_run_nor_thread(
     config: RunConfig, redraft_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.worker import Doing, Evaluate, StartRun, Worker
+    from engine.worker import Evaluate, StartRun, Worker, WorkerStatus
 
     judge = RulesJudge.judge
 
@@ -326,7 +326,7 @@ def test_a_text_whose_judging_fails_in_an_unforeseen_way_ends_neither_run_nor_th
     assert run is not None
     until(lambda: "INITIAL-GENERATION" in stages(run))
     worker.send(Evaluate("XYZZY"))
-    until(lambda: worker.state.doing is Doing.IDLE)
+    until(lambda: worker.state.status is WorkerStatus.IDLE)
     assert stages(run)[-1] in {"RUN-COMPLETE", "NOTICE"}
     assert "RUN-COMPLETE" in stages(run)
     assert worker.shutdown(30)
@@ -336,7 +336,7 @@ def test_a_stage_that_raises_leaves_its_traceback_in_the_journal_and_a_sentence_
     config: RunConfig, redraft_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engine.pipeline.critique import critique
-    from engine.worker import Doing, ResumeRun, StartRun, Worker
+    from engine.worker import ResumeRun, StartRun, Worker, WorkerStatus
 
     with monkeypatch.context() as patch:
         break_stage(patch, critique, ZeroDivisionError("a prompt: XYZZY"))
@@ -358,7 +358,7 @@ def test_a_stage_that_raises_leaves_its_traceback_in_the_journal_and_a_sentence_
     while "RUN-COMPLETE" not in stages(folder):
         assert time.monotonic() < end, worker.state
         time.sleep(0.05)
-    assert worker.state.doing in {Doing.RUNNING, Doing.IDLE}
+    assert worker.state.status in {WorkerStatus.RUNNING, WorkerStatus.IDLE}
     assert worker.shutdown(30)
 
 

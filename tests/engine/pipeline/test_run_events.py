@@ -1,0 +1,73 @@
+"""Every record that a whole run writes is exactly what its event class declares."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_run import LETTERS, check_declared, constitution, stages, stopping_at, tiny_config
+
+from engine.control import Control
+from engine.errors import Stopped
+from engine.events.registry import EVENTS, parse
+from engine.pipeline.evaluation_journal import Session
+from engine.pipeline.model_cache import ModelCache
+from engine.pipeline.runner import perform
+from engine.runs.journal_reader import read
+from engine.runs.state import RunState
+from engine.settings import RunConfig
+from engine.training.config import TrainConfig
+
+
+@pytest.fixture
+def config(tiny: Callable[..., Path], redraft_home: Path, tmp_path: Path) -> RunConfig:
+    rules = tmp_path / "plain.toml"
+    rules.write_text(constitution(LETTERS))
+    train = TrainConfig.sft(num_train_epochs=1, train_batch_size=2, sample_steps=1)
+    return tiny_config(tiny, rules, candidates=3, n_benign=1, train=train)
+
+
+def test_a_run_writes_what_its_event_classes_declare(config: RunConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Stopped):
+        perform(config, folder, stopping_at(folder, b"REVISION-CANDIDATE"))
+    perform(config, folder, Control())
+    records = list(read(folder))
+    for record in records:
+        check_declared(record)
+    written = {type(parse(record)).__name__ for record in records}
+    judging = {"EvalInput", "EvalModelResponse", "EvalDecision", "SecondVerdict"}
+    optional = {"DraftSample", "RunPaused", "RunContinued"}
+    unusual = {"TornRecord", "RowTruncated", "Failure", "Notice", "RunError"}
+    assert {cls.__name__ for cls in EVENTS} - written <= judging | optional | unusual
+
+
+def test_dpo_and_evaluations_write_what_their_event_classes_declare(config: RunConfig, tmp_path: Path) -> None:
+    train = TrainConfig.dpo(num_train_epochs=1, train_batch_size=2)
+    folder = perform(dataclasses.replace(config, train=train, n_benign=0), tmp_path / "run", Control())
+    session = Session(tmp_path / "sessions", config, ModelCache())
+    session.evaluate("A text.", "A prompt?", "text-1")
+    session.failed(ValueError("x"))
+    session.close()
+    assert {"EVAL-INPUT", "EVAL-DECISION", "NOTICE"} <= set(stages(session.folder))
+    for record in (*read(folder), *read(session.folder)):
+        check_declared(record)
+
+
+def test_the_state_of_a_run_in_memory_is_that_of_its_journal(config: RunConfig, tmp_path: Path) -> None:
+    folder = perform(config, tmp_path / "run", Control())
+    whole, shown = RunState(), RunState(resumable=False)
+    for record in read(folder):
+        whole.apply(record)
+        shown.apply(record)
+    assert whole.unusable == shown.unusable == 0
+    assert whole.finished.complete
+    assert len(whole.finished.drafts) == config.n_train
+    assert shown.finished.drafts == {}
+    for state in (whole, shown):
+        assert state.status == "done"
+        assert state.loss.count == state.steps > 0
+        assert len(state.comparisons) == 3
+        assert state.result["outcome"]
