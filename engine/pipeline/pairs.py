@@ -13,7 +13,7 @@ from engine.files import write_atomically
 from engine.judges.base import Verdict
 
 MARGIN = 0.1
-"""How far the expected score has to fall where the score itself stays: less is within what a judge cannot tell."""
+"""How far the expected score has to fall where the score itself stays; less is within a judge's error."""
 
 CONTRAST = 0.15
 """Minimum difference of the expected scores of the best and the worst sample of a prompt; less gives no pair."""
@@ -215,7 +215,7 @@ def _folded(text: str) -> str:
 
 def write_pairs(path: Path, pairs: Iterable[PreferencePair]) -> int:
     """Write the kept pairs as JSON lines in TRL's preference format (`prompt`, `chosen`, `rejected`), with where they
-    come from beside it; returns how many.
+    come from; returns how many.
 
     Raises:
         StorageError: the file cannot be written; the one that was there before is then unharmed.

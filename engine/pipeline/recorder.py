@@ -58,7 +58,7 @@ class Recorder:
         return record
 
     def stage_start(self, name: str, total: int, *, done: int = 0) -> None:
-        """A stage begins; `done` of its `total` items are known from before an interruption."""
+        """A stage begins; `done` of its `total` items were finished before an interruption."""
         self._stage, self._total, self._tokens = name, total, 0
         self._done = self._known = done
         self._began = self._last_progress = time.monotonic()
@@ -66,7 +66,7 @@ class Recorder:
         self.write(StageStart(summary=f"{name}: {total} to do{finished}", name=name, total=total, done=done))
 
     def step(self, items: int = 1, tokens: int = 0) -> None:
-        """`items` more of the running stage are done; tells readers at most once a second."""
+        """`items` more of the running stage are done; writes a progress event at most once a second."""
         self._done += items
         self._tokens += tokens
         now = time.monotonic()
@@ -78,7 +78,7 @@ class Recorder:
         self._progress_event(self._stage, self._done, self._total, rate, seconds)
 
     def progress(self, name: str, done: int, total: int, rate: float | None) -> None:
-        """How far a stage is whose steps have events of their own; at most once a second, and at its end."""
+        """Progress of a stage whose steps have events of their own; at most once a second, and at its end."""
         self._done, self._total = done, total
         now = time.monotonic()
         if now - self._last_progress < _PROGRESS_EVERY and done < total:
@@ -101,7 +101,7 @@ class Recorder:
         )
 
     def loading(self, model: str) -> Callable[[float, str], None]:
-        """A model is about to be loaded; gives what tells readers how far that is, at most once a second."""
+        """A model is about to be loaded; returns the callback for its progress, which writes at most once a second."""
         self.write(ModelLoading(summary=model, model=model))
         last = 0.0
 
@@ -115,7 +115,7 @@ class Recorder:
         return progress
 
     def pause(self, paused: bool) -> None:
-        """The run waits from now on, or goes on: waiting is no time that its stage took."""
+        """The run was paused, or continues: pauses do not count as time of the stage."""
         now = time.monotonic()
         if paused:
             self._waits_since = now

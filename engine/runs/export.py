@@ -1,4 +1,4 @@
-"""Writes a journal in formats for other programs and for people: JSON, JSON lines, Markdown.
+"""Writes a journal in other formats: JSON, JSON lines, Markdown.
 
 What is in an export is decided by `engine.events.verbosity` alone, so it holds what the log shows at that verbosity.
 Works record by record: a journal of gigabytes is never in memory.
@@ -31,7 +31,7 @@ _OWN_FILES = (JOURNAL, "run.json", "report.json", "pairs.jsonl", "lock")
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export.
+    """The result of an export.
 
     Args:
         path: the file; None where it went to an open stream.
@@ -107,7 +107,7 @@ def export(
 def write(
     folder: Path, file_format: str, file: BinaryIO, verbosity: int = ALL, only: Callable[[Record], bool] | None = None
 ) -> tuple[int, tuple[Damage, ...]]:
-    """Like `export`, into an open stream; gives the number of entries written and the damage found.
+    """Like `export`, to an open stream; returns the number of entries written and the damage found.
 
     Raises:
         InputError: unknown format or verbosity.
@@ -126,7 +126,7 @@ def write(
 
 
 def default_path(folder: Path, file_format: str, verbosity: int = ALL) -> Path:
-    """Where an export goes when nobody says where: the run's own folder."""
+    """The default file of an export, in the run's folder."""
     return folder / "exports" / f"{folder.name}-v{verbosity}.{file_format}"
 
 

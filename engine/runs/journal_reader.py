@@ -15,7 +15,7 @@ JOURNAL = "journal.jsonl"
 """Name of the journal in a run's folder."""
 
 MAX_LINE = 1 << 28
-"""Bytes of a line beyond which it is taken for damage: nothing that this program writes comes near it."""
+"""Bytes of a line beyond which it counts as damage; nothing that this program writes comes near it."""
 
 _CHUNK = 1 << 20
 _PORTION = 500
@@ -37,7 +37,7 @@ class Damage:
 
 
 class JournalReader:
-    """Gives the events that were appended since the last call.
+    """Returns the records that were appended since the last call.
 
     A last line without its newline is not damage: the writer may be in the middle of it. Its bytes are read again by
     the next call, because a writer that ran out of space takes them back.
@@ -57,7 +57,7 @@ class JournalReader:
     def poll(self, limit: int | None = None) -> list[Record]:
         """New events, oldest first; at most about `limit` where given (the rest comes with the next call).
 
-        A journal that does not exist yet gives none.
+        A journal that does not exist yet has none.
 
         Raises:
             StorageError: the file is there but cannot be read.
@@ -91,8 +91,8 @@ class JournalReader:
         return events
 
     def so_far(self) -> Iterator[Record]:
-        """The events that are in the file now, in portions; those that a writer appends meanwhile are not waited for,
-        since it may be faster than whatever is done with them.
+        """The records that are in the file now, in portions. It does not wait for those that a writer appends in the
+        meantime: the writer may be faster than the caller.
 
         Raises:
             StorageError: as `poll` does.
@@ -145,13 +145,13 @@ class JournalReader:
         self._pending = 0
 
     def _shortened(self, size: int) -> None:
-        """Go on at the end of a file that lost lines which were read before: they are not given twice."""
+        """Continue at the end of a file that lost lines which were read before; nothing is returned twice."""
         self.damage.append(Damage(size, 0, f"{self._offset - size} bytes that were here before are gone"))
         self._offset = size
 
 
 def read(path: Path) -> Iterator[Record]:
-    """All whole events of a journal (a file, or the folder that holds it), oldest first; damage is passed over.
+    """All whole records of a journal (a file, or the folder that holds it), oldest first; damage is skipped.
 
     Raises:
         StorageError: there is none, or it cannot be read.

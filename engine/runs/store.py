@@ -1,4 +1,4 @@
-"""The runs on this machine: what each is, how far it came, and which one a person means by a name.
+"""The runs on this machine: the state of each, and finding one by its name.
 
 Reads the ends of journals, never whole ones, and takes damaged, foreign and half-made folders as they are.
 """
@@ -28,7 +28,7 @@ REPORT = "report.json"
 """Name of the report in a run's folder; it is there once the run is finished."""
 
 STATES = ("running", "finished", "stopped", "damaged")
-"""`stopped` is also a run whose process died: it can be resumed. `damaged`: the journal tells nothing."""
+"""`stopped` is also a run whose process died: it can be resumed. `damaged`: no record of the journal is whole."""
 
 _END_BYTES = 256 << 10
 _BEGIN_BYTES = 1 << 20
@@ -51,7 +51,7 @@ class RunInfo:
         started: seconds since the epoch; the folder's own time where the journal does not say.
         preset, generator: from its settings; "" where unknown.
         figures: what RUN-COMPLETE says of a finished run; of any other the stage that it is at, with done and total.
-        note: why it stopped or what is damaged, for a person; else "".
+        note: why it stopped or what is damaged, for the user; else "".
     """
 
     id: str
@@ -78,7 +78,7 @@ def list_runs(runs: Path | None = None) -> list[RunInfo]:
 
 
 def inspect(folder: Path) -> RunInfo:
-    """What a run's folder tells. Never raises for what is in it."""
+    """The run in a folder. Never raises for what is in it."""
     first, ends = _first(folder / JOURNAL), _last(folder / JOURNAL)
     config = _config(folder, first)
     turn = next((event for event in reversed(ends) if event.stage in _TURNS), None)
@@ -106,7 +106,7 @@ def inspect(folder: Path) -> RunInfo:
 
 
 def find_run(name: str, runs: Path | None = None) -> Path:
-    """The folder of the run that a person means: its id, the beginning of its id, its path, or `last`.
+    """The folder of a run, by its id, the beginning of its id, its path, or `last`.
 
     Raises:
         InputError: there is none, or there are several.
@@ -136,9 +136,9 @@ def find_run(name: str, runs: Path | None = None) -> Path:
     if matches:
         some = ", ".join(_line(match) for match in matches[:5]) + (", …" if len(matches) > 5 else "")
         raise InputError(f"{len(matches)} runs begin with {shown!r}: {some}.", next_step="Write more of the id.")
-    beside = _from_path(name)
-    if beside is not None:
-        return beside
+    here = _from_path(name)
+    if here is not None:
+        return here
     raise InputError(
         f"there is no run {shown!r}.", where=str(runs), next_step="`redraft runs` lists the runs there are."
     )
@@ -159,7 +159,7 @@ def read_report(folder: Path) -> dict[str, Any]:
         step = {
             "running": "Wait for its end, or follow it: `redraft watch`.",
             "stopped": "Finish it first: `redraft resume`.",
-        }.get(state, "`redraft export` still gives what the journal holds.")
+        }.get(state, "`redraft export` still exports what the journal holds.")
         raise InputError(f"the run has no report; it is {state}.", where=str(folder), next_step=step) from None
     except OSError as error:
         raise StorageError(f"the report cannot be read ({error.strerror}).", where=str(path)) from error
