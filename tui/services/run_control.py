@@ -15,7 +15,7 @@ from engine.runs.journal_writer import is_written
 from engine.runs.store import RunInfo, list_runs
 from engine.settings import RunConfig
 from engine.text import sanitize
-from engine.worker import Configure, WorkerStatus, Evaluate, ResumeRun, StartRun
+from engine.worker import Configure, Evaluate, ResumeRun, StartRun, WorkerStatus
 from tui.services.run_host import BUSY, Host
 from tui.services.session import Session
 from tui.views.formatting import duration
