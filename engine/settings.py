@@ -118,12 +118,12 @@ SHIPPED = "default"
 
 PRESETS: dict[str, tuple[str, RunConfig]] = {
     "demo": (
-        "the whole loop in minutes on two cores: 40 training prompts, 40 held out, 30 benign",
+        "the whole loop in minutes on two cores: 40 training prompts, 40 held out, 60 benign",
         RunConfig(
             preset="demo",
             n_train=40,
             n_heldout=40,
-            n_benign=30,
+            n_benign=60,  # fewer could not show, even without one refusal, that refusals rose by less than 5 points
             n_revised=6,
             draft=_sampled(72, 0.8),
             critique=_sampled(64, 0.7),
