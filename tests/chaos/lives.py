@@ -276,7 +276,8 @@ def _key(event: Record) -> tuple[object, ...] | None:
     name = event.stage.split(" ")[0]
     if name not in ITEMS:
         return None
-    return name, event.item, event.data.get("candidate"), event.data.get("set"), event.data.get("arm")
+    members = ("candidate", "set", "arm", "sample")
+    return name, event.item, *(event.data.get(member) for member in members)
 
 
 def repeated(found: Iterable[Record]) -> list[int]:
