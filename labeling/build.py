@@ -39,7 +39,7 @@ def main() -> None:
             "labels": {principle: final[principle] for principle in PRINCIPLES},
             "quality": final["quality"],
             "hard": key in settled,
-            "model": answer["model"],
+            "model": answer["model"].rpartition("/")[2].removesuffix(".gguf"),  # a file by its name, not its folder
             "variant": answer["variant"],
             "temperature": answer["temperature"],
             "finish": answer["finish"],
