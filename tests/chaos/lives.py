@@ -193,21 +193,19 @@ class Lives:
 def as_arguments(config: RunConfig) -> list[str]:
     """The options of `redraft run` that make these settings."""
     plain = to_json(config)
+    groups = ("draft", "critique", "revision", "answer", "train")
+    numbers = {f"{group}.{name}": value for group in groups for name, value in plain[group].items()}
+    numbers |= {name: value for name, value in plain.items() if name not in groups}
     changes = [
-        f"{stage}.{name}={value}"
-        for stage in ("draft", "critique", "revision", "answer", "train")
-        for name, value in plain[stage].items()
+        f"{name}={value}"
+        for name, value in numbers.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
     chosen = {
         "-g": config.generator,
         "--judge": config.judge,
         "--constitution": config.constitution,
-        "--seed": config.seed,
-        "--n-train": config.n_train,
-        "--n-heldout": config.n_heldout,
-        "--n-benign": config.n_benign,
-        "--candidates": config.candidates,
+        "--teacher": config.teacher,
         "--dtype": config.dtype,
         "--objective": config.train.objective,
         "-v": 0,

@@ -143,4 +143,4 @@ def test_what_cannot_be_fitted_is_told_before_a_model_is_asked(
 def test_the_shipped_probes_need_the_folder_with_their_sets(tmp_path: Path, redraft_home: Path) -> None:
     stderr = redraft("judge", "fit", "--default", tmp_path, "--output", tmp_path, check=2).stderr
     assert "openai_moderation.jsonl" in stderr
-    assert "file not found" in stderr
+    assert "there is no such file" in stderr
