@@ -53,6 +53,7 @@ class RedraftApp(TerminalApp):
         config: settings of the run that the run key starts.
         host: performs runs; a worker of this process by default.
         runs: the folder of runs; the user's by default.
+        reading: number of pairs and seed of a blind reading to begin with.
     """
 
     TITLE = "redraft"
@@ -68,6 +69,7 @@ class RedraftApp(TerminalApp):
         config: RunConfig | None = None,
         host: Host | None = None,
         runs: Path | None = None,
+        reading: tuple[int, int | None] | None = None,
     ) -> None:
         # Textual asks for colors before it is made.
         self._palettes, self._theme_problems = themes.load_all(paths.config_dir() / "themes")
@@ -79,6 +81,7 @@ class RedraftApp(TerminalApp):
         self.host: Host = host if host is not None else Worker(runs, config)
         self.control = RunControl(self.host, self.session, config, runs, self.keymap.shown)
         self._paste_ignored = -_NOTICE_EVERY
+        self._reading = reading
         if folder is not None:
             self.session.open(folder)
         if "SSH_CONNECTION" in os.environ:
@@ -109,6 +112,9 @@ class RedraftApp(TerminalApp):
         for problem in [*self.keymap.problems, *self._theme_problems]:
             self.notify(problem, severity="warning", timeout=10, markup=False)
         self.run_worker(self._offer_run(), group="offer")
+        if self._reading is not None:
+            count, seed = self._reading
+            self.call_after_refresh(self.run_screen.commands.read_blind, seed, count)
         # What is alive now lives as long as the app: the collector need not look at it again.
         self.call_after_refresh(gc.freeze)
 
@@ -192,6 +198,9 @@ class RedraftApp(TerminalApp):
     def on_show_judges(self) -> None:
         self.run_screen.commands.show_judges()
 
+    def on_read_blind(self) -> None:
+        self.run_screen.commands.read_blind()
+
     def on_export_run(self) -> None:
         self.run_screen.action_export()
 
@@ -233,19 +242,26 @@ class RedraftApp(TerminalApp):
         self.run_screen.commands.export(formats, verbosity)
 
 
-def run(*, preset: str = "demo", config: RunConfig | None = None, folder: Path | None = None) -> int:
+def run(
+    *,
+    preset: str = "demo",
+    config: RunConfig | None = None,
+    folder: Path | None = None,
+    reading: tuple[int, int | None] | None = None,
+) -> int:
     """Open the app on this terminal and wait until it ends; gives the exit code.
 
     Args:
         preset: which settings the run key starts with, where no `config` is given.
         folder: of a run to open.
+        reading: number of pairs and seed of a blind reading to begin with.
 
     Raises:
         InputError: there is no such preset.
     """
     from engine.settings import preset as settings_of
 
-    app = RedraftApp(folder, config or settings_of(preset))
+    app = RedraftApp(folder, config or settings_of(preset), reading=reading)
     log = paths.cache_dir() / "app.log"
     # A thread that runs models holds the interpreter's lock for this long at a time while a key waits; ten times
     # shorter than Python's default brought the slowest keys from 50 to 34 ms.

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tui.commands import doctor, evaluate, export, judge, models, run, runs, show, watch
+from tui.commands import doctor, evaluate, export, judge, models, review, run, runs, show, watch
 from tui.commands.failure import run_app
 from tui.commands.settings_flags import GroupedCommand, build_config, reference
 from tui.terminal import output
@@ -35,6 +35,7 @@ app.command("eval", cls=GroupedCommand)(evaluate.evaluate)
 app.command("runs")(runs.runs)
 app.command("open")(runs.open_run)
 app.command("show")(show.show)
+app.command("review")(review.review)
 app.command("export")(export.export)
 app.command("models")(models.models)
 app.add_typer(judge.app, name="judge")

@@ -17,6 +17,10 @@ class ExportRun(Message):
     """Write the run's records into its folder."""
 
 
+class ReadBlind(Message):
+    """Read the run's answers without knowing which model wrote them."""
+
+
 class Detach(Message):
     """Leave the screen; the run continues without it."""
 

@@ -100,7 +100,11 @@ def write(context: Context) -> None:
         "created": facts.get("created"),
         "finished": time.time(),
         "seconds": round(seconds, 1),
-        "constitution": {"name": context.constitution.name, "principles": list(context.constitution.ids)},
+        "constitution": {
+            "name": context.constitution.name,
+            "principles": list(context.constitution.ids),
+            "weights": {principle.id: principle.weight for principle in context.constitution.principles},
+        },
         "models": {"generator": context.generator.name, "critic": context.critic.name},
         "judge": context.judges.comparison.accuracy.to_data(),
         "pairs": counts.to_data(),

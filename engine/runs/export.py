@@ -26,7 +26,7 @@ from engine.text import sanitize
 FORMATS = ("json", "jsonl", "md")
 """JSON (a list of objects), JSON lines (the same objects, one a line), Markdown."""
 
-_OWN_FILES = (JOURNAL, "run.json", "report.json", "pairs.jsonl", "lock")
+_OWN_FILES = (JOURNAL, "run.json", "report.json", "review.jsonl", "pairs.jsonl", "lock")
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,30 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class BlindReading:
+    """What a reader preferred without knowing which model wrote which answer.
+
+    Args:
+        trained, base: pairs in which this model's answer was preferred.
+        fine, bad, skipped: pairs without a preference.
+        share: of the pairs with a preference, those for the trained model: (value, low, high).
+        p: of the sign test.
+        judged: pairs with a preference of the reader and of the judge.
+        agreement: share of these with the same preference: (value, low, high).
+    """
+
+    trained: int
+    base: int
+    fine: int
+    bad: int
+    skipped: int
+    share: tuple[float, float, float] | None
+    p: float | None
+    judged: int
+    agreement: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
 class Pairs:
     """How many preference pairs were kept, and why the others were dropped."""
 
@@ -148,6 +172,7 @@ class Report:
     max_score: float | None = None
     score: Change | None = None
     violations: Change | None = None
+    reading: BlindReading | None = None
     principles: tuple[PrincipleChange, ...] = ()
     benign: tuple[BenignChange, ...] = ()
     health: Health = field(default_factory=Health)
@@ -175,6 +200,7 @@ class Report:
             max_score=_number(summary.get("max_score", summary.get("most"))),
             score=Change.of(score) if score else None,
             violations=Change.of(violations) if violations else None,
+            reading=_reading(_object(data, "review")),
             principles=tuple(map(_principle, _objects(summary, "principles"))),
             benign=tuple(map(_benign, _objects(summary, "benign"))),
             health=_health(_object(summary, "health")),
@@ -224,6 +250,25 @@ def _health(data: Data) -> Health:
 def _agreement(data: Data) -> Agreement | None:
     texts, same = _count(data.get("texts")), _estimate(data.get("same"))
     return Agreement(texts, same, _estimate(data.get("kappa"))) if texts is not None and same is not None else None
+
+
+def _reading(data: Data) -> BlindReading | None:
+    trained, base, fine, bad, skipped, judged = (
+        _count(data.get(name)) for name in ("trained", "base", "fine", "bad", "skipped", "judged")
+    )
+    if trained is None or base is None:
+        return None
+    return BlindReading(
+        trained,
+        base,
+        fine or 0,
+        bad or 0,
+        skipped or 0,
+        _estimate(data.get("share")),
+        _number(data.get("p")),
+        judged or 0,
+        _estimate(data.get("agreement")),
+    )
 
 
 def _pairs(data: Data) -> Pairs:

@@ -19,6 +19,7 @@ from engine.events.base import Record
 from engine.events.codec import DamagedLine, NewerLine, decode
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.journal_writer import is_written
+from engine.runs.review import review_result
 from engine.text import sanitize, truncate
 
 CONFIG = "run.json"
@@ -145,7 +146,7 @@ def find_run(name: str, runs: Path | None = None) -> Path:
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """The report of a finished run.
+    """The report of a finished run, with what its last blind reading adds up to as member `review`.
 
     Raises:
         InputError: the run has none (yet).
@@ -169,7 +170,8 @@ def read_report(folder: Path) -> dict[str, Any]:
             where=str(path),
             next_step="`redraft export` reads the journal instead.",
         ) from error
-    return report
+    review = review_result(folder)
+    return report if review is None else {**report, "review": review.to_data()}
 
 
 def _folders(runs: Path) -> Iterator[Path]:

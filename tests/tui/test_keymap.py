@@ -40,6 +40,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
     from tui.app import RedraftApp
     from tui.screens.dialogs import Choice
     from tui.screens.report import ReportScreen
+    from tui.screens.review import ReviewScreen
     from tui.screens.run import RunScreen
     from tui.screens.runs import Runs
     from tui.screens.text_modal import Sheet
@@ -57,6 +58,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
         INPUT: EvaluateField,
         keymap.REPORT: ReportScreen,
         keymap.SHEET: Sheet,
+        keymap.REVIEW: ReviewScreen,
         keymap.RUNS: Runs,
         keymap.LIST: Choice,
     }

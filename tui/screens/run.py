@@ -356,6 +356,9 @@ class RunScreen(Screen[None]):
     def action_report(self) -> None:
         self.commands.show_report()
 
+    def action_review(self) -> None:
+        self.commands.read_blind()
+
     def action_verdict(self) -> None:
         self.commands.show_verdict()
 

@@ -124,6 +124,29 @@ class RunCommands:
         else:
             self.say("No results yet: the comparison has not run.")
 
+    def read_blind(self, seed: int | None = None, count: int | None = None) -> None:
+        """Read the answers of this run without knowing which model wrote them.
+
+        Args:
+            seed, count: as `Review` takes them.
+        """
+        self._screen.run_worker(self._read_blind(seed, count), group="review", exclusive=True)
+
+    async def _read_blind(self, seed: int | None, count: int | None) -> None:
+        from engine.runs.review import PAIRS, Review
+        from tui.screens.review import ReviewScreen
+
+        folder = self._session.folder
+        if folder is None:
+            self.say("There is nothing to read before a run.")
+            return
+        try:
+            review = await asyncio.to_thread(Review, folder, seed, PAIRS if count is None else count)
+        except RedraftError as error:
+            self.say(str(error), severity="warning", seconds=8)
+        else:
+            self.open(ReviewScreen(review, self._keymap))
+
     def show_verdict(self) -> None:
         """The newest verdict in full."""
         found = shown(self._session.state, self._session.store)

@@ -92,6 +92,12 @@ def range_text(low: str, high: str) -> str:
     return f"{low} to {high}"
 
 
+def estimate_text(estimate: Sequence[float]) -> str:
+    """A share with its interval: "74 % (95 % interval 59 to 85)"."""
+    value, low, high = estimate
+    return f"{share(value)} (95 % interval {range_text(f'{100 * low:.0f}', f'{100 * high:.0f}')})"
+
+
 def agreement_text(texts: int, same: Sequence[float], kappa: Sequence[float] | None) -> str:
     """How far two judges agree, as a sentence.
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from engine.runs.export_markdown import inline
-from engine.runs.report import BenignChange, Change, Condition, Health, Pairs, PrincipleChange, Report
+from engine.runs.report import BenignChange, BlindReading, Change, Condition, Health, Pairs, PrincipleChange, Report
 from tui.views.formatting import (
     agreement_text,
     change,
     duration,
+    estimate_text,
     p_value,
     range_text,
     share,
@@ -75,6 +76,7 @@ def _sections(report: Report) -> list[tuple[str, list[Pieces]]]:
     sections: list[tuple[str, Iterator[Pieces]]] = [
         ("score", _score(report.score, report.max_score)),
         ("violations", _violations(report.violations)),
+        ("reading", reading(report.reading)),
         ("principles", (_principle(one) for one in report.principles)),
         ("benign", (_benign(one) for one in report.benign)),
         ("health", _health(report.health)),
@@ -147,6 +149,24 @@ def _violations(found: Change | None) -> Iterator[Pieces]:
         (f" of {_shown(found.n)}", "dim"),
         (f"   {better} better, {worse} worse{test}", "text"),
     ]
+
+
+def reading(found: BlindReading | None) -> Iterator[Pieces]:
+    """What a reader preferred blind: share, sign test, and the agreement with the judge."""
+    if found is None:
+        return
+    decided = found.trained + found.base
+    row: list[tuple[str, str]] = [("trained preferred ", "text"), (f"{found.trained:,} of {decided:,}", "strong")]
+    row += [(f"   {estimate_text(found.share)}", "text")] if found.share is not None else []
+    row += [(f"   sign test {p_value(found.p)}", "text")] if found.p is not None else []
+    yield row
+    others = ((found.fine, "both fine"), (found.bad, "both bad"), (found.skipped, "skipped"))
+    known = ", ".join(f"{number:,} {word}" for number, word in others if number)
+    yield [("read blind" + (f" · {known}" if known else ""), "dim")]
+    if found.agreement is not None:
+        yield [
+            (f"the judge prefers the same answer in {estimate_text(found.agreement)} of {found.judged:,} pairs", "dim")
+        ]
 
 
 def _principle(one: PrincipleChange) -> Pieces:
