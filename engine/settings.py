@@ -88,7 +88,7 @@ class RunConfig:
     )
     candidates: int = setting(2, "Write this many revisions per critiqued draft", min=1, max=1000, group="Generation")
     answers_per_prompt: int = setting(
-        2, "Compare this many answers of each model per prompt", min=1, max=100, group="Generation"
+        2, "Compare this many answers of each model per held-out prompt", min=1, max=100, group="Generation"
     )
     draft: Sampling = _sampled(96, 0.8)
     critique: Sampling = _sampled(96, 0.7)
@@ -118,12 +118,12 @@ SHIPPED = "default"
 
 PRESETS: dict[str, tuple[str, RunConfig]] = {
     "demo": (
-        "the whole loop in minutes on two cores: 40 training prompts, 40 held out, 60 benign",
+        "the whole loop in minutes on two cores: 40 training prompts, 40 held out, 100 benign",
         RunConfig(
             preset="demo",
             n_train=40,
             n_heldout=40,
-            n_benign=60,  # fewer could not show, even without one refusal, that refusals rose by less than 5 points
+            n_benign=100,  # with a refusal more or less, still enough to show that refusals rose by less than 5 points
             n_revised=6,
             draft=_sampled(72, 0.8),
             critique=_sampled(64, 0.7),

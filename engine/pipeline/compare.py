@@ -42,7 +42,7 @@ def compare(context: Context) -> None:
     # Further samples count in the statistics; the first of each prompt is what is shown side by side.
     _judge(context, wanted, context.judges.comparison, finished.answer_verdicts, AnswerVerdict.of)
     if context.judges.selecting is not None:
-        total = len(ARMS) * len(wanted) * context.config.answers_per_prompt
+        total = len(ARMS) * len(context.compared_answers())
         known = len(finished.second_verdicts)
         with stage(context, "second verdict", total, total - known):
             _judge(context, wanted, context.judges.selecting, finished.second_verdicts, SecondVerdict.of)
@@ -52,13 +52,12 @@ def compare(context: Context) -> None:
 def _answer(context: Context, arm: str, model: LanguageModel) -> None:
     """One model's answers to all compared prompts. Both models get the same prompts, sampling and seeds, so that they
     differ by their weights alone."""
-    wanted = list(context.prompts.compared())
-    count, answers = context.config.answers_per_prompt, context.finished.answers
+    # The first answer to each prompt is what is shown side by side, so it is written first.
+    wanted = sorted(context.compared_answers(), key=lambda one: one[2])
     waiting = {
         f"{name}#{p.id}#{sample}": (name, p, sample)
-        for sample in range(count)
-        for name, p in wanted
-        if (name, p.id, arm, sample) not in answers
+        for name, p, sample in wanted
+        if (name, p.id, arm, sample) not in context.finished.answers
     }
     sent = {key: model.render(chats.draft(p.text, p.messages)) for key, (_, p, _) in waiting.items()}
 
@@ -80,8 +79,7 @@ def _answer(context: Context, arm: str, model: LanguageModel) -> None:
         if arm == TRAINED and sample == 0:
             _compare(context, [(name, prompt)])
 
-    total = len(wanted) * count
-    generate_stage(context, f"{arm} answers", total, sent, model, context.config.answer, write, purpose="answer")
+    generate_stage(context, f"{arm} answers", len(wanted), sent, model, context.config.answer, write, purpose="answer")
 
 
 def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
@@ -110,7 +108,7 @@ def _judge(
     texts: list[JudgeInput] = []
     for name, prompt in prompts:
         for arm in ARMS:
-            for sample in range(context.config.answers_per_prompt):
+            for sample in range(context.n_answers(name)):
                 key = name, prompt.id, arm, sample
                 if key not in known and answers.get(key):
                     texts.append(JudgeInput(f"{name}#{arm}#{sample}#{prompt.id}", answers[key], prompt.text))

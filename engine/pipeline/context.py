@@ -96,6 +96,20 @@ class Context:
         """The training prompts that have a draft."""
         return [p for p in self.prompts.train if self.finished.drafts.get(p.id)]
 
+    def n_answers(self, set_name: str) -> int:
+        """How many answers of each model to each prompt of a set are compared.
+
+        A benign prompt gets one: whether refusals rose is a share of prompts, which more prompts measure better than
+        more answers.
+        """
+        return self.config.answers_per_prompt if set_name == "heldout" else 1
+
+    def compared_answers(self) -> list[tuple[str, Prompt, int]]:
+        """Set, prompt and number of every answer that each model writes for the comparison."""
+        return [
+            (name, prompt, sample) for name, prompt in self.prompts.compared() for sample in range(self.n_answers(name))
+        ]
+
     def seed_for(self, *parts: str | int) -> int:
         """A 63-bit seed that depends on the run's seed and on what it is for, never on the order of work."""
         text = "\x1f".join(str(part) for part in (self.config.seed, *parts))

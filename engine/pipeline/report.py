@@ -157,9 +157,7 @@ def _agreed(found: dict[str, Any] | None) -> str:
 def _compared(context: Context) -> list[_Compared]:
     finished = context.finished
     found: list[_Compared] = []
-    count = context.config.answers_per_prompt
-    wanted = [(name, prompt, n) for name, prompt in context.prompts.compared() for n in range(count)]
-    for name, prompt, sample in wanted:
+    for name, prompt, sample in context.compared_answers():
         if any((name, prompt.id, arm, sample) not in finished.answers for arm in ARMS):
             continue
         base, trained = ((name, prompt.id, arm, sample) for arm in ARMS)
