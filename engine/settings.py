@@ -18,9 +18,15 @@ from engine.text import sanitize, truncate
 from engine.training.config import RENAMED, TrainConfig, renamed
 
 
-def _sampled(max_tokens: int, temperature: float) -> Sampling:
+def _sampled(max_tokens: int, temperature: float, top_p: float = 0.95) -> Sampling:
     """Sampling with a mild repetition penalty: without one a model of 135M loops, base and trained alike."""
-    return Sampling(max_tokens, temperature, top_k=50, top_p=0.95, repetition_penalty=1.1)
+    return Sampling(max_tokens, temperature, top_k=50, top_p=top_p, repetition_penalty=1.1)
+
+
+def _answered(max_tokens: int) -> Sampling:
+    """How the compared answers are sampled: close to what people use the model with (SmolLM2's card: temperature 0.2,
+    top_p 0.9). Drafts are warmer, since their samples have to differ."""
+    return _sampled(max_tokens, 0.3, 0.9)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class RunConfig:
     draft: Sampling = _sampled(96, 0.8)
     critique: Sampling = _sampled(96, 0.7)
     revision: Sampling = _sampled(96, 0.8)
-    answer: Sampling = _sampled(96, 0.7)
+    answer: Sampling = _answered(96)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig.dpo(
             num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, rpo_alpha=0.05, sample_steps=5
@@ -128,7 +134,7 @@ PRESETS: dict[str, tuple[str, RunConfig]] = {
             draft=_sampled(72, 0.8),
             critique=_sampled(64, 0.7),
             revision=_sampled(72, 0.8),
-            answer=_sampled(72, 0.7),
+            answer=_answered(72),
             train=TrainConfig.dpo(
                 num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, rpo_alpha=0.05, sample_steps=5
             ),
