@@ -124,13 +124,14 @@ SHIPPED = "default"
 
 PRESETS: dict[str, tuple[str, RunConfig]] = {
     "demo": (
-        "the whole loop in minutes on two cores: 40 training prompts, 40 held out, 100 benign",
+        "the whole loop in minutes on two cores: 48 training prompts, 60 held out, 100 benign",
         RunConfig(
             preset="demo",
-            n_train=40,
-            n_heldout=40,
+            n_train=48,
+            n_heldout=60,
+            answers_per_prompt=1,  # so many more prompts show a smaller change than two answers to 40 do
             n_benign=100,  # with a refusal more or less, still enough to show that refusals rose by less than 5 points
-            n_revised=6,
+            n_revised=4,
             draft=_sampled(72, 0.8),
             critique=_sampled(64, 0.7),
             revision=_sampled(72, 0.8),
