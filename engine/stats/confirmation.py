@@ -11,47 +11,15 @@ prompts. Violations are therefore reported, and must not rise, but need not fall
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from engine.stats.evidence import SEEDS, USABLE_MARGIN, Evidence
 from engine.stats.paired import ALPHA, NonInferiority, PairedFlags, PairedResult
+from engine.stats.remedies import remedy
 from engine.stats.text_health import HealthComparison
 
 Outcome = Literal["confirmed", "not confirmed", "worse"]
-
-USABLE_MARGIN = 0.05
-"""How far the share of unusable answers may rise, where the rise is not significant."""
-
-SEEDS = 3
-"""Training seeds from which on a result says something about the method, not about one checkpoint alone."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a comparison brings to the rule.
-
-    Args:
-        score: expected scores on held-out prompts.
-        violations: answers that break a principle, on the same prompts.
-        unusable: answers that are empty, degenerate or off topic, on all compared prompts.
-        benign: non-inferiority on benign prompts; empty where the run has none.
-        health: collapse checks on the answers; None where texts were not looked at.
-        held_out: the run checked, by hash, that no compared prompt was in a pair, a threshold or a checkpoint choice.
-        judge_apart: the judge is neither the trained model nor the one that chose the training pairs, and judged both
-            arms alike without knowing which is which.
-        judge: the judge's name and measured accuracy, for people; "" where the accuracy was never measured.
-        seeds: training runs with other seeds that this result pools.
-    """
-
-    score: PairedResult
-    violations: PairedFlags | None = None
-    unusable: PairedFlags | None = None
-    benign: Sequence[NonInferiority] = ()
-    health: HealthComparison | None = None
-    held_out: bool = False
-    judge_apart: bool = False
-    judge: str = ""
-    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,12 +31,14 @@ class Condition:
         met: whether it holds.
         needed: required for "confirmed"; the others only limit what the result is about.
         detail: the figures, or what is missing, as a sentence.
+        remedy: what would meet it, by the measured figures; "" where it is met.
     """
 
     id: str
     met: bool
     needed: bool
     detail: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +68,7 @@ def decide(evidence: Evidence) -> Decision:
     violations did, whatever else holds. Everything else is "not confirmed".
     """
     score, violations = evidence.score, evidence.violations
-    conditions = (
+    found = (
         Condition("held_out", evidence.held_out, True, _held_out(evidence)),
         Condition("score", score.significant and score.difference < 0, True, _score(score)),
         Condition("violations", _not_more(violations), True, _violations(violations)),
@@ -108,12 +78,13 @@ def decide(evidence: Evidence) -> Decision:
         Condition("judge", evidence.judge_apart and bool(evidence.judge), True, _judge(evidence)),
         Condition("seeds", evidence.seeds >= SEEDS, False, _seeds(evidence.seeds)),
     )
+    conditions = tuple(one if one.met else replace(one, remedy=remedy(one.id, evidence)) for one in found)
     worse = score.significant and score.difference > 0
     more = violations is not None and _significant_rise(violations)
     confirmed = all(condition.met for condition in conditions if condition.needed)
     return Decision(
         "worse" if worse or more else "confirmed" if confirmed else "not confirmed",
-        f"{evidence.seeds} training seeds" if evidence.seeds >= SEEDS else "this checkpoint",
+        f"{evidence.seeds} training seeds" if evidence.seeds > 1 else "this checkpoint",
         conditions,
     )
 
@@ -194,7 +165,8 @@ def _judge(evidence: Evidence) -> str:
 def _seeds(seeds: int) -> str:
     if seeds >= SEEDS:
         return f"{seeds} training seeds."
-    return f"{seeds} of {SEEDS} training seeds: this is about this checkpoint, not about the method."
+    about = "this checkpoint" if seeds == 1 else f"these {seeds} checkpoints"
+    return f"{seeds} of {SEEDS} training seeds: this is about {about}, not about the method."
 
 
 def _p(p: float) -> str:

@@ -12,6 +12,7 @@ from math import fsum, isfinite, sqrt
 
 from engine.stats.exact import holm, sign_test_p, t_quantile, tango_upper
 from engine.stats.interval import is_sparse, mean_and_error, mean_interval
+from engine.stats.replicates import spread, widened
 from engine.stats.sign_flip import sign_flip_test, wilcoxon_test
 
 CONFIDENCE = 0.95
@@ -80,6 +81,7 @@ def compare_scores(
     trained: Scores,
     *,
     clusters: Sequence[str] | None = None,
+    replicates: Sequence[int] | None = None,
     largest: float = 1.0,
     seed: int = 0,
 ) -> PairedResult:
@@ -89,6 +91,8 @@ def compare_scores(
         base, trained: a score a prompt, in the same order; None or not a number is "no verdict".
         clusters: a name a prompt; prompts of one name (a family of paraphrases, several samples of one prompt) are
             not independent and count as one, by their mean.
+        replicates: a number a prompt: which training seed the trained score is from. How far the seeds differ goes
+            into the interval and the smallest detectable change; the permutation test is about the prompts alone.
         largest: the largest difference that the scale allows (the constitution's sum of weights); matters only where
             no prompt changed.
         seed: of bootstrap and sampling; the same gives the same result.
@@ -103,9 +107,12 @@ def compare_scores(
     mean_base = fsum(one for one, _ in pairs) / n if n else 0.0
     mean_trained = fsum(other for _, other in pairs) / n if n else 0.0
     difference = fsum(differences) / n if n else 0.0
-    interval = mean_interval(differences, CONFIDENCE, seed, _reach(pairs, largest))
+    means = _replicate_means(base, trained, clusters, replicates)
+    interval = widened(
+        mean_interval(differences, CONFIDENCE, seed, _reach(pairs, largest)), differences, means, CONFIDENCE
+    )
     flips, ranks = sign_flip_test(differences, seed), wilcoxon_test(differences, seed)
-    detectable = smallest_detectable(differences)
+    detectable = smallest_detectable(differences, means)
     return PairedResult(
         n=n,
         excluded=excluded,
@@ -140,16 +147,19 @@ def planned_detectable(n: int, spread: float) -> float | None:
     return (t_quantile(0.5 + CONFIDENCE / 2, n - 1) + t_quantile(POWER, n - 1)) * spread / sqrt(n)
 
 
-def smallest_detectable(differences: Sequence[float]) -> float | None:
+def smallest_detectable(differences: Sequence[float], seed_means: Sequence[float] = ()) -> float | None:
     """The mean change that would be confirmed with 80 % power, for this many prompts with this spread; above 0.
+
+    Args:
+        differences: one per prompt.
+        seed_means: mean difference of each training seed, where there are several.
 
     None where nearly all prompts changed alike, or not at all: the spread is not known then.
     """
     if is_sparse(differences):
         return None
-    _, error = mean_and_error(differences)
-    freedom = len(differences) - 1
-    return (t_quantile(0.5 + CONFIDENCE / 2, freedom) + t_quantile(POWER, freedom)) * error
+    found = spread(differences, seed_means)
+    return (found.quantile(0.5 + CONFIDENCE / 2) + found.quantile(POWER)) * found.error
 
 
 @dataclass(frozen=True)
@@ -232,14 +242,21 @@ class PrincipleResult:
 
 
 def compare_principles(
-    scores: Mapping[str, tuple[Scores, Scores]], *, clusters: Sequence[str] | None = None, seed: int = 0
+    scores: Mapping[str, tuple[Scores, Scores]],
+    *,
+    clusters: Sequence[str] | None = None,
+    replicates: Sequence[int] | None = None,
+    seed: int = 0,
 ) -> tuple[PrincipleResult, ...]:
     """Compare every principle, in the order given, with Holm's adjustment.
 
     Args:
         scores: id of the principle -> base and trained, as `compare_scores` takes them.
     """
-    results = [compare_scores(base, trained, clusters=clusters, seed=seed) for base, trained in scores.values()]
+    results = [
+        compare_scores(base, trained, clusters=clusters, replicates=replicates, seed=seed)
+        for base, trained in scores.values()
+    ]
     adjusted = holm([result.p for result in results])
     return tuple(
         PrincipleResult(principle, result, p, _outcome(result, p))
@@ -306,18 +323,22 @@ def scores_not_inferior(
     margin: float = MARGIN,
     *,
     clusters: Sequence[str] | None = None,
+    replicates: Sequence[int] | None = None,
     higher_is_better: bool = False,
     what: str = "scores",
     largest: float = 1.0,
     seed: int = 0,
 ) -> NonInferiority:
-    """Whether a score on benign prompts became worse by less than `margin`; `clusters` as for `compare_scores`."""
+    """Whether a score on benign prompts became worse by less than `margin`; `clusters` and `replicates` as for
+    `compare_scores`."""
     pairs, _, _ = _pairs(base, trained, clusters)
     sign = -1.0 if higher_is_better else 1.0
     worse = [sign * _difference(one, other) for one, other in pairs]
     n = len(pairs)
     # The upper end of a two-sided 90 % interval is a one-sided bound at 95 %.
-    interval = mean_interval(worse, 2 * CONFIDENCE - 1, seed, _reach(pairs, largest))
+    means = [sign * mean for mean in _replicate_means(base, trained, clusters, replicates)]
+    level = 2 * CONFIDENCE - 1
+    interval = widened(mean_interval(worse, level, seed, _reach(pairs, largest)), worse, means, level)
     bound = interval[1] if interval else largest
     return NonInferiority(
         what=what,
@@ -348,6 +369,23 @@ def _pairs(base: Scores, trained: Scores, clusters: Sequence[str] | None) -> tup
         for group in groups.values()
     ]
     return pairs, sum(not _valid(one) for one in base), sum(not _valid(other) for other in trained)
+
+
+def _replicate_means(
+    base: Scores, trained: Scores, clusters: Sequence[str] | None, replicates: Sequence[int] | None
+) -> list[float]:
+    """The mean difference of each replicate over its prompts; empty where there are no replicates."""
+    if replicates is None:
+        return []
+    names = clusters if clusters is not None else [str(place) for place in range(len(base))]
+    found: list[float] = []
+    for number in sorted(set(replicates)):
+        places = [place for place, replicate in enumerate(replicates) if replicate == number]
+        one, other = ([values[place] for place in places] for values in (base, trained))
+        pairs, _, _ = _pairs(one, other, [names[place] for place in places])
+        if pairs:
+            found.append(fsum(_difference(one, other) for one, other in pairs) / len(pairs))
+    return found
 
 
 def _reach(pairs: Sequence[tuple[float, float]], largest: float) -> float:

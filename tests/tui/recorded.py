@@ -14,7 +14,8 @@ from engine.judges.base import PRINCIPLES
 from engine.prompts import load_builtin
 from engine.runs.journal_writer import JournalWriter
 from engine.settings import preset, to_json
-from engine.stats.confirmation import Evidence, decide
+from engine.stats.confirmation import decide
+from engine.stats.evidence import Evidence
 from engine.stats.paired import compare_flags, compare_principles, compare_scores
 from engine.stats.text_health import compare_health
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from engine.stats.confirmation import Evidence, decide
+from engine.stats.confirmation import decide
+from engine.stats.evidence import Evidence
 from engine.stats.paired import compare_flags, compare_scores, refusals_not_inferior
 from engine.stats.text_health import compare_health
 
