@@ -21,6 +21,7 @@ class Control:
         self._may_run = threading.Event()
         self._may_run.set()
         self._detach = threading.Event()
+        self._decision = ""
         self._callbacks = [callback] if callback is not None else []
         self._inside = False
 
@@ -44,6 +45,15 @@ class Control:
     def detach(self) -> None:
         """Ask the process to leave its terminal; the loop itself continues."""
         self._detach.set()
+
+    def decide(self, choice: str) -> None:
+        """Answer an alarm of training: "restore" the last healthy checkpoint, or "continue"."""
+        self._decision = choice
+
+    def take_decision(self) -> str:
+        """The answer since the last call; "" for none."""
+        choice, self._decision = self._decision, ""
+        return choice
 
     @property
     def detaching(self) -> bool:

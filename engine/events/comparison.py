@@ -68,6 +68,27 @@ class Diff(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SideEffects(Event):
+    """How far the trained model moved from the base on neutral texts, where there was nothing to correct."""
+
+    STAGE = "SIDE-EFFECTS"
+    training: int = data("Which training of the run, from 1.", absent=1)
+    texts: int = data("Neutral texts.")
+    tokens: int = data("Tokens that were predicted.", absent=0)
+    kl: float | None = data(
+        "KL divergence of the trained model from the base, KL(base || trained): mean over the texts of the mean per "
+        "token, nats.",
+        absent=None,
+        digits=5,
+    )
+    kl_interval: tuple[float, ...] = data("Its two-sided 95 % interval, clustered by text.", absent=())
+    cross_entropy_base: float | None = data("Cross-entropy of the base model, nats per token.", absent=None, digits=4)
+    cross_entropy_trained: float | None = data("Cross-entropy of the trained model.", absent=None, digits=4)
+    cross_entropy_interval: tuple[float, ...] = data("Two-sided 95 % interval of their difference.", absent=())
+    seconds: float = data("Wall time.", absent=0.0, digits=2)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparisonSummary(Event):
     """Paired statistics over all compared prompts."""
 

@@ -1,4 +1,4 @@
-"""Events of fine-tuning: its start, every optimizer step, samples on the way, every epoch, and its end."""
+"""Events of fine-tuning: its start, every optimizer step, samples and health on the way, every epoch, and its end."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class TrainStart(Event):
     epochs: int = data("Epochs.", absent=0)
     batches: int = data("Optimizer steps per epoch.", absent=0)
     config: Mapping[str, Any] = data("The settings of the training.", absent={})
+    training: int = data("Which training of the run, from 1; there is one per training seed.", absent=1)
+    trainings: int = data("Trainings of the run.", absent=1)
+    seed: int = data("Seed of this training.", absent=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,59 @@ class TrainSample(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainHealth(Event):
+    """What the model in training looks like at a sample step, and whether every figure is within its limit."""
+
+    STAGE = "TRAIN-HEALTH"
+    level: int = KEY
+    step: int = data("The step.")
+    healthy: bool = data("Whether all figures are within their limits; such a step's adapter is kept.", absent=False)
+    samples: int = data("Sample answers that were looked at.", absent=0)
+    chosen: float | None = data(
+        "Mean change of the chosen answers' log-probability against the base model over the last three steps, nats "
+        "per token.",
+        absent=None,
+        digits=4,
+    )
+    margin: float | None = data("Mean reward margin over the last three steps; null for SFT.", absent=None, digits=4)
+    repetition: float | None = data("Mean share of repeated 4-grams in the samples.", absent=None, digits=4)
+    words: float | None = data("Mean words of the samples.", absent=None, digits=2)
+    distinct_2: float | None = data("Distinct word pairs over all pairs of the samples.", absent=None, digits=4)
+    empty: float | None = data("Share of empty samples.", absent=None, digits=4)
+    unusable: float | None = data("Share of samples that are degenerate or off topic.", absent=None, digits=4)
+    base: Mapping[str, float | None] = data("The same figures of the base model's answers, as far as known.", absent={})
+    training: int = data("Which training of the run, from 1.", absent=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthAlarm(Event):
+    """A sign that training damages the model. Each kind is raised once per training."""
+
+    STAGE = "HEALTH-ALARM"
+    kind: str = data("likelihood, margin, repetition, length, distinct, empty or unusable.")
+    step: int = data("The step at which it was measured.")
+    measured: float | None = data("What was measured.", absent=None, digits=4)
+    limit: float | None = data("The limit that it is past.", absent=None, digits=4)
+    last_healthy: int = data(
+        "The last step at which every figure was within its limit; 0 for the untrained model.", absent=0
+    )
+    action: str = data("What happens without an answer: ask, continue or restore.", absent="")
+    training: int = data("Which training of the run, from 1.", absent=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthDecision(Event):
+    """What was decided after an alarm."""
+
+    STAGE = "HEALTH-DECISION"
+    choice: str = data("continue or restore.")
+    by: str = data("user, the setting on_alarm, or the end of training (an unanswered question).", absent="")
+    step: int = data("The step at which it was decided.", absent=0)
+    restored: int | None = data("The step whose adapter is compared; null where training continues.", absent=None)
+    training: int = data("Which training of the run, from 1.", absent=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochEnd(Event):
     """An epoch ended."""
 
@@ -108,3 +164,8 @@ class TrainEnd(Event):
     num_tokens: int = data("Tokens trained on.", absent=0)
     seconds: float = data("Wall time of all steps.", absent=0.0, digits=3)
     resumed_from: int = data("Step of the checkpoint that it was resumed from; 0 for none.", absent=0)
+    restored: int | None = data(
+        "The healthy step whose adapter is kept instead of the last one's; absent where nothing was restored.",
+        optional=True,
+    )
+    training: int = data("Which training of the run, from 1.", absent=1)

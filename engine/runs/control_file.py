@@ -1,4 +1,5 @@
-"""Commands from other processes of the same user to the process that performs a run: pause, continue, stop, detach.
+"""Commands from other processes of the same user to the process that performs a run: pause, continue, stop, detach, and
+the answer to an alarm of training.
 
 A command is a line appended to the file `control` in the run's folder, which only its owner can open. The process that
 holds the run's lock reads the lines in order, so two watchers that write at the same moment do not overwrite each
@@ -22,7 +23,8 @@ CONTROL = "control"
 """Name of the file in a run's folder; it exists once a command was sent."""
 
 PAUSE, CONTINUE, STOP, DETACH = "pause", "continue", "stop", "detach"
-COMMANDS = (PAUSE, CONTINUE, STOP, DETACH)
+RESTORE, KEEP_TRAINING = "restore", "keep-training"
+COMMANDS = (PAUSE, CONTINUE, STOP, DETACH, RESTORE, KEEP_TRAINING)
 
 POLL_SECONDS = 0.1
 """Seconds between two polls of the file: each costs 2 microseconds, and `Control.check` is called for every token."""
@@ -102,6 +104,10 @@ class CommandListener:
             self._control.resume()
         elif command == DETACH:
             self._control.detach()
+        elif command == RESTORE:
+            self._control.decide("restore")
+        elif command == KEEP_TRAINING:
+            self._control.decide("continue")
 
     def _commands(self) -> list[str]:
         """Whole lines after what was read before. A file that this user does not own is ignored."""

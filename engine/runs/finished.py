@@ -9,16 +9,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.events.comparison import Answer, Comparison, Diff
+from engine.events.comparison import Answer, Comparison, Diff, SideEffects
 from engine.events.generation import Critique, Draft, DraftSample, PairDecided, Revision, RevisionCandidate
 from engine.events.run import RunComplete
 from engine.events.schema import Event
-from engine.events.training import TrainEnd
+from engine.events.training import HealthAlarm, HealthDecision, TrainEnd, TrainHealth, TrainStart, TrainStep
 from engine.events.verdicts import AnswerVerdict, CandidateVerdict, DraftVerdict, RevisionVerdict, SecondVerdict
 from engine.judges.base import Verdict
 
 AnswerKey = tuple[str, str, str, int]
-"""Set, id of the prompt, model ("base" or "trained"), number of the sample."""
+"""Set, id of the prompt, model ("base", "trained"; "trained-2" of the second training seed), number of the sample."""
+
+
+@dataclass
+class TrainingHealth:
+    """What was seen and decided of one training's health.
+
+    Args:
+        alarms: in order.
+        last_healthy: the last step whose figures were all within their limits, before any alarm; 0 for none.
+        choice: "continue" or "restore" after an alarm; "" while nothing was decided.
+        first_loss: loss of the first step.
+    """
+
+    alarms: list[HealthAlarm] = field(default_factory=list)
+    last_healthy: int = 0
+    choice: str = ""
+    first_loss: float | None = None
 
 
 @dataclass
@@ -37,8 +54,10 @@ class FinishedItems:
         answers, answer_verdicts: (set, id of the prompt, "base" or "trained", number of the sample) -> result.
         second_verdicts: the same key -> verdict of the judge that chose the training pairs.
         compared, diffed: (set, id) that were compared.
+        side_effects: number of a training -> what it changed on neutral texts.
         seconds: id of the prompt -> generation and judging time spent on its pair.
-        trained: the adapter is in the run's folder.
+        trained: number of a training, from 1 -> its end; its adapter is in the run's folder.
+        health: number of a training -> what was seen of its health.
         complete: the run reached its end.
     """
 
@@ -57,9 +76,16 @@ class FinishedItems:
     second_verdicts: dict[AnswerKey, Verdict] = field(default_factory=dict)
     compared: set[tuple[str, str]] = field(default_factory=set)
     diffed: set[tuple[str, str]] = field(default_factory=set)
+    side_effects: dict[int, SideEffects] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    trained: bool = False
+    trained: dict[int, TrainEnd] = field(default_factory=dict)
+    health: dict[int, TrainingHealth] = field(default_factory=dict)
     complete: bool = False
+    _training: int = 1
+
+    def health_of(self, training: int) -> TrainingHealth:
+        """The health of the training with this number."""
+        return self.health.setdefault(training, TrainingHealth())
 
     def apply(self, event: Event) -> None:
         """Add what an event finished; most finish nothing."""
@@ -104,8 +130,26 @@ class FinishedItems:
     def _pair(self, event: PairDecided) -> None:
         self.pairs.add(event.item)
 
-    def _train_end(self, _event: TrainEnd) -> None:
-        self.trained = True
+    def _train_start(self, event: TrainStart) -> None:
+        self._training = event.training
+
+    def _train_step(self, event: TrainStep) -> None:
+        if event.step == 1:
+            self.health_of(self._training).first_loss = event.loss
+
+    def _train_health(self, event: TrainHealth) -> None:
+        health = self.health_of(event.training)
+        if event.healthy and not health.alarms:
+            health.last_healthy = event.step
+
+    def _health_alarm(self, event: HealthAlarm) -> None:
+        self.health_of(event.training).alarms.append(event)
+
+    def _health_decision(self, event: HealthDecision) -> None:
+        self.health_of(event.training).choice = event.choice
+
+    def _train_end(self, event: TrainEnd) -> None:
+        self.trained[event.training] = event
 
     def _answer(self, event: Answer) -> None:
         self.answers[event.set, event.item, event.arm, event.sample] = event.answer
@@ -121,6 +165,9 @@ class FinishedItems:
 
     def _diff(self, event: Diff) -> None:
         self.diffed.add((event.set, event.item))
+
+    def _side_effects(self, event: SideEffects) -> None:
+        self.side_effects[event.training] = event
 
     def _complete(self, _event: RunComplete) -> None:
         self.complete = True
@@ -144,11 +191,17 @@ _HANDLERS: dict[type[Event], Callable[[FinishedItems, Any], None]] = {
     Revision: FinishedItems._revision,
     RevisionVerdict: FinishedItems._revision_verdict,
     PairDecided: FinishedItems._pair,
+    TrainStart: FinishedItems._train_start,
+    TrainStep: FinishedItems._train_step,
+    TrainHealth: FinishedItems._train_health,
+    HealthAlarm: FinishedItems._health_alarm,
+    HealthDecision: FinishedItems._health_decision,
     TrainEnd: FinishedItems._train_end,
     Answer: FinishedItems._answer,
     AnswerVerdict: FinishedItems._answer_verdict,
     SecondVerdict: FinishedItems._second_verdict,
     Comparison: FinishedItems._comparison,
     Diff: FinishedItems._diff,
+    SideEffects: FinishedItems._side_effects,
     RunComplete: FinishedItems._complete,
 }

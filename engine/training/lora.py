@@ -243,6 +243,13 @@ def save(adapter: Adapter, folder: Path, *, base_model: str, family: str) -> Non
     write_tensors(folder / WEIGHTS, tensors(adapter))
 
 
+def untrained(adapter: Adapter) -> Adapter:
+    """The adapter before its first step, which changes nothing: B is 0 in every pair."""
+    return Adapter(
+        {name: LoraPair(pair.a, torch.zeros_like(pair.b), pair.scale) for name, pair in adapter.pairs.items()}
+    )
+
+
 def load(folder: Path) -> Adapter:
     """Read an adapter in peft's format.
 

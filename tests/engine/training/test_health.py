@@ -9,7 +9,7 @@ from engine.models.local import LocalModel
 from engine.training.callbacks import Hooks, Step
 from engine.training.config import TrainConfig
 from engine.training.data import PairRow
-from engine.training.health import HealthMonitor
+from engine.training.health import MARGIN_RANGE, HealthMonitor
 from engine.training.loop import train
 
 BASE = ["It depends on what you want, and on how much time you have for it."] * 6
@@ -57,16 +57,54 @@ def test_a_healthy_training_raises_nothing(embedded: LocalModel) -> None:
 @pytest.mark.parametrize(("text", "kind"), [(LOOP, "repetition"), ("", "empty"), ("No way.", "length")])
 def test_three_bad_samples_in_a_row_raise_one_alarm(text: str, kind: str) -> None:
     monitor = HealthMonitor(BASE)
-    found = [alarm.kind for step in range(1, 8) for alarm in monitor.on_sample(step, text)]
+    found = [alarm.kind for step in range(1, 8) for alarm in monitor.on_samples(step, [text]).alarms]
     assert found == [kind]
     assert monitor.alarmed
 
 
 def test_samples_as_before_raise_nothing_and_mark_the_step_healthy() -> None:
     monitor = HealthMonitor(BASE)
-    assert [alarm for step in (5, 10, 15) for alarm in monitor.on_sample(step, BASE[0])] == []
+    assert [alarm for step in (5, 10, 15) for alarm in monitor.on_samples(step, [BASE[0]]).alarms] == []
     assert monitor.last_healthy == 15
-    monitor.on_sample(20, LOOP)
-    monitor.on_sample(25, LOOP)
-    assert monitor.on_sample(30, LOOP)
-    assert monitor.last_healthy == 25
+    # Already the first loop is no healthy step to return to, though one alone is no alarm.
+    assert not monitor.on_samples(20, [LOOP]).healthy
+    monitor.on_samples(25, [LOOP])
+    assert monitor.on_samples(30, [LOOP]).alarms
+    assert monitor.last_healthy == 15
+
+
+def test_samples_that_are_no_answer_or_all_alike_raise_an_alarm() -> None:
+    base = [" ".join(f"word{n}{i}" for i in range(16)) for n in range(8)]
+    monitor = HealthMonitor(base, base_unusable=0.1)
+    kinds = [a.kind for step in range(1, 4) for a in monitor.on_samples(step, base[:4], unusable=0.75).alarms]
+    assert kinds == ["unusable"]
+    monitor = HealthMonitor(base)
+    kinds = [a.kind for step in range(1, 4) for a in monitor.on_samples(step, [base[0]] * 8).alarms]
+    assert kinds == ["distinct"]
+
+
+def _step(number: int, **metrics: float) -> Step:
+    loss = metrics.pop("loss", 0.5)
+    return Step(number, 20, 1, number, 20, loss, 0.0, 1e-4, 1.0, 100, 1.0, 100.0, False, metrics)
+
+
+def test_a_margin_far_out_of_range_raises_an_alarm_with_its_limit() -> None:
+    for margin, limit in ((-3.0, MARGIN_RANGE[0]), (60.0, MARGIN_RANGE[1])):
+        monitor = HealthMonitor(BASE)
+        alarms = [a for n in range(1, 6) for a in monitor.on_step(_step(n, **{"rewards/margins": margin}))]
+        assert [(a.kind, a.step, a.measured, a.limit) for a in alarms] == [("margin", 3, margin, limit)]
+        assert not monitor.on_samples(5, BASE).healthy
+
+
+def test_the_margins_and_likelihoods_of_a_healthy_demo_raise_nothing() -> None:
+    monitor = HealthMonitor(BASE)
+    margins = [0, 0, 0.03, 0.02, 0.1, 0.12, 0.04, 0.1, 3.2, 2.2, 1.46, 0.89, 2.1, 3.2, 1.4, 2.3, 1.7, 2.9, 4, 4.6]
+    for number, margin in enumerate(margins, 1):
+        assert not monitor.on_step(_step(number, **{"rewards/margins": margin, "logratios/chosen": 0.01 * number}))
+    assert monitor.on_samples(20, BASE).healthy
+
+
+def test_a_rising_loss_of_sft_is_a_lost_likelihood() -> None:
+    monitor = HealthMonitor(BASE)
+    alarms = [a for n, loss in enumerate((2.0, 2.2, 4.0, 6.0, 9.0), 1) for a in monitor.on_step(_step(n, loss=loss))]
+    assert [(a.kind, a.step) for a in alarms] == [("likelihood", 4)]
