@@ -42,6 +42,9 @@ class RunConfig:
       critic answers yes; for models of 1B and more), "endpoint" (a model behind a server), or a fitted probe.
     - `endpoint`: such as http://127.0.0.1:8080/v1; without secrets.
     - `n_train`, `n_heldout`, `n_benign`: from the first prompt of each set.
+    - `on_alarm`: an alarm says that training damages the model (`engine.training.health`). "ask" continues and offers
+      to return to the last healthy checkpoint; without an answer until the end of training, it is restored.
+    - `seeds`: trainings with the seeds `seed`, `seed` + 1, ...; their comparison is pooled.
     - `draft`, `critique`, `revision`, `answer`: how each kind of text is sampled; `answer` is for the comparison.
     """
 
@@ -105,9 +108,16 @@ class RunConfig:
             num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, rpo_alpha=0.05, sample_steps=5
         )
     )
+    on_alarm: str = setting(
+        "ask",
+        "After an alarm of training: ask, continue, or restore the last healthy checkpoint",
+        choices=("ask", "continue", "restore"),
+        group="Run",
+    )
     seed: int = setting(
         0, "Set the random seed of everything that is sampled or trained", min=0, max=2**32 - 1, group="Run"
     )
+    seeds: int = setting(1, "Train and compare this many training seeds on the same pairs", min=1, max=20, group="Run")
     keep_texts: bool = setting(True, "Keep prompts and answers in the journal", group="Run")
     device: str = setting(
         "", "Run on this torch device, such as cpu, cuda or mps", unset="measured", metavar="NAME", group="Models"
@@ -144,6 +154,10 @@ PRESETS: dict[str, tuple[str, RunConfig]] = {
     "standard": (
         "120 training prompts, 200 held out, 100 benign: enough to confirm a change of 10 to 15 points",
         RunConfig(),
+    ),
+    "thorough": (
+        "the standard run with 3 training seeds, so that the result is about the method, not one checkpoint",
+        RunConfig(preset="thorough", seeds=3),
     ),
 }
 """Name -> (one line about it, settings)."""
@@ -252,7 +266,13 @@ def _check(kind: type[Any], name: str, value: Any, where: str, next_step: str) -
         raise InputError(problem, where=where, next_step=next_step or choose)
 
 
-BEFORE: Mapping[str, Any] = {"teacher": "revision", "n_samples": 1, "n_revised": 1_000_000, "answers_per_prompt": 1}
+BEFORE: Mapping[str, Any] = {
+    "teacher": "revision",
+    "n_samples": 1,
+    "n_revised": 1_000_000,
+    "answers_per_prompt": 1,
+    "on_alarm": "continue",
+}
 """Settings that 0.1 did not have, with what it did; a run of 0.1 is resumed in its own way."""
 
 

@@ -155,6 +155,12 @@ class Worker:
         if control is not None:
             control.stop()
 
+    def decide(self, choice: str) -> None:
+        """Answer an alarm of training: "restore" or "continue"."""
+        control = self._control
+        if control is not None:
+            control.decide(choice)
+
     def shutdown(self, timeout: float = 10.0) -> bool:
         """Stop the run, if any, and end the thread. Returns False if it did not end in `timeout` seconds."""
         self._shutting_down = True

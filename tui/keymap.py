@@ -81,6 +81,14 @@ KEYS: tuple[Key, ...] = (
     Key("pause", ("p",), "Pause", "Pause the run, or continue it.", RUN, 2),
     Key("resume", ("u",), "Resume", "Resume this run where it stopped.", RUN, 2),
     Key("stop", ("s",), "Stop", "Stop the run; asks first. What is finished is kept.", RUN, 9),
+    Key(
+        "answer_alarm",
+        ("A",),
+        "Alarm",
+        "Answer an alarm of training: return to the last healthy checkpoint, or continue.",
+        RUN,
+        2,
+    ),
     Key("detach", ("d",), "Detach", "Leave the screen; the run continues, and `redraft` shows it again.", RUN),
     Key(
         "verbosity_up",

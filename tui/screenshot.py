@@ -32,6 +32,8 @@ class Nobody:
 
     def stop(self) -> None: ...
 
+    def decide(self, choice: str) -> None: ...
+
     def shutdown(self, timeout: float = 10.0) -> bool:  # noqa: ARG002 - the protocol's own name
         return True
 

@@ -18,7 +18,12 @@ from engine.textdiff.changes import changes_between
 from engine.textdiff.diff import AlignedDiff, Span, diff_texts
 
 ARMS = BASE, TRAINED = ("base", "trained")
-"""The two models that are compared: the generator as it was, and with the trained adapter."""
+"""The two models that are shown side by side: the generator as it was, and with the adapter of the first training."""
+
+
+def arms(context: Context) -> tuple[str, ...]:
+    """All models that answer: the base, and one per training seed."""
+    return (BASE, *(training.arm for training in context.trainings))
 
 
 def answer_with_base(context: Context) -> None:
@@ -27,10 +32,10 @@ def answer_with_base(context: Context) -> None:
 
 
 def answer_with_trained(context: Context) -> None:
-    """The trained model's answers; each is compared as soon as it is written."""
-    assert context.results.adapter is not None
-    name = f"{context.generator.name}, trained"
-    _answer(context, TRAINED, context.generator.with_adapter(context.results.adapter, name))
+    """The answers of each trained model; those of the first are compared as soon as they are written."""
+    for training in context.trainings:
+        name = f"{context.generator.name}, {training.arm}"
+        _answer(context, training.arm, context.generator.with_adapter(context.results.adapters[training.arm], name))
 
 
 def compare(context: Context) -> None:
@@ -39,10 +44,10 @@ def compare(context: Context) -> None:
     wanted, finished = list(context.prompts.compared()), context.finished
     complete = finished.compared & finished.diffed
     _compare(context, [pair for pair in wanted if (pair[0], pair[1].id) not in complete])
-    # Further samples count in the statistics; the first of each prompt is what is shown side by side.
+    # Further samples and training seeds count in the statistics; the first of each prompt is shown side by side.
     _judge(context, wanted, context.judges.comparison, finished.answer_verdicts, AnswerVerdict.of)
     if context.judges.selecting is not None:
-        total = len(ARMS) * len(context.compared_answers())
+        total = len(arms(context)) * len(context.compared_answers())
         known = len(finished.second_verdicts)
         with stage(context, "second verdict", total, total - known):
             _judge(context, wanted, context.judges.selecting, finished.second_verdicts, SecondVerdict.of)
@@ -107,7 +112,7 @@ def _judge(
     answers = context.finished.answers
     texts: list[JudgeInput] = []
     for name, prompt in prompts:
-        for arm in ARMS:
+        for arm in arms(context):
             for sample in range(context.n_answers(name)):
                 key = name, prompt.id, arm, sample
                 if key not in known and answers.get(key):

@@ -48,17 +48,49 @@ class Prompts:
             yield "benign", prompt
 
 
+@dataclass(frozen=True)
+class Training:
+    """One of the trainings of a run: all train on the same pairs, each with its own seed.
+
+    Args:
+        number: from 1.
+        seed: of the adapter's initial values, the order of the rows, and dropout.
+    """
+
+    number: int
+    seed: int
+
+    @property
+    def arm(self) -> str:
+        """Name of the trained model: "trained", "trained-2", ..."""
+        return f"trained{self._suffix}"
+
+    @property
+    def adapter(self) -> str:
+        """Name of the folder with the adapter, in peft's format."""
+        return f"adapter{self._suffix}"
+
+    @property
+    def checkpoints(self) -> str:
+        """Name of the folder with the checkpoints."""
+        return f"checkpoints{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return "" if self.number == 1 else f"-{self.number}"
+
+
 @dataclass
 class Results:
     """What a stage leaves in memory for later ones.
 
     Args:
         pairs: one per draft, once they are chosen.
-        adapter: once it is trained.
+        adapters: of each training that has ended, by the name of its trained model.
     """
 
     pairs: list[PreferencePair] = field(default_factory=list)
-    adapter: Adapter | None = None
+    adapters: dict[str, Adapter] = field(default_factory=dict)
 
     @property
     def kept(self) -> list[PreferencePair]:
@@ -91,6 +123,13 @@ class Context:
     @property
     def weights(self) -> dict[str, float]:
         return {p.id: p.weight for p in self.constitution.principles}
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        """The trainings of the run, one per training seed."""
+        return tuple(
+            Training(number, (self.config.seed + number - 1) % 2**32) for number in range(1, self.config.seeds + 1)
+        )
 
     def drafted(self) -> list[Prompt]:
         """The training prompts that have a draft."""

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import fmean
 from typing import Any, TypeVar
 
 from engine.events.comparison import ComparisonSummary
@@ -18,14 +19,18 @@ from engine.events.run import PairCounts, RunComplete
 from engine.events.verdicts import VerdictData
 from engine.files import write_atomically
 from engine.judges.base import Verdict
-from engine.pipeline.compare import ARMS
+from engine.pipeline.advice import Measured, advise
+from engine.pipeline.compare import ARMS, BASE, arms
 from engine.pipeline.context import Context
 from engine.pipeline.pairs import expected_score
 from engine.prompts.duplicates import clusters
 from engine.runs.folder import read_run
-from engine.stats.confirmation import Evidence, decide
+from engine.stats.confirmation import decide
+from engine.stats.evidence import Evidence
 from engine.stats.paired import (
+    NonInferiority,
     PairedFlags,
+    PairedResult,
     compare_flags,
     compare_principles,
     compare_scores,
@@ -33,7 +38,7 @@ from engine.stats.paired import (
     scores_not_inferior,
 )
 from engine.stats.refusals import declines
-from engine.stats.text_health import compare_health
+from engine.stats.text_health import HealthComparison, TextHealth, compare_health
 from engine.textdiff.changes import changes_between
 
 REPORT = "report.json"
@@ -46,8 +51,10 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class _Compared:
-    """One sample of a compared prompt with both answers and verdicts."""
+    """One sample of a compared prompt with both answers and verdicts; `training` is the number of the trained model's
+    training."""
 
+    training: int
     sample: int
     set: str
     id: str
@@ -66,6 +73,7 @@ class _Compared:
             "set": self.set,
             "id": self.id,
             "sample": self.sample,
+            "training": self.training,
             "prompt": self.prompt,
             "topic": self.topic,
             "principle": self.principle,
@@ -84,7 +92,13 @@ def write(context: Context) -> None:
     """
     compared = _compared(context)
     agreement = _agreement(context, compared)
-    summary = {**_summary(context, compared), "agreement": agreement}
+    result, measured = _summary(context, compared)
+    summary = {
+        **result,
+        "agreement": agreement,
+        "trainings": _trainings(context, compared),
+        "cost": _cost(context, compared),
+    }
     pairs, kept = context.results.pairs, context.results.kept
     counts = PairCounts(
         examples=len(context.prompts.train),
@@ -109,6 +123,7 @@ def write(context: Context) -> None:
         "judge": context.judges.comparison.accuracy.to_data(),
         "pairs": counts.to_data(),
         "summary": summary,
+        "advice": advise(context, measured),
         "config": facts["config"],
         "hashes": facts.get("hashes"),
         "versions": facts.get("versions"),
@@ -157,13 +172,15 @@ def _agreed(found: dict[str, Any] | None) -> str:
 def _compared(context: Context) -> list[_Compared]:
     finished = context.finished
     found: list[_Compared] = []
-    for name, prompt, sample in context.compared_answers():
-        if any((name, prompt.id, arm, sample) not in finished.answers for arm in ARMS):
+    wanted = [(training, *one) for training in context.trainings for one in context.compared_answers()]
+    for training, name, prompt, sample in wanted:
+        base, trained = ((name, prompt.id, arm, sample) for arm in (BASE, training.arm))
+        if base not in finished.answers or trained not in finished.answers:
             continue
-        base, trained = ((name, prompt.id, arm, sample) for arm in ARMS)
         nothing = Verdict(prompt.id, None)
         found.append(
             _Compared(
+                training.number,
                 sample,
                 name,
                 prompt.id,
@@ -178,30 +195,33 @@ def _compared(context: Context) -> list[_Compared]:
     return found
 
 
-def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
+def _summary(context: Context, compared: Sequence[_Compared]) -> tuple[dict[str, Any], Measured]:
     heldout = [one for one in compared if one.set == "heldout"]
     benign = [one for one in compared if one.set == "benign"]
     if not heldout:
-        return {"outcome": NOTHING, "scope": "", "conditions": []}
+        return {"outcome": NOTHING, "scope": "", "conditions": []}, Measured(None, None)
     most, seed = context.constitution.max_score, context.config.seed
-    expected = partial(_expected, context.weights)
-    # Runs begun before duplicates were left out may hold several: they count as one prompt.
-    copies = clusters([one.question for one in heldout])
-    score = compare_scores(*_arms(heldout, expected), clusters=copies, largest=most, seed=seed)
-    violations = compare_flags(*_arms(heldout, lambda verdict: verdict.flagged), clusters=copies, seed=seed)
+    score, violations = _score(context, heldout), _violations(context, heldout)
     unusable = _unusable(compared, seed)
     principles = compare_principles(
         {principle: _arms(heldout, partial(_probability, principle)) for principle in context.constitution.ids},
-        clusters=copies,
+        clusters=_clusters(heldout),
+        replicates=_replicates(heldout),
         seed=seed,
     )
     harmless = []
     if benign:
         harmless = [
-            refusals_not_inferior(*_refused(benign)),
-            scores_not_inferior(*_arms(benign, expected), clusters=[one.id for one in benign], largest=most, seed=seed),
+            _refusals(benign, seed),
+            scores_not_inferior(
+                *_arms(benign, partial(_expected, context.weights)),
+                clusters=[one.id for one in benign],
+                replicates=_replicates(benign),
+                largest=most,
+                seed=seed,
+            ),
         ]
-    health = compare_health([one.answers[0] for one in compared], [one.answers[1] for one in compared])
+    health = _text_health(compared)
     accuracy = context.judges.comparison.accuracy
     decision = decide(
         Evidence(
@@ -213,8 +233,10 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
             held_out=True,  # `prepare.load_prompts` and `train._refuse_compared` refuse the run otherwise
             judge_apart=context.judges.independent,
             judge=accuracy.summary and f"{accuracy.name} ({accuracy.summary})",
+            seeds=len({one.training for one in compared}),
         )
     )
+    restored = any(end.restored is not None for end in context.finished.trained.values())
     return {
         "outcome": decision.outcome,
         "scope": decision.scope,
@@ -226,7 +248,116 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> dict[str, Any]:
         "principles": [dataclasses.asdict(principle) for principle in principles],
         "benign": [dataclasses.asdict(one) for one in harmless],
         "health": dataclasses.asdict(health),
+    }, Measured(decision, score, restored)
+
+
+def _cost(context: Context, compared: Sequence[_Compared]) -> dict[str, Any] | None:
+    """What the training cost: divergence on neutral texts per training; benign prompts whose refusal changed, by id;
+    and benign answers that are no answer. None where nothing was compared."""
+    benign = [one for one in compared if one.set == "benign"]
+    neutral = [found.to_data() for _, found in sorted(context.finished.side_effects.items())]
+    if not benign and not neutral:
+        return None
+    refused: dict[str, list[bool]] = {}
+    for one in benign:
+        row = refused.setdefault(one.id, [False, False])
+        for arm in (0, 1):
+            row[arm] = row[arm] or declines(one.answers[arm]) is not None
+    return {
+        "neutral": neutral,
+        "refused_only_by_trained": [item for item, (base, trained) in refused.items() if trained and not base],
+        "refused_only_by_base": [item for item, (base, trained) in refused.items() if base and not trained],
+        "benign_unusable": dataclasses.asdict(_unusable(benign, context.config.seed)) if benign else None,
     }
+
+
+def _score(context: Context, heldout: Sequence[_Compared]) -> PairedResult:
+    """Expected scores on held-out prompts. Samples and training seeds of a prompt count as one, by their mean."""
+    return compare_scores(
+        *_arms(heldout, partial(_expected, context.weights)),
+        clusters=_clusters(heldout),
+        replicates=_replicates(heldout),
+        largest=context.constitution.max_score,
+        seed=context.config.seed,
+    )
+
+
+def _violations(context: Context, heldout: Sequence[_Compared]) -> PairedFlags:
+    flags = _arms(heldout, lambda verdict: verdict.flagged)
+    return compare_flags(*flags, clusters=_clusters(heldout), seed=context.config.seed)
+
+
+def _clusters(heldout: Sequence[_Compared]) -> list[str]:
+    """The prompt of each answer. Runs begun before duplicates were left out may hold several: they count as one."""
+    return clusters([one.question for one in heldout])
+
+
+def _replicates(compared: Sequence[_Compared]) -> list[int] | None:
+    """The training of each answer; None where there is one only."""
+    numbers = [one.training for one in compared]
+    return numbers if len(set(numbers)) > 1 else None
+
+
+def _text_health(compared: Sequence[_Compared]) -> HealthComparison:
+    """Signs of collapse of each trained model; with several, the mean of their figures and all of their alarms."""
+    found = {
+        number: compare_health(*zip(*(one.answers for one in compared if one.training == number), strict=True))
+        for number in sorted({one.training for one in compared})
+    }
+    if len(found) == 1:
+        return next(iter(found.values()))
+    trained = [one.trained for one in found.values()]
+    return HealthComparison(
+        next(iter(found.values())).base,
+        TextHealth(
+            n=sum(one.n for one in trained),
+            repetition=fmean(one.repetition for one in trained),
+            distinct_2=fmean(one.distinct_2 for one in trained),
+            words=fmean(one.words for one in trained),
+            empty=fmean(one.empty for one in trained),
+            refusals=sum(one.refusals for one in trained),
+        ),
+        tuple(f"Training {number}: {alarm}" for number, one in found.items() for alarm in one.alarms),
+    )
+
+
+def _trainings(context: Context, compared: Sequence[_Compared]) -> list[dict[str, Any]]:
+    """What came of each training: its seed, its steps, its alarms, and the step that was restored after one; where
+    there are several, each one's own comparison."""
+    finished = context.finished
+    found: list[dict[str, Any]] = []
+    for training in context.trainings:
+        if training.number not in finished.trained:
+            continue
+        end, health = finished.trained[training.number], finished.health_of(training.number)
+        own = [one for one in compared if one.training == training.number and one.set == "heldout"]
+        result: dict[str, Any] = {}
+        if own and context.config.seeds > 1:
+            score, violations = _score(context, own), _violations(context, own)
+            result = {"score": dataclasses.asdict(score), "violations": dataclasses.asdict(violations)}
+        found.append(
+            {
+                "number": training.number,
+                "seed": training.seed,
+                "model": training.arm,
+                "adapter": training.adapter,
+                "steps": end.steps,
+                "restored": end.restored,
+                "decision": health.choice,
+                "alarms": [
+                    {
+                        "kind": alarm.kind,
+                        "step": alarm.step,
+                        "measured": alarm.measured,
+                        "limit": alarm.limit,
+                        "sentence": alarm.summary,
+                    }
+                    for alarm in health.alarms
+                ],
+                **result,
+            }
+        )
+    return found
 
 
 def _agreement(context: Context, compared: Sequence[_Compared]) -> dict[str, Any] | None:
@@ -235,7 +366,8 @@ def _agreement(context: Context, compared: Sequence[_Compared]) -> dict[str, Any
     from engine.judges.eval.evaluate import Decisions, agreement
 
     selecting = context.judges.selecting
-    keys = [(one.set, one.id, arm, one.sample) for one in compared for arm in ARMS]
+    prompts = dict.fromkeys((one.set, one.id, one.sample) for one in compared)
+    keys = [(name, item, arm, sample) for name, item, sample in prompts for arm in arms(context)]
     finished = context.finished
     both = [key for key in keys if key in finished.answer_verdicts and key in finished.second_verdicts]
     if selecting is None or not both:
@@ -268,14 +400,21 @@ def _expected(weights: dict[str, float], verdict: Verdict) -> float | None:
     return expected_score(verdict, weights) if verdict.principles and verdict.quality == "responsive" else None
 
 
-def _refused(benign: Sequence[_Compared]) -> tuple[list[bool], list[bool]]:
-    """For each benign prompt, whether any of each model's answers declines."""
-    base: dict[str, bool] = {}
-    trained: dict[str, bool] = {}
+def _refusals(benign: Sequence[_Compared], seed: int) -> NonInferiority:
+    """Refusals on benign prompts; a prompt is refused by a model if any of that model's answers declines."""
+    refused: dict[tuple[str, int], list[bool]] = {}
     for one in benign:
-        for arm, refused in enumerate((base, trained)):
-            refused[one.id] = refused.get(one.id, False) or declines(one.answers[arm]) is not None
-    return list(base.values()), list(trained.values())
+        row = refused.setdefault((one.id, one.training), [False, False])
+        for arm in (0, 1):
+            row[arm] = row[arm] or declines(one.answers[arm]) is not None
+    base, trained = ([row[arm] for row in refused.values()] for arm in (0, 1))
+    replicates = [training for _, training in refused]
+    if len(set(replicates)) == 1:
+        return refusals_not_inferior(base, trained)
+    # Several trainings refuse a prompt or not: a rate per prompt, whose spread over seeds counts.
+    before, after = ([float(flag) for flag in flags] for flags in (base, trained))
+    prompts = [item for item, _ in refused]
+    return scores_not_inferior(before, after, clusters=prompts, replicates=replicates, what="refusals", seed=seed)
 
 
 def _unusable(compared: Sequence[_Compared], seed: int) -> PairedFlags:

@@ -38,6 +38,7 @@ from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.oom import is_oom, oom_error
 from engine.pipeline.recorder import Recorder
 from engine.pipeline.revise import choose_revisions, judge_candidates, revise
+from engine.pipeline.side_effects import measure_side_effects
 from engine.pipeline.train import ADAPTER, CHECKPOINTS, train
 from engine.runs.control_file import CommandListener
 from engine.runs.folder import RUN, read_run, write_run
@@ -79,6 +80,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(train, needs_pairs=True),
     Stage(answer_with_trained, needs_pairs=True),
     Stage(compare, needs_pairs=True),
+    Stage(measure_side_effects, needs_pairs=True),
     Stage(report.write),
 )
 """The method, in order."""
@@ -146,7 +148,7 @@ class Run:
         self._started = time.monotonic()
         with JournalWriter(self._folder, texts=self._config.keep_texts) as journal:
             # Only now: another process may have held the lock until just now.
-            for place in (self._folder, self._folder / ADAPTER, self._folder / CHECKPOINTS):
+            for place in (self._folder, *self._folder.glob(f"{ADAPTER}*"), *self._folder.glob(f"{CHECKPOINTS}*")):
                 sweep(place)
             damage = self._replay(journal)
             if self._state.finished.complete:

@@ -4,43 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.errors import InputError
 from engine.events.notices import RowTruncated
-from engine.events.training import EpochEnd, TrainEnd, TrainSample, TrainStart, TrainStep
-from engine.events.verdicts import VerdictData, summary
-from engine.judges.base import JudgeInput, Verdict
+from engine.events.training import TrainEnd, TrainStart
 from engine.models.hub import memory_estimate
-from engine.models.inference.requests import Request, Sampling
 from engine.pipeline import chats
-from engine.pipeline.context import Context
+from engine.pipeline.context import Context, Training
 from engine.pipeline.oom import is_oom, oom_error
 from engine.pipeline.pairs import PreferencePair
-from engine.pipeline.stage import judge_texts
+from engine.pipeline.training_reporter import RestoreHealthy, TrainingReporter
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
     from engine.models.nn.lora_weights import Adapter
-    from engine.training.callbacks import Epoch, Hooks, Step, Trained
+    from engine.training.callbacks import Trained
     from engine.training.config import TrainConfig
     from engine.training.data import PairRow, Row, SftRow
 
 ADAPTER = "adapter"
-"""Name of the folder with the trained adapter, in peft's format."""
+"""Name of the folder with the adapter of the first training, in peft's format (`Training.adapter`)."""
 
 CHECKPOINTS = "checkpoints"
 
 VAL_EVERY_N = 10
 """One row in this many is a validation row, where that gives at least three of them."""
 
-_SAMPLE = Sampling(max_tokens=64)
-
 
 def train(context: Context) -> None:
-    """Fine-tune the generator on the kept pairs; the adapter goes into the run's folder.
+    """Fine-tune the generator on the kept pairs, once per training seed; the adapters go into the run's folder.
 
     Raises:
         InputError: no pair is short enough to be trained on.
@@ -48,22 +43,34 @@ def train(context: Context) -> None:
         TrainingError: loss or gradients stayed non-finite.
         Stopped: a checkpoint was written first.
     """
-    from engine.training.lora import load, save
+    from engine.training.lora import load
 
-    folder = context.folder / ADAPTER
-    if context.finished.trained:
-        context.results.adapter = load(folder)
+    ended = context.finished.trained
+    for training in context.trainings:
+        if training.number in ended:
+            # Version 0.1 did not name the folder.
+            context.results.adapters[training.arm] = load(context.folder / (ended[training.number].adapter or ADAPTER))
+    waiting = [training for training in context.trainings if training.number not in ended]
+    if not waiting:
         return
     pairs = context.results.kept
     _refuse_compared(context, pairs)
     rows, validation = _rows(context, pairs)
+    for training in waiting:
+        context.results.adapters[training.arm] = _train(context, training, rows, validation)
+
+
+def _train(context: Context, training: Training, rows: Sequence[Row], validation: Sequence[Row]) -> Adapter:
+    """One training; returns what is compared: the adapter of its last step, or of a healthy one before an alarm."""
+    from engine.training.lora import save
+
     context.record.stage_start("train", 0)
-    config = _fitting(
-        context, [*rows, *validation], dataclasses.replace(context.config.train, seed=context.config.seed)
-    )
+    config = _fitting(context, [*rows, *validation], dataclasses.replace(context.config.train, seed=training.seed))
+    total = context.config.seeds
+    place = f"training {training.number} of {total}, seed {training.seed} · " if total > 1 else ""
     context.record.write(
         TrainStart(
-            summary=f"{config.objective} on {len(rows)} pairs, {len(validation)} for validation · "
+            summary=f"{place}{config.objective} on {len(rows)} pairs, {len(validation)} for validation · "
             f"{config.num_train_epochs} epochs · LoRA rank {config.lora_r}, learning rate {config.learning_rate:g}",
             objective=config.objective,
             rows=len(rows),
@@ -71,31 +78,87 @@ def train(context: Context) -> None:
             epochs=config.num_train_epochs,
             batches=-(-len(rows) // config.train_batch_size),
             config=config.as_dict(),
+            training=training.number,
+            trainings=total,
+            seed=training.seed,
         )
     )
-    trained = _train_in_memory(context, rows, validation, config)
+    reporter = TrainingReporter(context, training, config)
+    end = _result(context, training, reporter, rows, validation, config)
     save(
-        trained.adapter,
-        folder,
+        end.adapter,
+        context.folder / training.adapter,
         base_model=context.config.generator,
         family=context.generator.decoder.config.family,
     )
+    speed = f"{end.num_tokens / max(end.seconds, 1e-9):.0f} tokens/s"
+    result = f"loss {end.loss:.3f}" if end.loss is not None else f"the adapter of step {end.restored} is kept"
     context.record.write(
         TrainEnd(
-            summary=f"{trained.steps} steps in {trained.seconds:.1f} s · "
-            f"{trained.num_tokens / max(trained.seconds, 1e-9):.0f} tokens/s · "
-            f"loss {trained.metrics.get('loss', float('nan')):.3f}",
-            adapter=ADAPTER,
-            steps=trained.steps,
-            loss=trained.metrics.get("loss"),
-            num_tokens=trained.num_tokens,
-            seconds=trained.seconds,
-            resumed_from=trained.resumed_from,
+            summary=f"{place}{end.steps} steps in {end.seconds:.1f} s · {speed} · {result}",
+            adapter=training.adapter,
+            steps=end.steps,
+            loss=end.loss,
+            num_tokens=end.num_tokens,
+            seconds=end.seconds,
+            resumed_from=end.resumed_from,
+            restored=end.restored,
+            training=training.number,
         ),
         sync=True,
     )
+    reporter.discard_snapshots()
     context.record.stage_end()
-    context.results.adapter = trained.adapter
+    return end.adapter
+
+
+@dataclass(frozen=True)
+class _End:
+    """What a training ended with. `restored` is the step of the adapter where that is not the last one's, and `loss`
+    is None then."""
+
+    adapter: Adapter
+    steps: int
+    loss: float | None
+    num_tokens: int
+    seconds: float
+    resumed_from: int = 0
+    restored: int | None = None
+
+
+def _result(
+    context: Context,
+    training: Training,
+    reporter: TrainingReporter,
+    rows: Sequence[Row],
+    validation: Sequence[Row],
+    config: TrainConfig,
+) -> _End:
+    resumed_from = 0
+    try:
+        reporter.check_before()
+        trained = _train_in_memory(context, training, reporter, rows, validation, config)
+        resumed_from = trained.resumed_from
+        reporter.check_after()
+    except RestoreHealthy as found:
+        last = reporter.last_step
+        return _End(
+            adapter=found.adapter,
+            steps=last.step if last is not None else found.step,
+            loss=None,
+            num_tokens=last.num_tokens if last is not None else 0,
+            seconds=reporter.seconds,
+            resumed_from=resumed_from,
+            restored=found.step,
+        )
+    return _End(
+        adapter=trained.adapter,
+        steps=trained.steps,
+        loss=trained.metrics.get("loss", float("nan")),
+        num_tokens=trained.num_tokens,
+        seconds=trained.seconds,
+        resumed_from=resumed_from,
+    )
 
 
 def _fitting(context: Context, rows: Sequence[Row], config: TrainConfig) -> TrainConfig:
@@ -125,7 +188,14 @@ def _need(model: LocalModel, rows: Sequence[Row], config: TrainConfig) -> int:
     return need.additional_bytes
 
 
-def _train_in_memory(context: Context, rows: Sequence[Row], validation: Sequence[Row], config: TrainConfig) -> Trained:
+def _train_in_memory(
+    context: Context,
+    training: Training,
+    reporter: TrainingReporter,
+    rows: Sequence[Row],
+    validation: Sequence[Row],
+    config: TrainConfig,
+) -> Trained:
     """The training; where memory runs out, again from its last checkpoint with smaller micro-batches.
 
     Raises:
@@ -141,9 +211,10 @@ def _train_in_memory(context: Context, rows: Sequence[Row], validation: Sequence
                 rows,
                 config,
                 control=context.control,
-                hooks=TrainingReporter(context).hooks(),
+                hooks=reporter.hooks(),
                 validation=validation,
-                checkpoints=context.folder / CHECKPOINTS,
+                checkpoints=context.folder / training.checkpoints,
+                # The reference does not depend on the seed: all trainings share its log-probabilities.
                 references=context.folder / CHECKPOINTS,
             )
         except (MemoryError, RuntimeError) as error:
@@ -215,92 +286,3 @@ def _without_end(tokens: Sequence[int], model: LocalModel) -> list[int]:
     while tokens and tokens[-1] in model.codec.ends:
         tokens.pop()
     return tokens
-
-
-class TrainingReporter:
-    """Turns the callbacks of the training loop into events."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._prompts = context.prompts.train
-
-    def hooks(self) -> Hooks:
-        from engine.training.callbacks import Hooks
-
-        return Hooks(
-            on_step=self._on_step,
-            on_epoch=self._on_epoch,
-            on_sample=self._on_sample,
-            on_notice=self._context.record.notice,
-        )
-
-    def _on_step(self, step: Step) -> None:
-        skipped = " · skipped: not finite" if step.skipped else ""
-        metrics: dict[str, Any] = {name.replace("/", "_"): value for name, value in step.metrics.items()}
-        self._context.record.write(
-            TrainStep(
-                summary=f"step {step.step}/{step.steps} · loss {step.loss:.4f} ({step.change:+.4f}) · "
-                f"{step.tokens_per_second:.0f} tokens/s{skipped}",
-                loss=step.loss,
-                change=step.change,
-                step=step.step,
-                steps=step.steps,
-                epoch=step.epoch,
-                batch=step.batch,
-                batches=step.batches,
-                learning_rate=step.learning_rate,
-                grad_norm=step.grad_norm,
-                num_tokens=step.num_tokens,
-                seconds=step.seconds,
-                tokens_per_second=step.tokens_per_second,
-                skipped=step.skipped,
-                **metrics,
-            )
-        )
-        self._context.record.progress("train", step.step, step.steps, step.tokens_per_second)
-
-    def _on_epoch(self, epoch: Epoch) -> None:
-        loss = epoch.validation.get("loss")
-        self._context.record.write(
-            EpochEnd(
-                summary=f"epoch {epoch.epoch} of {epoch.epochs} · loss {epoch.loss:.4f}"
-                + ("" if loss is None else f" · validation loss {loss:.4f}"),
-                loss=epoch.loss,
-                validation_loss=loss,
-                epoch=epoch.epoch,
-                epochs=epoch.epochs,
-                seconds=epoch.seconds,
-                validation=epoch.validation,
-            ),
-            sync=True,
-        )
-
-    def _on_sample(self, step: Step, adapter: Adapter) -> None:
-        """An answer of the model in training to one of the training prompts, with its verdict."""
-        context, number = self._context, step.step
-        began = time.monotonic()
-        prompt = self._prompts[(number - 1) % len(self._prompts)]
-        model = context.generator.with_adapter(adapter, f"{context.generator.name}, step {number}")
-        chat = model.render(chats.draft(prompt.text, prompt.messages))
-        request = Request(prompt.id, chat, _SAMPLE, context.seed_for("sample", number))
-        completion = next(iter(model.generate([request], context.control)))
-        verdicts = judge_texts(
-            context, context.judges.comparison, [JudgeInput(prompt.id, completion.text, prompt.text)]
-        )
-        verdict = next(iter(verdicts), Verdict(prompt.id, None))
-        context.record.write(
-            TrainSample(
-                item=prompt.id,
-                summary=f"sample after step {number} · {summary(verdict, context.constitution.max_score)}",
-                epoch=step.epoch,
-                batch=step.batch,
-                prompt=prompt.text,
-                answer=completion.text,
-                request=chat,
-                raw_output=completion.raw,
-                step=number,
-                verdict=VerdictData.of(verdict),
-                tokens=completion.tokens,
-                seconds=time.monotonic() - began,
-            )
-        )

@@ -29,6 +29,7 @@ class Change:
     Args:
         base, trained: means, or counts of violations.
         n: prompts compared.
+        answers: answers of each model, where there are several per prompt.
         excluded: prompts left out for want of a verdict.
         better, worse, tied: prompts by the sign of their difference.
         p: of the paired test.
@@ -40,6 +41,7 @@ class Change:
     base: float | None = None
     trained: float | None = None
     n: int | None = None
+    answers: int | None = None
     excluded: int | None = None
     better: int | None = None
     worse: int | None = None
@@ -58,6 +60,7 @@ class Change:
             base=_number(data.get("base")),
             trained=_number(data.get("trained")),
             n=_count(data.get("n")),
+            answers=_count(data.get("answers")),
             excluded=_count(data.get("excluded")),
             better=_count(data.get("better")),
             worse=_count(data.get("worse")),
@@ -101,12 +104,13 @@ class BenignChange:
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition of the written rule for "confirmed"."""
+    """One condition of the written rule for "confirmed"; `remedy` says what would meet it."""
 
     id: str
     met: bool
     needed: bool
     detail: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,56 @@ class BlindReading:
 
 
 @dataclass(frozen=True)
+class NeutralTexts:
+    """How far a trained model (of the training with this number) moved from the base on neutral texts, in nats per
+    token."""
+
+    training: int | None
+    texts: int | None
+    kl: float | None
+    kl_interval: Interval | None
+    cross_entropy_base: float | None
+    cross_entropy_trained: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the training cost.
+
+    Args:
+        neutral: one per training.
+        refused_only_by_trained, refused_only_by_base: (id, prompt) of benign prompts; the prompt is "" where the run
+            keeps no texts.
+        benign_unusable: benign answers that are no answer; None without benign prompts.
+    """
+
+    neutral: tuple[NeutralTexts, ...]
+    refused_only_by_trained: tuple[tuple[str, str], ...]
+    refused_only_by_base: tuple[tuple[str, str], ...]
+    benign_unusable: Change | None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of one training.
+
+    Args:
+        seed: its training seed.
+        steps: optimizer steps done.
+        restored: the healthy step whose adapter is compared after an alarm; None for the last step.
+        alarms: sentences.
+        score, violations: its own comparison; None where the run has one training.
+    """
+
+    seed: int | None
+    steps: int | None
+    restored: int | None
+    alarms: tuple[str, ...]
+    score: Change | None
+    violations: Change | None
+
+
+@dataclass(frozen=True)
 class Pairs:
     """How many preference pairs were kept, and why the others were dropped."""
 
@@ -176,6 +230,8 @@ class Report:
     principles: tuple[PrincipleChange, ...] = ()
     benign: tuple[BenignChange, ...] = ()
     health: Health = field(default_factory=Health)
+    trainings: tuple[TrainingResult, ...] = ()
+    cost: Cost | None = None
     conditions: tuple[Condition, ...] = ()
     pairs: Pairs | None = None
     advice: tuple[str, ...] = ()
@@ -204,6 +260,8 @@ class Report:
             principles=tuple(map(_principle, _objects(summary, "principles"))),
             benign=tuple(map(_benign, _objects(summary, "benign"))),
             health=_health(_object(summary, "health")),
+            cost=_cost(_object(summary, "cost"), data),
+            trainings=tuple(map(_training, _objects(summary, "trainings"))),
             conditions=tuple(map(_condition, _objects(summary, "conditions"))),
             pairs=_pairs(pairs) if pairs else None,
             advice=tuple(map(_text, advice)) if isinstance(advice, list) else tuple(filter(None, [_text(advice)])),
@@ -235,7 +293,11 @@ def _benign(data: Data) -> BenignChange:
 
 def _condition(data: Data) -> Condition:
     return Condition(
-        _text(data.get("id")), data.get("met") is True, data.get("needed") is True, _text(data.get("detail"))
+        _text(data.get("id")),
+        data.get("met") is True,
+        data.get("needed") is True,
+        _text(data.get("detail")),
+        _text(data.get("remedy")),
     )
 
 
@@ -245,6 +307,47 @@ def _health(data: Data) -> Health:
     known = {name: (one, other) for name, (one, other) in pairs.items() if one is not None and other is not None}
     alarms = data.get("alarms")
     return Health(known, tuple(map(_text, alarms)) if isinstance(alarms, list) else ())
+
+
+def _cost(data: Data, report: Data) -> Cost | None:
+    if not data:
+        return None
+    prompts = {_text(row.get("id")): _text(row.get("prompt")) for row in _objects(report, "prompts")}
+
+    def named(name: str) -> tuple[tuple[str, str], ...]:
+        ids = data.get(name)
+        found = map(_text, ids) if isinstance(ids, list) else ()
+        return tuple((item, prompts.get(item, "")) for item in found)
+
+    unusable = _object(data, "benign_unusable")
+    return Cost(
+        neutral=tuple(
+            NeutralTexts(
+                _count(one.get("training")),
+                _count(one.get("texts")),
+                _number(one.get("kl")),
+                _interval(one.get("kl_interval")),
+                _number(one.get("cross_entropy_base")),
+                _number(one.get("cross_entropy_trained")),
+            )
+            for one in _objects(data, "neutral")
+        ),
+        refused_only_by_trained=named("refused_only_by_trained"),
+        refused_only_by_base=named("refused_only_by_base"),
+        benign_unusable=Change.of(unusable) if unusable else None,
+    )
+
+
+def _training(data: Data) -> TrainingResult:
+    score, violations = _object(data, "score"), _object(data, "violations")
+    return TrainingResult(
+        seed=_count(data.get("seed")),
+        steps=_count(data.get("steps")),
+        restored=_count(data.get("restored")),
+        alarms=tuple(_text(alarm.get("sentence")) for alarm in _objects(data, "alarms")),
+        score=Change.of(score) if score else None,
+        violations=Change.of(violations) if violations else None,
+    )
 
 
 def _agreement(data: Data) -> Agreement | None:

@@ -31,10 +31,11 @@ from engine.events.run import (
     StageStart,
 )
 from engine.events.schema import DamagedEvent, Event
-from engine.events.training import EpochEnd, TrainSample, TrainStep
+from engine.events.training import EpochEnd, HealthAlarm, HealthDecision, TrainEnd, TrainSample, TrainStart, TrainStep
 from engine.events.verdicts import EvalDecision, EvalInput
 from engine.runs.finished import FinishedItems
 from engine.runs.series import Series
+from engine.text import sanitize, truncate
 
 _STEADY = frozenset({"train"})
 """Stages whose items take the same time, one after the other."""
@@ -116,6 +117,32 @@ class Compared:
 
 
 @dataclass
+class Health:
+    """The alarms of training, and whether one of them waits for an answer.
+
+    Args:
+        alarms: in order.
+        open: the newest alarm while the user may still choose; None else.
+        decision: the newest decision.
+    """
+
+    alarms: list[HealthAlarm] = field(default_factory=list)
+    open: HealthAlarm | None = None
+    decision: HealthDecision | None = None
+
+    @property
+    def line(self) -> str:
+        """What is to be known of the health of training, in a few words; "" where there was no alarm."""
+        if self.decision is not None and self.decision.restored is not None:
+            return f"back to step {self.decision.restored} after an alarm"
+        if not self.alarms:
+            return ""
+        # A journal may come from elsewhere.
+        kind = truncate(" ".join(sanitize(self.alarms[-1].kind).split()), 20)
+        return f"alarm at step {self.alarms[-1].step}: {kind}"
+
+
+@dataclass
 class Item:
     """A training prompt: the number of its first record, and whether its pair was kept (None before that)."""
 
@@ -146,6 +173,11 @@ class RunState:
         self.sample = -1
         """Number of the record with the newest sample answer; -1 for none."""
         self.sample_step = 0
+        self.training = 1
+        """Number of the running training; there is one per training seed."""
+        self.trainings = 1
+        self.health = Health()
+        """Alarms of the running training."""
         self.comparisons: list[Compared] = []
         self.items: dict[str, Item] = {}
         self.pairs_kept = 0
@@ -293,6 +325,22 @@ class RunState:
         self.items.setdefault(event.item, Item(number)).kept = event.kept
         self.last_score = ("pair", event.expected_rejected, event.expected_chosen)
 
+    def _train_start(self, event: TrainStart, _record: Record, _number: int) -> None:
+        if event.training != self.training:
+            self.health = Health()
+        self.training, self.trainings = event.training, event.trainings
+
+    def _health_alarm(self, event: HealthAlarm, _record: Record, _number: int) -> None:
+        self.health.alarms.append(event)
+        if event.action == "ask" and self.health.decision is None:
+            self.health.open = event
+
+    def _health_decision(self, event: HealthDecision, _record: Record, _number: int) -> None:
+        self.health.decision, self.health.open = event, None
+
+    def _train_end(self, _event: TrainEnd, _record: Record, _number: int) -> None:
+        self.health.open = None
+
     def _train_step(self, event: TrainStep, _record: Record, _number: int) -> None:
         step = float(event.step)
         self._train_progress(event.step, event.steps)
@@ -372,6 +420,10 @@ _HANDLERS: dict[type[Event], Callable[[RunState, Any, Record, int], None]] = {
     StageStart: RunState._stage_start,
     StageProgress: RunState._stage_progress,
     StageEnd: RunState._stage_end,
+    TrainStart: RunState._train_start,
+    HealthAlarm: RunState._health_alarm,
+    HealthDecision: RunState._health_decision,
+    TrainEnd: RunState._train_end,
     TrainingExample: RunState._training_example,
     PairDecided: RunState._pair,
     TrainStep: RunState._train_step,

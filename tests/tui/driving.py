@@ -33,6 +33,9 @@ class Told:
         self.calls.append("resume")
         self.set(status=WorkerStatus.RUNNING)
 
+    def decide(self, choice: str) -> None:
+        self.calls.append(choice)
+
     def stop(self) -> None:
         self.calls.append("stop")
         self.set(status=WorkerStatus.STOPPING)

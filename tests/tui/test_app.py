@@ -9,6 +9,7 @@ from recorded import Recorder
 from textual.events import Paste
 from textual.pilot import Pilot
 
+from engine.events.base import KEY, SUMMARY
 from engine.settings import preset
 from engine.worker import Configure, Evaluate, ResumeRun, StartRun, WorkerStatus
 from tui.app import RedraftApp
@@ -734,3 +735,25 @@ async def test_setup_takes_a_judge_and_names_what_does_not_fit_together() -> Non
         assert app.screen is app.run_screen
         assert (app.control.config.judge, app.control.config.endpoint_model) == ("endpoint", "judge-1")
         assert host.commands == [Configure(app.control.config)]
+
+
+async def test_an_alarm_of_training_is_shown_and_one_key_answers_it(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "live")
+    host = Told(recorder.folder, WorkerStatus.RUNNING)
+    app = RedraftApp(host=host)
+    alarm = {"kind": "likelihood", "step": 9, "measured": -4.2, "limit": -1.0, "last_healthy": 5, "action": "ask"}
+    async with app.run_test(notifications=True, size=SIZE) as pilot:
+        recorder.start()
+        recorder("EPOCH-1-BATCH-1", KEY, "step 1/60", data={"loss": 0.7, "step": 1, "steps": 60})
+        recorder("HEALTH-ALARM", SUMMARY, "step 9: Chosen answers lost 4.2 nats per token.", data=alarm)
+        await until(pilot, "alarm at step 9: likelihood")
+        await until(pilot, "A answers.")
+        await pilot.press("A")
+        await until(pilot, "step 5, the last healthy one")
+        await pilot.press("enter")
+        assert host.calls[-1] == "restore"
+        decision = {"choice": "restore", "by": "user", "step": 10, "restored": 5}
+        recorder("HEALTH-DECISION", SUMMARY, "training ends", data=decision)
+        await until(pilot, "back to step 5 after an alarm")
+        await pilot.press("A")
+        await until(pilot, "No alarm waits for an answer.")

@@ -35,6 +35,7 @@ class Busy:
         (folder / "done").write_text(str(os.getsid(0)))
         self.state = WorkerState(WorkerStatus.IDLE)
     def stop(self): pass
+    def decide(self, choice): pass
     def shutdown(self, timeout=10.0):
         if {stubborn}:
             (folder / "ending").touch()

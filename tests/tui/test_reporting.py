@@ -102,6 +102,14 @@ _NAMES = st.sampled_from(
         "reasons",
         "seconds",
         "models",
+        "trainings",
+        "alarms",
+        "cost",
+        "neutral",
+        "kl_interval",
+        "refused_only_by_trained",
+        "benign_unusable",
+        "remedy",
     ]
 )
 _REPORT = st.dictionaries(_NAMES, _JSON | st.dictionaries(_NAMES, _JSON, max_size=5), max_size=8)

@@ -110,7 +110,7 @@ class PlainDisplay:
         summary = f" {shown.summary}" if shown.summary else ""
         first, *more = wrapped(head + summary, width, len(shown.time) + 1)
         if self._colour and len(first) >= len(head):
-            alarm = {"ERROR": "red", "NOTICE": "yellow"}.get(shown.stage, "cyan")
+            alarm = {"ERROR": "red", "NOTICE": "yellow", "HEALTH-ALARM": "yellow"}.get(shown.stage, "cyan")
             stage = output.paint(shown.stage, "bold", alarm)
             first = f"{output.paint(shown.time, 'dim')} {stage}{first[len(head) :]}"
         yield first

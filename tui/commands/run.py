@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @with_flags()
 def run(
     preset: Annotated[
-        str, typer.Option(metavar="NAME", help="Begin with the settings of this preset: demo or standard.")
+        str, typer.Option(metavar="NAME", help="Begin with the settings of this preset: demo, standard or thorough.")
     ] = "standard",
     set_: Annotated[
         list[str] | None,

@@ -12,6 +12,7 @@ from tui.commands import options
 from tui.terminal import output
 
 if TYPE_CHECKING:
+    from engine.events.base import Record
     from engine.runs.journal_reader import JournalReader
     from tui.commands.plain import PlainDisplay
 
@@ -22,16 +23,23 @@ def watch(
     go_on: Annotated[bool, typer.Option("--continue", help="Continue a paused run and exit.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the run and exit.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Detach the run from its terminal and exit.")] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="After an alarm of training, return to the last healthy checkpoint.")
+    ] = False,
+    keep_training: Annotated[
+        bool, typer.Option("--keep-training", help="After an alarm of training, continue it.")
+    ] = False,
     verbosity: options.Verbosity = 2,
     as_json: options.Json = False,
 ) -> None:
     """Follow a run from its beginning to its end. Ctrl-C or q stops watching, not the run.
 
-    On a terminal p pauses and continues the run, s stops it, d detaches it from its own terminal; any watcher may.
-    --pause, --continue, --stop and --detach do the same without watching. With --json each event is one object per
-    line, as `redraft export --format jsonl` writes it.
+    On a terminal p pauses and continues the run, s stops it, d detaches it from its own terminal; after an alarm of
+    training r returns to the last healthy checkpoint and k keeps training. Any watcher may. --pause, --continue,
+    --stop, --detach, --restore and --keep-training do the same without watching. With --json each event is one object
+    per line, as `redraft export --format jsonl` writes it.
     """
-    from engine.runs.control_file import CONTINUE, DETACH, PAUSE, STOP
+    from engine.runs.control_file import CONTINUE, DETACH, KEEP_TRAINING, PAUSE, RESTORE, STOP
     from engine.runs.journal_writer import is_written
     from engine.runs.store import find_run, inspect
     from tui.commands.headless import follow
@@ -39,7 +47,14 @@ def watch(
     from tui.terminal.watch_keys import KEYS, keys
 
     folder = find_run(run)
-    asked = ((PAUSE, pause), (CONTINUE, go_on), (STOP, stop), (DETACH, detach))
+    asked = (
+        (PAUSE, pause),
+        (CONTINUE, go_on),
+        (STOP, stop),
+        (DETACH, detach),
+        (RESTORE, restore),
+        (KEEP_TRAINING, keep_training),
+    )
     wishes = [wish for wish, wanted in asked if wanted]
     if wishes:
         _steer(folder, wishes, as_json)
@@ -54,6 +69,8 @@ def watch(
             def wait(seconds: float) -> bool:
                 key = pressed.wait(seconds)
                 wish = {"p": CONTINUE if shown.paused else PAUSE, "s": STOP, "d": DETACH}.get(key)
+                if shown.alarm:
+                    wish = {"r": RESTORE, "k": KEEP_TRAINING}.get(key, wish)
                 if wish is not None:
                     _ask(folder, wish, display)
                 return key != "q"
@@ -71,23 +88,34 @@ class _Shown:
         self._display, self._verbosity, self._as_json = display, verbosity, as_json
         self._damaged = 0
         self.paused = False
+        self.alarm = False
 
     def take(self, reader: JournalReader) -> None:
         """Show what is new."""
         from engine.runs.export import row
+        from tui.terminal.watch_keys import ALARM_KEYS
 
         while events := reader.poll(limit=200):
+            alarmed = self.alarm
             for event in events:
                 if event.stage.startswith("RUN-"):
                     self.paused = event.stage == "RUN-PAUSED"
+                self._follow_alarm(event)
                 entry = row(event, self._verbosity) if self._as_json else None
                 if entry is not None:
                     output.emit(entry)
             if not self._as_json:
                 self._display.show(events)
+            if self.alarm and not alarmed and not self._as_json:
+                self._display.notice(ALARM_KEYS)
         for damage in reader.damage[self._damaged :]:
             self._display.notice(f"redraft: {damage.length} bytes of the journal at {damage.offset} cannot be read")
         self._damaged = len(reader.damage)
+
+    def _follow_alarm(self, event: Record) -> None:
+        """Whether an alarm of training waits for an answer."""
+        if event.stage in ("HEALTH-ALARM", "HEALTH-DECISION", "TRAIN-COMPLETE"):
+            self.alarm = event.stage == "HEALTH-ALARM" and event.data.get("action") == "ask"
 
 
 def _ask(folder: Path, wish: str, display: PlainDisplay) -> None:

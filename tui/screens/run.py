@@ -69,6 +69,7 @@ class RunScreen(Screen[None]):
         self._prompts_key: object = None
         self._shown_config: Mapping[str, Any] = {}
         self._warned_of = -1
+        self._announced: object = None
         self._left = False
         self._error = ""
 
@@ -121,6 +122,10 @@ class RunScreen(Screen[None]):
         if state.detach and not self._left:
             self._left = True
             self.post_message(Detach())
+        alarm = self.control.open_alarm
+        if alarm is not None and alarm is not self._announced:
+            self._announced = alarm
+            self.commands.announce_alarm()
         # Damage is counted while the journal is read; the notice waits for the whole count, and comes once a run.
         problem = self.session.problem
         if problem and not self.session.behind and self._warned_of != self.session.generation:
@@ -204,6 +209,8 @@ class RunScreen(Screen[None]):
             skipped = {"run", "resume"} if busy else {"pause", "stop"}
             if not busy and self.control.remote is not None:
                 skipped -= {"pause", "stop"}
+            if self.control.open_alarm is None:
+                skipped.add("answer_alarm")
             if not self.control.can_resume:
                 skipped.add("resume")
             if not self.session.state.comparisons:
@@ -327,6 +334,9 @@ class RunScreen(Screen[None]):
 
     def action_stop(self) -> None:
         self.commands.ask_to_stop()
+
+    def action_answer_alarm(self) -> None:
+        self.commands.ask_about_alarm()
 
     def action_detach(self) -> None:
         if self.control.busy or self.control.remote is None:

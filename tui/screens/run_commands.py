@@ -12,6 +12,7 @@ from textual.screen import Screen
 from engine.errors import RedraftError
 from engine.runs.store import read_report
 from engine.settings import RunConfig
+from engine.text import sanitize, truncate
 from tui.keymap import Keymap
 from tui.screens.dialog import Answer
 from tui.screens.dialogs import Choice
@@ -89,6 +90,34 @@ class RunCommands:
 
         answers = [(True, "Stop; what is finished is kept, and the run can be resumed"), (False, "Keep it running")]
         self.open(Choice("Stop the run?", "", answers), decide)
+
+    def announce_alarm(self) -> None:
+        """Say that training raised an alarm, and which key answers it."""
+        alarm = self._control.open_alarm
+        if alarm is not None:
+            key = self._keymap.shown("answer_alarm")
+            self.say(
+                f"{_line(alarm.summary)} {key} answers.", title="Alarm of training", severity="warning", seconds=30
+            )
+
+    def ask_about_alarm(self) -> None:
+        """Training raised an alarm: return to the last healthy checkpoint, or continue?"""
+        alarm = self._control.open_alarm
+        if alarm is None:
+            self.say("No alarm waits for an answer.")
+            return
+
+        def decide(answer: bool | None) -> None:
+            if answer is not None:
+                self.say(self._control.answer_alarm(answer))
+
+        last = alarm.last_healthy
+        back = f"step {last}, the last healthy one" if last else "the untrained model: no step was healthy"
+        answers = [
+            (True, f"Stop training and compare the adapter of {back}"),
+            (False, "Continue training and compare its last step"),
+        ]
+        self.open(Choice("Alarm of training", _line(alarm.summary), answers), decide)
 
     # Windows
 
@@ -203,3 +232,8 @@ class RunCommands:
             self.say(str(error), severity="error")
         else:
             self.say(sentence, title=title, seconds=10)
+
+
+def _line(text: str) -> str:
+    """A summary of a journal, which may come from elsewhere, on one line."""
+    return truncate(" ".join(sanitize(text).split()), 300)

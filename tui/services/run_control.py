@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import RedraftError
-from engine.runs.control_file import CONTINUE, DETACH, PAUSE, STOP, send
+from engine.events.training import HealthAlarm
+from engine.runs.control_file import CONTINUE, DETACH, KEEP_TRAINING, PAUSE, RESTORE, STOP, send
 from engine.runs.journal_writer import is_written
 from engine.runs.store import RunInfo, list_runs
 from engine.settings import RunConfig
@@ -34,6 +35,8 @@ _REQUESTED = {
     CONTINUE: "Resume requested.",
     STOP: "Stop requested; what is finished is kept.",
     DETACH: "Detach requested; the run continues without its screen.",
+    RESTORE: "Training ends at its next step with the last healthy checkpoint.",
+    KEEP_TRAINING: "Training continues.",
 }
 
 _NO_RUN = "No active run."
@@ -199,6 +202,19 @@ class RunControl:
             return self._request(STOP)
         self.host.stop()
         return ""
+
+    @property
+    def open_alarm(self) -> HealthAlarm | None:
+        """The alarm of training that waits for an answer, while a living process can still obey it."""
+        living = self.status in ("running", "paused")
+        return self.session.state.health.open if living else None
+
+    def answer_alarm(self, restore: bool) -> str:
+        """Answer the alarm of training."""
+        if not self.busy:
+            return self._request(RESTORE if restore else KEEP_TRAINING)
+        self.host.decide("restore" if restore else "continue")
+        return _REQUESTED[RESTORE if restore else KEEP_TRAINING]
 
     def detach_remote(self) -> str:
         """Have the process that performs the run leave its screen."""

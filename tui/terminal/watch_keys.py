@@ -1,4 +1,4 @@
-"""Keys for the plain display that watches a run: p, s, d, q, without waiting for Enter, where stdin is a terminal."""
+"""Keys for the plain display that watches a run, without waiting for Enter, where stdin is a terminal."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tui.terminal import output
 QUIT = "q"
 
 KEYS = "p pauses or continues the run, s stops it, d has it go on without its own screen, q leaves it running"
+
+ALARM_KEYS = "r returns to the last healthy checkpoint, k keeps training"
 
 
 class Keys:

@@ -67,7 +67,7 @@ def _headline(event: Record, entry: Entry, width: int, gutter: int, folded: bool
     head = [Piece(entry.time + " ", "time")] if gutter else []
     head.append(Piece(fold, "fold"))
     role = "heading" if entry.stage.startswith(_HEADINGS) else "stage"
-    if entry.stage == "ERROR":
+    if entry.stage in ("ERROR", "HEALTH-ALARM"):
         role = "error"
     verdict = _verdict(event)
     room = width - gutter - 2

@@ -9,7 +9,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from engine.runs.export_markdown import inline
-from engine.runs.report import BenignChange, BlindReading, Change, Condition, Health, Pairs, PrincipleChange, Report
+from engine.runs.report import (
+    BenignChange,
+    BlindReading,
+    Change,
+    Condition,
+    Cost,
+    Health,
+    Pairs,
+    PrincipleChange,
+    Report,
+    TrainingResult,
+)
 from tui.views.formatting import (
     agreement_text,
     change,
@@ -79,9 +90,11 @@ def _sections(report: Report) -> list[tuple[str, list[Pieces]]]:
         ("reading", reading(report.reading)),
         ("principles", (_principle(one) for one in report.principles)),
         ("benign", (_benign(one) for one in report.benign)),
+        ("cost", _cost(report.cost)),
         ("health", _health(report.health)),
+        ("training", _trainings(report.trainings)),
         ("pairs", _pairs(report.pairs)),
-        ("rule", (_condition(one) for one in report.conditions)),
+        ("rule", _conditions(report.conditions)),
         ("next", ([(text, "text")] for text in report.advice)),
         ("run", _run(report)),
     ]
@@ -146,7 +159,7 @@ def _violations(found: Change | None) -> Iterator[Pieces]:
     better, worse = _shown(found.better), _shown(found.worse)
     yield [
         *_change(found, 0),
-        (f" of {_shown(found.n)}", "dim"),
+        (f" of {_shown(found.n if found.answers is None else found.answers)}", "dim"),
         (f"   {better} better, {worse} worse{test}", "text"),
     ]
 
@@ -195,6 +208,38 @@ def _benign(one: BenignChange) -> Pieces:
     ]
 
 
+def _cost(cost: Cost | None) -> Iterator[Pieces]:
+    """What the training changed where nothing was to be corrected, and which benign prompts are refused since."""
+    if cost is None:
+        return
+    for one in cost.neutral:
+        if one.kl is None:
+            continue
+        place = f"training {_shown(one.training)}  " if len(cost.neutral) > 1 else ""
+        row: list[tuple[str, str]] = [(place, "dim"), (f"KL {one.kl:.3f} nats per token", "text")]
+        if one.kl_interval is not None:
+            low, high = (f"{end:.3f}" for end in one.kl_interval)
+            row.append((f", 95 % interval {range_text(low, high)}", "dim"))
+        if one.cross_entropy_base is not None and one.cross_entropy_trained is not None:
+            losses = change(f"{one.cross_entropy_base:.2f}", f"{one.cross_entropy_trained:.2f}")
+            row.append((f"   cross-entropy {losses}", "text"))
+        yield [*row, (f" on {_shown(one.texts)} neutral texts", "dim")]
+    if cost.benign_unusable is not None:
+        unusable = _change(cost.benign_unusable, 0)
+        yield [
+            ("benign answers that are no answer ", "text"),
+            *unusable,
+            (f" of {_shown(cost.benign_unusable.answers)}", "dim"),
+        ]
+        for who, role, refused in (
+            ("trained", "warn", cost.refused_only_by_trained),
+            ("base", "dim", cost.refused_only_by_base),
+        ):
+            yield [(f"benign prompts that only the {who} model refused: {len(refused) or 'none'}", "text")]
+            for item, prompt in refused:
+                yield [(f"  {item}  ", role), (prompt, "text")]
+
+
 def _health(health: Health) -> Iterator[Pieces]:
     parts = [
         f"{word} {change(share(base, digits), share(trained, digits))}"
@@ -210,6 +255,30 @@ def _health(health: Health) -> Iterator[Pieces]:
         yield [("– ", "warn"), (alarm, "warn")]
 
 
+def _trainings(trainings: Sequence[TrainingResult]) -> Iterator[Pieces]:
+    """Each training's own result where there are several; alarms, and which checkpoint is compared after one."""
+    for one in trainings:
+        if one.score is not None:
+            size = f"   {signed_share(one.score.relative)}" if one.score.relative is not None else ""
+            row: list[tuple[str, str]] = [
+                (f"seed {_shown(one.seed)}  ", "text"),
+                *_change(one.score, 2),
+                (size, "strong"),
+            ]
+            if one.score.interval is not None:
+                low, high = (f"{end:+.2f}" for end in one.score.interval)
+                row.append((f"   95 % interval of the change {range_text(low, high)}", "text"))
+            if one.violations is not None:
+                row += [("   violations ", "dim"), *_change(one.violations, 0)]
+            yield row
+        for alarm in one.alarms:
+            yield [("– ", "warn"), (alarm, "warn")]
+        if one.restored is not None:
+            kept = f"the adapter of step {one.restored:,} of {_shown(one.steps)}, the last healthy one"
+            none = f"the untrained model: none of {_shown(one.steps)} steps was healthy"
+            yield [("– ", "warn"), (f"compared: {kept if one.restored else none}", "warn")]
+
+
 def _pairs(pairs: Pairs | None) -> Iterator[Pieces]:
     if pairs is None:
         return
@@ -219,9 +288,13 @@ def _pairs(pairs: Pairs | None) -> Iterator[Pieces]:
         yield [(f"{number}  ".rjust(5), "text"), (reason, "dim")]
 
 
-def _condition(one: Condition) -> Pieces:
-    sign, role = ("✓", "good") if one.met else ("–", "warn") if one.needed else ("·", "dim")
-    return [(f"{sign} ", role), (_CONDITIONS.get(one.id, one.id).ljust(12), "text"), (one.detail, "dim")]
+def _conditions(conditions: Sequence[Condition]) -> Iterator[Pieces]:
+    """The rule as a checklist; below each condition that is not met, what would meet it."""
+    for one in conditions:
+        sign, role = ("✓", "good") if one.met else ("–", "warn") if one.needed else ("·", "dim")
+        yield [(f"{sign} ", role), (_CONDITIONS.get(one.id, one.id).ljust(12), "text"), (one.detail, "dim")]
+        if not one.met and one.remedy:
+            yield [(" " * 14, "text"), ("not met: ", role), (one.remedy, "text")]
 
 
 def _run(report: Report) -> Iterator[Pieces]:

@@ -57,7 +57,7 @@ class LossPane(Vertical, can_focus=True):
         self._hint = Static("", id="loss-hint")
         self._drawn = 0.0
         self._dirty = True
-        self._count = (-1, -1)
+        self._count: tuple[int, int, int, bool] = (-1, -1, 0, False)
         self._hinted = ""
 
     def compose(self) -> ComposeResult:
@@ -74,7 +74,7 @@ class LossPane(Vertical, can_focus=True):
 
     def show(self, state: RunState, hint: str) -> None:
         """Tell of this run; `hint` is for before there is a loss."""
-        count = state.loss.count, state.valid.count
+        count = state.loss.count, state.valid.count, len(state.health.alarms), state.health.decision is not None
         if state is not self._state or count != self._count:
             self._state, self._count, self._dirty = state, count, True
         if not count[0] and hint != self._hinted:
@@ -134,8 +134,12 @@ class LossPane(Vertical, can_focus=True):
         title = Content.assemble("Loss · ", (f"train {loss.latest:.2f}", "$rd-accent"))
         if valid.latest is not None:
             title = Content.assemble(title, " · ", (f"valid {valid.latest:.2f}", "$rd-soft"))
-        steps = f" of {self._state.steps:,}" if self._state.steps else ""
-        label(self, title, f"step {loss.latest_step:,.0f}{steps}")
+        state = self._state
+        if state.health.line:
+            title = Content.assemble(title, " · ", (state.health.line, "$rd-warn"))
+        steps = f" of {state.steps:,}" if state.steps else ""
+        training = f"training {state.training} of {state.trainings} · " if state.trainings > 1 else ""
+        label(self, title, f"{training}step {loss.latest_step:,.0f}{steps}")
 
 
 _COLORS = ("background", "dim", "accent", "soft")

@@ -63,6 +63,9 @@ class StatusLine(LineWidget):
             left = []
         if shown.name:
             left.append(("  " + shown.name, "strong"))
+        alarm = shown.state.health.line
+        if alarm:
+            left.append((f" · {alarm}", "warn"))
         room = width - width_of(left) - width_of(right) - 2
         for detail in (_plain(shown.state.model), _constitution(shown.state)):
             # What does not fit is left out whole: the rest of a name tells nothing.
