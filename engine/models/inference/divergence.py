@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.control import Control
 from engine.models.nn.decoder import Decoder, pack
 
-_BATCH_TOKENS = 512
+_BATCH_TOKENS = 1024
 _CHUNK = 128
 """Rows of logits of each model that exist at once."""
 
