@@ -76,6 +76,16 @@ class RunConfig:
     train_prompts: str = setting(
         "", "Train on these prompts: text, CSV or JSONL", unset="built-in", metavar="FILE", group="Data"
     )
+    pairs: str = setting(
+        "",
+        "Train on these preference pairs (prompt, chosen, rejected) instead of making some",
+        unset="none",
+        metavar="FILE",
+        group="Data",
+    )
+    column_map: tuple[str, ...] = setting(
+        (), "Read columns of prompt and pair files under these names", metavar="NAME=COLUMN,...", group="Data"
+    )
     heldout_prompts: str = setting(
         "", "Compare on these prompts, never train on them", unset="built-in", metavar="FILE", group="Data"
     )

@@ -32,6 +32,7 @@ EVENTS: tuple[type[Event], ...] = (
     verdicts.CandidateVerdict,
     generation.Revision,
     verdicts.RevisionVerdict,
+    verdicts.PairVerdict,
     generation.PairDecided,
     training.TrainStart,
     training.TrainStep,

@@ -185,6 +185,22 @@ class CandidateVerdict(_VerdictEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairVerdict(Event):
+    """The judge's opinion on a preference pair that the user brought (`redraft run --pairs`)."""
+
+    STAGE = "PAIR-EVALUATION"
+    level: int = KEY
+    prompt: str = text("The prompt.")
+    rejected: str = text("The answer that the pair rejects.")
+    chosen: str = text("The answer that the pair prefers.")
+    agrees: bool | None = data(
+        "Whether the chosen answer's expected score is the lower one; null without two verdicts.", absent=None
+    )
+    rejected_verdict: VerdictData = data("Verdict on the rejected answer.")
+    chosen_verdict: VerdictData = data("Verdict on the chosen answer.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RevisionVerdict(_VerdictEvent):
     """The verdict on the chosen revision."""
 

@@ -1,12 +1,22 @@
-"""The preference pair of every draft: kept and trained on, or dropped with the reason."""
+"""The preference pair of every draft, or those that the user brought: kept and trained on, or dropped with a reason."""
 
 from __future__ import annotations
 
-from engine.events.generation import PairDecided
+from engine.events.generation import PairDecided, TrainingExample
+from engine.events.verdicts import PairVerdict, VerdictData
+from engine.judges.base import JudgeInput, Verdict
 from engine.pipeline.context import Context
-from engine.pipeline.pairs import PreferencePair, make_contrast_pair, make_pair, write_pairs
+from engine.pipeline.pairs import (
+    Candidate,
+    PreferencePair,
+    expected_score,
+    make_contrast_pair,
+    make_given_pair,
+    make_pair,
+    write_pairs,
+)
 from engine.pipeline.revise import candidates_of
-from engine.pipeline.stage import stage
+from engine.pipeline.stage import judge_texts, stage
 
 PAIRS = "pairs.jsonl"
 """Name of the file with the kept pairs in a run's folder."""
@@ -32,6 +42,91 @@ def choose_pairs(context: Context) -> None:
     context.results.pairs = pairs
     if not context.results.kept:
         context.record.notice("No pair was kept, so there is nothing to train on and nothing to compare.")
+
+
+def take_given_pairs(context: Context) -> None:
+    """The judge's opinion on every pair that the user brought, then the pairs themselves; nothing where pairs are
+    made. The judge decides on none of them."""
+    given, finished = context.prompts.pairs, context.finished
+    if not given:
+        return
+    _judge_given(context)
+    pairs: list[PreferencePair] = []
+    for prompt in context.prompts.train:
+        rejected, chosen = (
+            Candidate(index, text, verdict)
+            for index, (text, verdict) in enumerate(
+                zip(
+                    (given[prompt.id].rejected, given[prompt.id].chosen), finished.pair_verdicts[prompt.id], strict=True
+                )
+            )
+        )
+        made = make_given_pair(prompt.id, prompt.text, prompt.principle, rejected, chosen, context.weights)
+        pairs.append(made)
+        if prompt.id not in finished.pairs:
+            _write_pair(context, made)
+    if context.config.keep_texts:
+        write_pairs(context.folder / PAIRS, pairs)
+    context.results.pairs = pairs
+    opinions = [_agrees(context, finished.pair_verdicts[prompt.id]) for prompt in context.prompts.train]
+    context.record.notice(
+        f"The judge agrees with {opinions.count(True)} of {len(opinions)} pairs, prefers the rejected answer in "
+        f"{opinions.count(False)}, and has no opinion on {opinions.count(None)}. All are trained on."
+    )
+
+
+def _judge_given(context: Context) -> None:
+    """Both verdicts on each pair that has none yet."""
+    finished, train = context.finished, context.prompts.train
+    waiting = [prompt for prompt in train if prompt.id not in finished.pair_verdicts]
+    with stage(context, "pair verdict", len(train), len(waiting)):
+        for prompt in waiting:
+            given = context.prompts.pairs[prompt.id]
+            texts = [
+                JudgeInput("rejected", given.rejected, prompt.text),
+                JudgeInput("chosen", given.chosen, prompt.text),
+            ]
+            found = {verdict.key: verdict for verdict in judge_texts(context, context.judges.shown, texts)}
+            both = found.get("rejected", Verdict(prompt.id, None)), found.get("chosen", Verdict(prompt.id, None))
+            agrees = _agrees(context, both)
+            words = {True: "the judge agrees", False: "the judge prefers the rejected answer", None: "no opinion"}
+            scores = " · chosen ".join(_opinion(verdict, context) for verdict in both)
+            context.record.write(
+                TrainingExample(
+                    item=prompt.id,
+                    summary=f"{prompt.id} · {prompt.topic or 'no topic'}",
+                    number=train.index(prompt) + 1,
+                    total=len(train),
+                    prompt=prompt.text,
+                    principle=prompt.principle,
+                    topic=prompt.topic,
+                )
+            )
+            context.record.write(
+                PairVerdict(
+                    item=prompt.id,
+                    summary=f"{words[agrees]} · rejected {scores}",
+                    prompt=prompt.text,
+                    rejected=given.rejected,
+                    chosen=given.chosen,
+                    agrees=agrees,
+                    rejected_verdict=VerdictData.of(both[0]),
+                    chosen_verdict=VerdictData.of(both[1]),
+                )
+            )
+            context.record.step()
+
+
+def _agrees(context: Context, verdicts: tuple[Verdict, Verdict]) -> bool | None:
+    """Whether the chosen answer has the lower expected score; None without two verdicts, or where both are equal."""
+    if any(verdict.score is None or not verdict.principles for verdict in verdicts):
+        return None
+    rejected, chosen = (expected_score(verdict, context.weights) for verdict in verdicts)
+    return None if rejected == chosen else chosen < rejected
+
+
+def _opinion(verdict: Verdict, context: Context) -> str:
+    return "no verdict" if verdict.score is None else f"{expected_score(verdict, context.weights):.2f}"
 
 
 def _write_pair(context: Context, pair: PreferencePair) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from engine.models.inference.requests import LanguageModel
 from engine.pipeline.pairs import PreferencePair
 from engine.pipeline.recorder import Recorder
 from engine.prompts.load import Prompt
+from engine.prompts.pairs import GivenPair
 from engine.runs.finished import FinishedItems
 from engine.settings import RunConfig
 
@@ -32,6 +33,7 @@ class Prompts:
         train: what is trained on.
         heldout: what is compared on.
         benign: what no good answer refuses; compared on too.
+        pairs: id of a training prompt -> the pair that the user brought for it; empty where pairs are made.
         notices: sentences on everything of the prompt files that is not used; none holds a word of a text.
     """
 
@@ -39,6 +41,7 @@ class Prompts:
     heldout: tuple[Prompt, ...]
     benign: tuple[Prompt, ...]
     notices: tuple[str, ...] = ()
+    pairs: Mapping[str, GivenPair] = field(default_factory=dict)
 
     def compared(self) -> Iterator[tuple[str, Prompt]]:
         """(set, prompt) for every prompt of the comparison."""

@@ -149,6 +149,18 @@ def make_contrast_pair(
     return _pair(item, prompt, principle, good, bad, weights, reason)
 
 
+def make_given_pair(
+    item: str, prompt: str, principle: str, rejected: Candidate, chosen: Candidate, weights: Mapping[str, float]
+) -> PreferencePair:
+    """A pair that the user brought: trained on whatever the judge says of it, unless there is nothing to learn."""
+    reason = ""
+    if not chosen.text.strip() or not rejected.text.strip():
+        reason = "an answer is empty"
+    elif _folded(chosen.text) == _folded(rejected.text):
+        reason = "both answers say the same"
+    return _pair(item, prompt, principle, chosen, rejected, weights, reason)
+
+
 def _similar_length(one: str, other: str) -> bool:
     short, long = sorted((len(one.split()), len(other.split())))
     return long <= LENGTH_RATIO * short

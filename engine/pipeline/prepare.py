@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.constitution.load import load, load_default
@@ -19,6 +19,8 @@ from engine.pipeline.context import Prompts
 from engine.prompts.duplicates import shared
 from engine.prompts.load import Prompt, PromptSet, counted, load_builtin, overlap
 from engine.prompts.load import load_prompts as load_prompt_file
+from engine.prompts.pairs import load_pairs
+from engine.prompts.preview import parse_columns
 from engine.settings import RunConfig
 
 if TYPE_CHECKING:
@@ -48,10 +50,12 @@ def load_prompts(config: RunConfig) -> Prompts:
     Raises:
         InputError: a file cannot be used, or the sets share a prompt.
     """
+    columns = parse_columns(config.column_map)
+    given = load_pairs(expanded(config.pairs), columns=columns) if config.pairs else None
     sets = {
-        "train": _prompts(config.train_prompts, "train", config.n_train),
-        "heldout": _prompts(config.heldout_prompts, "heldout", config.n_heldout),
-        "benign": _prompts(config.benign_prompts, "benign", config.n_benign),
+        "train": given.prompts if given else _prompts(config.train_prompts, "train", config.n_train, columns),
+        "heldout": _prompts(config.heldout_prompts, "heldout", config.n_heldout, columns),
+        "benign": _prompts(config.benign_prompts, "benign", config.n_benign, columns),
     }
     notices = list(dict.fromkeys(notice for found in sets.values() if found for notice in found.notices))
     heldout = sets["heldout"].first(config.n_heldout).prompts if sets["heldout"] else ()
@@ -64,7 +68,8 @@ def load_prompts(config: RunConfig) -> Prompts:
         raise InputError("there is no prompt to train on.", where="--n-train", next_step="Use at least 1.")
     if not heldout:
         raise InputError("there is no held-out prompt to compare on.", where="--n-heldout", next_step="Use at least 1.")
-    return Prompts(train, heldout, benign, tuple(notices))
+    pairs = {prompt.id: given.pairs[prompt.id] for prompt in train} if given else {}
+    return Prompts(train, heldout, benign, tuple(notices), pairs)
 
 
 def _refuse_overlap(
@@ -76,7 +81,7 @@ def _refuse_overlap(
             ids = ", ".join(f"{a.id} = {b.id}" for a, b in same[:5])
             raise InputError(
                 f"{len(same)} of the training prompts are {name} prompts too ({ids}).",
-                where=config.train_prompts or "built-in prompts",
+                where=config.pairs or config.train_prompts or "built-in prompts",
                 next_step="Take them out of one of the two files: a comparison on trained prompts proves nothing.",
             )
 
@@ -95,7 +100,9 @@ def _without_shared(
     return tuple(prompt for place, prompt in enumerate(prompts) if place not in same)
 
 
-def _prompts(path: str, builtin: Literal["train", "heldout", "benign"], count: int) -> PromptSet | None:
+def _prompts(
+    path: str, builtin: Literal["train", "heldout", "benign"], count: int, columns: Mapping[str, str]
+) -> PromptSet | None:
     """The distinct prompts of a file or a built-in set; None where none is wanted."""
     if count < 0:
         raise InputError(
@@ -104,7 +111,7 @@ def _prompts(path: str, builtin: Literal["train", "heldout", "benign"], count: i
     if count == 0:
         return None
     # The built-in sets hold no duplicates: tests/engine/prompts/test_prompt_sets.py.
-    return load_prompt_file(expanded(path)).distinct() if path else load_builtin(builtin)
+    return load_prompt_file(expanded(path), columns=columns).distinct() if path else load_builtin(builtin)
 
 
 def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:
@@ -113,12 +120,16 @@ def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:
     def of(sequence: Sequence[Prompt]) -> str:
         return hashlib.sha256("\n".join(f"{p.id} {p.sha256}" for p in sequence).encode()).hexdigest()
 
-    return {
+    found = {
         "constitution": constitution.sha256,
         "train_prompts": of(prompts.train),
         "heldout_prompts": of(prompts.heldout),
         "benign_prompts": of(prompts.benign),
     }
+    if prompts.pairs:
+        texts = "\x1f".join(text for pair in prompts.pairs.values() for text in (pair.chosen, pair.rejected))
+        found["pairs"] = hashlib.sha256(texts.encode("utf-8", "replace")).hexdigest()
+    return found
 
 
 def versions() -> dict[str, str]:

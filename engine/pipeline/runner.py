@@ -28,7 +28,7 @@ from engine.files import sweep
 from engine.judges.base import Verdict
 from engine.judges.registry import JudgeParts, RunJudges, check_judge, judge_server, make_run_judges
 from engine.pipeline import input_changes, prepare, report
-from engine.pipeline.choose_pairs import choose_pairs
+from engine.pipeline.choose_pairs import choose_pairs, take_given_pairs
 from engine.pipeline.compare import answer_with_base, answer_with_trained, compare
 from engine.pipeline.context import Context
 from engine.pipeline.critique import critique
@@ -39,9 +39,9 @@ from engine.pipeline.oom import is_oom, oom_error
 from engine.pipeline.recorder import Recorder
 from engine.pipeline.revise import choose_revisions, judge_candidates, revise
 from engine.pipeline.side_effects import measure_side_effects
-from engine.pipeline.train import ADAPTER, CHECKPOINTS, train
+from engine.pipeline.train import CHECKPOINTS, train
 from engine.runs.control_file import CommandListener
-from engine.runs.folder import RUN, read_run, write_run
+from engine.runs.folder import ADAPTER, RUN, read_run, write_run
 from engine.runs.journal_reader import Damage, JournalReader
 from engine.runs.journal_writer import JournalWriter
 from engine.runs.state import RunState
@@ -59,22 +59,25 @@ class Stage:
     Args:
         run: does what is not finished of it.
         needs_pairs: it is skipped where no pair was kept.
+        makes_pairs: it is skipped where the user brought pairs.
     """
 
     run: Callable[[Context], None]
     needs_pairs: bool = False
+    makes_pairs: bool = False
 
 
 STAGES: tuple[Stage, ...] = (
     # Constitutional AI (Bai et al., 2022), supervised stage: draft, critique, revise; the judge decides what is better.
-    Stage(draft),
-    Stage(sample_drafts),
-    Stage(judge_drafts),
-    Stage(critique),
-    Stage(revise),
-    Stage(judge_candidates),
-    Stage(choose_revisions),
-    Stage(choose_pairs),
+    Stage(draft, makes_pairs=True),
+    Stage(sample_drafts, makes_pairs=True),
+    Stage(judge_drafts, makes_pairs=True),
+    Stage(critique, makes_pairs=True),
+    Stage(revise, makes_pairs=True),
+    Stage(judge_candidates, makes_pairs=True),
+    Stage(choose_revisions, makes_pairs=True),
+    Stage(choose_pairs, makes_pairs=True),
+    Stage(take_given_pairs),
     # The generator learns from the kept pairs (SFT or DPO with LoRA); base and trained model answer held-out prompts.
     Stage(answer_with_base, needs_pairs=True),
     Stage(train, needs_pairs=True),
@@ -199,7 +202,8 @@ class Run:
     def _perform_stages(self) -> None:
         context = self._context = self._load()
         for stage in STAGES:
-            if context.results.kept or not stage.needs_pairs:
+            brought = stage.makes_pairs and context.prompts.pairs
+            if not brought and (context.results.kept or not stage.needs_pairs):
                 stage.run(context)
 
     @property

@@ -17,6 +17,7 @@ from engine.pipeline.context import Context, Training
 from engine.pipeline.oom import is_oom, oom_error
 from engine.pipeline.pairs import PreferencePair
 from engine.pipeline.training_reporter import RestoreHealthy, TrainingReporter
+from engine.runs.folder import ADAPTER
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from engine.training.callbacks import Trained
     from engine.training.config import TrainConfig
     from engine.training.data import PairRow, Row, SftRow
-
-ADAPTER = "adapter"
-"""Name of the folder with the adapter of the first training, in peft's format (`Training.adapter`)."""
 
 CHECKPOINTS = "checkpoints"
 

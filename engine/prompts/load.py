@@ -231,7 +231,7 @@ def load_examples() -> tuple[Example, ...]:
         return tuple(Example(**{**record.fields, "label": bool(record.fields["label"])}) for record in found)
 
 
-def load_prompts(path: Path | str) -> PromptSet:
+def load_prompts(path: Path | str, *, columns: Mapping[str, str] | None = None) -> PromptSet:
     """Prompts from a user's file.
 
     Plain text holds one prompt per line (blank lines and lines that start with # are skipped), Markdown one per list
@@ -242,20 +242,25 @@ def load_prompts(path: Path | str) -> PromptSet:
 
     A row that cannot be asked is skipped; what of the file is not used is in `notices`, `unused` and `skipped`.
 
+    Args:
+        columns: the name that a field is read by -> the name that it has in the file: {"prompt": "question"}.
+
     Raises:
-        InputError: the file cannot be read, is not of its format, or none of its rows can be used; names file, line
-            and field.
+        InputError: the file cannot be read, is not of its format, lacks a column that is mapped, or none of its rows
+            can be used; names file, line and field.
     """
+    columns = columns or {}
     name = _stem(path) or "prompts"
     # Read once only: the file may be a pipe.
     data = read_bytes(path)
-    records = read_records(path, ALL_COLUMNS, data=data)
+    records = read_records(path, (*ALL_COLUMNS, *columns.values()), data=data)
     prompts: list[Prompt] = []
     skipped: list[Skipped] = []
     usage = Usage()
     places: dict[str, str] = {}
     first_error: InputError | None = None
-    for number, record in enumerate(records.rows, 1):
+    rows = mapped(records.rows, columns, show(path)) if columns else records.rows
+    for number, record in enumerate(rows, 1):
         try:
             text, messages = read_prompt(record, usage)
             topic, principle = read_text(record, "topic").strip(), read_text(record, "principle").strip()
@@ -271,9 +276,36 @@ def load_prompts(path: Path | str) -> PromptSet:
         raise first_error or InputError(
             "there is no prompt in it.", where=show(path), next_step="Write at least one prompt into it."
         )
-    notices = [*records.notices, *_notices(show(path), usage, skipped)]
+    notices = [*records.notices, *notices_of(show(path), usage, skipped)]
     digest = hashlib.sha256(data).hexdigest()
     return PromptSet(name, str(path), digest, tuple(prompts), dict(usage.unused), tuple(skipped), tuple(notices))
+
+
+def mapped(rows: Iterator[Record], columns: Mapping[str, str], where: str) -> Iterator[Record]:
+    """The rows with fields under the names that they are read by. Another field of such a name is not read.
+
+    Raises:
+        InputError: no row has a column that is mapped.
+    """
+    wanted = {name: column.strip().casefold() for name, column in columns.items()}
+    missing = dict(zip(wanted.values(), columns.values(), strict=False))
+    seen: dict[str, None] = {}
+    for record in rows:
+        seen |= dict.fromkeys(record.fields)
+        by_name = {str(name).strip().casefold(): name for name in record.fields}
+        found = {name: record.fields[by_name[column]] for name, column in wanted.items() if column in by_name}
+        taken = {by_name.get(column) for column in wanted.values()}
+        rest = {name: value for name, value in record.fields.items() if name not in taken and name not in columns}
+        for column in by_name:
+            missing.pop(column, None)
+        yield replace(record, fields={**found, **rest})
+    if missing:
+        raise InputError(
+            f"there is no column {truncate(sanitize(min(missing.values())), 60)!r}; the columns are: "
+            f"{', '.join(truncate(sanitize(str(name)), 40) for name in list(seen)[:12])}.",
+            where=where,
+            next_step="Name one of them: --map prompt=COLUMN.",
+        )
 
 
 def is_structured(text: str, path: Path | str) -> bool:
@@ -324,7 +356,7 @@ def load_rows(path: Path | str, *, data: bytes | None = None) -> RowSet:
         raise InputError(
             "there is no row in it.", where=show(path), next_step='Write rows: {"id": "1", "text": "..."}.'
         )
-    return RowSet(tuple(rows), dict(usage.unused), (*records.notices, *_notices(show(path), usage, [])))
+    return RowSet(tuple(rows), dict(usage.unused), (*records.notices, *notices_of(show(path), usage, [])))
 
 
 def counted(count: int, noun: str) -> str:
@@ -337,7 +369,7 @@ def _stem(path: Path | str) -> str:
     return sanitize(Path(stem).stem).strip()
 
 
-def _notices(name: str, usage: Usage, skipped: Sequence[Skipped]) -> Iterator[str]:
+def notices_of(name: str, usage: Usage, skipped: Sequence[Skipped]) -> Iterator[str]:
     """One sentence each on columns, parts of chats and rows that are not used."""
     if usage.unused:
         columns = ", ".join(f"{column} ({counted(count, 'row')})" for column, count in usage.unused.items())
@@ -378,6 +410,17 @@ def _identity(record: Record) -> str:
             next_step="Give a short one.",
         )
     return identity
+
+
+def prompt_id(record: Record, default: str, places: dict[str, str]) -> str:
+    """The row's id, or the default; noted in `places`.
+
+    Raises:
+        InputError: the id is none, or was used before.
+    """
+    identifier = _identity(record) or default
+    _claim(identifier, record.place, places)
+    return identifier
 
 
 def _claim(row_id: str, place: str, places: dict[str, str]) -> None:

@@ -14,7 +14,14 @@ from engine.events.generation import Critique, Draft, DraftSample, PairDecided, 
 from engine.events.run import RunComplete
 from engine.events.schema import Event
 from engine.events.training import HealthAlarm, HealthDecision, TrainEnd, TrainHealth, TrainStart, TrainStep
-from engine.events.verdicts import AnswerVerdict, CandidateVerdict, DraftVerdict, RevisionVerdict, SecondVerdict
+from engine.events.verdicts import (
+    AnswerVerdict,
+    CandidateVerdict,
+    DraftVerdict,
+    PairVerdict,
+    RevisionVerdict,
+    SecondVerdict,
+)
 from engine.judges.base import Verdict
 
 AnswerKey = tuple[str, str, str, int]
@@ -50,6 +57,7 @@ class FinishedItems:
         cut: (id of the prompt, number from 0) of texts that were cut at the maximum number of tokens.
         revised: ids of prompts whose revision was chosen.
         revision_judged: ids of prompts whose revision has a verdict.
+        pair_verdicts: id of the prompt -> verdicts on the rejected and on the chosen answer of a pair that was brought.
         pairs: ids of prompts whose pair was decided.
         answers, answer_verdicts: (set, id of the prompt, "base" or "trained", number of the sample) -> result.
         second_verdicts: the same key -> verdict of the judge that chose the training pairs.
@@ -70,6 +78,7 @@ class FinishedItems:
     cut: set[tuple[str, int]] = field(default_factory=set)
     revised: set[str] = field(default_factory=set)
     revision_judged: set[str] = field(default_factory=set)
+    pair_verdicts: dict[str, tuple[Verdict, Verdict]] = field(default_factory=dict)
     pairs: set[str] = field(default_factory=set)
     answers: dict[AnswerKey, str] = field(default_factory=dict)
     answer_verdicts: dict[AnswerKey, Verdict] = field(default_factory=dict)
@@ -126,6 +135,10 @@ class FinishedItems:
 
     def _revision_verdict(self, event: RevisionVerdict) -> None:
         self.revision_judged.add(event.item)
+
+    def _pair_verdict(self, event: PairVerdict) -> None:
+        verdicts = event.rejected_verdict.to_verdict(event.item), event.chosen_verdict.to_verdict(event.item)
+        self.pair_verdicts[event.item] = verdicts
 
     def _pair(self, event: PairDecided) -> None:
         self.pairs.add(event.item)
@@ -190,6 +203,7 @@ _HANDLERS: dict[type[Event], Callable[[FinishedItems, Any], None]] = {
     CandidateVerdict: FinishedItems._candidate_verdict,
     Revision: FinishedItems._revision,
     RevisionVerdict: FinishedItems._revision_verdict,
+    PairVerdict: FinishedItems._pair_verdict,
     PairDecided: FinishedItems._pair,
     TrainStart: FinishedItems._train_start,
     TrainStep: FinishedItems._train_step,

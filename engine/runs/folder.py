@@ -18,6 +18,9 @@ from engine.settings import RunConfig, from_json, to_json
 RUN = "run.json"
 """Name of the file with the run's settings, what it was made from, and when."""
 
+ADAPTER = "adapter"
+"""Name of the folder with the trained adapter, in peft's format."""
+
 
 def new_folder(runs: Path, kind: str) -> Path:
     """A new, empty folder, named by kind and time; of several processes that begin in the same second each gets its

@@ -28,6 +28,8 @@ _DEFAULT_STAGES = ("draft", "revision")
 _OLD_NAMES = {"num_train_epochs": "epochs", "train_batch_size": "batch_size", "lora_r": "rank"}
 """Flag -> its name in 0.1, which still works and is not listed."""
 _SHORT = {"generator": "-g"}
+_OPTIONS = {"keep_texts": "--no-texts", "column_map": "--map"}
+"""Settings whose option has another name."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Flag:
     @property
     def option(self) -> str:
         """As typed: --lora-r. A setting that is on by default is turned off: --no-texts."""
-        return "--no-texts" if self.name == "keep_texts" else "--" + self.name.replace("_", "-")
+        return _OPTIONS.get(self.name, "--" + self.name.replace("_", "-"))
 
     @property
     def metavar(self) -> str:

@@ -39,9 +39,9 @@ def fetch(source: Source, progress: Progress) -> Path:
         ModelError: if the hub cannot be reached, there is no such model, or it asks for an account.
         StorageError: if the disk has no space or may not be written.
     """
-    cached = _cached(source)
-    if cached is not None:
-        return cached
+    found = cached(source)
+    if found is not None:
+        return found
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -68,7 +68,7 @@ def fetch(source: Source, progress: Progress) -> Path:
         raise
 
 
-def _cached(source: Source) -> Path | None:
+def cached(source: Source) -> Path | None:
     """The model's folder in the hub's cache, if a whole model is there. (`snapshot_download` would also want the files
     that were left out on purpose.)"""
     from huggingface_hub import try_to_load_from_cache

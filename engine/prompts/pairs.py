@@ -1,0 +1,132 @@
+"""Preference pairs from a user's file: TRL's rows with `chosen` and `rejected`, with or without a prompt of their own.
+
+Both answers are texts, or turns of which the last is the assistant's; where no column holds the prompt, it is what both
+chats have in common (TRL's implicit prompt), also in hh-rlhf's transcripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import InputError
+from engine.prompts.columns import ALL_COLUMNS, Usage, read_prompt, read_text
+from engine.prompts.files import read_bytes, show
+from engine.prompts.load import Prompt, PromptSet, Skipped, mapped, notices_of, prompt_id
+from engine.prompts.records import Record, kind, read_records
+from engine.text import is_blank, sanitize
+
+_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+
+
+@dataclass(frozen=True)
+class GivenPair:
+    """A better and a worse answer to one prompt, as the user brought them."""
+
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """The pairs of a file.
+
+    Args:
+        prompts: one per pair; the same prompt may stand there several times, under different ids.
+        pairs: id of the prompt -> its pair.
+    """
+
+    prompts: PromptSet
+    pairs: Mapping[str, GivenPair]
+
+
+def load_pairs(path: Path | str, *, columns: Mapping[str, str] | None = None) -> PairSet:
+    """The preference pairs of a file, in the formats of `load_prompts`.
+
+    Args:
+        columns: the name that a field is read by -> the name that it has in the file.
+
+    Raises:
+        InputError: the file cannot be read, or holds no pair that can be used; names file, line and field.
+    """
+    columns = columns or {}
+    data = read_bytes(path)
+    records = read_records(path, ("chosen", *ALL_COLUMNS, *columns.values()), data=data)
+    rows = mapped(records.rows, columns, show(path)) if columns else records.rows
+    prompts: list[Prompt] = []
+    pairs: dict[str, GivenPair] = {}
+    skipped: list[Skipped] = []
+    usage = Usage()
+    places: dict[str, str] = {}
+    first_error: InputError | None = None
+    for number, record in enumerate(rows, 1):
+        try:
+            text, messages = read_prompt(_question(record), usage)
+            pair = GivenPair(_answer(record, "chosen"), _answer(record, "rejected"))
+            topic, principle = read_text(record, "topic").strip(), read_text(record, "principle").strip()
+            identifier = prompt_id(record, f"pair-{number:03d}", places)
+        except InputError as error:
+            first_error = first_error or error
+            skipped.append(Skipped(error.where, error.what))
+            continue
+        prompts.append(Prompt(identifier, text, topic, principle, messages))
+        pairs[identifier] = pair
+    if not prompts:
+        raise first_error or InputError(
+            "there is no pair in it.",
+            where=show(path),
+            next_step='Write {"prompt": ..., "chosen": ..., "rejected": ...}.',
+        )
+    usage.left_out.pop("answers after the last turn of the user", None)
+    for name in ("chosen", "rejected", "score_chosen", "score_rejected", "expected_chosen", "expected_rejected"):
+        usage.unused.pop(name, None)
+    notices = (*records.notices, *notices_of(show(path), usage, skipped))
+    digest = hashlib.sha256(data).hexdigest()
+    found = PromptSet("pairs", str(path), digest, tuple(prompts), dict(usage.unused), tuple(skipped), notices)
+    return PairSet(found, pairs)
+
+
+def _question(record: Record) -> Record:
+    """The row as a prompt's: a row of plain text has no answers to learn from."""
+    missing = [name for name in ("chosen", "rejected") if record.fields.get(name) is None]
+    if missing:
+        raise InputError(
+            f"there is no {missing[0]} answer.",
+            where=f"{record.place}, field {missing[0]!r}",
+            next_step='Write {"prompt": ..., "chosen": ..., "rejected": ...}.',
+        )
+    return record
+
+
+def _answer(record: Record, column: str) -> str:
+    """One answer: a text, the last turn of a chat, or the last turn of a transcript."""
+    value = record.fields[column]
+    where = f"{record.place}, field {column!r}"
+    if isinstance(value, list):
+        text = _last_turn(value, where)
+    else:
+        text = read_text(record, column)
+        turns = list(_TURN.finditer(text))
+        if len(turns) > 1 and turns[-1][1] == "Assistant":
+            text = text[turns[-1].end() :]
+    text = text.strip()
+    if is_blank(text):
+        raise InputError(f"the {column} answer is empty.", where=where, next_step="Write a text, or delete the row.")
+    return text
+
+
+def _last_turn(turns: list[Any], where: str) -> str:
+    last = turns[-1] if turns else None
+    role = last.get("role", last.get("from")) if isinstance(last, dict) else None
+    content = last.get("content", last.get("value")) if isinstance(last, dict) else None
+    if role not in ("assistant", "gpt", "model") or not isinstance(content, str):
+        raise InputError(
+            f"the last turn must be the assistant's text, but it is {kind(last) if role is None else f'{role!r}'}.",
+            where=where,
+            next_step='End it with {"role": "assistant", "content": "..."}.',
+        )
+    return sanitize(content)
