@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NoReturn
 
-from engine.constitution.model import Constitution, Principle, Rule
+from engine.constitution.model import Constitution, Principle, PrincipleTest, Rule
 from engine.constitution.patterns import PatternError, matches_empty
 from engine.constitution.toml_lines import Lines, Place
 from engine.errors import InputError
@@ -28,7 +28,8 @@ MAX_PATTERN_LENGTH = 60_000
 _ID = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _WORD = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _TOP = ("name", "words", "principles")
-_PRINCIPLE = ("id", "title", "short", "description", "weight", "critiques", "revisions", "rules")
+_PRINCIPLE = ("id", "title", "short", "description", "weight", "critiques", "revisions", "rules", "tests")
+_TEST = ("text", "broken", "prompt")
 _RULE = ("id", "category", "pattern", "weight", "match", "must_not_match", "except_if")
 _FORMER_KEYS = {"spare": "must_not_match", "unless": "except_if"}
 """Keys of a rule in files of version 0.1 -> today's."""
@@ -209,7 +210,21 @@ def _principle(
         critiques=read.texts(table, "critiques", place, minimum=1),
         revisions=read.texts(table, "revisions", place, minimum=1),
         rules=tuple(rules),
+        tests=tuple(
+            _test(entry, (*place, "tests", number), read)
+            for number, entry in enumerate(read.tables(table, "tests", place, MAX_TEXTS))
+        ),
     )
+
+
+def _test(table: Mapping[str, Any], place: Place, read: Reader) -> PrincipleTest:
+    read.known_keys(table, _TEST, place)
+    broken = table.get("broken")
+    if not isinstance(broken, bool):
+        here = (*place, "broken") if "broken" in table else place
+        read.fail("A test says whether its text breaks the principle.", here, "Write broken = true or broken = false.")
+    prompt = read.text(table, "prompt", place) if "prompt" in table else ""
+    return PrincipleTest(read.text(table, "text", place), broken, prompt)
 
 
 def _rule(

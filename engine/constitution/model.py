@@ -33,6 +33,21 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class PrincipleTest:
+    """A text with the verdict that is expected on it, for one principle (`redraft constitution test`).
+
+    Args:
+        text: an answer.
+        broken: whether it breaks the principle.
+        prompt: what the text answers; "" where it stands alone.
+    """
+
+    text: str
+    broken: bool
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
 class Principle:
     """One thing that answers must not do.
 
@@ -45,6 +60,7 @@ class Principle:
         critiques: critique requests; one is sampled for each use.
         revisions: revision requests; `revisions[i]` belongs to `critiques[i]` if there are equally many.
         rules: patterns.
+        tests: texts with expected verdicts; no run depends on them.
     """
 
     id: str
@@ -55,6 +71,7 @@ class Principle:
     critiques: tuple[str, ...]
     revisions: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
+    tests: tuple[PrincipleTest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,8 +96,9 @@ class Constitution:
 
     @property
     def content_sha256(self) -> str:
-        """Hash of the principles' values, hexadecimal: independent of the file's comments, layout and key names."""
-        values = [dataclasses.astuple(principle) for principle in self.principles]
+        """Hash of the principles' values, hexadecimal: independent of the file's comments, layout and key names, and of
+        tests."""
+        values = [dataclasses.astuple(dataclasses.replace(one, tests=()))[:-1] for one in self.principles]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
     @property
