@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
@@ -54,6 +54,7 @@ class RedraftApp(TerminalApp):
         host: performs runs; a worker of this process by default.
         runs: the folder of runs; the user's by default.
         reading: number of pairs and seed of a blind reading to begin with.
+        trying: options of `tui.screens.try_models.make_screen`, to begin with asking base and trained.
     """
 
     TITLE = "redraft"
@@ -70,6 +71,7 @@ class RedraftApp(TerminalApp):
         host: Host | None = None,
         runs: Path | None = None,
         reading: tuple[int, int | None] | None = None,
+        trying: Mapping[str, Any] | None = None,
     ) -> None:
         # Textual asks for colors before it is made.
         self._palettes, self._theme_problems = themes.load_all(paths.config_dir() / "themes")
@@ -82,6 +84,7 @@ class RedraftApp(TerminalApp):
         self.control = RunControl(self.host, self.session, config, runs, self.keymap.shown)
         self._paste_ignored = -_NOTICE_EVERY
         self._reading = reading
+        self._trying = trying
         if folder is not None:
             self.session.open(folder)
         if "SSH_CONNECTION" in os.environ:
@@ -115,6 +118,8 @@ class RedraftApp(TerminalApp):
         if self._reading is not None:
             count, seed = self._reading
             self.call_after_refresh(self.run_screen.commands.read_blind, seed, count)
+        if self._trying is not None:
+            self.call_after_refresh(self.run_screen.commands.try_models, **self._trying)
         # What is alive now lives as long as the app: the collector need not look at it again.
         self.call_after_refresh(gc.freeze)
 
@@ -204,6 +209,9 @@ class RedraftApp(TerminalApp):
     def on_export_run(self) -> None:
         self.run_screen.action_export()
 
+    def on_write_page(self) -> None:
+        self.run_screen.commands.write_page()
+
     def on_copy_text(self, message: CopyText) -> None:
         self.run_screen.commands.copy(message.text, self.put_on_clipboard)
 
@@ -248,6 +256,8 @@ def run(
     config: RunConfig | None = None,
     folder: Path | None = None,
     reading: tuple[int, int | None] | None = None,
+    trying: Mapping[str, Any] | None = None,
+    runs: Path | None = None,
 ) -> int:
     """Open the app on this terminal and wait until it ends; gives the exit code.
 
@@ -255,13 +265,15 @@ def run(
         preset: which settings the run key starts with, where no `config` is given.
         folder: of a run to open.
         reading: number of pairs and seed of a blind reading to begin with.
+        trying: options of `tui.screens.try_models.make_screen`, to begin with asking base and trained.
+        runs: the folder of runs; the user's by default.
 
     Raises:
         InputError: there is no such preset.
     """
     from engine.settings import preset as settings_of
 
-    app = RedraftApp(folder, config or settings_of(preset), reading=reading)
+    app = RedraftApp(folder, config or settings_of(preset), runs=runs, reading=reading, trying=trying)
     log = paths.cache_dir() / "app.log"
     # A thread that runs models holds the interpreter's lock for this long at a time while a key waits; ten times
     # shorter than Python's default brought the slowest keys from 50 to 34 ms.

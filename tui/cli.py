@@ -11,7 +11,26 @@ from typing import Annotated
 
 import typer
 
-from tui.commands import doctor, evaluate, export, judge, models, review, run, runs, show, watch
+from tui.commands import (
+    constitution,
+    doctor,
+    evaluate,
+    export,
+    gate,
+    judge,
+    merge,
+    models,
+    prompts,
+    push,
+    replay,
+    report,
+    review,
+    run,
+    runs,
+    show,
+    try_models,
+    watch,
+)
 from tui.commands.failure import run_app
 from tui.commands.settings_flags import GroupedCommand, build_config, reference
 from tui.terminal import output
@@ -36,9 +55,17 @@ app.command("runs")(runs.runs)
 app.command("open")(runs.open_run)
 app.command("show")(show.show)
 app.command("review")(review.review)
+app.command("try")(try_models.try_models)
+app.command("replay")(replay.replay)
+app.command("report")(report.report)
+app.command("gate")(gate.gate)
 app.command("export")(export.export)
+app.command("merge")(merge.merge)
+app.command("push")(push.push)
 app.command("models")(models.models)
+app.command("prompts")(prompts.prompts)
 app.add_typer(judge.app, name="judge")
+app.add_typer(constitution.app, name="constitution")
 app.command("doctor")(doctor.doctor)
 app.command("journal-reference", hidden=True)(export.journal_reference)
 

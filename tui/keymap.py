@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 
 from engine.text import sanitize, truncate
 
-APP, RUN, LOG, DIFF, PROMPTS, INPUT, REPORT, REVIEW, SHEET, RUNS, LIST = (
+APP, RUN, LOG, DIFF, PROMPTS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, LIST = (
     "app",
     "run",
     "log",
@@ -25,6 +25,7 @@ APP, RUN, LOG, DIFF, PROMPTS, INPUT, REPORT, REVIEW, SHEET, RUNS, LIST = (
     "input",
     "report",
     "review",
+    "try",
     "sheet",
     "runs",
     "list",
@@ -40,6 +41,7 @@ PLACES = {
     INPUT: "Evaluate a text",
     REPORT: "Report",
     REVIEW: "Blind reading",
+    TRY: "Ask base and trained",
     SHEET: "Verdict and judges",
     RUNS: "List of runs",
     LIST: "Lists and forms",
@@ -118,6 +120,7 @@ KEYS: tuple[Key, ...] = (
     Key("verdict", ("w", "f3"), "Verdict", "Show the latest verdict in full: bars, marked words, reasons.", RUN),
     Key("judges", ("a", "f2"), "Judge", "Show the measured accuracy of the judges.", RUN),
     Key("report", ("r",), "Report", "Show the report of this run.", RUN, 11),
+    Key("try", ("m",), "Try", "Ask base and trained model of this run, side by side.", RUN),
     Key("review", ("b",), "Blind reading", "Read answers without knowing which model wrote them.", RUN),
     Key("runs", ("l",), "Runs", "List the runs on this machine and open one.", RUN, 12),
     Key("zoom", ("z",), "Zoom", "Show one pane on the whole screen, or all again.", RUN, 14),
@@ -164,6 +167,7 @@ KEYS: tuple[Key, ...] = (
     Key("export", ("e",), "Export", "Write the run's records into its folder.", REPORT, 2),
     Key("copy", ("y",), "Copy", "Copy the report to the clipboard.", REPORT, 3),
     Key("review", ("b",), "Blind reading", "Read answers without knowing which model wrote them.", REPORT, 4),
+    Key("html", ("h",), "HTML", "Write the report as one HTML file to send to others.", REPORT, 5),
     Key("prefer('left')", ("left", "1", "h"), "Left", "Prefer the left answer.", REVIEW, 1),
     Key("prefer('right')", ("right", "2", "l"), "Right", "Prefer the right answer.", REVIEW, 2),
     Key("prefer('fine')", ("f", "3"), "Both fine", "Prefer neither: both are fine.", REVIEW, 3),
@@ -183,6 +187,14 @@ KEYS: tuple[Key, ...] = (
     Key("page(-1)", ("pageup",), "Page up", "Move both answers up a page.", REVIEW),
     Key("page(1)", ("pagedown",), "Page down", "Move both answers down a page.", REVIEW),
     Key("close", ("escape", "q"), "Back", "Go back; decisions are kept.", REVIEW, 7),
+    Key("again", ("ctrl+g",), "Again", "Ask the last prompt again with the next seed.", TRY, 1, always=True),
+    Key("stop", ("ctrl+x",), "Stop", "Stop the answers; unfinished ones are dropped.", TRY, 2, always=True),
+    Key("new", ("ctrl+n",), "New", "Start a new conversation.", TRY, 3, always=True),
+    Key("keep('train')", ("ctrl+t",), "Train on it", "Keep the last prompt as a training prompt.", TRY, 4, always=True),
+    Key(
+        "keep('heldout')", ("ctrl+o",), "Hold it out", "Keep the last prompt as a held-out prompt.", TRY, 5, always=True
+    ),
+    Key("close", ("escape",), "Back", "Go back; the conversation is dropped.", TRY, 6),
     Key("close", ("escape", "q"), "Back", "Go back.", RUNS, 2),
     Key("open", ("enter",), "Open", "Open the marked run.", RUNS, 1),
     Key("close", ("escape",), "Back", "Close the list or form; nothing is changed.", LIST, 2),

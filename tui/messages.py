@@ -21,6 +21,10 @@ class ReadBlind(Message):
     """Read the run's answers without knowing which model wrote them."""
 
 
+class WritePage(Message):
+    """Write the run's report as one HTML file."""
+
+
 class Detach(Message):
     """Leave the screen; the run continues without it."""
 

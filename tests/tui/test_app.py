@@ -757,3 +757,15 @@ async def test_an_alarm_of_training_is_shown_and_one_key_answers_it(tmp_path: Pa
         await until(pilot, "back to step 5 after an alarm")
         await pilot.press("A")
         await until(pilot, "No alarm waits for an answer.")
+
+
+async def test_a_key_of_the_report_writes_it_as_one_html_file(finished: Path) -> None:
+    app = RedraftApp(folder=finished, host=Told())
+    async with app.run_test(notifications=True, size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("r")
+        await settle(pilot)
+        await pilot.press("h")
+        path = finished / "exports" / f"{finished.name}.html"
+        await until(pilot, path.name)
+        assert "Improvement not confirmed" in path.read_text()

@@ -19,7 +19,10 @@ from engine.settings import RunConfig, names
 from tui.commands.settings_flags import FLAGS, build_config, reference
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = ("run", "resume", "watch", "open", "eval", "runs", "show", "review", "export", "models", "doctor")
+COMMANDS = (
+    *("run", "resume", "watch", "open", "eval", "runs", "show", "review", "try", "replay", "report", "gate", "export"),
+    *("merge", "push", "prompts", "constitution", "models", "doctor"),
+)
 
 
 def redraft(*arguments: object, stdin: bytes | None = b"", **options: Any) -> subprocess.CompletedProcess[str]:

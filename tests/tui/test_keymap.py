@@ -44,6 +44,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
     from tui.screens.run import RunScreen
     from tui.screens.runs import Runs
     from tui.screens.text_modal import Sheet
+    from tui.screens.try_models import TryScreen
     from tui.widgets.diff import DiffPane
     from tui.widgets.evaluate import EvaluateField
     from tui.widgets.log.pane import LogView
@@ -59,6 +60,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
         keymap.REPORT: ReportScreen,
         keymap.SHEET: Sheet,
         keymap.REVIEW: ReviewScreen,
+        keymap.TRY: TryScreen,
         keymap.RUNS: Runs,
         keymap.LIST: Choice,
     }

@@ -1,4 +1,4 @@
-"""`redraft export`: a run's journal as JSON, JSON lines or Markdown."""
+"""`redraft export`: a run's journal as JSON, JSON lines or Markdown; its tables, curves and trainer configs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def export(
             "--format",
             "-f",
             metavar="NAME",
-            help="Write json, jsonl or md. [default: by the file's extension, else json]",
+            help="Write json, jsonl or md (events); csv or parquet (tables); tensorboard (curves); trl or axolotl "
+            "(pairs with a config); card (model card). [default: by the file's extension, else json]",
         ),
     ] = None,
     path: Annotated[
@@ -32,13 +33,14 @@ def export(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write to this file, '-' for stdout. [default: exports/ in the run's folder]",
+            help="Write to this file, or folder for tables, curves and configs; '-' for stdout. "
+            "[default: exports/ in the run's folder]",
         ),
     ] = None,
     verbosity: options.Verbosity = 3,
     as_json: options.Json = False,
 ) -> None:
-    """Export the events of a run to one file: each stage with its texts, figures and time."""
+    """Export the events of a run to one file, or its tables, curves or training settings for other programs."""
     from engine.errors import InputError
     from engine.runs.export import FORMATS, default_path, write
     from engine.runs.export import export as export_run
@@ -46,6 +48,9 @@ def export(
     from tui.views.formatting import count
 
     folder = find_run(run)
+    if file_format in OTHER_FORMATS:
+        _export_other(folder, file_format, path, as_json)
+        return
     extension = path.suffix.lstrip(".").lower() if path is not None else ""
     chosen = file_format or (extension if extension in FORMATS else "json")
     if path is not None and str(path) == "-":
@@ -63,6 +68,55 @@ def export(
         output.emit({"path": str(done.path), "format": chosen, "entries": done.entries, "damage": damaged})
     else:
         output.result(f"{count(done.entries, 'entry', 'entries')} in {done.path}")
+
+
+OTHER_FORMATS = ("csv", "parquet", "tensorboard", "trl", "axolotl", "card")
+"""Formats that do not hold the journal's events."""
+
+
+def _export_other(folder: Path, file_format: str, path: Path | None, as_json: bool) -> None:
+    """Write the tables, curves, settings or card of a run."""
+    from engine.errors import InputError
+
+    if path is not None and str(path) == "-":
+        raise InputError("this format has several files.", where="--output -", next_step="Name a folder.")
+    files = write_other(folder, file_format, path.expanduser() if path is not None else None)
+    if as_json:
+        output.emit({"format": file_format, "paths": [str(file) for file in files]})
+        return
+    for file in files:
+        output.result(str(file))
+
+
+def write_other(folder: Path, file_format: str, path: Path | None) -> list[Path]:
+    """Write one of `OTHER_FORMATS`; returns the files, or the folder of event files.
+
+    Args:
+        folder: the run's.
+        path: a folder (for the card a file); None takes one in the run's `exports`.
+
+    Raises:
+        RedraftError: the run has nothing of the kind, or a file cannot be written.
+    """
+    target = path or folder / "exports" / ("README.md" if file_format == "card" else file_format)
+    if file_format in ("csv", "parquet"):
+        from engine.export.tables import write_tables
+
+        return write_tables(folder, target, file_format)
+    if file_format == "tensorboard":
+        from engine.export.tensorboard import write_events
+
+        write_events(folder, target)
+        return [target]
+    if file_format == "card":
+        from engine.export.model_card import model_card
+        from engine.files import write_atomically
+
+        write_atomically(target, model_card(folder).encode(), 0o644)
+        return [target]
+    from engine.export.trainer_configs import write_axolotl, write_trl
+
+    return (write_trl if file_format == "trl" else write_axolotl)(folder, target)
 
 
 def journal_reference() -> None:

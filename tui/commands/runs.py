@@ -53,19 +53,24 @@ def has_terminal() -> bool:
     return sys.stdin is not None and output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)
 
 
-def open_app(folder: Path | None = None, reading: tuple[int, int | None] | None = None) -> None:
+def open_app(
+    folder: Path | None = None,
+    reading: tuple[int, int | None] | None = None,
+    trying: Mapping[str, Any] | None = None,
+) -> None:
     """Open the app and wait until it ends, or until it detaches.
 
     Args:
         folder: of a run to open.
         reading: number of pairs and seed of a blind reading to begin with.
+        trying: options of `tui.screens.try_models.make_screen`, to begin with asking base and trained.
     """
     from tui.terminal import detach
 
     detach.launch()
     from tui.app import run as run_app
 
-    code = run_app(folder=folder, reading=reading)
+    code = run_app(folder=folder, reading=reading, trying=trying)
     if code:
         raise typer.Exit(code)
 

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from engine.runs.report import Report
 from tui.keymap import REPORT, bindings
-from tui.messages import CopyText, ExportRun, ReadBlind
+from tui.messages import CopyText, ExportRun, ReadBlind, WritePage
 from tui.screens.dialog import Dialog
 from tui.views import report as reporting
 from tui.widgets.border import label
@@ -45,7 +45,7 @@ class ReportScreen(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide") as box:
-            label(box, f"Report · {self._run_name}", "b blind reading · e exports · y copies · Esc")
+            label(box, f"Report · {self._run_name}", "b blind reading · h HTML · e exports · y copies · Esc")
             with VerticalScroll(id="report-text"):
                 yield Static(self._text())
 
@@ -64,6 +64,9 @@ class ReportScreen(Dialog[None]):
         if self.is_active:
             self.app.post_message(ReadBlind())
             self.dismiss(None)
+
+    def action_html(self) -> None:
+        self.post_message(WritePage())
 
     def action_copy(self) -> None:
         self.post_message(CopyText(self.text))

@@ -363,6 +363,9 @@ class RunScreen(Screen[None]):
     def action_setup(self) -> None:
         self.commands.set_up(self._configured)
 
+    def action_try(self) -> None:
+        self.commands.try_models()
+
     def action_report(self) -> None:
         self.commands.show_report()
 

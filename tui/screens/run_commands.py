@@ -176,6 +176,19 @@ class RunCommands:
         else:
             self.open(ReviewScreen(review, self._keymap))
 
+    def try_models(self, **options: Any) -> None:
+        """Ask the base and the trained model of this run; `options` as for `tui.screens.try_models.make_screen`."""
+        from tui.screens.try_models import make_screen
+
+        folder = self._session.folder
+        if folder is None or self._control.busy:
+            self.say("Try a run once it is finished; another one may be opened with l.")
+            return
+        try:
+            self.open(make_screen(folder, self._keymap, **options))
+        except RedraftError as error:
+            self.say(str(error), severity="error", seconds=12)
+
     def show_verdict(self) -> None:
         """The newest verdict in full."""
         found = shown(self._session.state, self._session.store)
@@ -211,6 +224,20 @@ class RunCommands:
             self.say(str(error), title="Not exported", severity="error", seconds=12)
         else:
             self.say(written, title="Exported", seconds=10)
+
+    def write_page(self) -> None:
+        """Write the report of this run as one HTML file."""
+        folder = self._session.folder
+        if folder is not None:
+            self._screen.run_worker(self._write_page(folder), group="export")
+
+    async def _write_page(self, folder: Path) -> None:
+        try:
+            path = await exports.write_page(folder)
+        except RedraftError as error:
+            self.say(str(error), title="Not written", severity="error", seconds=12)
+        else:
+            self.say(str(path), title="Report written to", seconds=10)
 
     def write_picture(self) -> None:
         """Write a picture of the screen beside the run's other exports."""

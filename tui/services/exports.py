@@ -40,6 +40,17 @@ async def write_export(folder: Path, formats: Sequence[str], verbosity: int, wor
     return f"{' and '.join(names)}\nin {path.parent}{filtered}"
 
 
+async def write_page(folder: Path) -> Path:
+    """Write a finished run's report as one HTML file into its folder; returns its path.
+
+    Raises:
+        RedraftError: the run has no report, or the file cannot be written.
+    """
+    from engine.export.html.write import default_path, write
+
+    return await asyncio.to_thread(write, folder, default_path(folder))
+
+
 def write_picture(folder: Path | None, svg: str) -> Path:
     """Write a picture of the screen; returns its path.
 

@@ -217,7 +217,7 @@ def _checked(path: Path, header: GgufHeader) -> GgufModel:
         )
     values = _config_values(path, header)
     config = parse_config(path, values)
-    names = _tensor_names(config)
+    names = tensor_names(config)
     _check_tensors(path, header, config, names)
     return GgufModel(header, values, config, names, _pre_tokenizer_notices(path, metadata))
 
@@ -347,7 +347,7 @@ def _rope(path: Path, header: GgufHeader) -> dict[str, Any]:
     return rope
 
 
-def _tensor_names(config: ModelConfig) -> dict[str, str]:
+def tensor_names(config: ModelConfig) -> dict[str, str]:
     """The file's names -> transformers' names, of all tensors that the model is made of."""
     modules = MODULES[config.family]
     tops = {

@@ -1,0 +1,57 @@
+"""The adapter of a run and the model that it belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import InputError, ModelError
+from engine.models.local import LocalModel, load_model
+from engine.runs.folder import ADAPTER, read_config, read_run
+from engine.runs.store import inspect
+from engine.training import lora
+
+if TYPE_CHECKING:
+    from engine.models.hub.embedded import Progress
+    from engine.models.nn.lora_weights import Adapter
+
+
+def run_adapter(folder: Path) -> Adapter:
+    """The adapter that a run trained.
+
+    Raises:
+        InputError: the run has none (yet).
+        StorageError: it is damaged.
+    """
+    if not (folder / ADAPTER / lora.WEIGHTS).exists():
+        state = inspect(folder).state
+        step = {
+            "running": "Wait for its end, or follow it: `redraft watch`.",
+            "stopped": f"Finish it first: `redraft resume {folder.name}`.",
+        }.get(state, "No pair was kept, so nothing was trained: `redraft show` says why.")
+        raise InputError(f"the run has no adapter; it is {state}.", where=str(folder), next_step=step)
+    return lora.load(folder / ADAPTER)
+
+
+def run_base(folder: Path, progress: Progress, *, dtype: str = "float32", force: bool = False) -> LocalModel:
+    """The generator of a run, loaded, once it is sure that these are the weights that the adapter was trained on.
+
+    Args:
+        force: load it also where its files have changed.
+
+    Raises:
+        ModelError: it cannot be loaded, or its files are others than those of the run.
+        StorageError: a file is damaged or missing.
+    """
+    name = read_config(folder).generator
+    model = load_model(name, device="cpu", dtype=dtype, progress=progress)
+    models = read_run(folder).get("models")
+    trained_on = models.get(name) if isinstance(models, dict) else None
+    if trained_on is not None and trained_on != model.sha256 and not force:
+        raise ModelError(
+            f"The model {name} has changed since the run (sha256 {str(trained_on)[:12]} → {model.sha256[:12]}); the "
+            "adapter belongs to the old one.",
+            where=str(model.folder or name),
+            next_step="Restore the model's files, or use the changed ones with --force.",
+        )
+    return model

@@ -1,0 +1,269 @@
+"""Folds a run's adapter into its base model and writes the result as a folder that transformers, vLLM and others load.
+
+The base model's own tokenizer, chat template and generation config are copied, so that the merged model is asked in the
+same words as it was trained with. What was written is read again and compared with the adapter's own logits.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import InputError, ModelError, StorageError
+from engine.export.answers import QUESTIONS
+from engine.export.base_model import run_adapter, run_base
+from engine.models.hub import checkpoint, gguf, load, weights
+from engine.models.hub.embedded import Progress, silent
+from engine.models.inference.requests import Message
+from engine.runs.folder import read_config
+from engine.training.lora import TRANSPOSED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from engine.models.local import LocalModel
+    from engine.models.nn.decoder import Decoder
+    from engine.models.nn.lora_weights import Adapter
+
+MAX_DIFFERENCE = 1e-3
+"""Largest difference of logits, in float32, between the merged model and the base model with its adapter."""
+
+_COPIED = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates",
+    "generation_config.json",
+    "LICENSE*",
+    "NOTICE*",
+    "USE_POLICY*",
+)
+"""What is taken over from the base model's folder as it is."""
+
+
+_EXTRA_SPACE = 50_000_000
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What was written.
+
+    Args:
+        folder: config, weights, tokenizer.
+        base: name of the base model.
+        dtype: of the weights.
+        nbytes: of the weights.
+        difference: largest difference of logits from the base model with its adapter, both in float32.
+    """
+
+    folder: Path
+    base: str
+    dtype: str
+    nbytes: int
+    difference: float
+
+
+def merge(run: Path, target: Path, *, dtype: str = "", force: bool = False, progress: Progress = silent) -> Merged:
+    """Write the trained model of a run as one model.
+
+    Args:
+        run: the run's folder.
+        target: a new or empty folder.
+        dtype: of the weights, one of `load.DTYPES`; "" keeps the base model's.
+        force: use the base model also where its files have changed since the run.
+        progress: called with the fraction done and a sentence.
+
+    Raises:
+        InputError: the run has no adapter, or `target` holds something.
+        ModelError: the base model cannot be loaded or is another, or the written model computes something else.
+        StorageError: `target` cannot be written.
+    """
+    adapter = run_adapter(run)
+    _check_target(target)
+    if dtype:
+        load.torch_dtype(dtype)
+    base = run_base(run, lambda part, words: progress(0.3 * part, words), force=force)
+    expected = _logits(base.decoder, _tokens(base), adapter)
+    work = _work_folder(target)
+    try:
+        progress(0.35, "Merging the adapter into the weights.")
+        kept = _write_model(run, base, adapter, work, dtype, lambda part: progress(0.4 + 0.4 * part, "Writing."))
+        nbytes = sum(path.stat().st_size for path in weights.files(work))
+        name, tokens = base.name, _tokens(base)
+        del base
+        gc.collect()
+        progress(0.85, "Comparing the merged model with the adapter.")
+        difference = _difference(work, tokens, expected)
+        if not math.isfinite(difference) or (kept == "float32" and difference > MAX_DIFFERENCE):
+            raise ModelError(
+                f"The merged model computes something else than the adapter: logits differ by up to {difference:.3g}.",
+                where=str(target),
+                next_step="Report it; the adapter in the run's folder works with peft.",
+            )
+        _move(work, target)
+    except OSError as error:
+        raise _storage_error(error, target) from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    progress(1.0, "The merged model is written.")
+    return Merged(target, name, kept, nbytes, difference)
+
+
+def _check_target(target: Path) -> None:
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InputError(
+                "there is something already.", where=str(target), next_step="Name a new or an empty folder."
+            )
+    except OSError as error:
+        raise _storage_error(error, target) from None
+
+
+def _work_folder(target: Path) -> Path:
+    """A folder next to the target, on the same disk: the target appears whole or not at all."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+    except OSError as error:
+        raise _storage_error(error, target) from None
+
+
+def _move(work: Path, target: Path) -> None:
+    work.chmod(0o755)
+    if target.exists():
+        target.rmdir()
+    work.replace(target)
+
+
+def _storage_error(error: OSError, target: Path) -> StorageError:
+    return StorageError(
+        f"the merged model cannot be written ({error.strerror or error}).",
+        where=str(target),
+        next_step="Check the folder's permissions and free space, or choose another place.",
+    )
+
+
+def _write_model(run: Path, base: LocalModel, adapter: Adapter, work: Path, dtype: str, tick: Any) -> str:
+    """Write config, tokenizer and weights into `work`; returns the dtype of the weights."""
+    config = base.config
+    if base.folder is None:
+        tensors = _from_gguf(Path(read_config(run).generator).expanduser(), base, work, dtype or "float32")
+    else:
+        found = checkpoint.check_folder(base.folder)
+        tensors = weights.read(base.folder, None, found.names)
+        _copy(base.folder, work)
+    if config.tied:
+        tensors.pop("lm_head.weight", None)
+    kept = dtype or _dtype_of(tensors)
+    torch_dtype = load.torch_dtype(kept)
+    _add(tensors, adapter, transposed=config.family in TRANSPOSED)
+    for name in tensors:
+        tensors[name] = tensors[name].to(torch_dtype)
+        weights.check_finite(tensors[name], name, work, cast=True)
+    _check_space(work, tensors)
+    _set_dtype(work / "config.json", kept)
+    weights.write(work / weights.SINGLE, tensors, tick)
+    return kept
+
+
+def _add(tensors: dict[str, Tensor], adapter: Adapter, *, transposed: bool) -> None:
+    """Add the adapter's changes to the weights, in float32."""
+    for module, pair in adapter.pairs.items():
+        name = f"{module}.weight"
+        if name not in tensors:
+            raise ModelError(f"The adapter is not for this model: it has no {name}.")
+        delta = pair.delta()
+        tensors[name] = tensors[name].float() + (delta.t() if transposed else delta)
+
+
+def _dtype_of(tensors: Mapping[str, Tensor]) -> str:
+    """The dtype of most of the weights."""
+    counts: dict[str, int] = {}
+    for tensor in tensors.values():
+        name = str(tensor.dtype).removeprefix("torch.")
+        counts[name] = counts.get(name, 0) + tensor.numel()
+    most = max(counts, key=lambda name: counts[name])
+    return most if most in load.DTYPES else "float32"
+
+
+def _copy(source: Path, work: Path) -> None:
+    shutil.copyfile(source / "config.json", work / "config.json")
+    for pattern in _COPIED:
+        for path in sorted(source.glob(pattern)):
+            if path.is_dir():
+                shutil.copytree(path, work / path.name)
+            else:
+                shutil.copyfile(path, work / path.name)
+
+
+def _from_gguf(path: Path, base: LocalModel, work: Path, dtype: str) -> dict[str, Tensor]:
+    """The weights of a GGUF file; its config and tokenizer are written as transformers writes them."""
+    if gguf.ROPE_FREQS in gguf.read_header(path).tensors:
+        raise ModelError(
+            "This GGUF file scales its rotary frequencies by numbers that no config can hold.",
+            where=str(path),
+            next_step="Name the folder of the same model in safetensors as the generator of a run.",
+        )
+    model = load.read_gguf(path, dtype)
+    model.config._name_or_path = base.name
+    model.config.save_pretrained(work)
+    if model.generation_config is not None:
+        model.generation_config.save_pretrained(work)
+    base.tokenizer.save_pretrained(work)
+    return dict(model.state_dict())
+
+
+def _set_dtype(path: Path, dtype: str) -> None:
+    values = weights.read_json(path)
+    named = [key for key in ("dtype", "torch_dtype") if key in values] or ["dtype"]
+    path.write_text(json.dumps({**values, **dict.fromkeys(named, dtype)}, indent=2) + "\n", "utf-8")
+
+
+def _check_space(work: Path, tensors: Mapping[str, Tensor]) -> None:
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + _EXTRA_SPACE
+    free = shutil.disk_usage(work).free
+    if free < needed:
+        raise StorageError(
+            f"there is no space for the merged model: it needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free.",
+            where=str(work.parent),
+            next_step="Free some space, or choose another place.",
+        )
+
+
+def _tokens(model: LocalModel) -> list[list[int]]:
+    """The texts that the logits are compared on, by the model's own template."""
+    rows = [model.encode([Message("user", question)]) for question in QUESTIONS]
+    return [row[: model.context] for row in rows]
+
+
+def _logits(decoder: Decoder, sequences: list[list[int]], adapter: Adapter | None) -> Tensor:
+    """float32 [tokens, vocab] of all sequences."""
+    import torch
+
+    from engine.models.nn.decoder import pack
+
+    tokens, positions = pack(sequences)
+    lengths = [len(sequence) for sequence in sequences]
+    with torch.inference_mode():
+        hidden = decoder.forward(tokens, positions, decoder.causal(lengths), adapter=adapter).last
+        return decoder.logits(hidden).float()
+
+
+def _difference(folder: Path, sequences: list[list[int]], expected: Tensor) -> float:
+    from engine.models.nn import families
+
+    decoder = families.from_transformers(load.read_folder(folder, "float32"))
+    return float((_logits(decoder, sequences, None) - expected).abs().max())

@@ -1,0 +1,51 @@
+"""A run's folder with an adapter on a tiny model, made without performing the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from export_samples import write_run
+
+from engine.runs.folder import ADAPTER, RUN
+from engine.settings import RunConfig, to_json
+
+TrainedRun = Callable[[Path], Path]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run's folder with a journal of two pairs and three steps, and a report."""
+    return write_run(tmp_path / "small")
+
+
+@pytest.fixture
+def trained_run(tmp_path: Path, redraft_home: Path) -> TrainedRun:
+    """A function folder of a model -> folder of a run whose adapter changes all of its matrices by random numbers."""
+
+    import torch
+
+    from engine.models.hub import load, weights_hash
+    from engine.models.nn import families
+    from engine.models.nn.lora_weights import Adapter, LoraPair
+    from engine.training import lora
+
+    def make(model: Path) -> Path:
+        folder = tmp_path / "run"
+        decoder = families.from_transformers(load.read_folder(model, "float32"))
+        source = torch.Generator().manual_seed(3)
+        pairs = {
+            name: LoraPair(
+                0.3 * torch.randn((4, inner), generator=source), 0.3 * torch.randn((out, 4), generator=source), 2.0
+            )
+            for name, (out, inner) in decoder.adaptable().items()
+        }
+        lora.save(Adapter(pairs), folder / ADAPTER, base_model=str(model), family=decoder.config.family)
+        config = to_json(RunConfig(generator=str(model)))
+        models = {str(model): weights_hash.of_folder(model)}
+        (folder / RUN).write_text(json.dumps({"version": 1, "config": config, "models": models}))
+        return folder
+
+    return make

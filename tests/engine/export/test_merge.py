@@ -1,0 +1,113 @@
+"""A merged model computes what the base model computes with the adapter, and brings the base's own files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from engine.errors import InputError, ModelError
+from engine.export.merge import MAX_DIFFERENCE, merge
+from engine.models.hub import weights
+from engine.runs.folder import ADAPTER
+
+Tiny = Callable[..., Path]
+TOKENS = torch.tensor([[5, 80, 200, 3, 77, 12, 240, 9]])
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("llama", {}),
+        ("llama", {"tie_word_embeddings": True, "attention_bias": True}),
+        ("qwen2", {"tie_word_embeddings": True}),
+        ("gpt2", {}),
+        ("gemma", {}),
+    ],
+)
+def test_a_merged_model_gives_the_logits_that_peft_gives(
+    tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path, family: str, changes: dict[str, Any]
+) -> None:
+    model = tiny(family, **changes)
+    run = trained_run(model)
+    done = merge(run, tmp_path / "merged")
+    assert done.difference < MAX_DIFFERENCE
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    plain = base(TOKENS).logits.detach()
+    theirs: Any = PeftModel.from_pretrained(base, run / ADAPTER).eval()
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32).eval()
+    with torch.inference_mode():
+        ours, expected = merged(TOKENS).logits, theirs(TOKENS).logits
+    assert (ours - expected).abs().max() < MAX_DIFFERENCE
+    assert (plain - expected).abs().max() > 0.1  # the adapter does something
+
+
+def test_tied_embeddings_stay_tied(tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path) -> None:
+    merge(trained_run(tiny("qwen2", tie_word_embeddings=True)), tmp_path / "merged")
+    with safe_open(tmp_path / "merged" / weights.SINGLE, "pt") as file:
+        assert "lm_head.weight" not in file.keys()  # noqa: SIM118 - not a mapping
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
+
+
+def test_template_tokenizer_and_generation_config_are_the_bases(
+    tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(tiny("llama"), tmp_path / "model"))
+    (model / "generation_config.json").write_text('{"eos_token_id": [2, 0], "temperature": 0.3}')
+    (model / "LICENSE").write_text("free")
+    merge(trained_run(model), tmp_path / "merged")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "LICENSE"):
+        assert (tmp_path / "merged" / name).read_bytes() == (model / name).read_bytes(), name
+    chat = [{"role": "user", "content": "why?"}]
+    one, other = (AutoTokenizer.from_pretrained(folder) for folder in (model, tmp_path / "merged"))
+    assert one.apply_chat_template(chat) == other.apply_chat_template(chat)
+
+
+def test_weights_are_written_in_the_dtype_asked_for(
+    tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    done = merge(trained_run(tiny("llama")), tmp_path / "merged", dtype="bfloat16")
+    assert done.dtype == "bfloat16"
+    config = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert config["dtype"] == "bfloat16"
+    assert {info.dtype for info in weights.header(tmp_path / "merged" / weights.SINGLE).values()} == {"BF16"}
+
+
+def test_a_base_model_that_changed_since_the_run_is_refused(
+    tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(tiny("llama"), tmp_path / "model"))
+    run = trained_run(model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 1e-3}))
+    with pytest.raises(ModelError, match="has changed since the run"):
+        merge(run, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    merge(run, tmp_path / "merged", force=True)
+
+
+def test_nothing_that_is_there_is_overwritten(tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path) -> None:
+    run, target = trained_run(tiny("llama")), tmp_path / "merged"
+    target.mkdir()
+    (target / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="there is something already"):
+        merge(run, target)
+    assert [path.name for path in target.iterdir()] == ["mine.txt"]
+
+
+def test_a_run_without_an_adapter_says_what_to_do(
+    tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    run = trained_run(tiny("llama"))
+    shutil.rmtree(run / ADAPTER)
+    with pytest.raises(InputError, match="the run has no adapter"):
+        merge(run, tmp_path / "merged")
