@@ -26,7 +26,7 @@ from engine.settings import RunConfig, preset
 from engine.text import truncate
 from engine.worker import Worker
 from tui import keymap, themes
-from tui.messages import CopyText
+from tui.messages import CopyText, LabelVerdict
 from tui.screens.dialog import Dialog
 from tui.screens.dialogs import Choice, Palette, ThemeChoice, TooSmall, is_too_small
 from tui.screens.run import RunScreen
@@ -202,6 +202,9 @@ class RedraftApp(TerminalApp):
 
     def on_show_judges(self) -> None:
         self.run_screen.commands.show_judges()
+
+    def on_label_verdict(self, message: LabelVerdict) -> None:
+        self.run_screen.commands.label_newest(message.agrees)
 
     def on_read_blind(self) -> None:
         self.run_screen.commands.read_blind()

@@ -17,6 +17,14 @@ class ExportRun(Message):
     """Write the run's records into its folder."""
 
 
+class LabelVerdict(Message):
+    """Keep a label for the newest verdict: it is right, or corrected."""
+
+    def __init__(self, agrees: bool) -> None:
+        super().__init__()
+        self.agrees = agrees
+
+
 class ReadBlind(Message):
     """Read the run's answers without knowing which model wrote them."""
 

@@ -24,6 +24,7 @@ class RunStart(Event):
         absent=None,
         digits=4,
     )
+    max_score: float | None = data("Highest score that a text can have: the sum of all weights.", absent=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -276,6 +276,7 @@ class Run:
                 f"{len(self._prompts.train)} to train on, {len(self._prompts.heldout)} held out, "
                 f"{len(self._prompts.benign)} benign" + _planned(len(self._prompts.heldout)),
                 smallest_detectable=planned_detectable(len(self._prompts.heldout), USUAL_SPREAD),
+                max_score=self._constitution.max_score,
                 config=read_run(self._folder)["config"],
                 **self._facts,
             ),

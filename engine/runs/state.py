@@ -6,6 +6,7 @@ numbers of records; texts only in `finished`, which only the process that perfor
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -86,34 +87,84 @@ class Progress:
         return time_left(self.name, self.done, self.known, self.total, self.seconds)
 
 
-@dataclass
+class Order(enum.Enum):
+    """In which order comparisons are looked at; the value is how it is called."""
+
+    CHANGE = "largest change first"
+    WORSE = "got worse first"
+    PRINCIPLE = "by principle"
+    CAME = "as they came"
+
+
+@dataclass(eq=False)
 class Compared:
-    """Base and trained answer to one prompt.
+    """Two answers to one prompt: of the base and of the trained model, or the two sides of a preference pair.
 
     Args:
         item: the prompt's id.
-        event: number of the COMPARISON-TEST record.
-        diff: number of the SIDE-BY-SIDE-DIFF record; -1 before it came.
-        base, trained: the verdicts' `data`.
+        event: number of the record with both texts (COMPARISON-TEST, TRAINING-PAIR-CREATED).
+        names: labels of the two texts in that record: ("base", "trained") or ("rejected", "chosen").
+        diff: number of the SIDE-BY-SIDE-DIFF record; -1 where there is none (yet).
+        base, trained: the verdicts' `data` on the first and on the second text; of a pair the scores alone.
+        verdicts: numbers of the records with the whole verdicts on both; -1 where `base` and `trained` are whole.
         benign: from the set of prompts that should not be refused.
         changed: words that changed.
         changes: names of the kinds of change.
+        cut: names of the texts that ended at the token limit.
+        note: of a pair, "kept", or why it was dropped.
     """
 
     item: str
     event: int
+    names: tuple[str, str] = ("base", "trained")
     diff: int = -1
     base: Mapping[str, Any] = field(default_factory=dict)
     trained: Mapping[str, Any] = field(default_factory=dict)
+    verdicts: tuple[int, int] = (-1, -1)
     benign: bool = False
     changed: int = 0
     changes: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def rise(self) -> float:
+        """How much the score of the second text is above the first's; below 0 is better."""
+        return _score(self.trained) - _score(self.base)
 
     @property
     def order(self) -> tuple[float, int, int]:
         """Sort key: the largest change of the score first, then of words, then as they came."""
-        before, after = self.base.get("score") or 0.0, self.trained.get("score") or 0.0
-        return (-abs(before - after), -self.changed, self.event)
+        return (-abs(self.rise), -self.changed, self.event)
+
+    @property
+    def principle(self) -> str:
+        """The heaviest principle that either text breaks, the first text's before the second's; "" for none."""
+        for verdict in (self.base, self.trained):
+            broken = verdict.get("broken")
+            if isinstance(broken, list | tuple) and broken:
+                return str(broken[0])
+        return ""
+
+    def key(self, order: Order) -> tuple[Any, ...]:
+        """The sort key of this order."""
+        if order is Order.CAME:
+            return (self.event,)
+        if order is Order.WORSE:
+            return (-self.rise, *self.order)
+        if order is Order.PRINCIPLE:
+            return (not self.principle, self.principle, *self.order)
+        return self.order
+
+
+def _score(verdict: Mapping[str, Any]) -> float:
+    score = verdict.get("score")
+    return float(score) if isinstance(score, int | float) and not isinstance(score, bool) else 0.0
+
+
+def _scored(score: float | None) -> dict[str, Any]:
+    """What a score alone says of a verdict."""
+    return {"score": score, "flagged": None if score is None else score > 0}
 
 
 @dataclass
@@ -179,6 +230,10 @@ class RunState:
         self.health = Health()
         """Alarms of the running training."""
         self.comparisons: list[Compared] = []
+        self.pairs: list[Compared] = []
+        """The preference pairs, kept and dropped."""
+        self.max_score: float | None = None
+        """The highest score that a text can have; None where the journal does not say it."""
         self.items: dict[str, Item] = {}
         self.pairs_kept = 0
         self.pairs_dropped = 0
@@ -208,7 +263,13 @@ class RunState:
         self._stage_began = 0.0
         self._paused_at = 0.0
         self._first_step = self._last_step = 0.0
-        self._sorted: list[Compared] | None = None
+        self._sorted: dict[tuple[bool, Order], list[Compared]] = {}
+        self._candidates: dict[str, dict[int, list[Any]]] = {}
+        """Prompts without a pair yet: candidate (0 is the draft) -> number of its verdict's record, and whether it was
+        cut at the token limit."""
+        self._answers: dict[tuple[str, str], dict[str, list[Any]]] = {}
+        """Prompts that are not compared yet (set and id): arm -> number of its verdict's record, and whether the answer
+        was cut."""
 
     def apply(self, record: Record, number: int | None = None) -> None:
         """Add a record. One that is damaged adds nothing, and is counted in `unusable`.
@@ -218,6 +279,9 @@ class RunState:
         """
         if record.time > self.updated:
             self.updated = record.time
+        note = _NOTED.get(record.stage)
+        if note is not None:
+            note(self, record, record.seq if number is None else number)
         if not (self._resumable or any(cls in _HANDLERS for cls in find(record.stage))):
             self.loading = ""
             return
@@ -237,9 +301,15 @@ class RunState:
     @property
     def by_change(self) -> list[Compared]:
         """The comparisons, the largest change first."""
-        if self._sorted is None:
-            self._sorted = sorted(self.comparisons, key=lambda comparison: comparison.order)
-        return self._sorted
+        return self.ordered(Order.CHANGE)
+
+    def ordered(self, order: Order, *, pairs: bool = False) -> list[Compared]:
+        """The comparisons, or the preference pairs, in this order."""
+        found = self._sorted.get((pairs, order))
+        if found is None:
+            found = sorted(self.pairs if pairs else self.comparisons, key=lambda one: one.key(order))
+            self._sorted[pairs, order] = found
+        return found
 
     @property
     def ended(self) -> bool:
@@ -247,6 +317,7 @@ class RunState:
 
     def _run_start(self, event: RunStart, record: Record, _number: int) -> None:
         self.config = event.config
+        self.max_score = event.max_score
         self.model = str(event.config.get("generator", ""))
         self.status = "running"
         self.started = record.time
@@ -324,6 +395,44 @@ class RunState:
         self.pairs_dropped += not event.kept
         self.items.setdefault(event.item, Item(number)).kept = event.kept
         self.last_score = ("pair", event.expected_rejected, event.expected_chosen)
+        known = self._candidates.pop(event.item, {})
+        rejected, chosen = (known.get(candidate, (-1, False)) for candidate in (event.against, event.taken))
+        self.pairs.append(
+            Compared(
+                event.item,
+                number,
+                ("rejected", "chosen"),
+                base=_scored(event.score_rejected),
+                trained=_scored(event.score_chosen),
+                verdicts=(rejected[0], chosen[0]),
+                cut=tuple(name for name, one in (("rejected", rejected), ("chosen", chosen)) if one[1]),
+                note="kept" if event.kept else f"dropped: {event.reason}",
+            )
+        )
+        self._sorted.clear()
+
+    def _note_candidate(self, record: Record, number: int) -> None:
+        """Remember the verdict on a draft or candidate, or that it was cut, until its pair is decided."""
+        candidate = record.data.get("candidate", 0)
+        if not record.item or not isinstance(candidate, int):
+            return
+        known = self._candidates.setdefault(record.item, {}).setdefault(candidate, [-1, False])
+        if record.stage.endswith("EVALUATION"):
+            known[0] = number
+        else:
+            known[1] = record.data.get("finish") == "length"
+
+    def _note_answer(self, record: Record, number: int) -> None:
+        """Remember the verdict on a compared answer, or that it was cut, until the answers are compared."""
+        data = record.data
+        if data.get("sample"):
+            return
+        place = str(data.get("set")), record.item
+        known = self._answers.setdefault(place, {}).setdefault(str(data.get("arm")), [-1, False])
+        if record.stage.endswith("EVALUATION"):
+            known[0] = number
+        else:
+            known[1] = data.get("finish") == "length"
 
     def _train_start(self, event: TrainStart, _record: Record, _number: int) -> None:
         if event.training != self.training:
@@ -370,16 +479,20 @@ class RunState:
         self.epoch_lines.append(self.loss.latest_step)
 
     def _comparison(self, event: Comparison, record: Record, number: int) -> None:
+        known = self._answers.pop((event.set, event.item), {})
+        base, trained = (known.get(arm, (-1, False)) for arm in ("base", "trained"))
         compared = Compared(
             event.item,
             number,
             base=record.data["base"],
             trained=record.data["trained"],
             benign=event.set == "benign",
+            verdicts=(base[0], trained[0]),
+            cut=tuple(arm for arm, answer in (("base", base), ("trained", trained)) if answer[1]),
         )
         self.comparisons.append(compared)
         self._by_item[event.item] = compared
-        self._sorted = None
+        self._sorted.clear()
         self.last_score = ("comparison", event.base.score, event.trained.score)
 
     def _diff(self, event: Diff, _record: Record, number: int) -> None:
@@ -389,10 +502,13 @@ class RunState:
         compared.diff = number
         compared.changed = event.words_removed + event.words_added
         compared.changes = tuple(change.label for change in event.changes)
-        self._sorted = None
+        self._sorted.clear()
 
     def _comparison_summary(self, event: ComparisonSummary, _record: Record, _number: int) -> None:
         self.result = event.result
+        highest = event.result.get("max_score", event.result.get("most"))
+        if self.max_score is None and isinstance(highest, int | float) and not isinstance(highest, bool):
+            self.max_score = float(highest)
 
     def _eval_input(self, event: EvalInput, _record: Record, number: int) -> None:
         self._inputs[event.item] = number
@@ -401,6 +517,17 @@ class RunState:
         self.decision, self.decision_data = number, record.data
         self.decision_input = self._inputs.pop(event.item, -1)
 
+
+_NOTED: dict[str, Callable[[RunState, Record, int], None]] = {
+    "INITIAL-GENERATION": RunState._note_candidate,
+    "DRAFT-SAMPLE": RunState._note_candidate,
+    "REVISION-CANDIDATE": RunState._note_candidate,
+    "INITIAL-EVALUATION": RunState._note_candidate,
+    "CANDIDATE-EVALUATION": RunState._note_candidate,
+    "COMPARISON-ANSWER": RunState._note_answer,
+    "COMPARISON-EVALUATION": RunState._note_answer,
+}
+"""Stages of which a few figures are kept without parsing the whole record."""
 
 _HANDLERS: dict[type[Event], Callable[[RunState, Any, Record, int], None]] = {
     RunStart: RunState._run_start,

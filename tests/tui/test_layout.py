@@ -80,6 +80,17 @@ def test_compared_answers_carry_their_verdicts() -> None:
     assert "           trained ✓ 0.0" in lines
 
 
+def test_with_colors_a_diff_has_no_signs_inside_its_lines() -> None:
+    one = event("SIDE-BY-SIDE-DIFF", "x", texts={"diff": "- keep [-gone away-] end\n+ keep {+new here+}[-cut"})
+    shown = entry(one, 2)
+    assert shown is not None
+    lines = lay_out(one, shown, 60, False, colors=True)[1:]
+    text = ["".join(piece.text for piece in line).strip() for line in lines]
+    assert text == ["- keep gone away end", "+ keep new here cut"]
+    words = [(piece.text, piece.role) for line in lines for piece in line if piece.role in ("gone", "new")]
+    assert words == [("gone away", "gone"), ("new here", "new"), ("cut", "gone")]
+
+
 def test_changed_words_of_a_diff_have_roles_and_keep_their_signs() -> None:
     one = event("SIDE-BY-SIDE-DIFF", "x", texts={"diff": "keep [-gone away-] and {+new here+} end"})
     shown = entry(one, 2)

@@ -23,6 +23,7 @@ from tui.keymap import APP, INPUT, RUN, Keymap, bindings
 from tui.messages import CopyText, Detach
 from tui.screens.pane_layout import PANES, Arrangement, pane_of
 from tui.screens.run_commands import RunCommands
+from tui.services.judged_texts import Judged, judged_texts
 from tui.services.preferences import Preferences
 from tui.services.run_control import RunControl
 from tui.widgets.diff import DiffPane
@@ -142,7 +143,7 @@ class RunScreen(Screen[None]):
         self.loss.show(state, f"Training loss appears here. {self._key('run')} starts a run.")
         self._show_sample(state)
         self.diff.show(state, self.session.store)
-        self.arrangement.compare(bool(state.comparisons))
+        self.arrangement.compare(self._compares())
         self._show_prompts(state)
         self.evaluate.show(state, self.session.store, self._error)
         self._show_tabs()
@@ -194,7 +195,7 @@ class RunScreen(Screen[None]):
 
     def _show_tabs(self) -> None:
         tabs = [(name, self._key(f"pane_{name}"), _LABELS[name]) for name in PANES]
-        if not self.session.state.comparisons:
+        if not self._compares():
             tabs.pop()
         self.tabs.show(tabs, self.arrangement.focused_pane)
 
@@ -213,7 +214,7 @@ class RunScreen(Screen[None]):
                 skipped.add("answer_alarm")
             if not self.control.can_resume:
                 skipped.add("resume")
-            if not self.session.state.comparisons:
+            if not self._compares():
                 skipped |= {"compare_next"}
             keys = [key for key in self._keymap.footer(RUN, APP) if key.action not in skipped]
         self.keys.show(keys, labels)
@@ -232,7 +233,11 @@ class RunScreen(Screen[None]):
     def _stops(self) -> list[Widget]:
         """What Tab goes to, in order."""
         stops: list[Widget] = [self.log_box.view, self.prompts.rows, self.evaluate.field, self.loss, self.sample]
-        return [*stops, self.diff] if self.session.state.comparisons else stops
+        return [*stops, self.diff] if self._compares() else stops
+
+    def _compares(self) -> bool:
+        """Whether there is a comparison to show: of answers, or of the pairs that the user asked for."""
+        return bool(self.session.state.comparisons) or self.diff.pairs
 
     def go_to(self, widget: Widget) -> None:
         """Put the focus here, and its pane into sight."""
@@ -256,7 +261,7 @@ class RunScreen(Screen[None]):
         self.go_to(self.loss)
 
     def action_pane_diff(self) -> None:
-        if self.session.state.comparisons:
+        if self._compares():
             self.go_to(self.diff)
 
     def action_evaluate_text(self) -> None:
@@ -309,7 +314,7 @@ class RunScreen(Screen[None]):
         self._compare(-1)
 
     def _compare(self, step: int) -> None:
-        if not self.session.state.comparisons:
+        if not self._compares():
             self.commands.say("There is nothing to compare yet.")
             return
         if self.arrangement.single and self.arrangement.focused_pane != "diff":
@@ -318,7 +323,17 @@ class RunScreen(Screen[None]):
         self.diff.step(step)
 
     def action_compare_order(self) -> None:
-        self.diff.toggle_order()
+        self.diff.next_order()
+
+    def action_compare_mode(self) -> None:
+        self.diff.next_mode()
+
+    def action_compare_pairs(self) -> None:
+        if self.diff.toggle_pairs():
+            self.arrangement.compare(True)
+            self.go_to(self.diff)
+        else:
+            self.commands.say("There are no preference pairs yet." if not self.diff.pairs else "No answers yet.")
 
     def action_run(self) -> None:
         self.commands.start()
@@ -352,8 +367,7 @@ class RunScreen(Screen[None]):
 
     def _copied(self) -> str:
         if self.arrangement.focused_pane == "diff" and self.diff.current is not None:
-            texts = self.session.store.event(self.diff.current.event).texts
-            return "\n\n".join(f"{name}:\n{text}" for name, text in texts.items())
+            return self.diff.copied()
         return self.log_box.view.copied()
 
     def _configured(self, config: RunConfig) -> None:
@@ -374,6 +388,23 @@ class RunScreen(Screen[None]):
 
     def action_verdict(self) -> None:
         self.commands.show_verdict()
+
+    def action_agree(self) -> None:
+        self._label_verdict(True)
+
+    def action_disagree(self) -> None:
+        self._label_verdict(False)
+
+    def _label_verdict(self, agrees: bool) -> None:
+        """Keep a label for the verdict in focus: of the comparison, of the marked record, or the newest one."""
+        pane, view = self.arrangement.focused_pane, self.log_box.view
+        if pane == "diff" and self.diff.judged is not None:
+            prompt, side = self.diff.judged
+            self.commands.label_verdict([Judged(side.name, side.text, prompt, side.verdict)], agrees)
+        elif pane == "log" and view.marked is not None:
+            self.commands.label_verdict(judged_texts(self.session.store, view.marked), agrees)
+        else:
+            self.commands.label_newest(agrees)
 
     def action_judges(self) -> None:
         self.commands.show_judges()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from tui.screens.dialog import Answer
 from tui.screens.dialogs import Choice
 from tui.screens.text_modal import judges_sheet, verdict_sheet
 from tui.services import exports, judge_accuracy
+from tui.services.judged_texts import Judged, judged_texts
 from tui.services.log_search import Words
 from tui.services.run_control import RunControl
+from tui.views.formatting import count
+from tui.views.verdict import correction_words, label_words
 from tui.widgets.evaluate import shown
 
 
@@ -196,6 +199,64 @@ class RunCommands:
             self.say("No verdict yet.")
         else:
             self.open(verdict_sheet(found, self._keymap))
+
+    def label_newest(self, agrees: bool) -> None:
+        """Keep a label for the newest verdict on a text that was typed in."""
+        state = self._session.state
+        if state.decision < 0:
+            self.say("No verdict is in focus. Mark one in the log with j and k, or go to the comparison.")
+        else:
+            self.label_verdict(judged_texts(self._session.store, state.decision), agrees)
+
+    def label_verdict(self, judged: Sequence[Judged], agrees: bool) -> None:
+        """Keep a label for a verdict: it is right, or corrected after a question; of two texts after asking which."""
+        from engine.judges.feedback import agreement
+
+        if not judged:
+            self.say("The marked record has no verdict, or its text was not kept.")
+        elif len(judged) > 1:
+            answers = [(one, f"{one.name.capitalize()}: {label_words(one.verdict)}") for one in judged]
+            title = "Agree with which verdict?" if agrees else "Disagree with which verdict?"
+            self.open(Choice(title, "", answers), lambda one: self.label_verdict([one], agrees) if one else None)
+        elif agrees:
+            self._keep_label(judged[0], agreement(judged[0].verdict), True)
+        else:
+            self._ask_correction(judged[0])
+
+    def _ask_correction(self, judged: Judged) -> None:
+        from engine.judges.feedback import corrections
+
+        answers = [(broken, correction_words(name)) for name, broken in corrections(judged.verdict)]
+
+        def decide(broken: dict[str, bool] | None) -> None:
+            if broken:
+                self._keep_label(judged, broken, False)
+
+        if answers:
+            self.open(Choice(f"The verdict: {label_words(judged.verdict)}. Which is right?", "", answers), decide)
+        else:
+            self.say("This verdict names no principle to correct.")
+
+    def _keep_label(self, judged: Judged, broken: Mapping[str, bool], agrees: bool) -> None:
+        from engine.judges.feedback import Feedback, keep, labels_path
+
+        if not broken:
+            self.say("There is no verdict to agree with; disagree says what is right.")
+            return
+        folder = self._session.folder
+        run = folder.name if folder is not None else ""
+        judge = str(judged.verdict.get("judge") or "")
+        try:
+            rows = keep(Feedback(judged.text, judged.prompt, broken, agrees, judge, run))
+        except RedraftError as error:
+            self.say(str(error), title="Not kept", severity="error", seconds=12)
+        else:
+            words = count(len(broken), "label")
+            self.say(
+                f"{words} kept, {rows:,} in all: redraft judge fit {labels_path()}",
+                title="Agreed" if agrees else "Corrected",
+                seconds=8,
+            )
 
     def show_judges(self) -> None:
         """How good the judges of this run, or of the next text, were measured to be."""

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from engine.text import sanitize
 from tui.keymap import SHEET, Keymap, bindings
-from tui.messages import CopyText, ShowJudges
+from tui.messages import CopyText, LabelVerdict, ShowJudges
 from tui.screens.dialog import Dialog
 from tui.services import judge_accuracy
 from tui.views import verdict
@@ -44,12 +44,16 @@ class Sheet(Dialog[None]):
         title: of the border.
         lines: width -> lines.
         keymap: names the keys in the border.
+        verdict: whether this is a verdict, which can be agreed with.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(SHEET)
 
-    def __init__(self, title: str, lines: Callable[[int], Sequence[Pieces]], keymap: Keymap) -> None:
+    def __init__(
+        self, title: str, lines: Callable[[int], Sequence[Pieces]], keymap: Keymap, verdict: bool = False
+    ) -> None:
         super().__init__()
+        self._verdict = verdict
         self._title = title
         self._lines = lines
         self._keymap = keymap
@@ -58,7 +62,9 @@ class Sheet(Dialog[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide") as box:
             keys = " · ".join(
-                f"{self._keymap.shown(key.action, SHEET)} {key.label.lower()}" for key in self._keymap.footer(SHEET)
+                f"{self._keymap.shown(key.action, SHEET)} {key.label.lower()}"
+                for key in self._keymap.footer(SHEET)
+                if self._verdict or not key.action.startswith("label")
             )
             label(box, self._title, keys)
             with VerticalScroll():
@@ -82,6 +88,11 @@ class Sheet(Dialog[None]):
             self.app.post_message(ShowJudges())
             self.dismiss(None)
 
+    def action_label(self, agrees: bool) -> None:
+        if self._verdict and self.is_active:
+            self.app.post_message(LabelVerdict(agrees))
+            self.dismiss(None)
+
     def action_copy(self) -> None:
         self.post_message(CopyText("\n".join(plain(list(self._lines(100))))))
 
@@ -93,7 +104,7 @@ def verdict_sheet(found: Shown, keymap: Keymap) -> Sheet:
     def lines(width: int) -> list[Pieces]:
         return [*verdict.head(found.verdict, width), [], *verdict.lines(found.verdict, text, found.words, width)]
 
-    return Sheet("Verdict", lines, keymap)
+    return Sheet("Verdict", lines, keymap, verdict=True)
 
 
 def judges_sheet(judges: Mapping[str, Any], agreement: Any, keymap: Keymap) -> Sheet:

@@ -49,9 +49,11 @@ def short_name(principle: str) -> str:
     return _SHORT.get(principle) or " ".join(sanitize(principle).replace("_", " ").split())[:16]
 
 
-def score_words(score: Any) -> str:
-    """A weighted score as "2.0"; "–" without one."""
-    return f"{score:.1f}" if isinstance(score, int | float) and not isinstance(score, bool) else "–"
+def score_words(score: Any, highest: float | None = None) -> str:
+    """A weighted score as "2.0", or as "2.0 of 4.0" where the highest one is known; "–" without one."""
+    if not isinstance(score, int | float) or isinstance(score, bool):
+        return "–"
+    return f"{score:.1f}" if highest is None else f"{score:.1f} of {highest:.1f}"
 
 
 def duration(seconds: float) -> str:

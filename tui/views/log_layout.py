@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 Line = tuple[Piece, ...]
 
 
-def lay_out(event: Record, entry: Entry, width: int, folded: bool) -> list[Line]:
+def lay_out(event: Record, entry: Entry, width: int, folded: bool, colors: bool = False) -> list[Line]:
     """The lines of an event as it is shown; at least one, none wider than `width` cells (down to about 20).
 
     Args:
@@ -47,6 +47,7 @@ def lay_out(event: Record, entry: Entry, width: int, folded: bool) -> list[Line]
         entry: what `engine.events.verbosity.entry` shows of it.
         width: cells.
         folded: only the headline.
+        colors: words of a diff have their style alone, as in the comparison; without colors they keep "[-" and "{+".
     """
     gutter = GUTTER if width >= WIDE else 0
     foldable = bool(entry.parts) or _verdict(event) is not None
@@ -58,7 +59,7 @@ def lay_out(event: Record, entry: Entry, width: int, folded: bool) -> list[Line]
         lines += _verdict_lines(verdict, width, gutter)
     alone = len(entry.parts) == 1 and entry.parts[0].kind == "text"
     for part in entry.parts:
-        lines += _part_lines(part, event.data, width, gutter, alone)
+        lines += _part_lines(part, event.data, width, gutter, alone, colors)
     return lines
 
 
@@ -119,7 +120,7 @@ def _verdict_lines(verdict: Mapping[str, Any], width: int, gutter: int) -> list[
     return [tuple(line) for line in lines]
 
 
-def _part_lines(part: Part, data: Mapping[str, Any], width: int, gutter: int, alone: bool) -> list[Line]:
+def _part_lines(part: Part, data: Mapping[str, Any], width: int, gutter: int, alone: bool, colors: bool) -> list[Line]:
     role = "raw" if part.kind == "raw" else "text"
     indent = " " * (gutter + 2)
     label = "" if alone else part.label
@@ -137,7 +138,9 @@ def _part_lines(part: Part, data: Mapping[str, Any], width: int, gutter: int, al
             heading.append(Piece(f" {mark.sign} {score_words(verdict.get('score'))}", mark.role))
         lines.append(tuple(heading))
     text = untab(part.text)
-    marks = _marked(text, role) if part.label == "diff" else [(0, len(text), role)]
+    marks = [(0, len(text), role)]
+    if part.label == "diff":
+        text, marks = _unmarked(text, role) if colors else (text, _marked(text, role))
     for start, end in wrap(text, max(8, width - len(indent))):
         lines.append((first, *_pieces(text, start, end, marks)))
         first = Piece(indent, "text")
@@ -154,6 +157,24 @@ def _marked(text: str, role: str) -> list[tuple[int, int, str]]:
         position = match.end()
     marks.append((position, len(text), role))
     return marks
+
+
+def _unmarked(text: str, role: str) -> tuple[str, list[tuple[int, int, str]]]:
+    """The diff's text without its signs, and the stretches of it with their roles."""
+    shown = ""
+    marks: list[tuple[int, int, str]] = []
+    for start, end, name in _marked(text, role):
+        words = text[start:end]
+        if name != role:
+            words = words[2:].removesuffix("-]" if name == "gone" else "+}")
+            if marks and marks[-1][2] not in (role, name) and not shown[-1:].isspace():
+                # The signs kept what is gone and what is new apart.
+                marks.append((len(shown), len(shown) + 1, role))
+                shown += " "
+        if words:
+            marks.append((len(shown), len(shown) + len(words), name))
+        shown += words
+    return shown, marks
 
 
 def _pieces(text: str, start: int, end: int, marks: list[tuple[int, int, str]]) -> list[Piece]:

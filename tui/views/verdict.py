@@ -7,7 +7,7 @@ Works from a verdict's data in the journal; a member that is missing, or of anot
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from engine.judges.accuracy import METRICS, EvalMetrics
@@ -176,6 +176,21 @@ def paragraph(text: str, role: str, width: int) -> list[Pieces]:
     return [[(text[start:end], role)] for start, end in wrap(text, width)] if text else []
 
 
+def label_words(verdict: Map) -> str:
+    """A verdict in a few words: "✗ autonomy, fairness", "✓ clean"."""
+    mark, broken = mark_of(verdict.get("flagged")), verdict.get("broken") or ()
+    names = ", ".join(short_name(str(name)) for name in broken) if isinstance(broken, list | tuple) else ""
+    return f"{mark.sign} {names or mark.word}"
+
+
+def correction_words(correction: str) -> str:
+    """What a correction (`engine.judges.feedback.corrections`) says, as a sentence."""
+    if correction == "clean":
+        return "No principle is broken."
+    kind, _, principle = correction.rpartition(" ")
+    return f"{short_name(principle)} is {'not ' if kind else ''}broken."
+
+
 def rated(name: str, rating: Map, width: int) -> Iterator[Pieces]:
     """A judge and how good it was measured to be, in a sentence.
 
@@ -235,6 +250,19 @@ def plain(rows: Sequence[Pieces]) -> Iterator[str]:
         if any(role.startswith("span") for _, role in row) and not text.startswith(("“", "✗", "✓")):
             under = "".join(("~" if role.startswith("span") else " ") * cells(piece) for piece, role in row)
             yield under.rstrip()
+
+
+def highlights(verdict: Map, length: int) -> list[tuple[int, int, str]]:
+    """Start, end and style of the words that rules matched, within a text of this length."""
+    return [(s["start"], s["end"], role_of(verdict, s["principle"])) for s in _spans(verdict, length)]
+
+
+def moved(verdict: Map, place: Callable[[int, int], tuple[int, int]]) -> dict[str, Any]:
+    """The verdict with its spans where `place` says they are, for a text that is shown otherwise than it was judged."""
+    spans = [
+        {**s, **dict(zip(("start", "end"), place(s["start"], s["end"]), strict=True))} for s in _spans(verdict, 1 << 40)
+    ]
+    return {**verdict, "spans": spans}
 
 
 def _spans(verdict: Map, length: int) -> list[dict[str, Any]]:

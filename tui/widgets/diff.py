@@ -1,4 +1,8 @@
-"""Base and trained answer of one comparison, side by side where there is room, with the words that changed marked."""
+"""Two texts of one prompt, the question above them: base and trained answer, or the two sides of a preference pair.
+
+Side by side where there is room, with the words that changed marked, the words that rules matched underlined, and what
+was found below each; further comparisons are listed where lines are left.
+"""
 
 from __future__ import annotations
 
@@ -7,61 +11,138 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from engine.runs.state import Compared, RunState
-from engine.text import sanitize, truncate
+from engine.runs.state import Compared, Order, RunState
+from engine.text import sanitize
 from engine.textdiff.diff import AlignedDiff, diff_texts
 from tui.keymap import DIFF, bindings
 from tui.services.log_store import LogStore
-from tui.views.formatting import count, mark_of, score_words, short_name
+from tui.views.comparison import Side, below, plain, question, row, title
+from tui.views.formatting import count
 from tui.views.log_layout import Line
-from tui.views.pieces import clip
-from tui.views.side_by_side import beside, stacked
+from tui.views.pieces import Pieces, clip
+from tui.views.side_by_side import Mode, beside, changed_at, minimap, stacked
 from tui.widgets.border import label
+from tui.widgets.lines import LineWidget
 
 BESIDE = 100
-"""Cells of the pane from which on the answers stand side by side."""
+"""Cells of the pane from which on the texts stand side by side."""
 
-_LONGEST = 50_000
+_MAP = 2
+"""Cells at the right of a text for the minimap."""
+_QUESTION = 3
+"""Lines of the question at most."""
+_LISTED = 4
+"""Lines that have to be left for the list of further comparisons."""
+
+_ROLES = (
+    *("text", "gone", "new", "gone-part", "new-part", "dim", "good", "bad", "warn", "strong"),
+    *("span1", "span2", "span3", "span4"),
+)
 
 
 class DiffColumn(Widget):
-    """One answer's lines."""
+    """One text's lines, with a minimap of where they changed at the right."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"diff--{role}" for role in ("text", "gone", "new", "gone-part", "new-part", "dim")
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"diff--{role}" for role in _ROLES}
     ALLOW_SELECT = False
 
-    def __init__(self, name: str) -> None:
-        super().__init__(id=f"diff-{name}", classes="pane")
+    def __init__(self, side: int) -> None:
+        super().__init__(id=f"diff-{('base', 'trained')[side]}", classes="pane")
+        self.side = side
         self.lines: list[Line] = []
         self.first = 0
         self.hint = ""
+        self._signs: list[str] = []
+        self._styles: dict[str, Style] = {}
+
+    @property
+    def text_width(self) -> int:
+        """Cells of a line of the text."""
+        return max(8, self.content_size.width - _MAP)
 
     def show(self, lines: list[Line], first: int, hint: str = "") -> None:
         """Draw these lines from the line `first` on; `hint` where there are none."""
         self.lines, self.first, self.hint = lines, first, hint
+        self._signs = [changed_at(line) for line in lines]
         self.refresh()
+
+    def notify_style_update(self) -> None:
+        self._styles.clear()
+        super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
         width, base = self.content_size.width, self.rich_style
         if not self.lines and self.hint and y == 0:
-            style = base + self.get_component_rich_style("diff--dim", partial=True)
-            return Strip([Segment(clip(self.hint, width), style)]).adjust_cell_length(width, base)
+            return Strip([Segment(clip(self.hint, width), base + self._style("dim"))]).adjust_cell_length(width, base)
         index = self.first + y
-        if index >= len(self.lines):
-            return Strip.blank(width, base)
-        segments = [
-            Segment(piece.text, base + self.get_component_rich_style(f"diff--{piece.role}", partial=True))
-            for piece in self.lines[index]
-        ]
-        return Strip(segments).adjust_cell_length(width, base)
+        line = self.lines[index] if index < len(self.lines) else ()
+        segments = [Segment(piece.text, base + self._style(piece.role)) for piece in line]
+        strip = Strip(segments).adjust_cell_length(max(0, width - 1), base)
+        sign, shown = minimap(self._signs, self.content_size.height, self.first)[y]
+        return Strip([*strip, Segment(sign, base + self._style("strong" if shown else "dim"))])
+
+    def _style(self, role: str) -> Style:
+        style = self._styles.get(role)
+        if style is None:
+            style = Style()
+            for name in role.split():
+                style += self.get_component_rich_style(f"diff--{name}", partial=True)
+            self._styles[role] = style
+        return style
+
+
+class Question(LineWidget):
+    """The prompt that both texts answer."""
+
+    def __init__(self) -> None:
+        super().__init__(id="diff-question")
+        self._prompt = ""
+        self._rows = 1
+
+    def show(self, prompt: str, rows: int) -> None:
+        """Show a prompt on at most this many lines."""
+        self._prompt, self._rows = prompt, rows
+        self.styles.height = max(1, len(self.lines(self.size.width or 80))) if prompt else 0
+        self.update()
+
+    def lines(self, width: int) -> list[Pieces]:
+        return question(self._prompt, width, self._rows)
+
+
+class Further(LineWidget):
+    """The comparisons after the one that is looked at, a line each; a click goes there."""
+
+    class Chosen(Message):
+        """A line was clicked: the comparison this many after the current one."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
+
+    def __init__(self) -> None:
+        super().__init__(id="diff-further")
+        self._rows: list[tuple[Compared, int, str]] = []
+
+    def show(self, rows: list[tuple[Compared, int, str]]) -> None:
+        """List these: comparison, place in the order, prompt."""
+        self._rows = rows
+        self.update()
+
+    def lines(self, width: int) -> list[Pieces]:
+        found: list[Pieces] = [[(" next", "dim")]]
+        return [*found, *(row(compared, place, prompt, width) for compared, place, prompt in self._rows)]
+
+    def on_click(self, event: events.Click) -> None:
+        if 0 < event.y <= len(self._rows):
+            self.post_message(self.Chosen(event.y))
 
 
 class DiffPane(Container, can_focus=True):
@@ -71,34 +152,53 @@ class DiffPane(Container, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="diff")
-        self.base = DiffColumn("base")
-        self.trained = DiffColumn("trained")
-        self.by_change = True
+        self.base, self.trained = DiffColumn(0), DiffColumn(1)
+        self.order = Order.CHANGE
+        self.mode = Mode.WORDS
+        self.pairs = False
+        """Whether preference pairs are shown instead of answers."""
+        self.side = 1
+        """The side that keys act on: 0 left, 1 right."""
+        self._question = Question()
+        self._further = Further()
+        self._sides: tuple[Side, Side] | None = None
         self._state = RunState()
         self._store = LogStore()
         self._item: Compared | None = None
+        self._prompt = ""
         self._diff: AlignedDiff | None = None
         self._first = 0
         self._key: object = None
+        self._listed: object = None
         self._chosen = False
 
     def compose(self) -> ComposeResult:
-        yield self.base
-        yield self.trained
+        yield self._question
+        yield Container(self.base, self.trained, id="diff-sides")
+        yield self._further
 
     @property
     def current(self) -> Compared | None:
         """The comparison that is shown."""
         return self._item
 
+    @property
+    def judged(self) -> tuple[str, Side] | None:
+        """The prompt, and the side that keys act on; None where nothing is shown."""
+        return (self._prompt, self._sides[self.side]) if self._sides is not None else None
+
+    def copied(self) -> str:
+        """The question and both texts as text."""
+        return plain(self._sides, self._prompt) if self._sides is not None else ""
+
     def show(self, state: RunState, store: LogStore) -> None:
-        """Tell of this run's comparisons; the one that is looked at stays."""
+        """Show this run's comparisons; the one that is looked at stays."""
         if state is not self._state:
-            self._item = self._diff = self._key = None
-            self._chosen = False
+            self._item = self._diff = self._key = self._sides = self._listed = None
+            self._chosen = self.pairs = False
         self._state, self._store = state, store
-        if not self._chosen and state.comparisons:
-            # Until a person looks at one, the one that changed most is shown.
+        if not self._chosen and self._order():
+            # Until the user looks at one, the first in the order is shown.
             self._item = self._order()[0]
         self._present()
 
@@ -107,79 +207,182 @@ class DiffPane(Container, can_focus=True):
         order = self._order()
         if order:
             at = order.index(self._item) if self._item in order else -step
-            self._item = order[(at + step) % len(order)]
-            self._chosen = True
-            self._first = 0
-            self._present()
+            self._look_at(order[(at + step) % len(order)])
 
-    def toggle_order(self) -> None:
-        """Sort by change, or as they came."""
-        self.by_change = not self.by_change
+    def next_order(self) -> str:
+        """Sort in the next order; returns how it is called."""
+        orders = list(Order)
+        self.order = orders[(orders.index(self.order) + 1) % len(orders)]
         self._label()
+        self._list()
+        return self.order.value
+
+    def next_mode(self) -> str:
+        """Mark words, whole sentences, or show changed sentences only; returns how it is called."""
+        modes = list(Mode)
+        self.mode = modes[(modes.index(self.mode) + 1) % len(modes)]
+        self._label()
+        self._lay_out()
+        return self.mode.value
+
+    def toggle_pairs(self) -> bool:
+        """Show preference pairs instead of answers, or answers again; returns whether there are any to show."""
+        if not (self._state.comparisons if self.pairs else self._state.pairs):
+            return False
+        self.pairs = not self.pairs
+        self._chosen = True
+        self._look_at(self._order()[0])
+        return True
+
+    def _look_at(self, item: Compared) -> None:
+        self._item = item
+        self._chosen = True
+        self._first = 0
+        self._present()
 
     def _order(self) -> list[Compared]:
-        return self._state.by_change if self.by_change else self._state.comparisons
+        return self._state.ordered(self.order, pairs=self.pairs)
 
     def _present(self) -> None:
         self._label()
         item = self._item
         key = (id(self._state), item.event) if item else None
         if key == self._key:
+            self._list()
             return
         self._key = key
-        self._diff = None
+        self._diff = self._sides = None
         if item is None:
             self._lay_out()
         else:
             self.run_worker(self._compute(item, key), exclusive=True, group="diff")
 
     async def _compute(self, item: Compared, key: object) -> None:
-        texts = self._store.event(item.event).texts
-        base, trained = (truncate(sanitize(str(texts.get(name, ""))), _LONGEST) for name in ("base", "trained"))
-        diff = await asyncio.to_thread(diff_texts, base, trained)
+        record = self._store.event(item.event)
+        verdicts = [
+            self._verdict(number, known) for number, known in zip(item.verdicts, (item.base, item.trained), strict=True)
+        ]
+        left, right = (
+            Side.of(name, str(record.texts.get(name, "")), verdict, reasoning, name in item.cut)
+            for name, (verdict, reasoning) in zip(item.names, verdicts, strict=True)
+        )
+        diff = await asyncio.to_thread(diff_texts, left.text, right.text)
         if key == self._key:
-            self._diff = diff
+            self._prompt = str(record.texts.get("prompt", ""))
+            self._sides, self._diff = (left, right), diff
             self._label()
             self._lay_out()
 
+    def _verdict(self, number: int, known: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+        """The whole verdict, and its reasoning where its record has one."""
+        if number < 0:
+            return known, ""
+        record = self._store.event(number)
+        return record.data or known, str(record.texts.get("reasoning") or "")
+
     def on_focus(self) -> None:
         self._chosen = self._item is not None
+        self._label()
+
+    def on_blur(self) -> None:
+        self._label()
 
     def on_resize(self) -> None:
         self.set_class(self.size.width < BESIDE, "-stacked")
         self.call_after_refresh(self._lay_out)
 
     def _lay_out(self) -> None:
-        diff = self._diff
-        if diff is None:
+        diff, sides = self._diff, self._sides
+        if diff is None or sides is None:
             hint = "" if self._item else "Answers of the base and the trained model come here when a run compares them."
+            self._question.show("", 1)
             self.base.show([], 0, hint)
             self.trained.show([], 0)
+            self._list()
             return
-        left, right = max(8, self.base.content_size.width), max(8, self.trained.content_size.width)
+        self._question.show(self._prompt, _QUESTION if self.size.height >= 12 else 1)
+        left, right = self.base.text_width, self.trained.text_width
+        highlights = sides[0].highlights, sides[1].highlights
         if self.has_class("-stacked"):
-            ours, theirs = stacked(diff, left)
+            ours, theirs = stacked(diff, left, self.mode, highlights)
         else:
-            ours, theirs = beside(diff, left, right)
+            ours, theirs = beside(diff, left, right, self.mode, highlights)
+        ours, theirs = [*ours, *below(sides[0], left)], [*theirs, *below(sides[1], right)]
         self._first = max(0, min(self._first, max(len(ours), len(theirs)) - 1))
+        self._fit(len(ours), len(theirs))
         self.base.show(ours, min(self._first, max(0, len(ours) - 1)), "(no text)")
         self.trained.show(theirs, min(self._first, max(0, len(theirs) - 1)), "(no text)")
+        self._list()
+
+    def _fit(self, left: int, right: int) -> None:
+        """Give each text the lines that it needs, and where lines are left, list further comparisons below.
+
+        Args:
+            left, right: lines of the texts.
+        """
+        question = self._question.styles.height
+        room = self.size.height - int(question.value if question else 0)
+        above, below = left + 2, right + 2
+        is_stacked = self.has_class("-stacked")
+        needed = above + below if is_stacked else max(above, below)
+        self._further.display = listed = room - needed >= _LISTED
+        sides = self.query_one("#diff-sides")
+        if listed:
+            sides.styles.height = needed
+        else:
+            sides.styles.clear_rule("height")
+        if is_stacked:
+            half = room // 2
+            self.base.styles.height = above if listed else max(min(above, half), min(above, room - below))
+        else:
+            self.base.styles.clear_rule("height")
+
+    def _list(self) -> None:
+        if not self._further.display or self._item is None:
+            return
+        order = self._order()
+        key = (self._item.event, self.order, self.pairs, len(order), self.size.height)
+        if key == self._listed:
+            return
+        self._listed = key
+        at = order.index(self._item) if self._item in order else -1
+        rows: list[tuple[Compared, int, str]] = []
+        for place in range(at + 1, min(len(order), at + self.size.height)):
+            item = order[place]
+            rows.append((item, place + 1, str(self._store.event(item.event).texts.get("prompt", ""))))
+        self._further.show(rows)
+
+    def on_further_chosen(self, event: Further.Chosen) -> None:
+        event.stop()
+        self.step(event.step)
 
     def _label(self) -> None:
-        item, order = self._item, self._order()
+        item, order, sides = self._item, self._order(), self._sides
         if item is None:
             label(self.base, "Base")
             label(self.trained, "Trained")
             return
         place = order.index(item) + 1 if item in order else 0
         total = len(order)
-        sorting = "sorted by change" if self.by_change else "as they came"
-        kind = "benign" if item.benign else "held out"
-        label(self.base, f"Base · {_verdict(item.base)}", f"{place:>{len(str(total))}} of {total} · {kind} · {sorting}")
+        kind = sanitize(item.note) if item.note else "benign" if item.benign else "held out"
+        mode = "" if self.mode is Mode.WORDS else f" · {self.mode.value}"
+        where = f"{place:>{len(str(total))}} of {total} · {kind} · {self.order.value}{mode}"
         changes = " · ".join(sanitize(change) for change in item.changes[:3])
-        if self._diff is not None and self._diff.truncated:
-            changes = f"{changes} · diff cut short" if changes else "diff cut short"
-        label(self.trained, f"Trained · {_verdict(item.trained)}", changes or count(item.changed, "word") + " changed")
+        diff = self._diff
+        if diff is not None and not changes:
+            changes = count(diff.changed_words_left + diff.changed_words_right, "word") + " changed"
+        if diff is not None and diff.truncated:
+            changes = f"{changes} · diff cut short"
+        if sides is None:
+            return
+        highest = self._state.max_score
+        marks = ["▸ " if self.side == number and self.has_focus else "" for number in (0, 1)]
+        label(self.base, marks[0] + title(sides[0], highest), where)
+        label(self.trained, marks[1] + title(sides[1], highest), changes)
+
+    def action_side(self, side: int) -> None:
+        self.side = side
+        self._label()
 
     def action_line(self, lines: int) -> None:
         self._first += lines
@@ -196,10 +399,3 @@ class DiffPane(Container, can_focus=True):
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
         self.action_line(-3)
-
-
-def _verdict(verdict: Mapping[str, Any]) -> str:
-    mark = mark_of(verdict.get("flagged"))
-    broken = verdict.get("broken") or ()
-    names = ", ".join(short_name(str(name)) for name in broken) if isinstance(broken, list | tuple) else ""
-    return f"{score_words(verdict.get('score'))} {mark.sign} {names or mark.word}"

@@ -15,7 +15,7 @@ from textual.widgets import TextArea
 from engine.runs.state import RunState
 from engine.text import sanitize
 from tui.keymap import INPUT, Keymap, bindings
-from tui.messages import ShowJudges, ShowVerdict
+from tui.messages import LabelVerdict, ShowJudges, ShowVerdict
 from tui.services.log_store import LogStore
 from tui.views import verdict
 from tui.views.pieces import Pieces
@@ -98,6 +98,12 @@ class EvaluateField(TextArea):
 
     def action_judges(self) -> None:
         self.post_message(ShowJudges())
+
+    def action_agree(self) -> None:
+        self.post_message(LabelVerdict(True))
+
+    def action_disagree(self) -> None:
+        self.post_message(LabelVerdict(False))
 
     def action_leave(self) -> None:
         if self.held:

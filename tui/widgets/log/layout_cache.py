@@ -18,6 +18,8 @@ class Layouts:
         self._known: OrderedDict[int, list[Line]] = OrderedDict()
         self._folded: set[int] = set()  # records that are not as `_all_folded` says
         self._all_folded = False
+        self.colors = False
+        """Whether words of a diff are marked by colors alone."""
 
     def forget(self) -> None:
         """Width, verbosity or the journal has changed."""
@@ -32,7 +34,7 @@ class Layouts:
         event = store.event(number)
         shown = entry(event, verbosity)
         folded = (number in self._folded) != self._all_folded
-        lines = [(Piece("", "text"),)] if shown is None else lay_out(event, shown, width, folded)
+        lines = [(Piece("", "text"),)] if shown is None else lay_out(event, shown, width, folded, self.colors)
         self._known[number] = lines
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)

@@ -157,6 +157,7 @@ class LogView(Widget, can_focus=True):
     # Drawing
 
     def on_resize(self) -> None:
+        self._layouts.colors = not self.app.has_class("-no-color")
         self._layouts.forget()
         self.port.height = max(1, self.size.height)
         self.port.relaid()

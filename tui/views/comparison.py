@@ -1,0 +1,131 @@
+"""Two texts that are compared, as lines: the question, each side with its verdict, and a row of a list of comparisons.
+
+Pure text with roles, made from what the journal holds; knows nothing of Textual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.runs.state import Compared
+from engine.text import sanitize, truncate
+from tui.views import verdict as verdicts
+from tui.views.formatting import Mark, change, mark_of, score_words, short_name
+from tui.views.log_layout import Line, Piece
+from tui.views.pieces import Pieces, clip, spread
+from tui.views.side_by_side import Highlight, moved, normalize
+from tui.views.wrap import cells, wrap
+
+_LONGEST = 50_000
+"""Characters of a text that are compared."""
+_REASONS = 6
+_QUESTION = "Question  "
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two texts.
+
+    Args:
+        name: "base", "trained", "rejected" or "chosen".
+        text: as it is shown (`normalize`).
+        verdict: the data of its verdict, with spans that count in `text`.
+        reasoning: of the verdict; "" where it is not known.
+        cut: whether the text ended at the token limit.
+    """
+
+    name: str
+    text: str
+    verdict: Mapping[str, Any]
+    reasoning: str = ""
+    cut: bool = False
+
+    @classmethod
+    def of(cls, name: str, text: str, verdict: Mapping[str, Any], reasoning: str = "", cut: bool = False) -> Side:
+        """From a text and a verdict's data as the journal has them."""
+        text = truncate(text, _LONGEST)
+        placed = verdicts.moved(verdict, lambda start, end: moved(text, start, end))
+        return cls(name, normalize(text), placed, reasoning, cut)
+
+    @property
+    def highlights(self) -> list[Highlight]:
+        """The words that rules matched, with their styles."""
+        return verdicts.highlights(self.verdict, len(self.text))
+
+
+def title(side: Side, highest: float | None) -> str:
+    """ "Base · 2.0 of 4.0 · ✗ autonomy · cut"."""
+    found = side.verdict
+    mark = mark_of(found.get("flagged"))
+    broken = found.get("broken") or ()
+    names = ", ".join(short_name(str(name)) for name in broken) if isinstance(broken, list | tuple) else ""
+    parts = [side.name.capitalize(), score_words(found.get("score"), highest), f"{mark.sign} {names or mark.word}"]
+    return " · ".join([*parts, *(["cut"] if side.cut else [])])
+
+
+def below(side: Side, width: int) -> list[Line]:
+    """What stands below a text: that it was cut, each principle's probability, the matched words, the reasons."""
+    found: list[Pieces] = [[("⋯ cut at the token limit", "warn")]] if side.cut else []
+    found += [[], *_principles(side.verdict, width)]
+    found += verdicts.places(side.verdict, side.text, width)
+    found += verdicts.paragraph(" ".join(sanitize(side.reasoning).split()), "dim", width)[:_REASONS]
+    lines = [tuple(Piece(text, role) for text, role in row) for row in found]
+    return lines if any(lines) else []
+
+
+def _principles(verdict: Mapping[str, Any], width: int) -> list[Pieces]:
+    """Each principle with its sign and probability, as many on a line as fit."""
+    principles, broken = verdict.get("principles"), verdict.get("broken") or ()
+    if not isinstance(principles, Mapping) or not isinstance(broken, list | tuple):
+        return []
+    other = mark_of(None if verdict.get("flagged") is None else False)
+    rows: list[list[tuple[str, str]]] = [[]]
+    used = 0
+    for name, probability in principles.items():
+        mark = Mark.BROKEN if name in broken else other
+        known = isinstance(probability, int | float) and not isinstance(probability, bool)
+        number = f"{probability:.2f}".removeprefix("0") if known else "–"
+        text = f"{mark.sign} {short_name(str(name))} "
+        size = cells(text) + len(number) + 2
+        if rows[-1] and used + size - 2 > width:
+            rows.append([])
+            used = 0
+        rows[-1] += [(text, "warn" if mark is Mark.NONE else mark.role), (f"{number}  ", "dim")]
+        used += size
+    return [row for row in rows if row]
+
+
+def question(prompt: str, width: int, rows: int) -> list[Pieces]:
+    """The question on at most `rows` lines; what is left out is said by an ellipsis."""
+    text = " ".join(normalize(prompt).split())
+    lines = wrap(text, max(8, width - len(_QUESTION))) if text else []
+    found: list[Pieces] = []
+    for number, (start, end) in enumerate(lines[:rows]):
+        last = number == rows - 1 and len(lines) > rows
+        shown = clip(text[start:end] + "…" * last, max(8, width - len(_QUESTION)))
+        found.append([(_QUESTION if not number else " " * len(_QUESTION), "dim"), (shown, "strong")])
+    return found
+
+
+def row(compared: Compared, place: int, prompt: str, width: int) -> Pieces:
+    """A comparison in a list: its place, both scores, the principle, and the prompt."""
+    signs = [mark_of(verdict.get("flagged")) for verdict in (compared.base, compared.trained)]
+    scores = change(*(score_words(verdict.get("score")) for verdict in (compared.base, compared.trained)))
+    better = compared.rise < 0
+    role = "dim" if not compared.rise else "good" if better else "bad"
+    words = "" if not compared.rise else "better" if better else "worse"
+    left: list[tuple[str, str]] = [
+        (f"{place:>5}  ", "dim"),
+        (f"{signs[0].sign} → {signs[1].sign}  ", role),
+        (f"{scores.rjust(9)} {words.ljust(7)}", role),
+        (f" {short_name(compared.principle).ljust(13)}", "dim"),
+        (clip(" ".join(normalize(prompt).split()), max(4, width - 41)), "text"),
+    ]
+    return spread(left, [], width)
+
+
+def plain(sides: Sequence[Side], prompt: str) -> str:
+    """The question and both texts, for the clipboard."""
+    return "\n\n".join([f"prompt:\n{prompt}", *(f"{side.name}:\n{side.text}" for side in sides)])
