@@ -121,6 +121,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("compare_mode", ("m",), "Diff mode", "Mark changed words, changed sentences, or show changed only.", RUN),
     Key("compare_pairs", ("M",), "Pairs", "Compare the two sides of each preference pair, or the answers.", RUN),
+    Key("compare_records", ("C",), "Two records", "Compare the marked record with the one marked next.", RUN),
     Key("export", ("e",), "Export", "Write the records that the log shows into the run's folder.", RUN, 7),
     Key("copy", ("y",), "Copy", "Copy the marked record, comparison or report to the clipboard.", RUN, 13),
     Key("setup", ("c",), "Set up", "Choose preset, prompts, model and seed of the next run.", RUN, 10),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from recorded import verdict
 from textual.pilot import Pilot
 
+from engine.runs.journal_reader import read
 from engine.runs.journal_writer import JournalWriter
 from engine.textdiff.diff import diff_texts
 from tui.app import RedraftApp
@@ -174,6 +175,29 @@ async def test_the_pairs_of_a_run_are_compared_with_the_draft_s_verdict(run: Pat
         assert "1 of 1 · kept" in picture
         assert "It decides for the user." in picture
         await pilot.press("M")
+        await settle(pilot)
+        assert "Question  Question a?" in text_of(app)
+
+
+async def test_two_records_of_the_log_are_compared(run: Path) -> None:
+    app = RedraftApp(folder=run, host=Told())
+    async with app.run_test(notifications=True, size=(160, 50)) as pilot:
+        await settle(pilot)
+        await pilot.press("C")
+        numbers = {event.stage: event.seq for event in read(run)}
+        view = app.run_screen.log_box.view
+        await pilot.press("3")
+        view.go_to(numbers["INITIAL-GENERATION"])
+        await pilot.press("C")
+        view.go_to(numbers["REVISION-CANDIDATE"])
+        await pilot.press("C")
+        await settle(pilot)
+        picture = text_of(app)
+        assert "─ Draft ─" in picture
+        assert "─ ▸ Revision ─" in picture
+        assert "records 1 and 3" in picture
+        assert [side.name for side in app.run_screen.diff._sides or ()] == ["draft", "revision"]
+        await pilot.press("right_square_bracket")
         await settle(pilot)
         assert "Question  Question a?" in text_of(app)
 

@@ -73,6 +73,7 @@ class RunScreen(Screen[None]):
         self._announced: object = None
         self._left = False
         self._error = ""
+        self._first_record: int | None = None
 
     def compose(self) -> ComposeResult:
         yield self.status
@@ -104,6 +105,7 @@ class RunScreen(Screen[None]):
         with self.app.batch_update():
             if self.session.generation != self._generation:
                 self._generation = self.session.generation
+                self._first_record = None
                 self.log_box.view.show_store(self.session.store)
             elif came:
                 self.log_box.view.grown()
@@ -236,8 +238,8 @@ class RunScreen(Screen[None]):
         return [*stops, self.diff] if self._compares() else stops
 
     def _compares(self) -> bool:
-        """Whether there is a comparison to show: of answers, or of the pairs that the user asked for."""
-        return bool(self.session.state.comparisons) or self.diff.pairs
+        """Whether there is a comparison to show: of answers, or of what the user asked for."""
+        return bool(self.session.state.comparisons) or self.diff.current is not None
 
     def go_to(self, widget: Widget) -> None:
         """Put the focus here, and its pane into sight."""
@@ -327,6 +329,23 @@ class RunScreen(Screen[None]):
 
     def action_compare_mode(self) -> None:
         self.diff.next_mode()
+
+    def action_compare_records(self) -> None:
+        marked, first = self.log_box.view.marked, self._first_record
+        if marked is None:
+            self.commands.say("Mark a record of the log with j and k first.")
+        elif first is None or first == marked:
+            self._first_record = marked
+            self.commands.say(
+                f"Record {marked:,} is the first one. Mark another and press {self._key('compare_records')}."
+            )
+        else:
+            self._first_record = None
+            if self.diff.compare_records(first, marked):
+                self.arrangement.compare(True)
+                self.go_to(self.diff)
+            else:
+                self.commands.say("One of these records has no text.")
 
     def action_compare_pairs(self) -> None:
         if self.diff.toggle_pairs():

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.events.base import Record
 from engine.runs.state import Compared
 from engine.text import sanitize, truncate
 from tui.views import verdict as verdicts
@@ -55,9 +56,21 @@ class Side:
         return verdicts.highlights(self.verdict, len(self.text))
 
 
+_MAIN = ("draft", "sample", "revision", "answer", "trained", "chosen", "text", "critique", "reasoning")
+
+
+def main_text(record: Record) -> tuple[str, str]:
+    """The label and the text of a record that is compared with another one's; ("", "") where it has none."""
+    texts = record.texts
+    label = next((name for name in _MAIN if texts.get(name)), next(iter(texts), ""))
+    return label, str(texts.get(label, ""))
+
+
 def title(side: Side, highest: float | None) -> str:
     """ "Base · 2.0 of 4.0 · ✗ autonomy · cut"."""
     found = side.verdict
+    if "flagged" not in found:
+        return side.name.capitalize()
     mark = mark_of(found.get("flagged"))
     broken = found.get("broken") or ()
     names = ", ".join(short_name(str(name)) for name in broken) if isinstance(broken, list | tuple) else ""

@@ -24,7 +24,7 @@ from engine.text import sanitize
 from engine.textdiff.diff import AlignedDiff, diff_texts
 from tui.keymap import DIFF, bindings
 from tui.services.log_store import LogStore
-from tui.views.comparison import Side, below, plain, question, row, title
+from tui.views.comparison import Side, below, main_text, plain, question, row, title
 from tui.views.formatting import count
 from tui.views.log_layout import Line
 from tui.views.pieces import Pieces, clip
@@ -61,6 +61,7 @@ class DiffColumn(Widget):
         self.first = 0
         self.hint = ""
         self._signs: list[str] = []
+        self._map: tuple[int, list[tuple[str, bool]]] = (0, [])
         self._styles: dict[str, Style] = {}
 
     @property
@@ -72,6 +73,7 @@ class DiffColumn(Widget):
         """Draw these lines from the line `first` on; `hint` where there are none."""
         self.lines, self.first, self.hint = lines, first, hint
         self._signs = [changed_at(line) for line in lines]
+        self._map = (0, [])
         self.refresh()
 
     def notify_style_update(self) -> None:
@@ -86,7 +88,10 @@ class DiffColumn(Widget):
         line = self.lines[index] if index < len(self.lines) else ()
         segments = [Segment(piece.text, base + self._style(piece.role)) for piece in line]
         strip = Strip(segments).adjust_cell_length(max(0, width - 1), base)
-        sign, shown = minimap(self._signs, self.content_size.height, self.first)[y]
+        height = self.content_size.height
+        if self._map[0] != height:
+            self._map = (height, minimap(self._signs, height, self.first))
+        sign, shown = self._map[1][y] if y < height else (" ", False)
         return Strip([*strip, Segment(sign, base + self._style("strong" if shown else "dim"))])
 
     def _style(self, role: str) -> Style:
@@ -170,6 +175,8 @@ class DiffPane(Container, can_focus=True):
         self._first = 0
         self._key: object = None
         self._listed: object = None
+        self._records: tuple[int, int] | None = None
+        """The two records of the log that are compared instead."""
         self._chosen = False
 
     def compose(self) -> ComposeResult:
@@ -194,7 +201,7 @@ class DiffPane(Container, can_focus=True):
     def show(self, state: RunState, store: LogStore) -> None:
         """Show this run's comparisons; the one that is looked at stays."""
         if state is not self._state:
-            self._item = self._diff = self._key = self._sides = self._listed = None
+            self._item = self._diff = self._key = self._sides = self._listed = self._records = None
             self._chosen = self.pairs = False
         self._state, self._store = state, store
         if not self._chosen and self._order():
@@ -234,7 +241,19 @@ class DiffPane(Container, can_focus=True):
         self._look_at(self._order()[0])
         return True
 
+    def compare_records(self, first: int, second: int) -> bool:
+        """Compare the texts of two records of the log; returns whether both have one."""
+        found = [main_text(self._store.event(number)) for number in (first, second)]
+        if not all(text for _, text in found):
+            return False
+        names = found[0][0], found[1][0]
+        self._records = first, second
+        self._look_at(Compared("", second, names, note=f"records {first:,} and {second:,}"))
+        return True
+
     def _look_at(self, item: Compared) -> None:
+        if item.item:
+            self._records = None
         self._item = item
         self._chosen = True
         self._first = 0
@@ -246,7 +265,7 @@ class DiffPane(Container, can_focus=True):
     def _present(self) -> None:
         self._label()
         item = self._item
-        key = (id(self._state), item.event) if item else None
+        key = (id(self._state), item.event, self._records) if item else None
         if key == self._key:
             self._list()
             return
@@ -258,17 +277,18 @@ class DiffPane(Container, can_focus=True):
             self.run_worker(self._compute(item, key), exclusive=True, group="diff")
 
     async def _compute(self, item: Compared, key: object) -> None:
-        record = self._store.event(item.event)
+        numbers = self._records or (item.event, item.event)
+        records = [self._store.event(number) for number in numbers]
         verdicts = [
             self._verdict(number, known) for number, known in zip(item.verdicts, (item.base, item.trained), strict=True)
         ]
         left, right = (
             Side.of(name, str(record.texts.get(name, "")), verdict, reasoning, name in item.cut)
-            for name, (verdict, reasoning) in zip(item.names, verdicts, strict=True)
+            for record, name, (verdict, reasoning) in zip(records, item.names, verdicts, strict=True)
         )
         diff = await asyncio.to_thread(diff_texts, left.text, right.text)
         if key == self._key:
-            self._prompt = str(record.texts.get("prompt", ""))
+            self._prompt = next((str(r.texts["prompt"]) for r in records if r.texts.get("prompt")), "")
             self._sides, self._diff = (left, right), diff
             self._label()
             self._lay_out()
@@ -367,6 +387,8 @@ class DiffPane(Container, can_focus=True):
         kind = sanitize(item.note) if item.note else "benign" if item.benign else "held out"
         mode = "" if self.mode is Mode.WORDS else f" · {self.mode.value}"
         where = f"{place:>{len(str(total))}} of {total} · {kind} · {self.order.value}{mode}"
+        if self._records is not None:
+            where = f"{kind}{mode}"
         changes = " · ".join(sanitize(change) for change in item.changes[:3])
         diff = self._diff
         if diff is not None and not changes:
