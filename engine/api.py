@@ -130,7 +130,7 @@ def _make_judge(name: str, constitution: Constitution, critic: str) -> Judge:
 
     models = ModelCache()
     model = models.get(critic or RunConfig().generator) if needs_model(name) else None
-    return make_judge(name, JudgeParts(constitution, model, models.get))
+    return make_judge(name, JudgeParts(constitution, model, models.get, is_loaded=models.holds))
 
 
 def compare(

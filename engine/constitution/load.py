@@ -19,7 +19,7 @@ from typing import Any
 from engine.constitution.check import FailedExamples, Reader, read_constitution
 from engine.constitution.importers import import_json, import_markdown, import_statements
 from engine.constitution.model import Constitution, Rule
-from engine.constitution.toml_lines import find_lines
+from engine.constitution.toml_lines import Lines
 from engine.errors import InputError, StorageError
 
 MAX_BYTES = 2_000_000
@@ -183,4 +183,4 @@ def _parse(text: str, source: str, digest: str, failed_examples: FailedExamples 
     except ValueError as error:
         # Numbers and dates that TOML's grammar allows and Python cannot represent.
         raise InputError(f"A value cannot be read: {str(error)[:200]}.", where=source) from None
-    return read_constitution(table, Reader(source, find_lines(text), failed_examples), digest)
+    return read_constitution(table, Reader(source, Lines(text), failed_examples), digest)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 _HEADER = re.compile(r"\[\[?\s*([^\[\]]+?)\s*\]\]?")
 _KEY = re.compile(
@@ -22,11 +23,20 @@ _TOKEN = re.compile(
 Place = tuple[str | int, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Lines:
-    """Line numbers, from 1, of tables and keys; a place is a path such as ("principles", 0, "rules", 2, "pattern")."""
+    """Line numbers, from 1, of tables and keys; a place is a path such as ("principles", 0, "rules", 2, "pattern").
 
-    known: dict[Place, int] = field(default_factory=dict)
+    Args:
+        text: the file; it is scanned when the first line is asked for, which a file without errors never needs.
+    """
+
+    text: str
+
+    @functools.cached_property
+    def known(self) -> dict[Place, int]:
+        """All tables and the keys directly in them. Never raises: what it cannot read it passes over."""
+        return _find_lines(self.text)
 
     def of(self, place: Place) -> int | None:
         """The line of a place, else of the nearest thing around it that has one, else None."""
@@ -37,9 +47,8 @@ class Lines:
         return None
 
 
-def find_lines(text: str) -> Lines:
-    """The lines of all tables and of the keys directly in them. Never raises: what it cannot read it passes over."""
-    lines = Lines()
+def _find_lines(text: str) -> dict[Place, int]:
+    known: dict[Place, int] = {}
     counts: dict[Place, int] = {}
     table: Place = ()
     number = 1
@@ -52,18 +61,18 @@ def find_lines(text: str) -> Lines:
         header = _HEADER.match(stripped) if stripped.startswith("[") else None
         if header is not None:
             table = _table(header.group(1), stripped.startswith("[["), counts)
-            lines.known.setdefault(table, number)
+            known.setdefault(table, number)
         else:
             key = _KEY.match(line)
             if key is not None:
-                lines.known.setdefault(table + tuple(_names(key.group(1))), number)
+                known.setdefault(table + tuple(_names(key.group(1))), number)
                 end = _value_end(text, position + key.end())
                 number += text.count("\n", position, end)
                 position = end
                 continue
         position = line_end + 1
         number += 1
-    return lines
+    return known
 
 
 def _names(dotted: str) -> list[str]:

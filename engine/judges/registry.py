@@ -16,10 +16,11 @@ from engine.judges.accuracy import JudgeAccuracy
 from engine.judges.base import Judge
 from engine.judges.decorators import AnswerQualityJudge, RationaleJudge, SpanAnnotatedJudge
 from engine.judges.llm.generative import GenerativeJudge
-from engine.judges.probe.loader import GetModel, make_reader
+from engine.judges.probe.loader import GetModel, IsLoaded, make_reader
 from engine.judges.rules.judge import RulesJudge
 from engine.models.client.endpoint import Server
 from engine.models.inference.requests import LanguageModel
+from engine.models.machine_profile import import_numpy_with_one_thread
 from engine.settings import JUDGES, SHIPPED, RunConfig
 from engine.text import sanitize, truncate
 
@@ -39,6 +40,8 @@ class JudgeParts:
         critic: asked by the judges that need a model (`needs_model`); its words are shown with the verdicts of the
             others. None for verdicts without a model's words.
         get_model: loads the model that a probe reads.
+        is_loaded: whether `get_model` has it already: as long as it has not, a few texts are judged without loading it.
+            None always loads it.
         device: to load it on; "" for this machine's choice.
         server: of the judge "endpoint".
         assume_reliable: let a model's own verdict count even if its accuracy was never measured, to measure it.
@@ -50,6 +53,7 @@ class JudgeParts:
     device: str = ""
     server: Server | None = None
     assume_reliable: bool = False
+    is_loaded: IsLoaded | None = None
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,12 @@ def _with_rationale(inner: Judge, parts: JudgeParts, *, model_decides: bool = Fa
 
 
 def _panel(probes_name: str, parts: JudgeParts, member: str = "whole") -> Judge:
+    if parts.is_loaded is not None:
+        import_numpy_with_one_thread()
     from engine.judges.probe.probe import load
 
     probes = load(probes_name)
-    read = make_reader(probes, parts.get_model, parts.device)
+    read = make_reader(probes, parts.get_model, parts.device, is_loaded=parts.is_loaded)
     return _with_rationale(make_panel(parts.constitution, probes, read, member), parts)
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -163,13 +163,7 @@ class Chat:
 
     def neutral(self, content: str) -> str:
         """The content, with a space inside everything that the template or the tokenizer would take for its own."""
-        if self.marks is not None:
-            # Opening one mark can complete no other (a space is added, nothing removed) unless marks hold spaces.
-            for _ in range(4):
-                opened = self.marks.sub(_opened, content)
-                if opened == content:
-                    break
-                content = opened
+        content = neutralized(content, self.marks)
         return _PLAIN_TURN.sub(" ", content) if self.plain else content
 
     def _bos(self) -> str:
@@ -309,17 +303,37 @@ def for_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Chat:
     """
     template = own_template(tokenizer)
     added = {token.content: token.special for token in tokenizer.added_tokens_decoder.values()}
-    marks = {str(token) for token in tokenizer.all_special_tokens}
-    marks |= {content for content, special in added.items() if special}
+    marks = find_marks(template, added, [str(token) for token in tokenizer.all_special_tokens])
+    thinking = next((pair for pair in THINKING if any(mark in template or mark in added for mark in pair)), None)
+    chat = Chat(tokenizer, marks, not template, template=template, thinking=thinking)
+    return chat if chat.plain else _probed(chat, {*added, *map(str, tokenizer.all_special_tokens)})
+
+
+def find_marks(template: str, added: Mapping[str, bool], special: Collection[str]) -> re.Pattern[str] | None:
+    """What matches every text that means something to a chat template or its tokenizer; None where there is none.
+
+    Args:
+        added: tokens that were added to the vocabulary -> whether they are special.
+        special: the tokenizer's special tokens.
+    """
+    marks = {*special, *(content for content, is_special in added.items() if is_special)}
     # Tokens that are added without being special ("<tool_call>") still steer; runs of spaces (phi) do not.
     marks |= {content for content in added if _MARKER.fullmatch(content)}
     marks |= set(_MARKER.findall(template))
     known = sorted((re.escape(m) for m in marks if len(m) > 1 and m.strip()), key=len, reverse=True)
-    thinking = next((pair for pair in THINKING if any(mark in template or mark in added for mark in pair)), None)
-    chat = Chat(
-        tokenizer, re.compile("|".join(known)) if known else None, not template, template=template, thinking=thinking
-    )
-    return chat if chat.plain else _probed(chat, {*added, *map(str, tokenizer.all_special_tokens)})
+    return re.compile("|".join(known)) if known else None
+
+
+def neutralized(content: str, marks: re.Pattern[str] | None) -> str:
+    """The content, with a space inside everything that these marks match."""
+    if marks is not None:
+        # Opening one mark can complete no other (a space is added, nothing removed) unless marks hold spaces.
+        for _ in range(4):
+            opened = marks.sub(_opened, content)
+            if opened == content:
+                break
+            content = opened
+    return content
 
 
 def _probed(chat: Chat, tokens: Collection[str]) -> Chat:

@@ -105,6 +105,10 @@ class LocalModel:
         """The tokens of a rendered prompt. Nothing is added to it: `render` has written what belongs there."""
         return self.codec.encode(prompt)
 
+    def neutral(self, content: str) -> str:
+        """The content, with a space inside everything that the template or the tokenizer would take for its own."""
+        return self.chat.neutral(content)
+
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of the rendered chat."""
         return self.encode_text(self.render(messages))

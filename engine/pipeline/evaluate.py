@@ -64,7 +64,8 @@ def evaluate_rows(
         except InputError as error:
             yield Verdict(row.id, None, note=str(error))
     if texts:
-        parts = JudgeParts(constitution, model, ModelCache().get, server=server)
+        models = ModelCache()
+        parts = JudgeParts(constitution, model, models.get, server=server, is_loaded=models.holds)
         made = make_judge(judge, parts)
         yield from made.judge(texts, control)
         if on_notice is not None:

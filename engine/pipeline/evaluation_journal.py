@@ -68,7 +68,14 @@ class Session:
         settings, model = self._settings, None
         if needs_model(settings.judge):
             model = self._models.get(settings.critic or settings.generator, settings.device, settings.dtype)
-        parts = JudgeParts(self._constitution, model, self._models.get, settings.device, judge_server(settings))
+        parts = JudgeParts(
+            self._constitution,
+            model,
+            self._models.get,
+            settings.device,
+            judge_server(settings),
+            is_loaded=self._models.holds,
+        )
         judge = make_judge(settings.judge, parts)
         known = judge.accuracy
         shown = JudgeAccuracyData.from_data(known.to_data())

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from engine.control import Control
 from engine.judges.base import JudgeInput
 from engine.judges.probe.ngram_features import ngram_vectors
 from engine.judges.rules.prompt_injection import remove_injections
 from engine.text import sanitize
-
-if TYPE_CHECKING:
-    from engine.models.local import LocalModel
 
 FORMAT = 3
 """Version of the vectors and of the feature map; a probe of another version is refused."""
@@ -59,6 +56,36 @@ class Vectors:
         return out
 
 
+class StatesModel(Protocol):
+    """What hidden states are read from: a loaded model (`engine.models.local`), or the embedded one under numpy
+    (`engine.models.numpy_model`)."""
+
+    @property
+    def context(self) -> int:
+        """Tokens that the model reads at most."""
+        ...
+
+    def encode_text(self, prompt: str) -> list[int]:
+        """The tokens of a text; nothing is added to it."""
+        ...
+
+    def neutral(self, content: str) -> str:
+        """The content without anything that the chat template or the tokenizer gives a meaning."""
+        ...
+
+    def hidden(
+        self,
+        sequences: Sequence[Sequence[int]],
+        layers: Sequence[int],
+        control: Control,
+        *,
+        pooling: Literal["mean+last"],
+        starts: Sequence[int],
+    ) -> ArrayLike:
+        """float32 [sequences, layers, 2 * width]; nothing is computed above the highest layer."""
+        ...
+
+
 ReadVectors = Callable[[Sequence[JudgeInput], Control], Vectors]
 """Computes the vectors of texts from the layers that a probe was fitted on."""
 
@@ -75,7 +102,7 @@ def windows(text: str) -> list[str]:
     return [_drop_partial_word(text[start : start + _LONG_TEXT_WINDOW], start > 0) for start in starts]
 
 
-def vectors(model: LocalModel, texts: Sequence[JudgeInput], layers: Sequence[int], control: Control) -> Vectors:
+def vectors(model: StatesModel, texts: Sequence[JudgeInput], layers: Sequence[int], control: Control) -> Vectors:
     """Hidden states and n-grams of the texts' windows.
 
     Raises:
@@ -84,30 +111,28 @@ def vectors(model: LocalModel, texts: Sequence[JudgeInput], layers: Sequence[int
     return with_ngrams(states(model, texts, layers, control), texts)
 
 
-def states(model: LocalModel, texts: Sequence[JudgeInput], layers: Sequence[int], control: Control) -> Vectors:
+def states(model: StatesModel, texts: Sequence[JudgeInput], layers: Sequence[int], control: Control) -> Vectors:
     """Hidden states of the texts' windows; layers above the highest one asked for are not computed.
 
     Raises:
         Stopped: `control` requests it.
     """
-    from engine.models.inference.hidden_states import hidden_states
-
     owner: list[int] = []
     sequences: list[list[int]] = []
     starts: list[int] = []
     context = model.context
     end = model.encode_text(_END)
     for index, judged in enumerate(texts):
-        prompt = model.chat.neutral(sanitize(judged.prompt).strip()[-_MAX_PROMPT_CHARACTERS:])
+        prompt = model.neutral(sanitize(judged.prompt).strip()[-_MAX_PROMPT_CHARACTERS:])
         asked = f"{_TURN}user\n{prompt}{_END}\n" if prompt else ""
         before = model.encode_text(f"{asked}{_TURN}assistant\n")[-min(_MAX_PROMPT_TOKENS, context // 2) :]
         max_tokens = min(_MAX_TEXT_TOKENS, context - len(before) - len(end))
         for window in _windows_to_read(judged):
             owner.append(index)
-            sequences.append([*before, *model.encode_text(model.chat.neutral(window))[:max_tokens], *end])
+            sequences.append([*before, *model.encode_text(model.neutral(window))[:max_tokens], *end])
             starts.append(len(before))
-    found = hidden_states(model.decoder, sequences, layers, control, pooling="mean+last", starts=starts)
-    values = np.nan_to_num(found.flatten(1).numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+    found = np.asarray(model.hidden(sequences, layers, control, pooling="mean+last", starts=starts))
+    values = np.nan_to_num(found.reshape(len(sequences), -1), nan=0.0, posinf=0.0, neginf=0.0)
     return Vectors(values.astype(np.float32, copy=False), np.array(owner, dtype=np.int64))
 
 

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+def well_formed(text: str) -> str:
+    """The text without lone surrogates, which cannot be tokenized: they become question marks, as they do wherever text
+    is stored."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 @dataclass(frozen=True)
 class Codec:
     """What generation and scoring need of a tokenizer.
@@ -32,8 +38,7 @@ class Codec:
         """As `encode`, for many texts at once."""
         if not texts:
             return []
-        # A lone surrogate cannot be tokenized; it becomes a question mark as it does wherever text is stored.
-        sound = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        sound = [well_formed(text) for text in texts]
         return [found.ids for found in self.tokenizer.backend_tokenizer.encode_batch(sound, add_special_tokens=False)]
 
     def decode(self, tokens: Sequence[int]) -> str:

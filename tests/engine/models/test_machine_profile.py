@@ -38,10 +38,23 @@ def test_a_quiet_machine_is_measured_once_and_read_afterwards(home: Path, monkey
     assert all(rate > 0 for rate in first.rates.values())
 
 
-def test_a_busy_machine_is_not_remembered_and_gets_all_cores(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_machine_is_not_measured_and_gets_all_cores(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 3.0, 3.0))
-    assert machine_profile.machine_profile().threads == len(usable())
+    found = machine_profile.machine_profile()
+    assert found.threads == len(usable())
+    assert found.dtype in ("float32", "bfloat16")
+    assert found.rates == {}
     assert stored() == []
+
+
+def test_numpy_is_imported_with_one_thread_and_the_environment_stays() -> None:
+    code = (
+        "import os; from engine.models.machine_profile import import_numpy_with_one_thread as load;"
+        "before = dict(os.environ); load(); import numpy; numpy.ones((300, 300)) @ numpy.ones((300, 300));"
+        "print(len(os.listdir('/proc/self/task')), dict(os.environ) == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "True"]
 
 
 def test_a_damaged_measurement_is_made_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
