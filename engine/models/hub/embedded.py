@@ -199,34 +199,10 @@ def _convert(place: Path, progress: Progress) -> None:
     progress(1.0, "The embedded model is ready.")
 
 
-_UNPACKING = "Unpacking the embedded model (once for this machine)."
-
-
 def _write_model(source: Path, work: Path, progress: Progress) -> dict[str, str]:
-    """Read the GGUF with transformers and write config, tokenizer and weights; gives the SHA-256 of each file."""
-    progress(0.03, _UNPACKING)
-    from engine.models.hub import load
+    from engine.models.hub.embedded_conversion import write_model
 
-    model = load.read_gguf(source, "float32", lambda part: progress(0.05 + 0.6 * part, _UNPACKING))
-    progress(0.66, "Reading the embedded model's tokenizer.")
-    tokenizer = load.gguf_tokenizer(source)
-    progress(0.75, "Writing the embedded model to the cache.")
-    # The GGUF's own name for the model ("Smollm2 135M 8k Lc100K Mix1 Ep2") says nothing to anyone.
-    model.config._name_or_path = catalog.EMBEDDED
-    model.config.save_pretrained(work)
-    model.generation_config.save_pretrained(work)
-    tokenizer.save_pretrained(work)
-    state = {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
-    written = weights.write(
-        work / weights.SINGLE, state, lambda part: progress(0.75 + 0.24 * part, "Writing the embedded model.")
-    )
-    hashes = {weights.SINGLE: written}
-    for path in sorted(work.iterdir()):
-        if path.name != weights.SINGLE:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            hashes[path.name] = weights.digest(path)
-    return hashes
+    return write_model(source, work, progress)
 
 
 def _move_into_place(work: Path, place: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,7 +21,9 @@ from engine.models.nn.config import ModelConfig
 from engine.models.nn.tensor_names import MODULES, block_prefix, qk_norm_names, tensor_shapes
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gpt2")
@@ -63,8 +65,8 @@ class GgufHeader:
         return self.metadata.get(f"{self.architecture}.{key}", default)
 
 
-def read_header(path: Path) -> GgufHeader:
-    """The header of a GGUF file.
+def read_header(path: Path, max_kept: int = _MAX_KEPT) -> GgufHeader:
+    """The header of a GGUF file; arrays of more than `max_kept` elements are left empty.
 
     Raises:
         ModelError: it is not a GGUF file, or damaged.
@@ -73,7 +75,7 @@ def read_header(path: Path) -> GgufHeader:
     size = weights.regular(path)
     try:
         with path.open("rb") as file:
-            return _Reader(file, size).header()
+            return _Reader(file, size, max_kept).header()
     except OSError as error:
         raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
     except _Foreign as error:
@@ -89,7 +91,8 @@ class _Foreign(Exception):
 class _Reader:
     """Reads the header front to back; everything that a length says is checked against the file's size."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, max_kept: int) -> None:
+        self._max_kept = max_kept
         self._file = file
         self._size = size
 
@@ -137,10 +140,10 @@ class _Reader:
             raise ValueError
         if kind == _STRING:
             kept = [self._text() for _ in range(count)]
-            return kept if count <= _MAX_KEPT else []
+            return kept if count <= self._max_kept else []
         width = struct.calcsize(_FORMATS[kind])
         data = self._take(count * width)
-        return list(struct.unpack(f"<{count}{_FORMATS[kind][1]}", data)) if count <= _MAX_KEPT else []
+        return list(struct.unpack(f"<{count}{_FORMATS[kind][1]}", data)) if count <= self._max_kept else []
 
     def _tensor(self) -> tuple[str, tuple[int, ...], int, int]:
         name = self._text()
@@ -428,35 +431,54 @@ def read_tensors(
 
     found: dict[str, Tensor] = {}
     divisors = None
-    wanted = sorted(model.header.tensors.items(), key=lambda entry: entry[1].start)
-    try:
-        with path.open("rb") as file:
-            for number, (name, info) in enumerate(wanted):
-                tensor = _dequantized(path, file, name, info)
-                weights.check_finite(tensor, name, path)
-                if name == ROPE_FREQS:
-                    divisors = tensor
-                    continue
-                theirs = model.names[name]
-                if model.header.architecture == "llama" and (".attn_q." in name or ".attn_k." in name):
-                    heads = model.config.num_heads if ".attn_q." in name else model.config.num_kv_heads
-                    tensor = _unpermuted(tensor, heads)
-                if _transposed(model.config, theirs):
-                    tensor = tensor.t().contiguous()
-                found[theirs] = tensor.to(dtype)
-                weights.check_finite(found[theirs], name, path, cast=True)
-                tick((number + 1) / len(wanted))
-    except OSError as error:
-        raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
+    for name, array in read_arrays(path, model, tick):
+        tensor = torch.from_numpy(array)
+        weights.check_finite(tensor, name, path)
+        if name == ROPE_FREQS:
+            divisors = tensor
+            continue
+        found[name] = tensor.to(dtype)
+        weights.check_finite(found[name], name, path, cast=True)
     for name, shape in tensor_shapes(model.config).items():
         if name not in found:
             found[name] = torch.zeros(shape, dtype=dtype)
     return found, divisors
 
 
-def _dequantized(path: Path, file: BinaryIO, name: str, info: GgufTensor) -> Tensor:
+def read_arrays(
+    path: Path, model: GgufModel, tick: Callable[[float], None] = lambda _: None
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The weights in float32, each with transformers' name, in the order of the file; `ROPE_FREQS` keeps its own name.
+    Without torch.
+
+    Raises:
+        ModelError: a weight is of a type that is not read.
+        StorageError: the file cannot be read.
+    """
     import numpy as np
-    import torch
+
+    wanted = sorted(model.header.tensors.items(), key=lambda entry: entry[1].start)
+    try:
+        with path.open("rb") as file:
+            for number, (name, info) in enumerate(wanted):
+                array = _dequantized(path, file, name, info)
+                if name == ROPE_FREQS:
+                    yield name, array
+                    continue
+                theirs = model.names[name]
+                if model.header.architecture == "llama" and (".attn_q." in name or ".attn_k." in name):
+                    heads = model.config.num_heads if ".attn_q." in name else model.config.num_kv_heads
+                    array = _unpermuted(array, heads)
+                if _transposed(model.config, theirs):
+                    array = np.ascontiguousarray(array.T)
+                yield theirs, array
+                tick((number + 1) / len(wanted))
+    except OSError as error:
+        raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
+
+
+def _dequantized(path: Path, file: BinaryIO, name: str, info: GgufTensor) -> NDArray[np.float32]:
+    import numpy as np
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import dequantize
 
@@ -470,13 +492,13 @@ def _dequantized(path: Path, file: BinaryIO, name: str, info: GgufTensor) -> Ten
         values = dequantize(raw.reshape(rows, -1), kind)
     except (NotImplementedError, ValueError):
         raise _unsupported(path, f"weights of the type {kind.name} ({name})") from None
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).reshape(info.shape)
+    return np.ascontiguousarray(values, dtype=np.float32).reshape(info.shape)
 
 
-def _unpermuted(tensor: Tensor, heads: int) -> Tensor:
+def _unpermuted(tensor: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
     """Rows as transformers rotates them: llama.cpp's converter interleaves the two halves of each head."""
     half = tensor.shape[0] // heads // 2
-    return tensor.reshape(heads, half, 2, *tensor.shape[1:]).transpose(1, 2).reshape(tensor.shape)
+    return tensor.reshape(heads, half, 2, *tensor.shape[1:]).swapaxes(1, 2).reshape(tensor.shape)
 
 
 _GPT2 = ("gpt-2", "phi-2", "olmo", "mpt", "jais", "jina-es", "jina-de", "gigachat", "trillion", "granite-docling")

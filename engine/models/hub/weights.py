@@ -20,7 +20,9 @@ from engine.errors import ModelError, StorageError
 if TYPE_CHECKING:
     from io import FileIO
 
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
 INDEX = "model.safetensors.index.json"
@@ -43,7 +45,8 @@ _BYTES = {
     "U8": 1,
     "BOOL": 1,
 }
-_NAMES = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
+_NAMES = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "float32": "F32"}
+"""A dtype of torch or numpy, as `str` writes it."""
 _LARGEST_HEADER = 100_000_000
 _LARGEST_JSON = 50_000_000
 _AGAIN = "Fetch or copy the model again."
@@ -288,8 +291,10 @@ def digest(path: Path) -> str:
         raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], tick: Callable[[float], None] = lambda _: None) -> str:
-    """Write tensors as one safetensors file and give its SHA-256 in hex; synced to the disk when this returns.
+def write(
+    path: Path, tensors: Mapping[str, Tensor | NDArray[np.float32]], tick: Callable[[float], None] = lambda _: None
+) -> str:
+    """Write tensors or arrays as one safetensors file and return its SHA-256 in hex; synced to the disk on return.
 
     Done here and not by the safetensors library because that one gives no progress, no hash, and its own error type
     for a full disk. `tick` is called with the fraction that is written.
@@ -300,7 +305,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], tick: Callable[[float], Non
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, tensor in tensors.items():
-        start, end = end, end + tensor.numel() * tensor.element_size()
+        start, end = end, end + tensor.nbytes
         entries[name] = {
             "dtype": _NAMES[str(tensor.dtype)],
             "shape": list(tensor.shape),
@@ -323,7 +328,11 @@ def write(path: Path, tensors: Mapping[str, Tensor], tick: Callable[[float], Non
     return hasher.hexdigest()
 
 
-def _bytes(tensor: Tensor) -> Any:
+def _bytes(tensor: Tensor | NDArray[np.float32]) -> Any:
+    import numpy as np
+
+    if isinstance(tensor, np.ndarray):
+        return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
     import torch
 
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
