@@ -192,10 +192,17 @@ class Worker:
                 self._set(status=WorkerStatus.IDLE, error=failed_words(error))
             finally:
                 self._control = None
+                self._release(command)
                 self._requeue_evaluations()
         if self._session is not None:
             self._session.close()
         self._set(status=WorkerStatus.ENDED)
+
+    def _release(self, command: Command) -> None:
+        """Forget the models of a run that ended: an app that stays open would keep gigabytes. The next run loads them
+        in a second or two, and a text is judged without loading one."""
+        if self._models is not None and isinstance(command, StartRun | ResumeRun):
+            self._models.clear()
 
     def _requeue_evaluations(self) -> None:
         """Serve the evaluations that came in while a run ended."""

@@ -48,6 +48,13 @@ class ModelCache:
         finally:
             self._watch = before
 
+    def clear(self) -> None:
+        """Forget all models and return their memory to the system; `get` loads again."""
+        from engine.models.hub import memory
+
+        self._loaded.clear()
+        memory.release()
+
     def holds(self, name: str, device: str = "", dtype: str = "") -> bool:
         """Whether the model is loaded already."""
         return (name, device, dtype) in self._loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,3 +117,17 @@ def test_a_folder_that_cannot_be_written_is_named(redraft_home: Path, tmp_path: 
     wait_for(lambda: worker.state.error)
     assert str(blocked) in worker.state.error
     assert worker.shutdown(10)
+
+
+def test_a_run_leaves_no_model_in_memory(worker: Worker, config: RunConfig) -> None:
+    from engine.models.local import LocalModel
+
+    def models() -> list[LocalModel]:
+        return [o for o in gc.get_objects() if type(o) is LocalModel and o.name == Path(config.generator).name]
+
+    worker.send(StartRun(dataclasses.replace(config, n_train=4)))
+    wait_for(models)
+    wait_for(lambda: worker.state.status is WorkerStatus.IDLE)
+    assert worker.state.error == ""
+    assert list(read(worker.state.folder or Path()))[-1].stage == "RUN-COMPLETE"
+    assert models() == []

@@ -5,6 +5,7 @@ Reads /proc and the control groups itself, so that it needs no package.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -48,6 +49,20 @@ def peak_rss() -> int:
         pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def release() -> None:
+    """Return to the system what this process has freed: glibc keeps freed tensors for the next ones
+    (`engine.models.machine_profile.prepare_environment`), and a run leaves gigabytes of them."""
+    import ctypes
+    import gc
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _machine(proc: Path) -> int:
