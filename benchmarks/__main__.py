@@ -38,6 +38,10 @@ def bench(
         list[str] | None, typer.Option("--case", metavar="NAME", help="Run this case; may be repeated. [default: all]")
     ] = None,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, max=99, help="A B rounds per comparison.")] = 3,
+    seconds: Annotated[
+        float,
+        typer.Option(metavar="N", min=1, help="Begin no more rounds of a case after this time; one is always done."),
+    ] = 150.0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Do one round of very little work: shows that it works, not how fast it is.")
     ] = False,
@@ -58,12 +62,12 @@ def bench(
     from engine.settings import RunConfig
 
     names = _cases(case or [])
-    timings = Timings(quick, rounds)
+    timings = Timings(quick, rounds, seconds)
     for line in plan(names, timings):
         output.notice(line)
     found: Found = []
     model, complete = generator or RunConfig().generator, False
-    with Bench(model, dtype, 1 if quick else rounds, QUICK if quick else FULL, output.notice) as session:
+    with Bench(model, dtype, 1 if quick else rounds, QUICK if quick else FULL, output.notice, seconds) as session:
         try:
             for name in names:
                 started, known = time.monotonic(), len(found)
@@ -91,14 +95,14 @@ class Timings:
     """How long each case took on this machine, kept in the cache folder.
 
     Args:
-        quick, rounds: of this call; only timings of the same kind of work are compared.
+        quick, rounds, seconds: of this call; only timings of the same kind of work are compared.
     """
 
-    def __init__(self, quick: bool, rounds: int) -> None:
+    def __init__(self, quick: bool, rounds: int, seconds: float) -> None:
         from engine import paths
 
         self._path: Path = paths.cache_dir() / "bench-timings.json"
-        self._kind = "quick" if quick else f"{rounds} round{'s' * (rounds > 1)}"
+        self._kind = "quick" if quick else f"{rounds} round{'s' * (rounds > 1)} in {seconds:.0f} s"
         self._known = self._read()
 
     def seconds(self, case: str) -> float | None:

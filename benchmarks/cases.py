@@ -178,7 +178,8 @@ def _one_objective(bench: Bench, objective: str, title: str, epochs: int) -> Fin
         {
             "redraft": lambda _: Sample.of(redraft.call("train", rows=rows, epochs=epochs, **same)),
             "trl": lambda _: Sample.of(peer.call("train", rows=some, steps=size.steps, **same)),
-        }
+        },
+        share=0.5,
     )
     passes = f"{epochs} pass{'es' * (epochs > 1)}" + (" and one of the reference" if objective == "dpo" else "")
     return ratio(
@@ -226,7 +227,7 @@ def _share(bench: Bench, name: str, arguments: dict[str, Any]) -> Finding:
     def limit(_: int) -> Sample:
         return Sample.of(redraft.call("machine", products=last["products"], seconds=bench.size.shape_seconds))
 
-    found = bench.measure({"redraft": ours, "the machine": limit})
+    found = bench.measure({"redraft": ours, "the machine": limit}, share=0.5)
     return ratio(
         f"FLOP rate in {name}, of the machine's own for those shapes",
         found["redraft"],
@@ -276,7 +277,8 @@ def _beside(bench: Bench, name: str, method: str, arguments: dict[str, Any]) -> 
         {
             "beside it": lambda _: Sample.of(bench.redraft.call(method, busy=True, **arguments)),
             "alone": lambda _: Sample.of(bench.redraft.call(method, **arguments)),
-        }
+        },
+        share=0.5,
     )
     return ratio(
         f"{name} beside a process that takes a core", found["beside it"], found["alone"], unit="tokens/s", goal=0.4

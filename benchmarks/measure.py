@@ -118,7 +118,10 @@ Measure = Callable[[int], Sample]
 
 
 def interleave(
-    sides: Mapping[str, Measure], rounds: int, log: Callable[[str], None] = lambda _: None
+    sides: Mapping[str, Measure],
+    rounds: int,
+    log: Callable[[str], None] = lambda _: None,
+    seconds: float = float("inf"),
 ) -> dict[str, list[Sample]]:
     """A B A B: every side once a round, in the order given, so that slow changes of the machine meet all of them.
 
@@ -126,9 +129,15 @@ def interleave(
         sides: name -> how it is measured.
         rounds: at least 1.
         log: called with a sentence before and after each measurement.
+        seconds: no round begins that would end after this time, by the rounds before it; the first always does.
     """
     found: dict[str, list[Sample]] = {name: [] for name in sides}
+    began = time.monotonic()
     for number in range(rounds):
+        taken = time.monotonic() - began
+        if number and taken + taken / number > seconds:
+            log(f"{number} of {rounds} rounds fit into {seconds:.0f} s (--seconds)")
+            break
         for name, measure in sides.items():
             log(f"round {number + 1} of {rounds}: {name} …")
             sample = measure(number)

@@ -74,9 +74,10 @@ class Bench:
 
     Args:
         model, dtype: as `benchmarks.ours.Redraft` takes them.
-        rounds: A B pairs of each comparison.
+        rounds: A B pairs of each comparison, as far as they fit into `seconds`.
         size: how much is measured.
         log: called with a sentence on the progress.
+        seconds: of one case; a round that has begun is finished.
     """
 
     model: str
@@ -84,6 +85,7 @@ class Bench:
     rounds: int
     size: Size
     log: Log
+    seconds: float = float("inf")
     _open: ExitStack = field(default_factory=ExitStack)
     _sides: dict[str, Side] = field(default_factory=dict)
     _facts: dict[str, Any] = field(default_factory=dict)
@@ -148,9 +150,9 @@ class Bench:
             self._rows = self.redraft.call("rows", count=self.size.rows, tokens=self.size.tokens)
         return self._rows
 
-    def measure(self, sides: Mapping[str, Measure]) -> dict[str, list[Sample]]:
-        """All the bench's rounds of these."""
-        return interleave(sides, self.rounds, self.log)
+    def measure(self, sides: Mapping[str, Measure], share: float = 1.0) -> dict[str, list[Sample]]:
+        """The bench's rounds of these, in this share of a case's time."""
+        return interleave(sides, self.rounds, self.log, share * self.seconds)
 
     def once(self, sides: Mapping[str, Measure]) -> dict[str, list[Sample]]:
         """A single round, of what hardly differs from one to the next."""

@@ -202,12 +202,13 @@ def test_json_holds_the_ratios_and_a_table_shows_them(model: str) -> None:
 
 
 def test_timings_are_kept_for_the_same_kind_of_work_only() -> None:
-    Timings(quick=False, rounds=3).save("scoring", 61.26)
-    assert Timings(quick=False, rounds=3).seconds("scoring") == 61.3
-    assert Timings(quick=True, rounds=3).seconds("scoring") is None
-    assert Timings(quick=False, rounds=1).seconds("scoring") is None
+    Timings(quick=False, rounds=3, seconds=150).save("scoring", 61.26)
+    assert Timings(quick=False, rounds=3, seconds=150).seconds("scoring") == 61.3
+    assert Timings(quick=False, rounds=3, seconds=60).seconds("scoring") is None
+    assert Timings(quick=True, rounds=3, seconds=150).seconds("scoring") is None
+    assert Timings(quick=False, rounds=1, seconds=150).seconds("scoring") is None
     (paths.cache_dir() / "bench-timings.json").write_text("{damaged")
-    assert Timings(quick=False, rounds=3).seconds("scoring") is None
+    assert Timings(quick=False, rounds=3, seconds=150).seconds("scoring") is None
 
 
 def test_a_case_that_is_not_measured_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,22 @@ def test_a_system_that_does_not_tell_is_named() -> None:
     assert "is unknown here" in found.detail
 
 
+def test_no_round_begins_that_would_not_end_in_time_and_the_first_always_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("benchmarks.measure.time.monotonic", lambda: clock[0])
+    said: list[str] = []
+
+    def side(_: int) -> Sample:
+        clock[0] += 20.0
+        return Sample(1.0, 20.0)
+
+    assert len(interleave({"a": side, "b": side}, 9, said.append, 125.0)["b"]) == 3
+    assert "3 of 9 rounds" in said[-1]
+    assert len(interleave({"a": side}, 9, seconds=1.0)["a"]) == 1
+
+
 def test_rounds_are_interleaved() -> None:
     order: list[tuple[str, int]] = []
 
