@@ -60,8 +60,11 @@ def make_reader(
 
     def light_model(texts: Sequence[JudgeInput]) -> StatesModel | None:
         nonlocal characters
-        characters += sum(len(text.text) + len(text.prompt) for text in texts)
-        if is_loaded is None or characters > _WITHOUT_LOADING or device not in ("", "cpu"):
+        size = sum(len(text.text) + len(text.prompt) for text in texts)
+        # Batches are of a file, which may be long: what they hold together counts. Single texts are typed by a user.
+        if len(texts) > 1:
+            size = characters = characters + size
+        if is_loaded is None or size > _WITHOUT_LOADING or device not in ("", "cpu"):
             return None
         if is_loaded(probes.model, device):
             return None

@@ -16,6 +16,7 @@ from engine.control import Control
 from engine.errors import Stopped
 from engine.judges.base import JudgeInput
 from engine.judges.probe import features
+from engine.judges.probe.features import ReadVectors
 from engine.judges.probe.loader import make_reader
 from engine.judges.probe.probe import load as load_probes
 from engine.judges.registry import make_panel
@@ -73,17 +74,28 @@ def test_probabilities_are_those_of_the_loaded_model(small: numpy_model.NumpyMod
     assert verdicts(loaded=False) == pytest.approx(verdicts(loaded=True), abs=1e-5)
 
 
-def test_many_texts_are_read_by_the_loaded_model(redraft_home: Path, embedded: LocalModel) -> None:
+def test_a_long_text_and_many_batches_are_read_by_the_loaded_model(redraft_home: Path, embedded: LocalModel) -> None:
     loads: list[str] = []
 
     def get_model(name: str, _device: str) -> LocalModel:
         loads.append(name)
         return embedded
 
-    read = make_reader(load_probes(), get_model, "", is_loaded=lambda *_: False)
-    read([JudgeInput("1", "One short text.")], Control())
+    def reader() -> ReadVectors:
+        loads.clear()
+        return make_reader(load_probes(), get_model, "", is_loaded=lambda *_: False)
+
+    read = reader()
+    for number in range(3):
+        read([JudgeInput("1", f"Text {number} of a user, " + "a few words " * 200)], Control())
     assert loads == []
     read([JudgeInput("2", "Another, that is too long for it. " * 400)], Control())
+    assert loads == ["smollm2-135m-instruct"]
+    read = reader()
+    batch = [JudgeInput(str(place), "A few words of a row. " * 100) for place in range(2)]
+    read(batch, Control())
+    assert loads == []
+    read([*batch, *batch], Control())
     assert loads == ["smollm2-135m-instruct"]
 
 
