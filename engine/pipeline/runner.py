@@ -27,6 +27,7 @@ from engine.events.run import (
 from engine.files import sweep
 from engine.judges.base import Verdict
 from engine.judges.registry import JudgeParts, RunJudges, check_judge, judge_server, make_run_judges
+from engine.models.hub import memory
 from engine.pipeline import input_changes, prepare, report
 from engine.pipeline.choose_pairs import choose_pairs, take_given_pairs
 from engine.pipeline.compare import answer_with_base, answer_with_trained, compare
@@ -205,6 +206,7 @@ class Run:
             brought = stage.makes_pairs and context.prompts.pairs
             if not brought and (context.results.kept or not stage.needs_pairs):
                 stage.run(context)
+                memory.trim()
 
     @property
     def _device(self) -> str:

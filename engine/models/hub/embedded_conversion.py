@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,12 @@ from engine.models.hub import catalog, gguf, weights
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from engine.models.hub.embedded import Progress
-
 _CONTROL = 3
 """llama.cpp's type of a special token."""
 _SPECIAL = ("bos", "eos", "pad", "unk")
 
 
-def write_model(source: Path, work: Path, progress: Progress) -> dict[str, str]:
+def write_model(source: Path, work: Path, progress: Callable[[float, str], None]) -> dict[str, str]:
     """Write the model in the file `source` to the folder `work`, and sync it to the disk; returns the SHA-256 of each
     file.
 
