@@ -4,7 +4,8 @@
   "edit_request": text}. Each entry is one critique request and the revision request that belongs to it. The lead-ins
   "CritiqueRequest:" and "RevisionRequest:" and the trailing "Critique:" and "Revision:" are removed: Redraft's own
   prompts add theirs. Entries whose names differ only in a number at the end ("harmful0", "harmful1") are one principle
-  with many requests, named without the number. Other names are principles of their own.
+  with many requests, named without the number, and a notice says so. Other names are principles of their own, and so
+  are numbered ones that say no more than "principle 1", "rule 2".
 - llm-swarm's list of {"critic", "revision"}, alone or under "constitutions": a principle each.
 - A list of statements, as in Collective Constitutional AI: texts, or objects with "statement", or a CSV file with such
   a column. The requests are made from the statement.
@@ -39,6 +40,10 @@ _CRITIQUES = ("critic", "critique", "critique_request", "prompt")
 _REVISIONS = ("revision", "revision_request", "edit_request")
 _STATEMENTS = ("statement", "principle", "text", "constitution", "rule")
 _NAMES = ("name", "title", "id")
+_WRAPPERS = ("constitutions", "constitution", "principles", "rules", "statements")
+_JUST_NUMBERED = {"principle", "rule", "article", "statement", "constitution", "item", "entry", "critique", "request"}
+_UNDERLINE = re.compile(r"(=+|-{2,})\s*")
+_LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,4}[.)])\s+(\S.*)")
 
 
 def import_json(text: str, source: str, sha256: str) -> Constitution:
@@ -48,20 +53,31 @@ def import_json(text: str, source: str, sha256: str) -> Constitution:
         InputError: not JSON, or of no known shape; names the line or the entry.
     """
     value = _entries(text, source)
-    if isinstance(value, dict) and isinstance(value.get("constitutions"), list):
-        value = value["constitutions"]
+    notices: list[str] = []
+    if isinstance(value, dict) and (wrapper := next((k for k in _WRAPPERS if isinstance(value.get(k), list)), "")):
+        others = [sanitize(key[:64]) for key in value if key != wrapper]
+        notices += [f"{source}: only {wrapper} is used, not: {', '.join(others[:12])}."] if others else []
+        value = value[wrapper]
     if isinstance(value, list):
         if not any(isinstance(entry, dict | str) for entry in value):
             raise InputError("This is not a constitution.", where=source, next_step=_SHAPE)
         found = [_listed(entry, number, source) for number, entry in enumerate(value, 1)]
-        return _constitution(found, source, sha256, "Delete some of them.")
+        return _constitution(found, source, sha256, "Delete some of them.", notices)
     groups: dict[str, tuple[str, list[tuple[str, str]]]] = {}
+    joined: dict[str, int] = {}
     for name, entry in value.items():
-        base = re.sub(r"[\s_-]*\d+$", "", name) or name
-        _, requests = groups.setdefault(re.sub(r"[\s_-]+", " ", base).casefold(), (base, []))
+        base = re.sub(r"[\s_-]*\d+$", "", name)
+        base = name if not base or base.strip().casefold() in _JUST_NUMBERED else base
+        joined[base] = joined.get(base, 0) + 1
+        _, requests = groups.setdefault(base, (base, []))
         requests.extend(_requests(name, entry, source))
     advice = 'Give entries of one principle the same name with a number: "harm0", "harm1".'
-    return _constitution([(base, "", requests) for base, requests in groups.values()], source, sha256, advice)
+    notices = [
+        f"{source}: {count} entries whose names differ only in a number are one principle: {sanitize(base[:64])}."
+        for base, count in joined.items()
+        if count > 1
+    ]
+    return _constitution([(base, "", requests) for base, requests in groups.values()], source, sha256, advice, notices)
 
 
 def import_statements(statements: Sequence[str], source: str, sha256: str) -> Constitution:
@@ -80,29 +96,60 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
     Raises:
         InputError: there is no heading with text, there are too many, or the text below one is too long.
     """
-    sections: list[tuple[str, int, list[str]]] = []
-    fenced = False
-    for number, line in enumerate(text.splitlines(), 1):
-        fenced ^= _FENCE.match(line) is not None
-        heading = None if fenced else _HEADING.fullmatch(line)
-        if heading is not None:
-            sections.append((heading[2], number, []))
-        elif line.strip():
-            if not sections:
-                sections.append(("Preamble", number, []))
-            sections[-1][2].append(line.strip())
-    found = [_stated(" ".join(body), f"{source}, line {number}", title) for title, number, body in sections if body]
+    sections = _sections(text)
+    found = [
+        _stated(" ".join(body), f"{source}, line {number}", title or "Preamble")
+        for title, number, body in sections
+        if body
+    ]
+    if len(sections) == 1 and not sections[0][0]:
+        # No heading at all: a list of principles, if each line is an item of one.
+        _, first, body = sections[0]
+        items = [_LIST_ITEM.fullmatch(line) for line in body]
+        if all(items):
+            found = [_stated(item[1], f"{source}, line {first}") for item in items if item]
     if not found:
         raise InputError(
             "This is a Markdown document without a heading that has text below it.",
             where=source,
-            next_step="Write a heading for each principle and what it asks below it; or write TOML.",
+            next_step="Write a heading for each principle and what it asks below it, or a list; or write TOML.",
         )
-    return _constitution(found, source, sha256, "Join sections, or write the principles as TOML.")
+    empty = [sanitize(title[:64]) for title, _, body in sections if title and not body]
+    notices = [f"{source}: headings without text below them are not used: {', '.join(empty[:12])}."] if empty else []
+    return _constitution(found, source, sha256, "Join sections, or write the principles as TOML.", notices)
+
+
+def _sections(text: str) -> list[tuple[str, int, list[str]]]:
+    """(title, line number, lines) of each heading of a Markdown document; title "" for text before the first."""
+    sections: list[tuple[str, int, list[str]]] = []
+    fenced = False
+    lines = text.splitlines()
+    start = lines.index("---", 1) + 1 if lines[:1] == ["---"] and "---" in lines[1:] else 0  # front matter
+    for number, line in enumerate(lines[start:], start + 1):
+        fenced ^= _FENCE.match(line) is not None
+        heading = None if fenced else _HEADING.fullmatch(line)
+        above = lines[number - 2].strip() if number - 2 >= start else ""
+        if heading is not None:
+            sections.append((heading[2], number, []))
+        elif not fenced and _UNDERLINE.fullmatch(line) and sections and sections[-1][2][-1:] == [above] and above:
+            # A title underlined on the next line was taken for text.
+            sections[-1][2].pop()
+            if not sections[-1][0] and not sections[-1][2]:
+                sections.pop()
+            sections.append((above, number - 1, []))
+        elif line.strip() and (fenced or not _UNDERLINE.fullmatch(line)):
+            if not sections:
+                sections.append(("", number, []))
+            sections[-1][2].append(line.strip())
+    return sections
 
 
 def _constitution(
-    found: Sequence[tuple[str, str, list[tuple[str, str]]]], source: str, sha256: str, advice: str
+    found: Sequence[tuple[str, str, list[tuple[str, str]]]],
+    source: str,
+    sha256: str,
+    advice: str,
+    notices: Sequence[str] = (),
 ) -> Constitution:
     """A constitution of (name, description, requests); "" for a name or description takes the first request."""
     if len(found) > MAX_PRINCIPLES:
@@ -117,8 +164,8 @@ def _constitution(
         identifier = _identifier(name, number, taken)
         taken.add(identifier)
         principles.append(_principle(identifier, name, description, requests))
-    stem = re.sub(r"\.(?:json|csv|md|markdown|txt)$", "", re.split(r"[/\\]", source)[-1])
-    return Constitution(stem, tuple(principles), source, sha256)
+    stem = re.sub(r"\.(?:jsonl?|csv|tsv|md|markdown|txt)$", "", re.split(r"[/\\]", source)[-1])
+    return Constitution(stem, tuple(principles), source, sha256, tuple(notices))
 
 
 def _listed(entry: object, number: int, source: str) -> tuple[str, str, list[tuple[str, str]]]:
@@ -178,6 +225,9 @@ def _entries(text: str, source: str) -> Any:
     try:
         value = json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) > 1 and all(line.lstrip().startswith(("{", '"')) for line in lines):  # JSON lines
+            return [_entries(line, f"{source}, line {number}") for number, line in enumerate(lines, 1)]
         raise InputError(
             f"This is not valid JSON: {error.msg}.", where=f"{source}, line {error.lineno}, column {error.colno}"
         ) from None

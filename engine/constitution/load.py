@@ -13,6 +13,7 @@ import io
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Co
         ) from None
     digest = hashlib.sha256(data).hexdigest()
     suffix = path.suffix.lower()
-    if suffix == ".json" or text.lstrip()[:1] == "{" or _is_json(text):
+    if suffix in (".json", ".jsonl", ".ndjson") or text.lstrip()[:1] == "{" or _is_json(text):
         return import_json(text, str(path), digest)
     if suffix in (".md", ".markdown") or (suffix != ".toml" and re.search(r"(?m)^##+ \S", text) and not _is_toml(text)):
         return import_markdown(text, str(path), digest)
@@ -96,6 +97,12 @@ def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Co
             "This is YAML, which no constitution is written in.",
             where=str(path),
             next_step="Write it as TOML, JSON, a CSV of statements, or Markdown.",
+        )
+    if suffix == ".txt" and not _is_toml(text) and "=" not in text:
+        raise InputError(
+            "This is plain text, which no constitution is written in.",
+            where=str(path),
+            next_step="Write a Markdown list (.md), a CSV of statements with the header `statement`, or TOML.",
         )
     return _parse(text, str(path), digest, failed_examples)
 
@@ -120,11 +127,14 @@ def _is_toml(text: str) -> bool:
 
 def _statements(text: str, source: str, suffix: str) -> list[str]:
     """The statements of a table: of the column with that name, or of its only column."""
-    table = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
-    rows = [row for row in table if row]
-    names = [name.strip().casefold() for name in rows[0]] if rows else []
-    column = next((names.index(name) for name in ("statement", "principle", "text", "rule") if name in names), None)
-    if column is None and len(names) != 1:
+    known = ("statement", "principle", "text", "rule")
+    first = text.partition("\n")[0]
+    delimiter = next((mark for mark in ",;\t|" if set(_column_names(first.split(mark))) & set(known)), None)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or ("\t" if suffix == ".tsv" else ","))
+    rows = [(table.line_num, row) for row in table if any(cell.strip() for cell in row)]
+    names = _column_names(rows[0][1]) if rows else []
+    column = next((names.index(name) for name in known if name in names), None)
+    if column is None and (len(names) != 1 or len(names[0].split()) == 1 or len(rows) == 1):
         raise InputError(
             f"No column is named statement; the columns are: {', '.join(name[:40] for name in names[:12])}.",
             where=f"{source}, line 1",
@@ -137,7 +147,18 @@ def _statements(text: str, source: str, suffix: str) -> list[str]:
             where=f"{source}, line 1",
             next_step="Delete the other columns.",
         )
-    return [row[column or 0] for row in (rows if column is None else rows[1:])]
+    for line, row in rows:
+        if len(row) > len(names):
+            raise InputError(
+                f"The row has {len(row)} cells, the header {len(names)}.",
+                where=f"{source}, line {line}",
+                next_step='Put statements that hold the delimiter into double quotes ("...").',
+            )
+    return [row[column or 0] for _, row in (rows if column is None else rows[1:])]
+
+
+def _column_names(cells: Sequence[str]) -> list[str]:
+    return [cell.strip().strip('"').casefold() for cell in cells]
 
 
 def _read(path: Path) -> bytes:

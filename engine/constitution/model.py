@@ -83,12 +83,14 @@ class Constitution:
         principles: at least one; ids are unique.
         source: the file; "built in" for the default constitution.
         sha256: of the file's bytes, hexadecimal.
+        notices: sentences on what of the file is joined or not used.
     """
 
     name: str
     principles: tuple[Principle, ...]
     source: str
     sha256: str
+    notices: tuple[str, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ from engine.pipeline.revise import choose_revisions, judge_candidates, revise
 from engine.pipeline.side_effects import measure_side_effects
 from engine.pipeline.train import CHECKPOINTS, train
 from engine.runs.control_file import CommandListener
-from engine.runs.folder import ADAPTER, RUN, read_run, write_run
+from engine.runs.folder import ADAPTER, RUN, add_notices, read_run, write_run
 from engine.runs.journal_reader import Damage, JournalReader
 from engine.runs.journal_writer import JournalWriter
 from engine.runs.state import RunState
@@ -90,9 +90,8 @@ STAGES: tuple[Stage, ...] = (
 """The method, in order."""
 
 
-def _planned(heldout: int) -> str:
-    """What a comparison of so many prompts can show, before it is made; "" where it can show nothing."""
-    smallest = planned_detectable(heldout, USUAL_SPREAD)
+def _planned(smallest: float | None) -> str:
+    """The smallest change that the comparison can be expected to show; "" where it can show nothing."""
     return "" if smallest is None else f" · detects a change of {smallest:.2f} of the score"
 
 
@@ -123,6 +122,7 @@ class Run:
         self._force = force
         self._constitution = prepare.load_constitution(config)
         self._prompts = prepare.load_prompts(config)
+        self._input_notices = (*self._constitution.notices, *self._prompts.notices)
         check_judge(config)
         self._check_models()
         self._facts: dict[str, Any] = {
@@ -258,8 +258,7 @@ class Run:
     def _begin(self, record: Recorder, resumed: bool) -> None:
         config, changed = self._config, self._changed
         if not (self._folder / RUN).exists():
-            notices = list(self._prompts.notices)
-            write_run(self._folder, config, {"kind": "run", **self._facts, "notices": notices})
+            write_run(self._folder, config, {"kind": "run", **self._facts, "notices": list(self._input_notices)})
         if resumed:
             reused = record.journal.next_seq
             sentence = f"; changed: {'; '.join(change.sentence for change in changed)}" if changed else ""
@@ -272,19 +271,20 @@ class Run:
                 sync=True,
             )
             return
+        smallest = planned_detectable(len(self._prompts.heldout), USUAL_SPREAD)
         record.write(
             RunStart(
                 summary=f"{config.preset} · {config.generator} · {self._constitution.name} · "
                 f"{len(self._prompts.train)} to train on, {len(self._prompts.heldout)} held out, "
-                f"{len(self._prompts.benign)} benign" + _planned(len(self._prompts.heldout)),
-                smallest_detectable=planned_detectable(len(self._prompts.heldout), USUAL_SPREAD),
+                f"{len(self._prompts.benign)} benign" + _planned(smallest),
+                smallest_detectable=smallest,
                 max_score=self._constitution.max_score,
                 config=read_run(self._folder)["config"],
                 **self._facts,
             ),
             sync=True,
         )
-        for notice in self._prompts.notices:
+        for notice in self._input_notices:
             record.notice(notice)
 
     def _on_pause(self, paused: bool) -> None:
@@ -348,8 +348,10 @@ class Run:
             raise input_changes.refuse(changed, self._folder)
         for change in changed:
             record.notice(f"Changed since the run began: {change.sentence}.")
-        for sentence in model.notices if not loaded else ():
-            record.notice(f"{model.name}: {sentence}")
+        sentences = [f"{model.name}: {sentence}" for sentence in model.notices if not loaded]
+        add_notices(self._folder, sentences)
+        for sentence in sentences:
+            record.notice(sentence)
         record.write(
             ModelLoaded(
                 summary=f"{model.name} · {model.parameters / 1e6:.0f} M parameters · {model.dtype} on {model.device}"

@@ -8,10 +8,12 @@ is left out is counted in `Usage`.
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.errors import InputError
@@ -22,7 +24,7 @@ from engine.text import is_blank, sanitize, truncate
 PROMPT_COLUMNS = ("prompt", "instruction", "question", "text")
 """Names under which a prompt is looked for, in this order."""
 
-CHAT_COLUMNS = ("messages", "conversations", "conversation", "dialogue", "dialog")
+CHAT_COLUMNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "contents")
 """Names of lists of turns."""
 
 FALLBACK_COLUMNS = ("query", "problem", "input", "user_prompt")
@@ -40,6 +42,8 @@ _ROLE_ALIASES = {
     "prompter": "user",
     "gpt": "assistant",
     "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
     "model": "assistant",
     "ai": "assistant",
     "developer": "system",
@@ -52,8 +56,17 @@ _ROLE_ALIASES = {
     "function_response": "result",
     "tool_response": "result",
 }
-_TURN_KEYS = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id"}
+_ROLE_KEYS = ("role", "from", "speaker", "author")
+_CONTENT_KEYS = ("content", "value", "text", "parts")
+_TURN_KEYS = {*_ROLE_KEYS, *_CONTENT_KEYS, "tool_calls", "function_call", "tool_call_id"}
 _TRANSCRIPT = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+_TURNS_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*(["'])(?:role|from|content|value)\1\s*:""")
+_TEMPLATE_MARKS = re.compile(
+    r"<\|(?:im_start|start_header_id|begin_of_text|user|system)\|>|<start_of_turn>|\[INST\]"
+    r"|### (?:Instruction|Response):"
+)
+_NO_INPUT = {"<noinput>", "<no input>"}
+"""What the rows of Self-Instruct hold where an instruction has no input."""
 
 
 @dataclass
@@ -63,10 +76,12 @@ class Usage:
     Args:
         unused: column, or field of a turn -> number of rows with a value in it.
         left_out: what of chats -> number of rows.
+        templated: mark of a chat template -> number of prompts that hold it.
     """
 
     unused: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    templated: Counter[str] = field(default_factory=Counter)
 
 
 def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]:
@@ -75,10 +90,11 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
     Raises:
         InputError: there is nothing to ask in the row; names the place and the field.
     """
+    record = _with_request_body(record)
     fields = record.fields
     column = _prompt_column(record)
     used = {column}
-    value = fields[column]
+    value = _turns_in_text(record, column) or fields[column]
     left_out: list[str] = []
     if column in ("chosen", "rejected"):
         messages = _transcript(value) if isinstance(value, str) else _shared_turns(record, left_out)
@@ -86,6 +102,10 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
         left_out.append("answers after the last turn of the user")
     elif column in CHAT_COLUMNS or isinstance(value, list):
         messages = _chat(value, record, column, left_out)
+    elif isinstance(value, str) and _is_transcript(value):
+        messages = _transcript(value)
+        if sanitize(value).strip().rpartition("\n\n")[2] != "Assistant:":
+            left_out.append("answers after the last turn of the user")
     else:
         texts = [read_text(record, column)]
         if is_blank(texts[0]):
@@ -97,7 +117,8 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
         for extra in CONTEXT_COLUMNS:
             if extra != column and isinstance(fields.get(extra), str):
                 used.add(extra)
-                texts += [text] if not is_blank(text := read_text(record, extra)) else []
+                text = read_text(record, extra)
+                texts += [text] if not is_blank(text) and text.strip().casefold() not in _NO_INPUT else []
         messages = [*_history(record, used), Message("user", "\n\n".join(text.strip() for text in texts))]
     for name in SYSTEM_COLUMNS:
         if isinstance(fields.get(name), str):
@@ -115,6 +136,8 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
         )
     count_unused(record, {*used, "id", "topic", "principle"}, usage)
     usage.left_out.update(set(left_out))
+    if mark := _TEMPLATE_MARKS.search(text):
+        usage.templated[mark[0]] += 1
     return text, tuple(messages[:-1])
 
 
@@ -162,6 +185,35 @@ def missing(record: Record, columns: Sequence[str]) -> InputError:
     )
 
 
+def _with_request_body(record: Record) -> Record:
+    """The row with the fields of `body`, where it is a line of an OpenAI batch file: a request with its chat in it."""
+    body = record.fields.get("body")
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+        return record
+    return replace(record, fields={**{key: value for key, value in record.fields.items() if key != "body"}, **body})
+
+
+def _turns_in_text(record: Record, column: str) -> Any:
+    """The list of turns that a text holds as JSON or, as pandas writes it into a CSV file, as Python; None for others.
+
+    Raises:
+        InputError: the text looks like such a list, and cannot be read as one.
+    """
+    text = record.fields[column]
+    if not isinstance(text, str) or not _TURNS_AS_TEXT.match(text):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    raise InputError(
+        "this text looks like a list of turns, but is neither JSON nor Python.",
+        where=f"{record.place}, field {column!r}",
+        next_step='Write the turns as JSON: [{"role": "user", "content": "..."}].',
+    )
+
+
 def _prompt_column(record: Record) -> str:
     fields = record.fields
     blank = ""
@@ -187,6 +239,7 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
             where=f"{record.place}, field {column!r}",
             next_step='Write [{"role": "user", "content": "..."}].',
         )
+    turns = [part for turn in turns for part in _role_pairs(turn)]
     roles = [_role(turn, f"{record.place}, field '{column}[{n}]'") for n, turn in enumerate(turns)]
     last = max((n for n, role in enumerate(roles) if role == "user"), default=-1)
     if last < 0:
@@ -200,14 +253,25 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
         if others := [str(key) for key in turn if key not in _TURN_KEYS and turn[key] not in (None, "", [])]:
             left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in others]
         calls = turn.get("tool_calls") or turn.get("function_call")
-        content = _content(turn, f"{record.place}, field '{column}[{number}]'", optional=bool(calls))
-        if calls or role in ("call", "result"):
+        of_tools = bool(calls) or role in ("call", "result")
+        content = _content(turn, f"{record.place}, field '{column}[{number}]'", optional=of_tools)
+        if of_tools:
             left_out.append("tool calls and their results")
-        if role in _ROLES and content is not None:
+        if role in _ROLES and content is not None and not (of_tools and is_blank(content)):
             messages.append(Message(role, content))
     if last + 1 < len(turns):
         left_out.append("answers after the last turn of the user")
     return messages
+
+
+def _role_pairs(turn: Any) -> Iterator[Any]:
+    """The turns of an object that has them under their roles: {"human": "...", "assistant": "..."}."""
+    if isinstance(turn, dict) and turn and not any(key in turn for key in _ROLE_KEYS):
+        roles = [_ROLE_ALIASES.get(str(key).lower(), str(key).lower()) for key in turn]
+        if all(role in _ROLES for role in roles) and all(isinstance(text, str) for text in turn.values()):
+            yield from ({"role": role, "content": text} for role, text in zip(roles, turn.values(), strict=True))
+            return
+    yield turn
 
 
 def _role(turn: Any, place: str) -> str:
@@ -217,7 +281,8 @@ def _role(turn: Any, place: str) -> str:
             where=place,
             next_step='Write it as {"role": "user", "content": "..."}.',
         )
-    role = turn.get("role", turn.get("from"))
+    role = next((turn[key] for key in _ROLE_KEYS if key in turn), None)
+    role = role.get("role") if isinstance(role, dict) else role
     known = _ROLE_ALIASES.get(role.strip().lower(), role.strip().lower()) if isinstance(role, str) else None
     if known in _ROLES or known in ("call", "result"):
         return known
@@ -227,7 +292,8 @@ def _role(turn: Any, place: str) -> str:
 
 def _content(turn: dict[str, Any], place: str, *, optional: bool) -> str | None:
     """The turn's text: a string, or the text parts of a list; None where there is none and none is needed."""
-    content = turn.get("content", turn.get("value"))
+    content = next((turn[key] for key in _CONTENT_KEYS if key in turn), None)
+    content = content["parts"] if isinstance(content, dict) and "parts" in content else content
     if content is None and optional:
         return None
     if isinstance(content, str):
@@ -287,6 +353,12 @@ def _shared_turns(record: Record, left_out: list[str]) -> list[Message]:
             shared += 1
         chosen = chosen[:shared] or chosen
     return _chat(chosen, record, "chosen", left_out)
+
+
+def _is_transcript(text: str) -> bool:
+    """Whether a text is a transcript of hh-rlhf: it begins with a question and has an answer, or the place for one."""
+    found = _TRANSCRIPT.findall(sanitize(text).strip())
+    return found[:1] == ["Human"] and "Assistant" in found and text.lstrip().startswith("Human:")
 
 
 def _transcript(text: str) -> list[Message]:

@@ -378,6 +378,12 @@ def notices_of(name: str, usage: Usage, skipped: Sequence[Skipped]) -> Iterator[
     if usage.left_out:
         parts = ", ".join(f"{what} ({counted(count, 'row')})" for what, count in usage.left_out.items())
         yield f"{name}: of chats not used: {parts}."
+    if usage.templated:
+        marks = ", ".join(f"{mark} ({counted(count, 'prompt')})" for mark, count in usage.templated.items())
+        yield (
+            f"{name}: marks of a chat template in prompts: {marks}. They are asked as plain text within the model's "
+            'own template; write turns as {"messages": [...]} instead.'
+        )
     if skipped:
         reasons = Counter(one.reason.rstrip(".") for one in skipped)
         why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(_SHOWN))

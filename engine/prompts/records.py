@@ -36,6 +36,18 @@ _MAX_SNIFFED_YAML = 1 << 20
 _WRAPPERS = ("data", "rows", "prompts", "examples", "items", "instances", "train", "test")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(\S.*)")
 _HEADING = re.compile(r"#{1,6}\s+\S")
+_JSON_ROW = re.compile(r"""\s*\[?\s*\{\s*(["'])[^"']*\1\s*:""")
+_FOREIGN = (
+    (re.compile(r"\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE), "HTML"),
+    (re.compile(r"\s*<\?xml\b"), "XML"),
+    (re.compile(r"\s*\{\\rtf"), "RTF"),
+    (re.compile(r"\s*(?:event: \w+\s+)?data: [{\[]"), "a recorded event stream"),
+    (re.compile(r"\s*(?:#.*\s+)*\[\[?[\w.-]+\]\]?\s*\n\s*[\w.-]+ *= *\S"), "TOML"),
+)
+"""Formats that are text, line by line, and are not lines of texts."""
+_SPEAKER = re.compile(r"(?:Human|User|Assistant): ?\S")
+_RULER = re.compile(r"\s*:?-+:?\s*")
+"""A cell between the header and the rows of a Markdown table."""
 _YAML_KEY = re.compile(r"(?:- )?['\"]?[\w .-]{1,60}['\"]?:(?:\s|$)")
 
 
@@ -104,6 +116,7 @@ def read_records(path: Path | str, columns: Sequence[str], *, data: bytes | None
         return Records(kind, _table(text, name, columns), notices)
     if kind == "markdown":
         return Records(kind, _markdown_items(text, name, columns[0], notices), notices)
+    _refuse_foreign(text, name, columns[0])
     return Records(kind, _plain_lines(text, name, columns, notices), notices)
 
 
@@ -156,8 +169,9 @@ def kind(value: Any) -> str:
 
 
 def _holds_json(text: str, sample: Sequence[str]) -> bool:
-    """Whether most of the first lines are JSON objects, or the text is a JSON list of objects or an object."""
-    objects = sum(line.lstrip().startswith("{") and isinstance(_try_json(line), dict) for line in sample)
+    """Whether most of the first lines are JSON objects, or begin like some (a comma too many, Python's quotes: these
+    are refused with their line later), or the text is a JSON list or an object."""
+    objects = sum(_JSON_ROW.match(line) is not None for line in sample)
     if objects and 2 * objects >= sum(not line.lstrip().startswith("#") for line in sample):
         return True
     start = text.lstrip()[:1]
@@ -167,12 +181,23 @@ def _holds_json(text: str, sample: Sequence[str]) -> bool:
         value, _ = json.JSONDecoder().raw_decode(text.lstrip())
     except (ValueError, RecursionError):
         return False
-    return bool(value) and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict)))
+    if isinstance(value, list) and value:
+        return isinstance(value[0], dict) or (all(isinstance(item, str) for item in value) and _try_json(text) == value)
+    return bool(value) and isinstance(value, dict)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; raises `ValueError` for a name that is in it twice, of which JSON's readers drop one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name in found if sum(name == other for other, _ in pairs) > 1)
+        raise ValueError(f"the field {truncate(sanitize(twice), 40)!r} is there twice")
+    return found
 
 
 def _try_json(line: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         return None
 
@@ -204,7 +229,8 @@ def _holds_table(sample: Sequence[str], columns: Sequence[str]) -> bool:
         names = _names(rows[0])
         if len(names) > 1 and len(rows) > 1 and set(names) & set(columns) and len(rows[1]) == len(names):
             return True
-    return False
+    # One column, in quotes throughout: a spreadsheet writes it so.
+    return _names(sample[:1])[0] in columns and all(line.startswith('"') and line.endswith('"') for line in sample)
 
 
 def _holds_markdown(sample: Sequence[str]) -> bool:
@@ -212,6 +238,20 @@ def _holds_markdown(sample: Sequence[str]) -> bool:
     headings = sum(_HEADING.match(line) is not None for line in sample)
     items = sum(_LIST_ITEM.match(line) is not None for line in sample)
     return any(line.startswith("## ") for line in sample) and items > 0 and 2 * items >= len(sample) - headings
+
+
+def _refuse_foreign(text: str, name: str, column: str) -> None:
+    """Raise `InputError` for formats whose lines are not texts of their own."""
+    found = next((called for pattern, called in _FOREIGN if pattern.match(text)), None)
+    if found is None:
+        speakers = {line.partition(":")[0] for line in text[:200_000].split("\n") if _SPEAKER.match(line)}
+        found = "transcripts of chats" if "Assistant" in speakers and len(speakers) > 1 else None
+    if found is not None:
+        raise InputError(
+            f"the file holds {found}, of which each line would be taken for a {column} of its own.",
+            where=name,
+            next_step=f'Write the texts one per line, or as JSON lines: {{"{column}": "..."}}.',
+        )
 
 
 # Text
@@ -265,13 +305,13 @@ def _json_rows(text: str, name: str, columns: Sequence[str], notices: list[str],
     start = text.lstrip()[:1]
     # A list that is not the whole text is a broken row of JSON lines, or a broken list: each says where.
     if start == "[" and (not lines or isinstance(_try_json(text), list)):
-        yield from _json_items(_parse(text, name), name, "item")
+        yield from _list_items(_parse(text, name), name, columns)
         return
     if start == "{" or not lines:
         # People name JSON lines .json, and pretty-printed objects .jsonl; one object spans lines then.
         whole = _try_json(text) if "\n" in text.strip() or not lines else None
         if whole is not None:
-            yield from _json_items(_unwrapped(whole, name, columns, notices), name, "item")
+            yield from _json_items(_unwrapped(whole, name, columns, notices), name)
             return
         if _spans_lines(text):
             yield from _concatenated(text, name)
@@ -290,10 +330,27 @@ def _json_rows(text: str, name: str, columns: Sequence[str], notices: list[str],
         notices.append(f"{name}: {comments:,} comment {'lines' if comments > 1 else 'line'} left out.")
 
 
-def _json_items(value: Any, name: str, word: str) -> Iterator[Record]:
+def _json_items(value: Any, name: str) -> Iterator[Record]:
     for number, item in enumerate(value, 1):
-        place = f"{name}, {word} {number}"
+        place = f"{name}, item {number}"
         yield Record(place, _object(item, place))
+
+
+def _list_items(value: list[Any], name: str, columns: Sequence[str]) -> Iterator[Record]:
+    """The rows of a list of objects, of chats or of texts; a list of turns is one chat."""
+    if value and all(isinstance(item, str) for item in value):
+        value = [{columns[0]: item} for item in value]
+    elif _is_chat(value) and not any(set(columns) & set(turn) for turn in value):
+        value = [value]
+    yield from _json_items(value, name)
+
+
+def _is_chat(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(t, dict) and {"role", "from"} & set(t) for t in value)
+    )
 
 
 def _unwrapped(whole: Any, name: str, columns: Sequence[str], notices: list[str]) -> list[Any]:
@@ -320,7 +377,7 @@ def _spans_lines(text: str) -> bool:
     if _try_json(first) is not None:
         return False
     try:
-        json.JSONDecoder().raw_decode(text.lstrip())
+        json.JSONDecoder(object_pairs_hook=_unique).raw_decode(text.lstrip())
     except (ValueError, RecursionError):
         return False
     return True
@@ -328,7 +385,7 @@ def _spans_lines(text: str) -> bool:
 
 def _concatenated(text: str, name: str) -> Iterator[Record]:
     """Objects behind each other, each on several lines."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=_unique)
     at, line = 0, 1
     while True:
         rest = _blank(text, at)
@@ -358,7 +415,7 @@ def _blank(text: str, at: int) -> int:
 def _parse(text: str, place: str) -> Any:
     """Like `json.loads`; its errors (a number of 5,000 digits and endless nesting among them) become `InputError`."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         at = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         detail = f"{error.msg} at {at}"
@@ -367,11 +424,17 @@ def _parse(text: str, place: str) -> Any:
     except RecursionError:
         detail = "nested too deeply"
     raise InputError(
-        f"this is not JSON ({detail}).", where=place, next_step='Write one object per line: {"prompt": "..."}.'
+        f"this is not JSON ({detail}).",
+        where=place,
+        next_step="These are Python's quotes: write the rows with `json.dumps`."
+        if re.match(r"\s*\[?\s*\{\s*'", text)
+        else 'Write one object per line: {"prompt": "..."}.',
     )
 
 
 def _object(value: Any, place: str) -> dict[str, Any]:
+    if _is_chat(value):
+        return {"messages": value}
     if not isinstance(value, dict):
         raise InputError(
             f"this is {kind(value)}, not an object.", where=place, next_step='Write it as {"prompt": "..."}.'
@@ -414,7 +477,7 @@ def _yaml_rows(text: str, name: str, columns: Sequence[str], notices: list[str])
         rows: list[Any] = list(_promptfoo(templates, tests))
     else:
         rows = _unwrapped(value, name, columns, notices)
-    yield from _json_items(rows, name, "item")
+    yield from _json_items(rows, name)
 
 
 def _promptfoo(templates: Any, tests: Sequence[Any]) -> Iterator[Any]:
@@ -449,12 +512,17 @@ def _table(text: str, name: str, columns: Sequence[str]) -> Iterator[Record]:
             return
         except csv.Error as error:
             _refuse_table(error, place)
-        if not any(cell.strip() for cell in cells):
+        if not any(cell.strip() for cell in cells) or (delimiter == "|" and _is_ruler(cells)):
             continue
         if header is None:
             header = _header(cells, place, columns)
         else:
             yield Record(place, _cells(cells, header, place))
+
+
+def _is_ruler(cells: Sequence[str]) -> bool:
+    """Whether this is the line below the header of a Markdown table."""
+    return all(_RULER.fullmatch(cell) for cell in cells if cell.strip())
 
 
 def _delimiter(text: str, columns: Sequence[str]) -> str:

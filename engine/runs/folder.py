@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ def update_run(folder: Path, members: dict[str, Any]) -> None:
         StorageError: it cannot be read or written.
     """
     _write(folder, {**read_run(folder), **members})
+
+
+def add_notices(folder: Path, sentences: Sequence[str]) -> None:
+    """Add to the notices in `run.json` those that are not there yet.
+
+    Raises:
+        StorageError: it cannot be read or written.
+    """
+    known = read_run(folder).get("notices")
+    notices = list(known) if isinstance(known, list) else []
+    added = [sentence for sentence in sentences if sentence not in notices]
+    if added:
+        update_run(folder, {"notices": [*notices, *added]})
 
 
 def _write(folder: Path, record: dict[str, Any]) -> None:

@@ -62,6 +62,8 @@ def evaluate(
         check_text(texts[0].text, where=texts[0].id)
     principles = load_constitution(config)
     model = _load(config.generator) if needs_model(config.judge) else None
+    for notice in (*principles.notices, *(model.notices if model else ())):
+        output.notice(notice)
     verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), judge_server(config), output.notice)
     for row, verdict in in_order(texts, verdicts):
         if as_json:

@@ -320,6 +320,8 @@ def resolve(name: str) -> Source:
     if _HUB_ID.fullmatch(repo) and ".." not in wanted and (not revision or _REVISION.fullmatch(revision)):
         known = find(repo)
         return Source("hub", wanted if known is None else known.name, repo, revision, entry=known)
+    if page := re.match(r"(?:https?://|hf:(?://)?)(?:huggingface\.co/)?([\w.-]+/[\w.-]+)", wanted):
+        raise ModelError("A model is named by its hub id.", where=_shown(wanted), next_step=f"Name {page[1]}.")
     if "/" in wanted or wanted.endswith(".gguf"):
         raise ModelError(
             "There is no such model folder or GGUF file.",

@@ -75,10 +75,31 @@ def regular(path: Path) -> int:
         if not os.access(path, os.R_OK):
             raise StorageError("There is no permission to read this file.", where=str(path))
     except FileNotFoundError:
-        raise StorageError("This file is missing.", where=str(path), next_step=_AGAIN) from None
+        raise StorageError("This file is missing.", where=str(path), next_step=_missing_advice(path)) from None
     except OSError as error:
         raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
     return state.st_size
+
+
+def _missing_advice(path: Path) -> str:
+    """What to do about a missing file: a folder one level off is the usual cause where `config.json` is missing."""
+    if path.name == "config.json":
+        for pattern in ("*.gguf", "checkpoint-*/config.json", "snapshots/*/config.json", "*/config.json"):
+            found = sorted(path.parent.glob(pattern))
+            if found:
+                return f"Did you mean {found[-1] if pattern == '*.gguf' else found[-1].parent}?"
+    return _AGAIN
+
+
+def _refuse_lfs_pointer(path: Path) -> None:
+    """Raise `StorageError` if the file is what `git clone` leaves in place of a large file without Git LFS."""
+    with path.open("rb") as file:
+        if file.read(40).startswith(b"version https://git-lfs"):
+            raise StorageError(
+                "This is a Git LFS pointer, not the file itself.",
+                where=str(path),
+                next_step="Run `git lfs pull` in the model's folder.",
+            )
 
 
 def read_json(path: Path, largest: int = _LARGEST_JSON) -> dict[str, Any]:
@@ -91,6 +112,7 @@ def read_json(path: Path, largest: int = _LARGEST_JSON) -> dict[str, Any]:
     if regular(path) > largest:
         raise ModelError(f"This file is larger than {largest:,} bytes.", where=str(path), next_step=_AGAIN)
     try:
+        _refuse_lfs_pointer(path)
         value = json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
         problem = f"This is not JSON: {error.msg}."
@@ -113,6 +135,7 @@ def header(path: Path) -> dict[str, TensorInfo]:
     """
     size = regular(path)
     try:
+        _refuse_lfs_pointer(path)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > min(size - 8, _LARGEST_HEADER):

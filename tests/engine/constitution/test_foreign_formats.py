@@ -131,3 +131,58 @@ def test_what_cannot_be_read_is_named_by_its_shape(tmp_path: Path, content: Any,
         loaded(tmp_path, content, name)
     assert words in str(caught.value)
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["Principle 1", "Principle 2"], ["rule1", "rule2"], ["Harm", "HARM"], ["fair-ness", "fair_ness", "fair ness"]],
+)
+def test_names_that_say_only_a_number_or_differ_in_more_stay_apart(tmp_path: Path, names: list[str]) -> None:
+    made = loaded(tmp_path, {name: entry(number) for number, name in enumerate(names)})
+    assert len(set(made.ids)) == len(names)
+    assert made.notices == ()
+
+
+def test_entries_joined_by_their_number_are_counted_in_a_notice(tmp_path: Path) -> None:
+    (notice,) = loaded(tmp_path, {f"harmful{number}": entry(number) for number in range(3)}).notices
+    assert "3 entries" in notice
+    assert "harmful" in notice
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "descriptions"),
+    [
+        ("1. Be nice.\n2. Do not lie.\n", "c.md", ["Be nice.", "Do not lie."]),
+        ("One\n===\nBe nice.\n\nTwo\n---\nDo not lie.\n", "c.md", ["Be nice.", "Do not lie."]),
+        ("---\ntitle: x\n---\n# One\nBe nice.\n", "c.md", ["Be nice."]),
+        ('{"statement": "Be nice."}\n{"statement": "Do not lie."}\n', "c.jsonl", ["Be nice.", "Do not lie."]),
+        (json.dumps({"principles": ["Be nice.", "Do not lie."]}), "c.json", ["Be nice.", "Do not lie."]),
+        ('statement\n"Be nice, always"\n\n  \nDo not lie\n', "c.csv", ["Be nice, always", "Do not lie"]),
+    ],
+)
+def test_each_statement_of_other_layouts_is_a_principle(
+    tmp_path: Path, text: str, name: str, descriptions: list[str]
+) -> None:
+    assert [principle.description for principle in loaded(tmp_path, text, name).principles] == descriptions
+
+
+def test_headings_without_text_are_named(tmp_path: Path) -> None:
+    made = loaded(tmp_path, "## One\nBe nice.\n\n## Later\n", "c.md")
+    assert len(made.principles) == 1
+    assert "Later" in made.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "reason"),
+    [
+        ("statement\nBe nice, always\n", "c.csv", "line 2: The row has 2 cells, the header 1"),
+        ("statement;id\nBe nice;1\n", "c.csv", "not: id"),
+        ("prompt\nWhat is iron?\nWhat is salt?\n", "c.csv", "No column is named statement"),
+        ("Be nice to all.\n", "c.csv", "No column is named statement"),
+        ("Be nice.\nDo not lie.\n", "c.txt", "plain text"),
+    ],
+)
+def test_tables_that_would_be_cut_or_mistaken_are_refused(tmp_path: Path, text: str, name: str, reason: str) -> None:
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, text, name)
+    assert reason in str(caught.value)

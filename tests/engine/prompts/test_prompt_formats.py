@@ -432,3 +432,72 @@ def test_the_advice_names_what_the_bytes_are_evidence_for(write: Write) -> None:
     assert "cut off" in refused(write("a.txt", "Tea or caf\u00e9".encode()[:-1]))
     assert "retype this line" in refused(write("a.txt", "é é é é ".encode() + b"\xe9 x"))
     assert "Find out the encoding" in refused(write("a.txt", "Привет, мир".encode("cp866") + b" \x81"))
+
+
+# Chats and rows in other clothes
+
+TURN = {"role": "user", "content": "Hi there"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", 'prompt,id\n"[{""role"": ""user"", ""content"": ""Hi there""}]",1\n'),
+        ("a.csv", "prompt,id\n\"[{'role': 'user', 'content': 'Hi there'}]\",1\n"),
+        ("a.csv", 'messages\n"[{""role"": ""user"", ""content"": ""Hi there""}]"\n'),
+        ("a.jsonl", lines({"contents": [{"role": "user", "parts": [{"text": "Hi there"}]}]})),
+        ("a.jsonl", lines({"body": {"messages": [TURN]}})),
+        ("a.jsonl", lines({"conversation": [{"human": "Hi there", "assistant": "Hello."}]})),
+        ("a.jsonl", lines({"messages": [{"author": {"role": "user"}, "content": {"parts": ["Hi there"]}}]})),
+        ("a.jsonl", lines({"messages": [{"speaker": "human", "text": "Hi there"}]})),
+        ("a.jsonl", lines([TURN])),
+        ("a.json", json.dumps([[TURN]])),
+        ("a.txt", json.dumps(["Hi there"])),
+        ("a.txt", '"prompt"\n"Hi there"\n'),
+        ("a.md", "| prompt | id |\n|---|:-:|\n| Hi there | 1 |\n"),
+        ("a.jsonl", lines({"prompt": "\n\nHuman: Hi there\n\nAssistant:"})),
+        ("a.jsonl", lines({"instruction": "Hi there", "input": "<noinput>"})),
+    ],
+)
+def test_chats_and_tables_of_other_tools_are_read(write: Write, name: str, text: str) -> None:
+    prompt = only(write(name, text))
+    assert (prompt.text, prompt.messages) == ("Hi there", ())
+
+
+def test_a_transcript_as_prompt_keeps_its_turns(write: Write) -> None:
+    prompt = only(write("a.jsonl", lines({"prompt": "Human: Hi?\n\nAssistant: Hello.\n\nHuman: Why?\n\nAssistant:"})))
+    assert (prompt.text, prompt.messages) == ("Why?", (Message("user", "Hi?"), Message("assistant", "Hello.")))
+
+
+def test_a_tool_result_without_content_does_not_cost_the_row(write: Write) -> None:
+    calls = {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}
+    row = {"messages": [TURN, calls, {"role": "tool", "content": None}, {"role": "user", "content": "And?"}]}
+    loaded = load_prompts(write("a.jsonl", lines(row)))
+    assert loaded.prompts[0].text == "Hi there\n\nAnd?"
+    assert "tool calls and their results (1 row)" in loaded.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.txt", "{'prompt': 'Hi'}\n{'prompt': 'Ho'}\n", "json.dumps"),
+        ("a.txt", '[{"prompt": "a"},\n{"prompt": "b"},]\n', "not JSON"),
+        ("a.jsonl", '{"prompt": "a", "prompt": "b"}\n', "'prompt' is there twice"),
+        ("a.csv", "prompt\n\"[{'role': 'user'} {'role': 'user'}]\"\n", "neither JSON nor Python"),
+        ("a.txt", "<!DOCTYPE html>\n<p>Hi</p>\n", "HTML"),
+        ("a.txt", "<?xml version='1.0'?>\n<a>Hi</a>\n", "XML"),
+        ("a.txt", "{\\rtf1\\ansi Hi}\n", "RTF"),
+        ("a.txt", 'data: {"prompt": "Hi"}\n', "event stream"),
+        ("a.txt", '[[principles]]\nid = "a"\n', "TOML"),
+        ("a.txt", "Human: Hi\n\nAssistant: Ho\n", "transcripts"),
+    ],
+)
+def test_other_formats_are_not_taken_for_lines_of_text(write: Write, name: str, text: str, reason: str) -> None:
+    assert reason in refused(write(name, text))
+
+
+@pytest.mark.parametrize("mark", ["<|im_start|>user\nHi<|im_end|>", "[INST] Hi [/INST]", "### Instruction:\nHi"])
+def test_prompts_that_hold_a_chat_template_are_named(write: Write, mark: str) -> None:
+    loaded = load_prompts(write("a.jsonl", lines({"prompt": mark})))
+    assert "marks of a chat template in prompts" in loaded.notices[0]
+    assert "(1 prompt)" in loaded.notices[0]

@@ -91,3 +91,11 @@ def test_the_catalogue_needs_neither_torch_nor_numpy() -> None:
         "sys.exit(bool({'torch', 'transformers', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["https://huggingface.co/Qwen/Qwen2-0.5B", "hf:Qwen/Qwen2-0.5B", "hf://Qwen/Qwen2-0.5B"]
+)
+def test_the_address_of_a_model_page_is_answered_with_the_hub_id(name: str) -> None:
+    with pytest.raises(ModelError, match=r"Name Qwen/Qwen2-0\.5B\."):
+        catalog.resolve(name)

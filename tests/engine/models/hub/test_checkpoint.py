@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from engine.errors import ModelError
+from engine.errors import ModelError, StorageError
 from engine.models.hub import catalog, checkpoint, load, weights
 from engine.models.local import check_model
 from engine.models.nn import families
@@ -296,3 +296,24 @@ def test_a_file_that_is_there_is_not_asked_of_the_hub(
     with pytest.raises(ModelError, match=r"not one whose name ends in \.gguf") as caught:
         catalog.resolve(f"models/{name}")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("inner", ["checkpoint-500", "snapshots/abc"])
+def test_a_folder_around_the_models_own_is_advised_on(folder: Path, tmp_path: Path, inner: str) -> None:
+    outer = tmp_path / "outer"
+    shutil.copytree(folder, outer / inner)
+    with pytest.raises(StorageError, match=f"Did you mean .*{inner}"):
+        check_model(str(outer))
+
+
+def test_a_folder_that_holds_only_a_gguf_file_is_advised_on(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    with pytest.raises(StorageError, match=r"Did you mean .*m\.gguf"):
+        check_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_git_lfs_pointers_are_named(folder: Path, name: str) -> None:
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1\n")
+    with pytest.raises(StorageError, match=r"Git LFS pointer.*git lfs pull"):
+        check_model(str(folder))
