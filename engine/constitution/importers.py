@@ -20,7 +20,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.constitution.check import MAX_PRINCIPLES, MAX_TEXT_LENGTH, MAX_TEXTS
@@ -63,21 +64,25 @@ def import_json(text: str, source: str, sha256: str) -> Constitution:
             raise InputError("This is not a constitution.", where=source, next_step=_SHAPE)
         found = [_listed(entry, number, source) for number, entry in enumerate(value, 1)]
         return _constitution(found, source, sha256, "Delete some of them.", notices)
-    groups: dict[str, tuple[str, list[tuple[str, str]]]] = {}
-    joined: dict[str, int] = {}
+    groups: dict[str, list[tuple[str, str]]] = {}
+    entries: Counter[str] = Counter()
     for name, entry in value.items():
-        base = re.sub(r"[\s_-]*\d+$", "", name)
-        base = name if not base or base.strip().casefold() in _JUST_NUMBERED else base
-        joined[base] = joined.get(base, 0) + 1
-        _, requests = groups.setdefault(base, (base, []))
-        requests.extend(_requests(name, entry, source))
-    advice = 'Give entries of one principle the same name with a number: "harm0", "harm1".'
-    notices = [
+        base = _without_number(name)
+        entries[base] += 1
+        groups.setdefault(base, []).extend(_requests(name, entry, source))
+    notices += [
         f"{source}: {count} entries whose names differ only in a number are one principle: {sanitize(base[:64])}."
-        for base, count in joined.items()
+        for base, count in entries.items()
         if count > 1
     ]
-    return _constitution([(base, "", requests) for base, requests in groups.values()], source, sha256, advice, notices)
+    advice = 'Give entries of one principle the same name with a number: "harm0", "harm1".'
+    return _constitution([(base, "", found) for base, found in groups.items()], source, sha256, advice, notices)
+
+
+def _without_number(name: str) -> str:
+    """The name without a number at its end; as it is where the rest says nothing ("principle 1")."""
+    base = re.sub(r"[\s_-]*\d+$", "", name)
+    return name if not base or base.strip().casefold() in _JUST_NUMBERED else base
 
 
 def import_statements(statements: Sequence[str], source: str, sha256: str) -> Constitution:
@@ -123,25 +128,31 @@ def _sections(text: str) -> list[tuple[str, int, list[str]]]:
     """(title, line number, lines) of each heading of a Markdown document; title "" for text before the first."""
     sections: list[tuple[str, int, list[str]]] = []
     fenced = False
-    lines = text.splitlines()
-    start = lines.index("---", 1) + 1 if lines[:1] == ["---"] and "---" in lines[1:] else 0  # front matter
-    for number, line in enumerate(lines[start:], start + 1):
+    above = ""
+    for number, line in _without_front_matter(text.splitlines()):
         fenced ^= _FENCE.match(line) is not None
         heading = None if fenced else _HEADING.fullmatch(line)
-        above = lines[number - 2].strip() if number - 2 >= start else ""
+        underline = not fenced and _UNDERLINE.fullmatch(line) is not None
         if heading is not None:
             sections.append((heading[2], number, []))
-        elif not fenced and _UNDERLINE.fullmatch(line) and sections and sections[-1][2][-1:] == [above] and above:
+        elif underline and above and sections and sections[-1][2][-1:] == [above]:
             # A title underlined on the next line was taken for text.
             sections[-1][2].pop()
             if not sections[-1][0] and not sections[-1][2]:
                 sections.pop()
             sections.append((above, number - 1, []))
-        elif line.strip() and (fenced or not _UNDERLINE.fullmatch(line)):
+        elif line.strip() and not underline:
             if not sections:
                 sections.append(("", number, []))
             sections[-1][2].append(line.strip())
+        above = line.strip()
     return sections
+
+
+def _without_front_matter(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """(number, line) of the lines after a block of metadata between two lines of "---" at the beginning."""
+    start = lines.index("---", 1) + 1 if lines[:1] == ["---"] and "---" in lines[1:] else 0
+    yield from enumerate(lines[start:], start + 1)
 
 
 def _constitution(

@@ -28,6 +28,8 @@ MAX_BYTES = 2_000_000
 
 BUILT_IN = "built in"
 
+_STATEMENT_COLUMNS = ("statement", "principle", "text", "rule")
+
 _FORMER_DEFAULTS = {
     "67efc8dde5e75c6e34f777de7546183451c6a211374033c5c64188febefd2a1d": (
         "94bfa7bec8ab83662d489972d15b64a630e178e8c808a73c36f4454341b5b23e"
@@ -127,34 +129,40 @@ def _is_toml(text: str) -> bool:
 
 def _statements(text: str, source: str, suffix: str) -> list[str]:
     """The statements of a table: of the column with that name, or of its only column."""
-    known = ("statement", "principle", "text", "rule")
-    first = text.partition("\n")[0]
-    delimiter = next((mark for mark in ",;\t|" if set(_column_names(first.split(mark))) & set(known)), None)
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or ("\t" if suffix == ".tsv" else ","))
-    rows = [(table.line_num, row) for row in table if any(cell.strip() for cell in row)]
+    rows = _table_rows(text, suffix)
     names = _column_names(rows[0][1]) if rows else []
-    column = next((names.index(name) for name in known if name in names), None)
-    if column is None and (len(names) != 1 or len(names[0].split()) == 1 or len(rows) == 1):
+    known = next((name for name in _STATEMENT_COLUMNS if name in names), None)
+    # A single word in the first line is another column's name; a single line may be anything.
+    if known is None and (len(names) != 1 or len(names[0].split()) == 1 or len(rows) == 1):
         raise InputError(
             f"No column is named statement; the columns are: {', '.join(name[:40] for name in names[:12])}.",
             where=f"{source}, line 1",
             next_step="Name the column that holds the principles: statement.",
         )
-    others = [name for place, name in enumerate(names) if place != column]
-    if column is not None and others:
+    if len(names) > 1:
+        others = ", ".join(name[:40] for name in names[:12] if name != known)
         raise InputError(
-            f"Only the column {names[column]} can be used; not: {', '.join(name[:40] for name in others[:12])}.",
+            f"Only the column {known} can be used; not: {others}.",
             where=f"{source}, line 1",
             next_step="Delete the other columns.",
         )
     for line, row in rows:
-        if len(row) > len(names):
+        if len(row) > 1:
             raise InputError(
-                f"The row has {len(row)} cells, the header {len(names)}.",
+                f"The row has {len(row)} cells, the header 1.",
                 where=f"{source}, line {line}",
                 next_step='Put statements that hold the delimiter into double quotes ("...").',
             )
-    return [row[column or 0] for _, row in (rows if column is None else rows[1:])]
+    return [row[0] for _, row in (rows[1:] if known else rows)]
+
+
+def _table_rows(text: str, suffix: str) -> list[tuple[int, list[str]]]:
+    """(line, cells) of each row that is not blank; the header decides on the delimiter."""
+    first = text.partition("\n")[0]
+    marks = (mark for mark in ",;\t|" if set(_column_names(first.split(mark))) & set(_STATEMENT_COLUMNS))
+    delimiter = next(marks, "\t" if suffix == ".tsv" else ",")
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [(table.line_num, row) for row in table if any(cell.strip() for cell in row)]
 
 
 def _column_names(cells: Sequence[str]) -> list[str]:

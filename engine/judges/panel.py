@@ -61,6 +61,13 @@ class _PrincipleDecision:
     method: str
 
 
+def _method(broken: Sequence[str], decisions: dict[str, _PrincipleDecision], decided: bool) -> str:
+    """What decided the verdict: for a violation what decided the heaviest principle."""
+    if broken:
+        return decisions[broken[0]].method if broken[0] in decisions else "rules"
+    return "panel" if decided else "none"
+
+
 class PanelJudge(Judge):
     """Judges by rules and a probe.
 
@@ -122,12 +129,7 @@ class PanelJudge(Judge):
         undecided = [p for p, d in decisions.items() if d.state == "undecided"]
         broken = self._constitution.heaviest_first(over, probabilities)
         decided = bool(broken) or not undecided
-        if not decided:
-            method = "none"
-        elif not broken:
-            method = "panel"
-        else:
-            method = decisions[broken[0]].method if broken[0] in decisions else "rules"
+        method = _method(broken, decisions, decided)
         heaviest = heaviest_finding(rules.findings, broken)
         return Verdict(
             key=text.key,
@@ -135,7 +137,7 @@ class PanelJudge(Judge):
             principles=probabilities,
             broken=broken,
             score=self._constitution.score(broken) if decided else None,
-            category=(heaviest.category if heaviest is not None else broken[0]) if broken else "",
+            category=heaviest.category if heaviest is not None else "".join(broken[:1]),
             reasoning=self._reasoning(rules, (*broken, *undecided), decisions),
             method=method,
             judge=self.name,

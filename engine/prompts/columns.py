@@ -91,54 +91,61 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
         InputError: there is nothing to ask in the row; names the place and the field.
     """
     record = _with_request_body(record)
-    fields = record.fields
     column = _prompt_column(record)
-    used = {column}
-    value = _turns_in_text(record, column) or fields[column]
+    used = {column, "id", "topic", "principle"}
     left_out: list[str] = []
-    if column in ("chosen", "rejected"):
-        messages = _transcript(value) if isinstance(value, str) else _shared_turns(record, left_out)
-        used = {"chosen", "rejected"}
-        left_out.append("answers after the last turn of the user")
-    elif column in CHAT_COLUMNS or isinstance(value, list):
-        messages = _chat(value, record, column, left_out)
-    elif isinstance(value, str) and _is_transcript(value):
-        messages = _transcript(value)
-        if sanitize(value).strip().rpartition("\n\n")[2] != "Assistant:":
-            left_out.append("answers after the last turn of the user")
-    else:
-        texts = [read_text(record, column)]
-        if is_blank(texts[0]):
-            raise InputError(
-                "the prompt is empty.",
-                where=f"{record.place}, field {column!r}",
-                next_step="Write a text, or delete the row.",
-            )
-        for extra in CONTEXT_COLUMNS:
-            if extra != column and isinstance(fields.get(extra), str):
-                used.add(extra)
-                text = read_text(record, extra)
-                texts += [text] if not is_blank(text) and text.strip().casefold() not in _NO_INPUT else []
-        messages = [*_history(record, used), Message("user", "\n\n".join(text.strip() for text in texts))]
-    for name in SYSTEM_COLUMNS:
-        if isinstance(fields.get(name), str):
-            used.add(name)
-            text = read_text(record, name).strip()
-            if not is_blank(text) and not any(m.role == "system" and m.content.strip() == text for m in messages):
-                messages = [Message("system", text), *messages]
-    messages = _joined(messages, left_out)
+    messages = _joined(_with_system(_turns(record, column, used, left_out), record, used), left_out)
     text = messages[-1].content.strip()
     if is_blank(text):
-        raise InputError(
-            "the prompt is empty.",
-            where=f"{record.place}, field {column!r}",
-            next_step="Write a text, or delete the row.",
-        )
-    count_unused(record, {*used, "id", "topic", "principle"}, usage)
+        raise _empty(record, column)
+    count_unused(record, used, usage)
     usage.left_out.update(set(left_out))
     if mark := _TEMPLATE_MARKS.search(text):
         usage.templated[mark[0]] += 1
     return text, tuple(messages[:-1])
+
+
+def _turns(record: Record, column: str, used: set[str], left_out: list[str]) -> list[Message]:
+    """The turns that a column holds, whatever its shape, up to the last one of the user; adds to `used`."""
+    value = _turns_in_text(record, column) or record.fields[column]
+    if column in ("chosen", "rejected"):
+        used |= {"chosen", "rejected"}
+        left_out.append("answers after the last turn of the user")
+        return _transcript(value) if isinstance(value, str) else _shared_turns(record, left_out)
+    if column in CHAT_COLUMNS or isinstance(value, list):
+        return _chat(value, record, column, left_out)
+    if isinstance(value, str) and _is_transcript(value):
+        if sanitize(value).strip().rpartition("\n\n")[2] != "Assistant:":
+            left_out.append("answers after the last turn of the user")
+        return _transcript(value)
+    texts = [read_text(record, column)]
+    if is_blank(texts[0]):
+        raise _empty(record, column)
+    for extra in CONTEXT_COLUMNS:
+        if extra != column and isinstance(record.fields.get(extra), str):
+            used.add(extra)
+            text = read_text(record, extra)
+            texts += [text] if not is_blank(text) and text.strip().casefold() not in _NO_INPUT else []
+    return [*_history(record, used), Message("user", "\n\n".join(text.strip() for text in texts))]
+
+
+def _with_system(messages: list[Message], record: Record, used: set[str]) -> list[Message]:
+    """The turns after the system texts of the row's own columns, where they do not hold them already."""
+    for name in SYSTEM_COLUMNS:
+        if isinstance(record.fields.get(name), str):
+            used.add(name)
+            text = read_text(record, name).strip()
+            if not is_blank(text) and not any(m.role == "system" and m.content.strip() == text for m in messages):
+                messages = [Message("system", text), *messages]
+    return messages
+
+
+def _empty(record: Record, column: str) -> InputError:
+    return InputError(
+        "the prompt is empty.",
+        where=f"{record.place}, field {column!r}",
+        next_step="Write a text, or delete the row.",
+    )
 
 
 def count_unused(record: Record, used: set[str], usage: Usage) -> None:
@@ -241,7 +248,7 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
         )
     turns = [part for turn in turns for part in _role_pairs(turn)]
     roles = [_role(turn, f"{record.place}, field '{column}[{n}]'") for n, turn in enumerate(turns)]
-    last = max((n for n, role in enumerate(roles) if role == "user"), default=-1)
+    last = _last_question(roles)
     if last < 0:
         raise InputError(
             "no turn has the role user, so there is nothing to answer.",
@@ -250,10 +257,8 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
         )
     messages: list[Message] = []
     for number, (role, turn) in enumerate(zip(roles[: last + 1], turns, strict=False)):
-        if others := [str(key) for key in turn if key not in _TURN_KEYS and turn[key] not in (None, "", [])]:
-            left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in others]
-        calls = turn.get("tool_calls") or turn.get("function_call")
-        of_tools = bool(calls) or role in ("call", "result")
+        left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in _unread_keys(turn)]
+        of_tools = role in ("call", "result") or bool(turn.get("tool_calls") or turn.get("function_call"))
         content = _content(turn, f"{record.place}, field '{column}[{number}]'", optional=of_tools)
         if of_tools:
             left_out.append("tool calls and their results")
@@ -262,6 +267,16 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
     if last + 1 < len(turns):
         left_out.append("answers after the last turn of the user")
     return messages
+
+
+def _last_question(roles: Sequence[str]) -> int:
+    """The place of the last turn of the user; -1 where there is none."""
+    return max((n for n, role in enumerate(roles) if role == "user"), default=-1)
+
+
+def _unread_keys(turn: dict[str, Any]) -> list[str]:
+    """The keys of a turn that hold something and are not read."""
+    return [str(key) for key in turn if key not in _TURN_KEYS and turn[key] not in (None, "", [])]
 
 
 def _role_pairs(turn: Any) -> Iterator[Any]:
@@ -366,5 +381,5 @@ def _transcript(text: str) -> list[Message]:
     parts = _TRANSCRIPT.split(sanitize(text))[1:]
     roles = ["user" if name == "Human" else "assistant" for name in parts[::2]]
     turns = [Message(role, text.strip()) for role, text in zip(roles, parts[1::2], strict=True)]
-    last = max((n for n, turn in enumerate(turns) if turn.role == "user"), default=-1)
+    last = _last_question([turn.role for turn in turns])
     return turns[: last + 1] or [Message("user", "")]

@@ -257,6 +257,26 @@ def load(folder: Path) -> Adapter:
         StorageError: if a file is missing or damaged.
         InputError: if it is no plain LoRA adapter (DoRA, biases, trained embeddings, several ranks by pattern).
     """
+    scale, rank = _read_scale(folder)
+    values = read_tensors(folder / WEIGHTS)
+    where = str(folder / WEIGHTS)
+    pairs: dict[str, LoraPair] = {}
+    for name, a in values.items():
+        module, found, _ = name.removeprefix(PREFIX).partition(".lora_A.")
+        if found:
+            b = values.get(name.replace(".lora_A.", ".lora_B."))
+            if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
+                raise StorageError(f"the matrices of {module} do not fit each other.", where=where)
+            pairs[module] = LoraPair(a.float(), b.float(), scale)
+        elif ".lora_B." not in name:
+            raise InputError(f"{name} is not a LoRA matrix.", where=where)
+    if not pairs:
+        raise StorageError("the file holds no LoRA matrices.", where=where)
+    return Adapter(pairs)
+
+
+def _read_scale(folder: Path) -> tuple[float, int]:
+    """Scale and rank in the adapter's config, after checking that it is plain LoRA."""
     config = read_json(folder / CONFIG)
     where = str(folder / CONFIG)
     if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("bias", "none") != "none":
@@ -266,19 +286,4 @@ def load(folder: Path) -> Adapter:
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float)):
         raise InputError("r or lora_alpha is not a number.", where=where)
-    scale = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
-    values = read_tensors(folder / WEIGHTS)
-    pairs: dict[str, LoraPair] = {}
-    for name, a in values.items():
-        module, found, _ = name.removeprefix(PREFIX).partition(".lora_A.")
-        b = values.get(name.replace(".lora_A.", ".lora_B."))
-        if not found:
-            if ".lora_B." not in name:
-                raise InputError(f"{name} is not a LoRA matrix.", where=str(folder / WEIGHTS))
-            continue
-        if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
-            raise StorageError(f"the matrices of {module} do not fit each other.", where=str(folder / WEIGHTS))
-        pairs[module] = LoraPair(a.float(), b.float(), scale)
-    if not pairs:
-        raise StorageError("the file holds no LoRA matrices.", where=str(folder / WEIGHTS))
-    return Adapter(pairs)
+    return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank, rank

@@ -52,17 +52,18 @@ def _split(order: list[int], sequences: Sequence[Sequence[int]]) -> list[Shared]
     alike = [common_prefix_length((sequences[a], sequences[b])) for a, b in itertools.pairwise(order)]
     if not alike or len(order) < 2 * MIN_GROUP_ROWS:
         return [Shared(tuple(order), shared)]
-    cuts = [0, *(i + 1 for i, common in enumerate(alike) if common == min(alike)), len(order)]
-    parts = [order[a:b] for a, b in itertools.pairwise(cuts)]
-    saved = [(len(part) - 1) * (shared_prefix_length([sequences[i] for i in part]) - shared) for part in parts]
-    good = [
-        part
-        for part, tokens in zip(parts, saved, strict=True)
-        if len(part) >= MIN_GROUP_ROWS and tokens >= MIN_SAVED_TOKENS
-    ]
-    rest = tuple(i for p in parts if p not in good for i in p)
-    found = [group for part in good for group in _split(part, sequences)]
-    return [*found, Shared(rest, shared)] if rest else found
+    fewest = min(alike)
+    cuts = [0, *(i + 1 for i, common in enumerate(alike) if common == fewest), len(order)]
+    found: list[Shared] = []
+    rest: list[int] = []
+    for begin, end in itertools.pairwise(cuts):
+        part = order[begin:end]
+        saved = (len(part) - 1) * (shared_prefix_length([sequences[i] for i in part]) - shared)
+        if len(part) >= MIN_GROUP_ROWS and saved >= MIN_SAVED_TOKENS:
+            found += _split(part, sequences)
+        else:
+            rest += part
+    return [*found, Shared(tuple(rest), shared)] if rest else found
 
 
 def shared_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
