@@ -1,1 +1,1 @@
-"""How fast the engine is, as ratios to what people would otherwise use, measured side by side."""
+"""How fast the engine is, as ratios to the usual alternatives, measured side by side."""

@@ -31,7 +31,7 @@ def perform_demo(models: ModelCache, name: str, dtype: str, sizes: dict[str, Any
 
     Args:
         sizes: members of `RunConfig` to change (`n_train`, ...), and `tokens`, the longest text; empty for the preset.
-        each: requests of each stage to give back.
+        each: requests of each stage to return.
 
     Returns:
         A sample with 1 run as its units, and `stages`: name, count of requests, tokens written, and `each` of the

@@ -68,7 +68,7 @@ class Transformers:
         return watch.sample(rounds * len(asks))
 
     def score(self, rows: Sequence[TrainingRow], batch: int) -> dict[str, Any]:
-        """Log-probabilities of the chosen completions in static batches, from the logits that the model gives."""
+        """Log-probabilities of the chosen completions in static batches, from the model's logits."""
         pad = self._tokenizer.pad_token_id
         with Stopwatch() as watch, torch.inference_mode():
             for at in range(0, len(rows), batch):

@@ -76,7 +76,7 @@ class Side:
             raise
 
     def call(self, method: str, **arguments: Any) -> Any:
-        """Call a method of the side and wait for what it gives."""
+        """Call a method of the side and wait for its result."""
         return self._ask(method, arguments)
 
     def close(self) -> None:
@@ -152,13 +152,13 @@ def _private_stdout() -> TextIO:
 def _read(put: Callable[[str], None]) -> None:
     for line in sys.stdin:
         put(line)
-    # The one who asked is gone; the work that is going on would be for nobody.
+    # The caller is gone; the result of the current work would be lost.
     os._exit(0)
 
 
 @contextlib.contextmanager
 def busy_core() -> Iterator[int]:
-    """A process that keeps one core busy; gives its number."""
+    """Start a process that keeps one core busy. Returns its id."""
     code = "import os\nparent = os.getppid()\nprint(flush=True)\nwhile os.getppid() == parent: sum(range(100_000))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert process.stdout is not None

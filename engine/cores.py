@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 STAT = Path("/proc/stat")
-"""Where the kernel of Linux tells what its cores did."""
+"""Where Linux reports the time of each core."""
 
 
 def usable() -> set[int]:
@@ -19,7 +19,7 @@ def usable() -> set[int]:
 
 def busy_seconds(stat: Path = STAT, *, lowered: bool = True) -> float | None:
     """Core-seconds since the system's start that the usable cores were busy, by all programs, with the time that a
-    hypervisor gave to others; None where the system does not tell (not Linux).
+    hypervisor gave to others; None where the system does not report it (not Linux).
 
     Args:
         lowered: count programs of a lowered priority too.

@@ -63,7 +63,7 @@ def _tried(find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return find()
     except RedraftError as error:
         return {"error": without_home(str(error))}
-    except Exception as error:  # noqa: BLE001 - a doctor that fails on the patient tells nothing
+    except Exception as error:  # noqa: BLE001 - report the failure rather than crash
         return {"error": f"{type(error).__name__}: {without_home(str(error))}"}
 
 

@@ -1,6 +1,6 @@
 """Errors that a user can cause or has to know about: what was wrong, where, and what to do next.
 
-Everything that is raised towards a person derives from `RedraftError`; `assert` and the built-in exceptions are for
+Every error that reaches the user derives from `RedraftError`; `assert` and the built-in exceptions are for
 ourselves.
 """
 
@@ -12,7 +12,7 @@ from engine.secrets import redact
 
 
 class RedraftError(Exception):
-    """Something a person can mend. `str()` is the whole message, ready to be shown on one screen.
+    """Something the user can fix. `str()` is the whole message, ready to be shown on one screen.
 
     Args:
         what: one sentence on what is wrong.
@@ -29,13 +29,13 @@ class RedraftError(Exception):
 
 
 class InputError(RedraftError):
-    """A text, file, option or value that a person gave cannot be used."""
+    """A text, file, option or value from the user cannot be used."""
 
     exit_code = 2
 
 
 class InputsChanged(InputError):
-    """A run is not gone on with, because what it was made from is not what it was; the person decides.
+    """A run is not resumed because its inputs changed; the user decides.
 
     Args:
         folder: the run's.
@@ -65,7 +65,7 @@ class EndpointError(RedraftError):
 
 
 class TrainingError(RedraftError):
-    """Training cannot go on: its numbers are no longer finite."""
+    """Training diverged (NaN or infinity)."""
 
     exit_code = 6
 
@@ -75,7 +75,7 @@ class Stopped(Exception):
 
 
 def failed_words(error: BaseException) -> str:
-    """One sentence on a failure, for a person: without a traceback, and of an unexpected one without its own message,
+    """One sentence on a failure, for the user: without a traceback, and of an unexpected one without its own message,
     which may hold a text."""
     if isinstance(error, RedraftError):
         return str(error)

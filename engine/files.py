@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, synced, then renamed into it.
+"""Files that are whole or absent: written to a temporary file in the same folder, synced, then renamed.
 
 A process that is killed meanwhile leaves its half behind, under a name that `sweep` knows.
 """
@@ -35,7 +35,7 @@ def own_folder(folder: Path) -> None:
     """Make the folder and those above it that are missing, all for their owner only, whatever the umask says.
 
     Raises:
-        OSError: as the system gives it.
+        OSError: as the system raises it.
     """
     missing = [folder, *folder.parents]
     for place in reversed([place for place in missing if not place.exists()]):

@@ -24,7 +24,7 @@ def cache_dir() -> Path:
 
 
 def config_dir() -> Path:
-    """The folder for what a person writes (settings, key bindings, themes). Not created here."""
+    """The folder for the user's own files (settings, key bindings, themes). Not created here."""
     home = _home()
     return home / "config" if home else Path(platformdirs.user_config_dir("redraft", appauthor=False))
 
@@ -34,7 +34,7 @@ def _home() -> Path | None:
     home = os.environ.get("REDRAFT_HOME")
     if not home:
         return None
-    # A "~nobody" that has no home stays as it is written: the folder is then one of that name.
+    # An unknown "~name" stays as it is written: the folder then has that name.
     return Path(os.path.abspath(os.path.expanduser(home)))
 
 

@@ -15,7 +15,7 @@ _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:^|_)(?:API_?)?
 """Names of environment variables that hold one."""
 
 _LEAST = 8
-"""Characters; a shorter value is no secret, and taking it out would spoil messages."""
+"""Characters; shorter values are not secrets, and removing them would spoil messages."""
 
 
 def redact(text: str) -> str:

@@ -19,7 +19,7 @@ _REPLACED: dict[int, str | None] = {
     # Bidirectional overrides and isolates can make a line read as something that it is not ("Trojan Source").
     **dict.fromkeys([0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]),
     0xFEFF: None,  # the byte order mark is not text
-    # Deleting a separator would join the words beside it: "must\u2028obey" is not "mustobey".
+    # Deleting a separator would join the words around it: "must\u2028obey" is not "mustobey".
     **dict.fromkeys(map(ord, LINE_SEPARATORS), "\n"),
     **dict.fromkeys(map(ord, _SPACE_CONTROLS), " "),
 }
@@ -44,7 +44,7 @@ def split_zero_width(text: str) -> str:
     """The text with a space for every zero-width character between two letters or digits; as long as the text.
 
     Zero-width spaces and joiners separate words in some texts ("must\u200bobey") and dress up one word in others
-    ("m\u200bust"): whoever searches a text searches it both ways.
+    ("m\u200bust"): a search has to try both readings.
     """
     return text if text.isascii() else _ZERO_WIDTH_IN_WORD.sub(" ", text)
 

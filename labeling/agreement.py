@@ -15,7 +15,7 @@ HERE = Path(__file__).parent / "labels"
 
 
 def kappa(one: list[Any], other: list[Any]) -> float:
-    """Cohen's kappa of two raters (Cohen 1960); 1 where both give one and the same value throughout."""
+    """Cohen's kappa of two raters (Cohen 1960); 1 where both always give the same value."""
     n = len(one)
     same = sum(a == b for a, b in zip(one, other, strict=True)) / n
     first, second = Counter(one), Counter(other)

@@ -1,4 +1,4 @@
-"""Colour themes: the ones that come along and a person's own, as TOML files of named colours.
+"""Color themes: the shipped ones and the user's own, as TOML files of named colors.
 
 A file that cannot be used is reported and left out.
 """
@@ -47,12 +47,12 @@ READABLE = tuple(
     + [(f"span{number}", "background") for number in (1, 2, 3, 4)]
     + [("foreground", behind) for behind in ("added", "removed", "hit")]
 )
-"""Pairs of colours, text and what is behind it, that the app draws: each needs a contrast of 4.5 or more."""
+"""Pairs of colors, text and what is behind it, that the app draws: each needs a contrast of 4.5 or more."""
 
 
 @dataclass(frozen=True)
 class Palette:
-    """A theme as its file gives it: colour name -> "#rrggbb"."""
+    """A theme as in its file: color name -> "#rrggbb"."""
 
     name: str
     title: str
@@ -99,8 +99,8 @@ class Palette:
 
 
 def load_all(folder: Path) -> tuple[dict[str, Palette], list[str]]:
-    """The themes that come along and those in a person's folder, by name, and what could not be used, one sentence
-    each. A person's theme replaces one of the same name."""
+    """The shipped themes and those of the user, by name, and what could not be used, one sentence
+    each. A user's theme replaces one of the same name."""
     palettes: dict[str, Palette] = {}
     problems: list[str] = []
     builtin = sorted((f for f in files("themes").iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
@@ -125,7 +125,7 @@ def load_all(folder: Path) -> tuple[dict[str, Palette], list[str]]:
 
 
 def parse(text: str, where: str) -> Palette:
-    """A theme from its file's text. Colours that are missing come from the built-in theme of the same brightness.
+    """A theme from its file's text. Colors that are missing come from the built-in theme of the same brightness.
 
     Raises:
         InputError: naming file and field.
@@ -158,7 +158,7 @@ def parse(text: str, where: str) -> Palette:
 
 
 def contrast(palette: Palette, text: str, behind: str) -> float:
-    """The contrast ratio of two of a theme's colours, 1 to 21 (WCAG 2)."""
+    """The contrast ratio of two of a theme's colors, 1 to 21 (WCAG 2)."""
     one, other = (_luminance(Color.parse(palette.colors[name])) for name in (text, behind))
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 

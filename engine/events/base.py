@@ -20,7 +20,7 @@ class Record:
 
     Args:
         seq: position in the journal, from 0, without gaps.
-        time: seconds since the epoch, UTC, by the writer's wall clock (may jump; `seq` gives the order).
+        time: seconds since the epoch, UTC, by the writer's wall clock (may jump; `seq` is the order).
         stage: name of the stage, such as "INITIAL-GENERATION" or "EPOCH-1-BATCH-3" (`engine.events.registry`).
         level: the lowest verbosity that shows the record: SUMMARY, KEY or ALL.
         summary: one line on what happened, without a word of any prompt, answer or other text.

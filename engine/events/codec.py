@@ -62,7 +62,7 @@ def decode(line: bytes) -> Record:
     if tail[8:16] != b"%08x" % zlib.crc32(head):
         raise DamagedLine("checksum does not match")
     try:
-        # The checksum only tells damaged lines from whole ones: anyone can write a line that has a matching one.
+        # The checksum only detects damage: anyone can write a line that has a matching one.
         members = _DECODER.decode(head.decode("utf-8") + "}")
     except (ValueError, RecursionError) as error:
         raise DamagedLine(str(error)) from error

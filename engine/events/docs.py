@@ -25,7 +25,7 @@ A line is a JSON object in UTF-8, so that any tool for JSON lines reads a journa
 |:--|:--|:--|
 | `v` | number | version of the format; this program writes and reads {VERSION} |
 | `seq` | number | position in the journal, from 0, without gaps |
-| `time` | number | seconds since 1970-01-01 00:00 UTC by the writer's clock; it may jump, `seq` gives the order |
+| `time` | number | seconds since 1970-01-01 00:00 UTC by the writer's clock; it may jump, `seq` is the order |
 | `stage` | text | name of the stage, see below |
 | `level` | number | lowest verbosity that shows the event: 1 summary, 2 key stages, 3 everything |
 | `summary` | text | one line without a word of any prompt or answer |

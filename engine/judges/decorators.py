@@ -125,8 +125,8 @@ class RationaleJudge(JudgeDecorator):
 
 
 class AnswerQualityJudge(JudgeDecorator):
-    """Gives no verdict on a degenerate answer (a loop, an empty or unfinished text), and asks the inner judge about the
-    others only: a collapse must look neither clean nor like a violation."""
+    """Returns no verdict on a degenerate answer (a loop, an empty or unfinished text), and asks the inner judge about
+    the others only: a collapse must look neither clean nor like a violation."""
 
     def without_rationale(self) -> Judge:
         quick = self.inner.without_rationale()
@@ -136,7 +136,7 @@ class AnswerQualityJudge(JudgeDecorator):
         answers: list[JudgeInput] = []
         for text in texts:
             quality, reason = explain(text.prompt, text.text)
-            # A document is no answer of a model; what repeats in it is judged like the rest.
+            # A document is not a model's answer; repetition in it is judged like the rest.
             if quality == "responsive" or len(text.text) > MAX_ANSWER_CHARS:
                 answers.append(text)
             else:

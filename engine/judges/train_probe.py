@@ -1,6 +1,6 @@
 """Trains a set of probes from labeled texts and a model: computes the vectors, fits, measures.
 
-Also defines the recipe of the shipped probes, so that the same data gives the same files.
+Also defines the recipe of the shipped probes, so that the same data yields the same files.
 """
 
 from __future__ import annotations

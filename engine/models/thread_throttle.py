@@ -37,7 +37,7 @@ class ThreadThrottle:
 
     Args:
         most: threads where nothing else runs.
-        usage, clock, set_threads: what is asked and told; others in tests.
+        usage, clock, set_threads: the system's functions; others in tests.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ _current: list[ThreadThrottle] = []
 
 @contextmanager
 def throttled() -> Iterator[Callable[[], None]]:
-    """Gives `tick` of the process's one watch, to be called between steps; all threads are back at the end.
+    """Yields `tick` of the process's one watch, to be called between steps; all threads are back at the end.
 
     The watch is made at the first use, with torch's present number of threads as the most. Does nothing where these
     are more than four.

@@ -51,7 +51,7 @@ def sign_flip_test(differences: Sequence[float], seed: int = 0) -> SignFlip:
 def wilcoxon_test(differences: Sequence[float], seed: int = 0) -> SignFlip:
     """Wilcoxon's signed-rank test: the same test on the ranks of the differences, ties sharing their mean rank.
 
-    With many ties it tests another quantity than the mean: a line beside the result, not the result.
+    With many ties it tests another quantity than the mean: an addition to the result, not the result.
     """
     rest = sorted((value for value in differences if value), key=abs)
     ranks: list[float] = []

@@ -79,7 +79,7 @@ def similarity(left: Bag, right: Bag) -> float:
 
 
 def alike(left: Bag, right: Bag) -> bool:
-    """Whether two sentences that stand beside each other anyway are worth a comparison word by word.
+    """Whether two aligned sentences are worth a comparison word by word.
 
     Here their place speaks for them, so stop words count as much as others.
     """
@@ -124,7 +124,7 @@ def _grouped(left: Sequence[Bag], right: Sequence[Bag], pairs: Sequence[tuple[in
 
 
 def _widened(left: Sequence[Bag], right: Sequence[Bag], group: Group, limits: Group) -> Group:
-    """The group with the free sentence beside it that makes its sides most similar, again until none does."""
+    """The group extended by the adjacent free sentence that makes its sides most similar, repeated until none does."""
     score = _group_similarity(left, right, group)
     while group[1] - group[0] + group[3] - group[2] < _WIDEST:
         wider = [

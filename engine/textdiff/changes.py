@@ -65,7 +65,7 @@ class Change:
 
     Args:
         id: such as "fear_gone"; stable, for journals and statistics.
-        label: for people, such as "fear gone".
+        label: for display, such as "fear gone".
         better: whether this is a change that the training is meant to bring.
         left, right: the words that show it, in the base and in the trained text.
     """
@@ -85,7 +85,7 @@ def changes_between(
     Args:
         base, trained: the answers.
         base_findings, trained_findings: what rules found in them. Categories that are not known here are named by
-            their own words ("miracle_cure" gives "miracle cure gone"), so a constitution's own rules work as well.
+            their own words ("miracle_cure" becomes "miracle cure gone"), so a constitution's own rules work as well.
     """
     left, right = _Side(base, base_findings), _Side(trained, trained_findings)
     if not (base.strip() and trained.strip()):

@@ -39,12 +39,12 @@ class Span:
 
 @dataclass(frozen=True)
 class DiffRow:
-    """Sentences of each text that belong beside each other, mostly one a side; none where there is nothing to show.
+    """Sentences of each text that are aligned, mostly one per side; none where there is nothing to show.
 
     Args:
         left, right: the spans of each side; their texts joined are that side's sentences with their white space.
         kind: "same" (but for white space and Unicode normal form), "changed" (aligned, some words differ), "replaced"
-            (beside each other for lack of a better place: nothing in common), "removed" or "added" (one side only).
+            (aligned for lack of a better match: nothing in common), "removed" or "added" (one side only).
     """
 
     left: tuple[Span, ...]

@@ -34,7 +34,7 @@ _ABBREVIATIONS = frozenset(("mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of `text` in order: words, and single other characters. White space between them is no token.
+    """The tokens of `text` in order: words, and single other characters. White space between them is not a token.
 
     Args:
         text: as given, untouched.

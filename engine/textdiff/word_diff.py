@@ -183,7 +183,7 @@ def _cut_score(keys: Sequence[str], place: int) -> int:
 
 
 def _without_islands(blocks: Sequence[Block], left: Sequence[str], right_size: int) -> list[Block]:
-    """Drop the blocks between two edits that say less than both: reading "x [the] y" as two edits helps nobody.
+    """Drop the blocks between two edits that say less than both: "x [the] y" as two edits is harder to read.
 
     The semantic cleanup of diff-match-patch, with weights of tokens in place of numbers of characters.
     """

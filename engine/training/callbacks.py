@@ -1,4 +1,4 @@
-"""What a training tells while it goes on and what it gives in the end: plain data, and whom to call."""
+"""What a training reports while it runs, its result, and its callbacks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gives.
+    """The result of a training.
 
     Args:
         adapter: the learned change, float32; it no longer changes.
@@ -95,7 +95,7 @@ def _nothing(*_: Any) -> None:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Whom the loop tells, on its own thread and on the main process only.
+    """Callbacks, called on the training thread and in the main process only.
 
     Args:
         on_step: after each step.

@@ -1,4 +1,4 @@
-"""What a training needs to go on exactly where it was, in safetensors and JSON: nothing is ever unpickled.
+"""Everything that a training needs to resume exactly, in safetensors and JSON: nothing is ever unpickled.
 
 A checkpoint is a folder `step-00000040` with `state.safetensors` and `state.json`; the JSON holds the other's SHA-256
 and its own. It is written under another name, synced and renamed, so it is whole or absent; the last two are kept, and

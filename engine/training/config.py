@@ -128,7 +128,7 @@ class TrainConfig:
         """The inverse of `as_dict`.
 
         Raises:
-            InputError: for a name that is no setting, or a value that a setting cannot have.
+            InputError: for a name that is not a setting, or a value that a setting cannot have.
         """
         values = renamed(values)
         known = {f.name for f in dataclasses.fields(cls)}

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from engine.errors import InputError
 
 LEAST_COMPLETION = 2
-"""Tokens of a completion that must fit beside the prompt; a row with room for fewer is left out."""
+"""Minimum tokens of a completion that must fit after the prompt; a row with room for fewer is left out."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Sampler:
         return {"epoch": self.epoch, "position": self.position, "seed": self._seed, "rows": len(self._lengths)}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go to a position that `state` gave.
+        """Go to a position that `state` returned.
 
         Raises:
             InputError: if it belongs to other rows or another seed.

@@ -15,7 +15,7 @@ from engine.training.lora import Lora
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     """The rate of a step, counted from 0: rises over the warm-up, then falls to (not quite) nothing at the last.
 
-    The first step already learns: a run of twenty steps cannot give one away.
+    The first step already learns: a run of twenty steps cannot afford to lose one.
     """
     warm = round(config.warmup_ratio * steps)
     if step < warm:
@@ -67,7 +67,7 @@ class Optimizer:
         return {f"adamw.{name}": value.detach().cpu().clone() for name, value in held.items()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `state` gave."""
+        """Load what `state` returned."""
         held = {n.removeprefix("adamw."): v for n, v in tensors.items() if n.startswith("adamw.")}
         device = self._lora.flat.device
         self._adamw.state.clear()

@@ -15,7 +15,7 @@ from engine.files import write_atomically
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write tensors as safetensors; gives the file's SHA-256, in hexadecimal.
+    """Write tensors as safetensors. Returns the file's SHA-256, hexadecimal.
 
     Raises:
         StorageError: if it cannot be written.

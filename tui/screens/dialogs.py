@@ -29,7 +29,7 @@ def is_too_small(size: Size) -> bool:
 
 
 class Choice(Dialog[Answer]):
-    """One question with a few answers; Esc gives None.
+    """One question with a few answers; Esc returns None.
 
     Args:
         title: of the border.

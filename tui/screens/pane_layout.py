@@ -45,13 +45,13 @@ class Arrangement:
         self.place()
 
     def enter(self, pane: str) -> None:
-        """A person is in this pane now."""
+        """This pane has the focus now."""
         if pane != self.focused_pane:
             self.focused_pane = pane
             self.place()
 
     def zoom(self) -> None:
-        """Show the pane that a person is in alone, or all again."""
+        """Show only the focused pane, or all again."""
         self._zoomed = not self._zoomed
         self.place()
 
@@ -62,7 +62,7 @@ class Arrangement:
             self.place()
 
     def place(self) -> None:
-        """Show the panes that belong into sight, in the sizes that a person chose as far as there is room."""
+        """Show the visible panes, in the sizes that the user chose as far as there is room."""
         screen, single = self._screen, self.single
         screen.set_class(single, "-single")
         for name in ("log", "input", "loss"):
@@ -88,7 +88,7 @@ class Arrangement:
         self._diff.styles.height = min(prefs.diff or max(9, height // 3), height - 14)
 
     def widen(self, cells: int) -> None:
-        """Make the panes beside the log wider, or narrower."""
+        """Make the panes next to the log wider, or narrower."""
         screen = self._screen
         left, right = (screen.query_one(f"#{name}").size.width for name in ("input", "loss"))
         if not self.single:

@@ -23,7 +23,7 @@ def sequence(text: str) -> str | None:
 
 
 def write(text: str, folder: Path) -> Path:
-    """Write the text into a new file of this folder; gives its path.
+    """Write the text into a new file of this folder. Returns its path.
 
     Raises:
         StorageError: it cannot be written.

@@ -62,7 +62,7 @@ class LogStore:
         return len(self._paths) - 1
 
     def append(self, source: int, offset: int, length: int, level: int) -> int:
-        """Take note of one more event: `length` bytes at `offset` of the journal `source`. Gives its number."""
+        """Add an event: `length` bytes at `offset` of the journal `source`. Returns its number."""
         number = len(self._offset)
         if not self._turn_sources or self._turn_sources[-1] != source:
             self._turns.append(number)
@@ -146,7 +146,7 @@ class LogStore:
         return found
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for source, file in enumerate(self._files):
             if file >= 0:
                 os.close(file)

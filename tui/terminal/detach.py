@@ -1,7 +1,7 @@
-"""The app's process can leave its terminal and go on: by a key, or because the terminal went away.
+"""The app's process can detach from its terminal and continue: by a key, or because the terminal went away.
 
-A shell waits for the process that it started. So that process only waits too (`launch`); the app lives in its child,
-which tells it to end when the run is to go on without a screen, and takes a session of its own then. A parent that sees
+A shell waits for the process that it started. So that process only waits too (`launch`); the app runs in its child,
+which signals it to end when the run continues without a screen, and starts its own session then. A parent that sees
 its child die of a crash also puts the terminal right.
 """
 
@@ -24,14 +24,14 @@ _RESTORE = b"\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1
 """Main screen, cursor, mouse, paste, resize reports and keyboard protocol as a shell expects them."""
 
 _Settings: TypeAlias = "list[Any]"
-"""What `termios.tcgetattr` gives."""
+"""What `termios.tcgetattr` returns."""
 
 _channel = -1
 """The child's end of the pipe to the parent that waits for it; -1 where there is none."""
 
 
 def launch() -> None:
-    """Go on in a child process; the process that called waits for it and never comes back from here.
+    """Continue in a child process; the caller's process waits for it and never returns from here.
 
     To be called before any thread is started. Without `fork` nothing happens, and `can_detach` is False.
     """
@@ -40,28 +40,28 @@ def launch() -> None:
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    told, tell = os.pipe()
-    lives, live = os.pipe()
+    detach_read, detach_write = os.pipe()
+    parent_read, parent_write = os.pipe()
     settings = _settings()
     child = os.fork()
     if child:
-        os.close(tell)
-        os.close(lives)
-        _wait(child, told, settings)
-    os.close(told)
-    os.close(live)
-    _channel = tell
-    threading.Thread(target=_watch_parent, args=(lives,), name="redraft-parent", daemon=True).start()
+        os.close(detach_write)
+        os.close(parent_read)
+        _wait(child, detach_read, settings)
+    os.close(detach_read)
+    os.close(parent_write)
+    _channel = detach_write
+    threading.Thread(target=_watch_parent, args=(parent_read,), name="redraft-parent", daemon=True).start()
 
 
 def can_detach() -> bool:
-    """Whether the shell gets its prompt back when the process goes on without the terminal."""
+    """Whether the shell gets its prompt back when the process continues without the terminal."""
     return _channel >= 0
 
 
 def leave_terminal() -> None:
-    """Let go of the terminal and go on: nothing is read from it or written to it any more, no hang-up comes from it,
-    and a parent that waits (`launch`) ends with code 0. Twice is no error."""
+    """Detach from the terminal: nothing is read from it or written to it any more, no hang-up comes from it,
+    and a parent that waits (`launch`) ends with code 0. Idempotent."""
     global _channel
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # a leader of a process group cannot; it stays in the session that it has
@@ -74,16 +74,16 @@ def leave_terminal() -> None:
         os.close(channel)
 
 
-def _watch_parent(lives: int) -> None:
-    """A parent that was killed gives the terminal back to the shell: to the app that is a hang-up."""
-    while os.read(lives, 1):
+def _watch_parent(parent_read: int) -> None:
+    """A killed parent returns the terminal to the shell: the app treats that as a hang-up."""
+    while os.read(parent_read, 1):
         pass
     if _channel >= 0:
         os.kill(os.getpid(), signal.SIGHUP)
 
 
-def _wait(child: int, told: int, settings: _Settings | None) -> None:
-    """Be the child's face to the shell: pass signals on, stop and go on with it, end as it ends."""
+def _wait(child: int, detach_read: int, settings: _Settings | None) -> None:
+    """Proxy the child for the shell: forward signals, stop and continue with it, end with its status."""
 
     def forward(number: int, _frame: FrameType | None) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -93,7 +93,7 @@ def _wait(child: int, told: int, settings: _Settings | None) -> None:
         signal.signal(number, forward)
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # the terminal sends them to the child as well
-    threading.Thread(target=_end_when_detached, args=(told,), daemon=True).start()
+    threading.Thread(target=_end_when_detached, args=(detach_read,), daemon=True).start()
     while True:
         _, status = os.waitpid(child, os.WUNTRACED)
         if os.WIFSTOPPED(status):
@@ -109,8 +109,8 @@ def _wait(child: int, told: int, settings: _Settings | None) -> None:
     os._exit(code if code >= 0 else 128 - code)
 
 
-def _end_when_detached(told: int) -> None:
-    if os.read(told, 1) == _DETACHED:
+def _end_when_detached(detach_read: int) -> None:
+    if os.read(detach_read, 1) == _DETACHED:
         os._exit(0)
 
 

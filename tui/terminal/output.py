@@ -36,7 +36,7 @@ def prepare() -> None:
 
 
 def result(text: str = "") -> None:
-    """A line of the command's result, uncoloured: nothing in it is obeyed by a terminal."""
+    """A line of the command's result, uncolored: it contains no control sequences."""
     sys.stdout.write(sanitize(text) + "\n")
 
 
@@ -62,12 +62,12 @@ def notice(text: str) -> None:
 
 
 def coloured(stream: TextIO) -> bool:
-    """Whether colour is wanted there: a terminal that knows it, and no NO_COLOR (https://no-color.org)."""
+    """Whether color is wanted there: a terminal that knows it, and no NO_COLOR (https://no-color.org)."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in {"dumb", ""}
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at the stream; False for closed ones."""
+    """Whether the stream is a terminal; False for closed ones."""
     try:
         return stream.isatty()
     except ValueError:
@@ -75,7 +75,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def paint(text: str, *styles: str) -> str:
-    """The text in a colour or weight; only for streams that are `coloured`."""
+    """The text in a color or weight; only for streams that are `coloured`."""
     return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m" if text and styles else text
 
 

@@ -1,6 +1,6 @@
 """The last gate before the terminal: no character of any text is obeyed there, whichever pane drew it.
 
-Panes clean their texts themselves; this holds where one forgets to, and for what a person types or pastes.
+Panes sanitize their texts themselves; this is for one that forgets to, and for what the user types or pastes.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ class Ending(enum.Enum):
     QUIT = 0
     TERMINATED = 128 + signal.SIGTERM
     HUNG_UP = 0x100
-    """The terminal went away: the run goes on without it."""
+    """The terminal went away: the run continues without it."""
     DETACHED = 0x101
-    """A person left the screen: the run goes on without it."""
+    """The user detached: the run continues without the screen."""
 
 
 _late: list[Ending] = []
@@ -34,7 +34,7 @@ def listen(leave: Callable[[Ending], None]) -> None:
 
     Textual knows neither; without this the process would die at once and leave the terminal in its alternate screen.
     A lost connection brings several hang-ups, one after the other (from the kernel, the shell, the parent that waits),
-    so the handlers must outlive the loop: asyncio's own would give the signals back to the system as it ends.
+    so the handlers must outlive the loop: asyncio's own would restore the default handlers as it ends.
     """
     loop = asyncio.get_running_loop()
     _late.clear()
@@ -69,7 +69,7 @@ def finish(ending: Ending, is_busy: Callable[[], bool], shut_down: Callable[[flo
 
 
 def _go_on(is_busy: Callable[[], bool]) -> bool:
-    """Wait without a terminal until nothing goes on any more; whether a signal asked for an end before that."""
+    """Wait without a terminal until nothing is running. Returns whether a signal asked to end before that."""
     detach.leave_terminal()
     asked = [False]
     _on_signals(lambda *_: asked.__setitem__(0, True))

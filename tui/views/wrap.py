@@ -1,4 +1,4 @@
-"""Wraps text at words to a width in terminal cells; gives offsets into the text, so that styles keep their place."""
+"""Wraps text at words to a width in terminal cells; returns offsets into the text, so that styles keep their place."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _by_count(text: str, start: int, stop: int, width: int, lines: list[Span]) -
 def _by_cells(text: str, start: int, stop: int, width: int, lines: list[Span]) -> None:
     spans, _ = split_graphemes(text[start:stop])
     first, used = start, 0  # the line's begin, and its cells so far
-    cut = resume = -1  # where the line may end (after a word, or beside a wide character) and the next begin
+    cut = resume = -1  # where the line may end (after a word, or next to a wide character) and the next begin
     before = 0  # cells of the line up to `resume`
     words = False  # whether the line holds more than its indent
     for begin, end, size in spans:

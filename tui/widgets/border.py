@@ -1,4 +1,4 @@
-"""A pane's border tells what it holds, how much, and whether it follows."""
+"""A pane's border: its content, the amount, and whether it follows."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class TrainingRows:
 
     def sample_weights(self, principle: str, own_weight: float = 1.0) -> Floats:
         """Sample weights [rows] for one principle; a violation of another principle has weight 0, a row that was
-        labeled for several has 1 for each that the reader could tell."""
+        labeled for several has 1 for each that the reader could decide."""
         about = np.array([principle in text.labels or text.principle == principle for text in self.texts])
         several = np.array([bool(text.labels) for text in self.texts])
         registers = [text.set == REGISTERS for text in self.texts]

@@ -63,7 +63,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class QualityCalibration:
-    """Platt scaling of the quality probe: the probability that a text is no answer (off topic or degenerate)."""
+    """Platt scaling of the quality probe: the probability that a text is not an answer (off topic or degenerate)."""
 
     scale: float
     offset: float
@@ -107,7 +107,7 @@ class Probe:
         return np.concatenate([mix_domains(outputs[:, :-1], len(self.principles)), outputs[:, -1:]], 1)
 
     def unusable(self, output: float) -> float:
-        """Probability that a text is no answer, from the quality probe's output; 0 where there is none."""
+        """Probability that a text is not an answer, from the quality probe's output; 0 where there is none."""
         if self.quality is None:
             return 0.0
         return float(sigmoid(np.array([self.quality.scale * output + self.quality.offset]))[0])

@@ -33,7 +33,7 @@ class Solution:
     dual: Floats
 
     def without(self, left_out: Bools) -> Floats:
-        """Dual coefficients [rows] of the fit without the rows of a mask [rows]: exactly what a refit gives, by
+        """Dual coefficients [rows] of the fit without the rows of a mask [rows]: exactly what a refit returns, by
         eliminating them from the inverse (a Schur complement)."""
         out = left_out[self.used]
         kept = self.dual[self.used]

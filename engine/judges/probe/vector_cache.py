@@ -66,7 +66,7 @@ class VectorCache:
         for start in range(0, len(once), _CHUNK):
             part = once[start : start + _CHUNK]
             # A text's states depend in their last bits on its batch: a chunk is computed as a whole or not at all, so
-            # that an interrupted fit gives the same probes as one that was not.
+            # that an interrupted fit yields the same probes as an uninterrupted one.
             if all(key in self._stored for key, _ in part):
                 continue
             progress(start, len(texts))

@@ -1,7 +1,7 @@
 """The judge by rules: matches the constitution's patterns and reports each span. Needs no model.
 
-No match is a verdict of this judge (flagged False), since a rule cannot tell "clean" from "unknown"; a panel may give
-it less weight.
+No match is a verdict of this judge (flagged False), since a rule cannot distinguish "clean" from "unknown"; a panel
+may give it less weight.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Devices, number formats, and how much memory a piece of work will take, told from a model's config alone.
+"""Devices, dtypes, and how much memory a task will take, estimated from a model's config alone.
 
 The formulas count what is kept at the same time at the worst moment of a piece of work. They are checked against
 measured peaks in `tests/engine/models/test_budget.py`.

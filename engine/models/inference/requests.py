@@ -1,4 +1,4 @@
-"""What is asked of a model and what it gives back, whatever runs it (this machine, or a server).
+"""Requests to a model and their completions, whatever runs it (this machine, or a server).
 
 Plain data and one protocol; knows nothing of torch.
 """
@@ -74,7 +74,7 @@ class Request:
         prompt: the text as sent, chat template applied (`LanguageModel.render`).
         sampling: how tokens are chosen.
         seed: with `key`'s place taken by nothing else, the only source of randomness: the same prompt, sampling and
-            seed give the same text whatever shares the batch (see `generate` for the exact promise).
+            seed produce the same text whatever shares the batch (see `generate` for the exact promise).
         constraint: the form that the answer is held to, token by token; None for free words.
     """
 
@@ -126,7 +126,7 @@ class LanguageModel(Protocol):
         ...
 
     def generate(self, requests: Sequence[Request], control: Control) -> Iterator[Completion]:
-        """Gives each completion back as it ends, in any order. A request that cannot be served comes back with
+        """Yields each completion as it ends, in any order. A request that cannot be served comes back with
         `error`; the others are not touched by it.
 
         Raises:

@@ -30,7 +30,7 @@ class StopStrings:
         self._pieces = pieces
         self._stops = [stop for stop in stops if stop]
         self._last = {stop[-1] for stop in self._stops}
-        # Some tokenizers drop the space that a lone token begins with, so its text cannot tell.
+        # Some tokenizers drop the space that a lone token begins with, so its text is not enough.
         self._always = any(character.isspace() and character != "\n" for character in self._last)
         # A token that adds text adds at least one byte, and a character has at most four.
         self._window = 4 * max((len(stop) for stop in self._stops), default=0) + 4

@@ -1,4 +1,4 @@
-"""Takes the weights of a loaded transformers model over into a `Decoder`, and gives them back under their own names."""
+"""Converts the weights of a loaded transformers model into a `Decoder`, and back under their own names."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _Source:
         self._names = names
 
     def take(self, name: str, *, keep: bool = False) -> Tensor:
-        """The weight of the module `name`, which gives it up unless `keep`."""
+        """The weight of the module `name`; removed from the module unless `keep`."""
         module: Any = self._model.get_submodule(name)
         weight = self._floating(name, module.weight)
         if not keep:

@@ -176,7 +176,7 @@ class Linear:
         return self._dense is not None and self._dense.data_ptr() == other.data_ptr()
 
     def drop_transpose(self) -> None:
-        """Give back the memory that training took for the backward pass."""
+        """Free the memory that training took for the backward pass."""
         self._packed_transpose = None
 
     def __call__(self, x: Tensor, adapter: Adapter | None = None, plus: Tensor | None = None) -> Tensor:
@@ -217,7 +217,7 @@ class Linear:
 
 
 def together(linears: Sequence[Linear], x: Tensor, adapter: Adapter | None = None) -> tuple[Tensor, ...]:
-    """Several matrices of one input, as `Linear.__call__` gives them; under autograd one node."""
+    """Several projections of one input, as `Linear.__call__` computes them; one node under autograd."""
     if any(linear.trainable or linear._plain(adapter) for linear in linears):
         return tuple(linear(x, adapter) for linear in linears)
     return _shared(linears, x, adapter, None)

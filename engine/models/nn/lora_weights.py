@@ -1,4 +1,4 @@
-"""LoRA adapters as plain tensors under the names that peft gives them; knows nothing of how they are trained."""
+"""LoRA adapters as plain tensors under peft's names; knows nothing of how they are trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Learning:
         a: the pair's `a` in the decoder's dtype.
         b: the pair's `b` times its scale, in the decoder's dtype.
         grad_a, grad_b: fp32, where the backward pass adds the gradients of the pair's `a` and `b`; autograd gets none.
-        drop: gives the factors (0, or 1 / the share that is kept) that the input is multiplied by before `a`; one call
+        drop: returns factors (0, or 1 / the share that is kept) that the input is multiplied by before `a`; one call
             serves all projections that share their input. None without dropout.
     """
 

@@ -42,7 +42,7 @@ class Viewport:
         """Whether the last line stays in the window as events arrive."""
         self._top = 0  # position in `_shown`
         self._line = 0  # line of that event which is the window's first
-        self._home: Row | None = None  # where a person last was; kept while that event is not shown
+        self._home: Row | None = None  # the user's last position; kept while that event is not shown
         self.newest = -1
         """Number of the newest event that has arrived, whether it is shown or not."""
         self._seen = -1  # the newest event that was in the window, or had arrived when following ended
