@@ -131,7 +131,7 @@ KEYS: tuple[Key, ...] = (
     Key("agree", ("A",), "Agree", "Keep the verdict in focus as a label: it is right.", RUN),
     Key("disagree", ("D",), "Disagree", "Keep a label that corrects the verdict in focus.", RUN),
     Key("report", ("r",), "Report", "Show the report of this run.", RUN, 11),
-    Key("try", ("m",), "Try", "Ask base and trained model of this run, side by side.", RUN),
+    Key("try", ("T",), "Try", "Ask base and trained model of this run, side by side.", RUN),
     Key("review", ("b",), "Blind reading", "Read answers without knowing which model wrote them.", RUN),
     Key("runs", ("l",), "Runs", "List the runs on this machine and open one.", RUN, 12),
     Key("zoom", ("z",), "Zoom", "Show one pane on the whole screen, or all again.", RUN, 14),

@@ -210,6 +210,6 @@ async def test_a_key_of_the_run_screen_opens_it(finished: Path) -> None:
     app = RedraftApp(folder=finished, host=Told())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await settle(pilot)
-        await pilot.press("m")
+        await pilot.press("T")
         await until(pilot, "the run has no adapter")
         assert isinstance(app.screen, TryScreen)
