@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from engine.models.hub import memory_estimate
-from engine.models.hub.catalog import PROFILES, Entry, Profile, find
+from engine.models.hub.catalog import PROFILES, Profile, find
 from engine.pipeline.context import Context
 from engine.stats.confirmation import Decision
 from engine.stats.evidence import SEEDS
@@ -54,7 +53,9 @@ def advise(context: Context, measured: Measured) -> list[str]:
         found += [one.remedy for one in decision.unmet if one.remedy]
     gain = -(score.relative or 0.0)
     if gain < ENOUGH:
-        found += [*_teacher(context), *_profile(context, gain)]
+        config, model = context.config, context.generator
+        found += _teacher(context)
+        found += larger_profile(config.generator, config.critic, gain, model.dtype, model.device)
     return list(dict.fromkeys(found))
 
 
@@ -70,33 +71,34 @@ def _teacher(context: Context) -> list[str]:
     return [f"Try another teacher (--teacher {other}): {len(kept)} of {len(pairs)} prompts gave a pair{gap}."]
 
 
-def _profile(context: Context, gain: float) -> list[str]:
-    """The next larger profile that fits this machine's memory."""
-    used = {_name(context.config.generator), _name(context.config.critic or context.config.generator)}
+def larger_profile(generator: str, critic: str, gain: float, dtype: str, device: str = "cpu") -> list[str]:
+    """The next larger profile that fits the device's free memory, as a sentence; none where there is no larger one, or
+    where the models are the user's own.
+
+    Args:
+        generator, critic: names of the run's models; "" for a critic that is the generator.
+        gain: relative fall of the score, such as .12.
+    """
+    used = {_name(generator), _name(critic or generator)}
     held = next((place for place, one in enumerate(PROFILES) if set(one.models) == used), None)
-    if held is None:  # models of the user's own: no profile is known to be larger
-        return []
-    candidates = PROFILES[held + 1 :]
-    device, dtype = context.generator.device, context.generator.dtype
-    for profile in candidates:
-        need = memory_estimate.together([entry.config for entry in _entries(profile)], dtype, device)
-        if memory_estimate.fits(need, device).fits:
-            return [
-                f"The score fell by {max(0.0, gain):.0%}. The profile {profile.name} fits this machine's memory "
-                f"({need / 1e9:.1f} GB): --generator {profile.generator} --critic {profile.judge} --teacher revision."
-            ]
+    candidates = PROFILES[held + 1 :] if held is not None else ()
     if not candidates:
         return []
-    smallest = candidates[0]
-    need = memory_estimate.together([entry.config for entry in _entries(smallest)], dtype, device)
-    return [
-        f"The score fell by {max(0.0, gain):.0%}. The next profile, {smallest.name}, needs {need / 1e9:.1f} GB of "
-        "memory, more than this machine has free."
-    ]
+    fell = f"The score fell by {gain:.0%}." if gain > 0 else "The score did not fall."
+    needs = [(one, _need(one, dtype, device)) for one in candidates]
+    for profile, need in needs:
+        if memory_estimate.fits(need, device).fits:
+            return [
+                f"{fell} The profile {profile.name} fits this machine's memory ({need / 1e9:.1f} GB): --generator "
+                f"{profile.generator} --critic {profile.judge} --teacher revision."
+            ]
+    profile, need = min(needs, key=lambda one: one[1])
+    return [f"{fell} The profile {profile.name} needs {need / 1e9:.1f} GB of memory, more than this machine has free."]
 
 
-def _entries(profile: Profile) -> Sequence[Entry]:
-    return [entry for name in profile.models if (entry := find(name)) is not None]
+def _need(profile: Profile, dtype: str, device: str) -> int:
+    entries = [entry for name in profile.models if (entry := find(name)) is not None]
+    return memory_estimate.together([entry.config for entry in entries], dtype, device)
 
 
 def _name(model: str) -> str:

@@ -11,6 +11,9 @@ import pytest
 from tiny_run import last, tiny_files
 
 from engine.control import Control
+from engine.models.hub import memory_estimate
+from engine.models.hub.catalog import PROFILES, find
+from engine.pipeline.advice import larger_profile
 from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import perform
 from engine.prompts.duplicates import clusters
@@ -63,6 +66,24 @@ def test_an_unmet_condition_says_what_would_meet_it(tmp_path: Path, config: RunC
     assert f"not met: {unmet[0]['remedy']}" in shown
     assert data["advice"]
     assert any(one["remedy"] in data["advice"] for one in unmet if one["needed"])
+
+
+def test_the_next_profile_is_the_one_that_fits_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = PROFILES[0].generator
+    need = [
+        memory_estimate.together([find(name).config for name in one.models], "float32")  # type: ignore[union-attr]
+        for one in PROFILES
+    ]
+    for free, words in (
+        (3 * need[1], f"The profile {PROFILES[1].name} fits"),
+        (need[1] // 2, "more than this machine"),
+    ):
+        monkeypatch.setattr(memory_estimate, "free", lambda device="cpu", free=free: free)
+        (said,) = larger_profile(generator, "", 0.12, "float32")
+        assert said.startswith("The score fell by 12%.")
+        assert words in said
+    assert larger_profile("/models/my-own", "", 0.12, "float32") == []
+    assert larger_profile(PROFILES[-1].generator, PROFILES[-1].judge, 0.12, "float32") == []
 
 
 def test_the_neutral_texts_are_short_distinct_and_not_among_the_prompts() -> None:
