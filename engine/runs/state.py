@@ -182,6 +182,13 @@ class Health:
     decision: HealthDecision | None = None
 
     @property
+    def short(self) -> str:
+        """As `line`, without the kind."""
+        if self.decision is not None and self.decision.restored is not None:
+            return f"back to step {self.decision.restored}"
+        return f"alarm at step {self.alarms[-1].step}" if self.alarms else ""
+
+    @property
     def line(self) -> str:
         """What is to be known of the health of training, in a few words; "" where there was no alarm."""
         if self.decision is not None and self.decision.restored is not None:

@@ -748,8 +748,9 @@ async def test_an_alarm_of_training_is_shown_and_one_key_answers_it(tmp_path: Pa
         recorder("HEALTH-ALARM", SUMMARY, "step 9: Chosen answers lost 4.2 nats per token.", data=alarm)
         await until(pilot, "alarm at step 9: likelihood")
         await until(pilot, "A answers.")
+        assert "alarm at step 9 · step 1 of 60" in text_of(app)
         await pilot.press("A")
-        await until(pilot, "step 5, the last healthy one")
+        await until(pilot, "compare step 5, the last healthy checkpoint")
         await pilot.press("enter")
         assert host.calls[-1] == "restore"
         decision = {"choice": "restore", "by": "user", "step": 10, "restored": 5}

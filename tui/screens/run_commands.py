@@ -100,7 +100,7 @@ class RunCommands:
         if alarm is not None:
             key = self._keymap.shown("answer_alarm")
             self.say(
-                f"{_line(alarm.summary)} {key} answers.", title="Alarm of training", severity="warning", seconds=30
+                f"{key} answers. At {_line(alarm.summary)}", title="Alarm of training", severity="warning", seconds=30
             )
 
     def ask_about_alarm(self) -> None:
@@ -115,10 +115,10 @@ class RunCommands:
                 self.say(self._control.answer_alarm(answer))
 
         last = alarm.last_healthy
-        back = f"step {last}, the last healthy one" if last else "the untrained model: no step was healthy"
+        back = f"step {last}, the last healthy checkpoint" if last else "nothing trained: no step was healthy"
         answers = [
-            (True, f"Stop training and compare the adapter of {back}"),
-            (False, "Continue training and compare its last step"),
+            (True, f"Stop training; compare {back}"),
+            (False, "Continue training; compare its last step"),
         ]
         self.open(Choice("Alarm of training", _line(alarm.summary), answers), decide)
 

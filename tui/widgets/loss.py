@@ -135,11 +135,12 @@ class LossPane(Vertical, can_focus=True):
         if valid.latest is not None:
             title = Content.assemble(title, " · ", (f"valid {valid.latest:.2f}", "$rd-soft"))
         state = self._state
-        if state.health.line:
-            title = Content.assemble(title, " · ", (state.health.line, "$rd-warn"))
         steps = f" of {state.steps:,}" if state.steps else ""
-        training = f"training {state.training} of {state.trainings} · " if state.trainings > 1 else ""
-        label(self, title, f"{training}step {loss.latest_step:,.0f}{steps}")
+        training = f"{state.training}/{state.trainings} · " if state.trainings > 1 else ""
+        place = f"{training}step {loss.latest_step:,.0f}{steps}"
+        # The caption has room for a few words; the status line names the kind of the alarm.
+        alarm = state.health.short
+        label(self, title, Content.assemble((alarm, "$rd-warn"), " · ", place) if alarm else place)
 
 
 _COLORS = ("background", "dim", "accent", "soft")
