@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import InputError, ModelError
+from engine.errors import ModelError
 from engine.models.local import LocalModel, load_model
 from engine.runs.folder import ADAPTER, read_config, read_run
-from engine.runs.store import inspect
+from engine.runs.store import check_adapter
 from engine.training import lora
 
 if TYPE_CHECKING:
@@ -23,13 +23,7 @@ def run_adapter(folder: Path) -> Adapter:
         InputError: the run has none (yet).
         StorageError: it is damaged.
     """
-    if not (folder / ADAPTER / lora.WEIGHTS).exists():
-        state = inspect(folder).state
-        step = {
-            "running": "Wait for its end, or follow it: `redraft watch`.",
-            "stopped": f"Finish it first: `redraft resume {folder.name}`.",
-        }.get(state, "No pair was kept, so nothing was trained: `redraft show` says why.")
-        raise InputError(f"the run has no adapter; it is {state}.", where=str(folder), next_step=step)
+    check_adapter(folder)
     return lora.load(folder / ADAPTER)
 
 

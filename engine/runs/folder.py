@@ -22,6 +22,9 @@ RUN = "run.json"
 ADAPTER = "adapter"
 """Name of the folder with the trained adapter, in peft's format."""
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+"""Name of the file with the adapter's weights in it."""
+
 
 def new_folder(runs: Path, kind: str) -> Path:
     """A new, empty folder, named by kind and time; of several processes that begin in the same second each gets its

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,7 +132,7 @@ async def test_system_text_and_sampling_are_set_by_typing() -> None:
         await type_line(pilot, "/set temperature hot")
         await until(pilot, "is not a number")
         await type_line(pilot, "/nonsense")
-        await until(pilot, "/set max_tokens 200")
+        await until(pilot, "/set temperature 0.8")
         await type_line(pilot, "Why?")
         await until(pilot, "with seed 9")
         conversation, _, sampling, _ = trial.asked[-1]
@@ -153,7 +152,7 @@ async def test_a_prompt_is_kept_for_training_or_held_out_but_not_for_both() -> N
         await until(pilot, "--heldout-prompts")
         assert [prompt.text for prompt in load_prompts(kept_file("heldout"))] == ["Why?"]
         await pilot.press("ctrl+t")
-        await until(pilot, "kept held-out prompts already")
+        await until(pilot, "is among the kept held-out prompts")
 
 
 async def test_stop_drops_what_is_unfinished_and_a_failure_ends_nothing() -> None:
@@ -178,9 +177,11 @@ async def test_stop_drops_what_is_unfinished_and_a_failure_ends_nothing() -> Non
 
 
 async def test_models_that_cannot_be_loaded_are_an_error_on_the_screen() -> None:
+    seen = threading.Event()
+
     def fail(progress: Callable[[float, str], None]) -> Any:
         progress(0.5, "Reading weights.")
-        time.sleep(0.3)
+        seen.wait(10)
         from engine.errors import ModelError
 
         raise ModelError("There is no such model.")
@@ -189,6 +190,7 @@ async def test_models_that_cannot_be_loaded_are_an_error_on_the_screen() -> None
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await app.push_screen(screen)
         await until(pilot, "Reading weights.")
+        seen.set()
         await until(pilot, "There is no such model.")
         await pilot.press("escape")
         await settle(pilot)
@@ -206,10 +208,16 @@ async def test_a_narrow_terminal_shows_one_answer_above_the_other() -> None:
         assert base.region.y < trained.region.y
 
 
-async def test_a_key_of_the_run_screen_opens_it(finished: Path) -> None:
+async def test_a_key_of_the_run_screen_opens_it(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = RedraftApp(folder=finished, host=Told())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await settle(pilot)
         await pilot.press("T")
         await until(pilot, "the run has no adapter")
+        assert app.screen is app.run_screen
+        (finished / "adapter").mkdir()
+        (finished / "adapter" / "adapter_model.safetensors").write_bytes(b"")
+        monkeypatch.setattr(TrialHost, "start", lambda self: None)  # an empty file is no adapter to load
+        await pilot.press("m")
+        await until(pilot, "Loading")
         assert isinstance(app.screen, TryScreen)

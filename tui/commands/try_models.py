@@ -41,13 +41,12 @@ def try_models(
     /system, /set, /again, /new, /keep train or /keep heldout.
     """
     from engine.errors import InputError
-    from engine.export.base_model import run_adapter
     from engine.runs.folder import read_config
-    from engine.runs.store import find_run
+    from engine.runs.store import check_adapter, find_run
     from tui.commands.runs import has_terminal, open_app
 
     folder = find_run(run)
-    run_adapter(folder)
+    check_adapter(folder)
     sampling = read_config(folder).answer
     limit = max_tokens if max_tokens is not None else max(160, sampling.max_tokens)
     sampling = dataclasses.replace(sampling, max_tokens=limit)

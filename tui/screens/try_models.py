@@ -163,10 +163,12 @@ class TryScreen(Dialog[None]):
         if not turns or self._host.state.status == "working":
             self._note = "There is no finished answer yet."
             return
+        self._note = ""
         self._seed += 1
         self._host.ask(turns[-1].prompt, self._sampling, self._seed, self.conversation.without_last())
 
     def action_stop(self) -> None:
+        self._note = ""
         self._host.stop()
 
     def action_new(self) -> None:
@@ -235,14 +237,15 @@ class TryScreen(Dialog[None]):
 def make_screen(
     folder: Path, keymap: Keymap, *, sampling: Sampling | None = None, system: str = "", seed: int = 0, judge: str = ""
 ) -> TryScreen:
-    """The screen for a run, with the sampling that its answers were compared with. A run that cannot be tried says so
-    on the screen.
+    """The screen for a run, with the sampling that its answers were compared with.
 
     Raises:
-        RedraftError: the run's settings cannot be read.
+        RedraftError: the run has no adapter, or its settings cannot be read.
     """
     from engine.runs.folder import read_config
+    from engine.runs.store import check_adapter
 
+    check_adapter(folder)
     config = read_config(folder)
 
     def make(progress: Any) -> Any:
