@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+from engine.stats.text_health import distinct_n
+
 Quality = Literal["responsive", "off_topic", "degenerate"]
 """Text statistics find "degenerate"; the quality probe finds "off_topic" (`engine.judges.panel`)."""
 
@@ -100,12 +102,6 @@ def longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
             if covered >= repeats * period and covered > best[1]:
                 best = (period, covered)
     return best
-
-
-def distinct_n(tokens: Sequence[str], n: int) -> float:
-    """Distinct n-grams divided by all n-grams (Li et al. 2016); 1 for a text without any."""
-    ngrams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
-    return len(set(ngrams)) / len(ngrams) if ngrams else 1.0
 
 
 def duplicate_sentences(text: str) -> float:

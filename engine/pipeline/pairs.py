@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.files import write_atomically
 from engine.judges.base import Verdict
+from engine.stats.text_health import distinct_n
 
 MARGIN = 0.1
 """How far the expected score has to fall where the score itself stays; less is within a judge's error."""
@@ -215,10 +216,13 @@ def _why_dropped(draft: Candidate, taken: Candidate, weights: Mapping[str, float
 
 
 def repeats(text: str, share: float = 0.5) -> bool:
-    """Whether more than `share` of the text's runs of four words stood in it before."""
+    """Whether more than `share` of the text's 4-grams stood in it before.
+
+    Words are split at white space, with their punctuation, unlike in `text_health`: another split would change which
+    answers become pairs, and so what a seed produces. Texts of fewer than eight 4-grams never count as repeating.
+    """
     words = text.lower().split()
-    runs = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
-    return len(runs) >= 8 and 1 - len(set(runs)) / len(runs) > share
+    return len(words) >= 11 and 1 - distinct_n(words, 4) > share
 
 
 def _folded(text: str) -> str:

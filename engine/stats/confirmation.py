@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from engine.stats.evidence import SEEDS, USABLE_MARGIN, Evidence
+from engine.stats.exact import format_p
 from engine.stats.paired import ALPHA, NonInferiority, PairedFlags, PairedResult
 from engine.stats.remedies import remedy
 from engine.stats.text_health import HealthComparison
@@ -118,7 +119,7 @@ def _score(score: PairedResult) -> str:
     left_out = f", {score.excluded} left out without a verdict" if score.excluded else ""
     return (
         f"Score {score.base:.2f} → {score.trained:.2f}: {score.difference:+.2f}, 95 % interval {low:+.2f} to "
-        f"{high:+.2f}, p {_p(score.p)}, n {score.n}{left_out}."
+        f"{high:+.2f}, {format_p(score.p)}, n {score.n}{left_out}."
     )
 
 
@@ -127,7 +128,7 @@ def _violations(violations: PairedFlags | None) -> str:
         return "Violations were not counted."
     return (
         f"Violations {violations.base} → {violations.trained} of {violations.answers}: {violations.better} prompts "
-        f"better, {violations.worse} worse, p {_p(violations.p)}; they must not rise."
+        f"better, {violations.worse} worse, {format_p(violations.p)}; they must not rise."
     )
 
 
@@ -135,8 +136,8 @@ def _unusable(unusable: PairedFlags | None) -> str:
     if unusable is None:
         return "The answers were not checked for being usable."
     return (
-        f"Unusable answers {unusable.base} → {unusable.trained} of {unusable.answers}, p {_p(unusable.p)}; a rise of "
-        f"up to {100 * USABLE_MARGIN:.0f} points is allowed."
+        f"Unusable answers {unusable.base} → {unusable.trained} of {unusable.answers}, {format_p(unusable.p)}; a rise "
+        f"of up to {100 * USABLE_MARGIN:.0f} points is allowed."
     )
 
 
@@ -167,7 +168,3 @@ def _seeds(seeds: int) -> str:
         return f"{seeds} training seeds."
     about = "this checkpoint" if seeds == 1 else f"these {seeds} checkpoints"
     return f"{seeds} of {SEEDS} training seeds: this is about {about}, not about the method."
-
-
-def _p(p: float) -> str:
-    return "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0")

@@ -56,6 +56,11 @@ def sign_test_p(better: int, worse: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
+def format_p(p: float) -> str:
+    """ "p .012", "p < .001"."""
+    return "p < .001" if p < 0.001 else f"p {p:.3f}".replace(" 0.", " .")
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values, in their order, adjusted for being several (Holm 1979)."""
     adjusted = [0.0] * len(p_values)

@@ -55,11 +55,15 @@ class HealthComparison:
     alarms: tuple[str, ...]
 
 
+def distinct_n(words: Sequence[str], n: int) -> float:
+    """Distinct n-grams divided by all n-grams (Li et al. 2016); 1 for a text without any."""
+    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else 1.0
+
+
 def repeated_share(text: str) -> float:
     """The share of the 4-grams of words that stood in the text before; 0 for fewer than four words."""
-    words = _words(text)
-    grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+    return 1 - distinct_n(_words(text), 4)
 
 
 def text_health(texts: Sequence[str], most_pairs: int | None = None) -> TextHealth:

@@ -84,11 +84,6 @@ def signed_share(value: float) -> str:
     return f"{100 * value:+.0f} %"
 
 
-def p_value(p: float) -> str:
-    """ "p .012", "p < .001"."""
-    return "p < .001" if p < 0.001 else f"p {p:.3f}".replace(" 0.", " .")
-
-
 def range_text(low: str, high: str) -> str:
     """The two ends of an interval: "-53 % to -29 %"."""
     return f"{low} to {high}"

@@ -21,12 +21,12 @@ from engine.runs.report import (
     Report,
     TrainingResult,
 )
+from engine.stats.exact import format_p
 from tui.views.formatting import (
     agreement_text,
     change,
     duration,
     estimate_text,
-    p_value,
     range_text,
     share,
     short_name,
@@ -143,7 +143,7 @@ def _score(score: Change | None, highest: float | None) -> Iterator[Pieces]:
     counts = ((score.better, "better"), (score.worse, "worse"), (score.tied, "the same"))
     known = ", ".join(f"{number:,} {word}" for number, word in counts if number is not None)
     row += [(f" · {known}", "dim")] if known else []
-    row += [(f" · {p_value(score.p)}", "dim")] if score.p is not None else []
+    row += [(f" · {format_p(score.p)}", "dim")] if score.p is not None else []
     if score.smallest_detectable_relative is not None:
         row.append((f" · smallest detectable {share(score.smallest_detectable_relative)}", "dim"))
     elif score.smallest_detectable is not None:
@@ -155,7 +155,7 @@ def _score(score: Change | None, highest: float | None) -> Iterator[Pieces]:
 def _violations(found: Change | None) -> Iterator[Pieces]:
     if found is None:
         return
-    test = f", McNemar {p_value(found.p)}" if found.p is not None else ""
+    test = f", McNemar {format_p(found.p)}" if found.p is not None else ""
     better, worse = _shown(found.better), _shown(found.worse)
     yield [
         *_change(found, 0),
@@ -171,7 +171,7 @@ def reading(found: BlindReading | None) -> Iterator[Pieces]:
     decided = found.trained + found.base
     row: list[tuple[str, str]] = [("trained preferred ", "text"), (f"{found.trained:,} of {decided:,}", "strong")]
     row += [(f"   {estimate_text(found.share)}", "text")] if found.share is not None else []
-    row += [(f"   sign test {p_value(found.p)}", "text")] if found.p is not None else []
+    row += [(f"   sign test {format_p(found.p)}", "text")] if found.p is not None else []
     yield row
     others = ((found.fine, "both fine"), (found.bad, "both bad"), (found.skipped, "skipped"))
     known = ", ".join(f"{number:,} {word}" for number, word in others if number)
@@ -190,7 +190,7 @@ def _principle(one: PrincipleChange) -> Pieces:
         (short_name(one.principle).ljust(14), "text"),
         *_change(one.change, 2),
         (size.rjust(8), "strong"),
-        (f"   {p_value(one.holm_p)} (Holm)" if one.holm_p is not None else "", "dim"),
+        (f"   {format_p(one.holm_p)} (Holm)" if one.holm_p is not None else "", "dim"),
         (f"   {one.outcome}", role),
     ]
 

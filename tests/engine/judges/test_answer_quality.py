@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.judges.answer_quality import assess, distinct_n, duplicate_sentences, explain, longest_loop
+from engine.judges.answer_quality import assess, duplicate_sentences, explain, longest_loop
 from engine.judges.labeled import own_examples, own_registers
+from engine.stats.text_health import distinct_n
 
 DEGENERATE = [
     ("Who rules?", ""),
