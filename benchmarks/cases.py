@@ -265,7 +265,7 @@ def _memory(bench: Bench) -> Iterator[Finding]:
 
 
 def _disturbed(bench: Bench) -> Iterator[Finding]:
-    """Redraft beside a process that never stops computing, against Redraft alone."""
+    """Redraft next to a process that never stops computing, against Redraft alone."""
     size = bench.size
     training = {"rows": bench.rows, "objective": "sft", "batch": size.batch, "epochs": 1}
     yield _beside(bench, "generation", "generate", {"asks": fixed(bench.texts["draft"], size.exact)})
@@ -275,13 +275,13 @@ def _disturbed(bench: Bench) -> Iterator[Finding]:
 def _beside(bench: Bench, name: str, method: str, arguments: dict[str, Any]) -> Finding:
     found = bench.measure(
         {
-            "beside it": lambda _: Sample.of(bench.redraft.call(method, busy=True, **arguments)),
+            "next to it": lambda _: Sample.of(bench.redraft.call(method, busy=True, **arguments)),
             "alone": lambda _: Sample.of(bench.redraft.call(method, **arguments)),
         },
         share=0.5,
     )
     return ratio(
-        f"{name} beside a process that takes a core", found["beside it"], found["alone"], unit="tokens/s", goal=0.4
+        f"{name} next to a process that takes a core", found["next to it"], found["alone"], unit="tokens/s", goal=0.4
     )
 
 
@@ -344,7 +344,7 @@ CASES: dict[str, Case] = {
     "scoring": Case("log-probabilities of completions", _scoring),
     "arithmetic": Case("FLOP rate as a share of the machine's own", _arithmetic),
     "memory": Case("peak memory of a stage", _memory),
-    "disturbed": Case("throughput beside a process that takes a core", _disturbed),
+    "disturbed": Case("throughput next to a process that takes a core", _disturbed),
     "verdict": Case("what one verdict costs", _verdict),
 }
 """Name -> case, in the order in which they are run."""

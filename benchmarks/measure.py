@@ -197,7 +197,7 @@ def _disturbance(pairs: Sequence[tuple[Sample, Sample]], disturbed: Sequence[tup
 
 
 def amount(value: float) -> str:
-    """A number for people, three digits or so: 0.031, 8.42, 351, 1,204, 1.87e+12."""
+    """A number for display, about three digits: 0.031, 8.42, 351, 1,204, 1.87e+12."""
     if value >= 1e6:
         return f"{value:.3g}"
     if value >= 100:
@@ -206,7 +206,7 @@ def amount(value: float) -> str:
 
 
 class Stopwatch:
-    """Times a stretch of work and tells what share of the cores others used in it::
+    """Times a stretch of work and reports the share of the cores that others used::
 
         with Stopwatch() as watch:
             work()

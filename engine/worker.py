@@ -271,7 +271,7 @@ class Worker:
         return self._models
 
     def _with_id(self, evaluate: Callable[[str], object], failed: Callable[[Exception], None]) -> None:
-        """Give the evaluation its id. A text that cannot be judged, for whatever reason, is logged in the journal and
+        """Number the evaluation. A text that cannot be judged, for whatever reason, is logged in the journal and
         ends neither the run nor this thread.
 
         Raises:

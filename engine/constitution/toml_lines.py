@@ -1,6 +1,6 @@
 """Where in a TOML file a key stands, so that an error can name its line.
 
-`tomllib` gives values without places; this scans the text once for table headers and keys and knows nothing of values.
+`tomllib` returns values without places; this scans the text once for table headers and keys, and ignores values.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ Models with a chat template get theirs. Models without one (gpt2, phi-2) get the
 
 which ends where the answer begins; generation then stops before the model writes the next "Question:" (`Chat.stop`).
 
-What a person or a model wrote can never become part of the template: where a content holds a text that the template or
-the tokenizer gives a meaning ("<|im_end|>"), a space is put after its first character. A visible change was chosen over
-an invisible character because the journal shows prompts as they were sent.
+Text of users and models can never become part of the template: where a content holds a text that the template or
+the tokenizer treats as special ("<|im_end|>"), a space is put after its first character. A visible change was
+chosen over an invisible character because the journal shows prompts as they were sent.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Chat:
         return tuple((special[mark], mark) for mark in self.thinking if mark in special)
 
     def check(self) -> None:
-        """Render the kinds of chats that a run asks for.
+        """Render chats of each shape that a run uses.
 
         Raises:
             ModelError: the template fails on one of them, or leaves a turn out.

@@ -44,7 +44,7 @@ class Profile:
 def prepare_environment() -> None:
     """Set what OpenMP reads when torch is first imported, and keep freed memory for the next tensor.
 
-    Does nothing to what a person has set. OpenMP's settings are without effect if torch is imported already; call it
+    Leaves settings of the user alone. OpenMP's settings are without effect if torch is imported already; call it
     first thing.
     """
     _keep_memory()
@@ -145,7 +145,7 @@ def _key() -> str:
 
 
 def _cpu_model() -> str:
-    """The processor's name with its instruction sets, as far as the system tells."""
+    """The processor's name with its instruction sets, as far as the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

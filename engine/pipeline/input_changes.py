@@ -1,6 +1,6 @@
 """Inputs of a run that changed before it is resumed.
 
-A run is never resumed silently after a change: the user is told what changed, and decides.
+A run is never resumed silently after a change: the user sees what changed, and decides.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ MARGIN = 0.1
 """How far the expected score has to fall where the score itself stays; less is within a judge's error."""
 
 CONTRAST = 0.15
-"""Minimum difference of the expected scores of the best and the worst sample of a prompt; less gives no pair."""
+"""Minimum difference of the expected scores of the best and the worst sample of a prompt; less makes no pair."""
 
 LENGTH_RATIO = 1.5
 """Maximum ratio of the word counts of a best-against-worst pair, so that length is not what is learned."""

@@ -45,7 +45,7 @@ def load_prompts(config: RunConfig) -> Prompts:
     """The prompts that the settings name, each once; none is both trained on and compared on.
 
     Exact and near duplicates within a set are used once. A training prompt that equals a compared one is refused, as
-    somebody has to decide which set it belongs to; one that is only a near duplicate is left out with a notice.
+    the user has to decide which set it belongs to; one that is only a near duplicate is left out with a notice.
 
     Raises:
         InputError: a file cannot be used, or the sets share a prompt.

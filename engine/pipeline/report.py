@@ -396,7 +396,7 @@ def _probability(principle: str, verdict: Verdict) -> float | None:
 
 
 def _expected(weights: dict[str, float], verdict: Verdict) -> float | None:
-    """The expected score; None for a text that is no answer, or where the judge says nothing of any principle."""
+    """The expected score; None for a text that is not an answer, or where the judge says nothing of any principle."""
     return expected_score(verdict, weights) if verdict.principles and verdict.quality == "responsive" else None
 
 

@@ -128,7 +128,7 @@ class Example:
 
     Args:
         id: names the example.
-        text: an answer of a model, or what a person wrote.
+        text: a model's answer, or a text by a human.
         label: True where the text breaks `principle`.
         principle: the principle that it breaks; for clean texts the one that they only seem to break.
         difficulty: `obvious` or `subtle`; a clean text has that of the violation that it looks like.
@@ -149,7 +149,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Row:
-    """A text that a person wants judged, with the id under which the verdict is written.
+    """A text to judge, with the id under which the verdict is written.
 
     Args:
         id: as given; numbers become text.
@@ -400,7 +400,7 @@ def _some(names: Sequence[str]) -> str:
 def _identity(record: Record) -> str:
     value = record.fields.get("id")
     if isinstance(value, int) and not isinstance(value, bool):
-        # str() refuses numbers of more than 4,300 digits, and nobody means one.
+        # str() refuses numbers of more than 4,300 digits, and no id is that long.
         value = str(value) if abs(value) < 10**18 else [value]
     if value is not None and not isinstance(value, str):
         raise InputError(

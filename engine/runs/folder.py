@@ -1,4 +1,7 @@
-"""A run's folder: its name, and the settings in it."""
+"""The folder of a run, as the run makes it: its name, and `run.json` with settings, inputs and notices.
+
+Finding and inspecting runs that are there, whatever their state, is `engine.runs.store`.
+"""
 
 from __future__ import annotations
 

@@ -416,7 +416,7 @@ def _estimate(value: Any) -> tuple[float, float, float] | None:
 
 
 def _text(value: Any) -> str:
-    """A text on one line, safe to show; "" for what is no text or number."""
+    """A text on one line, safe to show; "" for anything but a text or number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     if not isinstance(value, str) and _number(value) is None:

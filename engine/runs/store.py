@@ -1,6 +1,7 @@
 """The runs on this machine: the state of each, and finding one by its name.
 
-Reads the ends of journals, never whole ones, and takes damaged, foreign and half-made folders as they are.
+Only reads: the ends of journals, never whole ones. Takes damaged, foreign and half-made folders as they are. What a run
+writes into its folder is `engine.runs.folder`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Evidence:
         held_out: the run checked, by hash, that no compared prompt was in a pair, a threshold or a checkpoint choice.
         judge_apart: the judge is neither the trained model nor the one that chose the training pairs, and judged both
             arms alike without knowing which is which.
-        judge: the judge's name and measured accuracy, for people; "" where the accuracy was never measured.
+        judge: the judge's name and measured accuracy, for display; "" where the accuracy was never measured.
         seeds: training runs with other seeds that this result pools.
     """
 

@@ -95,7 +95,7 @@ def compare_scores(
             into the interval and the smallest detectable change; the permutation test is about the prompts alone.
         largest: the largest difference that the scale allows (the constitution's sum of weights); matters only where
             no prompt changed.
-        seed: of bootstrap and sampling; the same gives the same result.
+        seed: of bootstrap and sampling; the same seed, the same result.
 
     Raises:
         ValueError: the sequences are not equally long.

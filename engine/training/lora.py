@@ -24,7 +24,7 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 TRANSPOSED = {"gpt2"}
-"""Families whose modules are Conv1D in transformers: peft must be told that their weights are stored [in, out]."""
+"""Families whose modules are Conv1D in transformers: peft has to know that their weights are stored [in, out]."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Lora:
     """An adapter under training.
 
     Args:
-        shapes: the modules that get one: full name -> (out features, in features), as `Decoder.adaptable()` gives them.
+        shapes: the modules that get one: full name -> (out features, in features), as from `Decoder.adaptable()`.
         rank, alpha, dropout: as in `TrainConfig`.
         device: where the values live.
 
@@ -255,7 +255,7 @@ def load(folder: Path) -> Adapter:
 
     Raises:
         StorageError: if a file is missing or damaged.
-        InputError: if it is no plain LoRA adapter (DoRA, biases, trained embeddings, several ranks by pattern).
+        InputError: if it is not a plain LoRA adapter (DoRA, biases, trained embeddings, several ranks by pattern).
     """
     scale, rank = _read_scale(folder)
     values = read_tensors(folder / WEIGHTS)

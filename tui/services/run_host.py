@@ -7,7 +7,7 @@ from typing import Protocol
 from engine.worker import Command, WorkerState, WorkerStatus
 
 BUSY = frozenset({WorkerStatus.LOADING, WorkerStatus.RUNNING, WorkerStatus.PAUSED, WorkerStatus.STOPPING})
-"""What the worker is at while something goes on that quitting would end."""
+"""Worker states in which quitting would end something."""
 
 
 class Host(Protocol):

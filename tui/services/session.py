@@ -42,7 +42,7 @@ class Session:
         return f"{damaged} in the journal; the records around are shown." if self._feed.damaged else ""
 
     def open(self, folder: Path) -> None:
-        """Show this run from its begin, and nothing of what was shown before; later evaluations will join it."""
+        """Show this run from its beginning instead of what was shown before; later evaluations are added to it."""
         self.store.close()
         readers, sources = self._feed.forget(), self._sources
         self.store, self.state = LogStore(), RunState(resumable=False)
@@ -79,7 +79,7 @@ class Session:
         return len(news)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self.store.close()
         self._feed.forget()
 

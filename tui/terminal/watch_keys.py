@@ -17,13 +17,13 @@ from tui.terminal import output
 
 QUIT = "q"
 
-KEYS = "p pauses or continues the run, s stops it, d has it go on without its own screen, q leaves it running"
+KEYS = "p pauses or continues the run, s stops it, d detaches it from its screen, q leaves it running"
 
 ALARM_KEYS = "r returns to the last healthy checkpoint, k keeps training"
 
 
 class Keys:
-    """Gives the keys that a person presses.
+    """Yields the keys that are pressed.
 
     Args:
         descriptor: the terminal; -1 where there is none, and no key ever comes.
@@ -41,7 +41,7 @@ class Keys:
     def wait(self, seconds: float) -> str:
         """The key that was pressed within this time; "" for none, "q" once the terminal is gone.
 
-        A lost terminal has to be noticed here: where SIGHUP is ignored (`nohup`, some supervisors) nothing else tells.
+        A lost terminal has to be noticed here: where SIGHUP is ignored (`nohup`, some supervisors) nothing else does.
         """
         if not all(os.isatty(stream) for stream in self._terminals):
             return QUIT
@@ -60,7 +60,7 @@ class Keys:
 
 @contextlib.contextmanager
 def keys() -> Iterator[Keys]:
-    """Take single keys from the terminal for the life of the block; none where a person does not sit at it.
+    """Take single keys from the terminal for the duration of the block; none where it is not interactive.
 
     In the background of a shell the terminal is left alone: changing it would stop the process.
     """

@@ -10,7 +10,7 @@ from engine.text import sanitize
 
 
 class Mark(enum.Enum):
-    """A verdict's sign, the role that colours it, and its word; the sign alone carries the meaning."""
+    """A verdict's sign, the role that colors it, and its word; the sign alone carries the meaning."""
 
     BROKEN = ("✗", "bad", "violation")
     CLEAN = ("✓", "good", "clean")

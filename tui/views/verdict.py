@@ -147,7 +147,7 @@ def _styled(verdict: Map, text: str, row: tuple[int, int], spans: Sequence[Map])
 
 
 def places(verdict: Map, text: str, width: int, most: int = 12) -> list[Pieces]:
-    """The words that rules matched, each with what it is of: colours alone tell nothing."""
+    """The words that rules matched, each with what it is of: color alone does not carry meaning."""
     # Several rules may match the same words for the same reason.
     names = ("start", "end", "principle", "category")
     spans = list({tuple(str(s.get(name)) for name in names): s for s in _spans(verdict, len(text))}.values())

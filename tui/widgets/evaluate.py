@@ -27,7 +27,7 @@ _REST = 8
 """Lines of the text, or of the reasons, in the pane."""
 
 LONG = 4000
-"""Characters of a paste that goes into the field; longer ones are held beside it: a field of a megabyte is slow."""
+"""Characters of a paste that goes into the field; longer ones are held outside it: a field of a megabyte is slow."""
 
 
 class EvaluateField(TextArea):
@@ -221,7 +221,7 @@ class EvaluateBox(Vertical):
         if waiting is not None and state.decision > waiting[0]:
             self._waiting, self._not_judged = None, ""
         elif waiting is not None and (state.notice > waiting[1] or error):
-            # What cannot be judged is told of by a notice, or by the worker itself.
+            # A notice, or the worker itself, reports what cannot be judged.
             self._waiting, self._not_judged = None, error or state.notice_words
         note = (state.loading or "Judging …") if self._waiting is not None else self._not_judged
         key = (id(state), state.decision, note)

@@ -1,4 +1,4 @@
-"""Fetches a model that a person named from the Hugging Face hub: only its safetensors, config and tokenizer files.
+"""Downloads a model that the user named from the Hugging Face hub: only its safetensors, config and tokenizer files.
 
 The only place of Redraft's that reaches for the hub. A model that is in the hub's own cache needs no network.
 """

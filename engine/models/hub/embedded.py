@@ -37,7 +37,7 @@ _SPACE = 560_000_000
 """Bytes that the converted model needs, with some room."""
 
 Progress = Callable[[float, str], None]
-"""Called with the fraction done, 0 to 1, and a sentence on what goes on."""
+"""Called with the fraction done, 0 to 1, and a sentence on the current step."""
 
 
 def silent(fraction: float, sentence: str) -> None:
@@ -99,7 +99,7 @@ def prepare(progress: Progress = silent) -> Path:
 
 
 def _state(place: Path) -> str:
-    """ "good", "touched" (same sizes, other times: only the hash can tell), or "bad" (absent included)."""
+    """ "good", "touched" (same sizes, other times: only the hash can decide), or "bad" (absent included)."""
     try:
         manifest = json.loads((place / MANIFEST).read_text("utf-8"))
         if manifest["source"] != SHA256 or manifest["conversion"] != _CONVERSION:
@@ -161,7 +161,7 @@ def _one_at_a_time(place: Path, progress: Progress) -> Iterator[None]:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # What a crashed conversion left behind can go: whoever made it no longer holds the lock.
+                # Remove what a crashed conversion left behind: its process no longer holds the lock.
                 for leftover in place.parent.glob(f".{place.name}.part-*"):
                     shutil.rmtree(leftover, ignore_errors=True)
                 break

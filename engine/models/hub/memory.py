@@ -136,7 +136,7 @@ def _walk(root: Path, path: str, limit_name: str, used_name: str, reclaimable: s
         limit, used = _number(place / limit_name), _number(place / used_name)
         if limit is None or used is None or limit >= _NO_LIMIT:
             continue
-        # Pages of files that nobody looked at lately are given back before anything is refused.
+        # The system frees file pages that were not used lately before it refuses memory.
         found.append((limit, max(0, used - _statistic(place / "memory.stat", reclaimable))))
     return found
 

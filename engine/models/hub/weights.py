@@ -319,11 +319,11 @@ def write(
 ) -> str:
     """Write tensors or arrays as one safetensors file and return its SHA-256 in hex; synced to the disk on return.
 
-    Done here and not by the safetensors library because that one gives no progress, no hash, and its own error type
+    Done here and not by the safetensors library because it reports no progress, no hash, and its own error type
     for a full disk. `tick` is called with the fraction that is written.
 
     Raises:
-        OSError: as the disk gives it; the file is then incomplete.
+        OSError: as the system raises it; the file is then incomplete.
     """
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0

@@ -1,4 +1,4 @@
-"""Text to tokens and back by a model's tokenizer: nothing is added on the way in, special tokens go on the way out."""
+"""Text to tokens and back by a model's tokenizer: encoding adds nothing, decoding drops special tokens."""
 
 from __future__ import annotations
 
