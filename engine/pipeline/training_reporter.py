@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from engine.models.nn.lora_weights import Adapter
     from engine.training.callbacks import Epoch, Hooks, Step
     from engine.training.config import TrainConfig
-    from engine.training.health import Alarm, Checked
+    from engine.training.health import Alarm, Checked, Figures
 
 HEALTHY = "healthy"
 """Name of the folder with the adapters of the last healthy steps; it is gone when training has ended."""
@@ -46,6 +46,24 @@ SAMPLES = 4
 _MAX_TOKENS = 64
 
 _UNANSWERED, _SETTING, _USER = "the end of training", "the setting on_alarm", "user"
+
+
+def _figures(event: TrainHealth) -> Figures:
+    """What was measured at a sample step, from its event."""
+    from engine.training.health import Figures
+
+    return Figures(
+        step=event.step,
+        samples=event.samples,
+        chosen=event.chosen,
+        margin=event.margin,
+        repetition=event.repetition or 0.0,
+        words=event.words or 0.0,
+        distinct_2=event.distinct_2,
+        base_distinct_2=event.base.get("distinct_2"),
+        empty=event.empty or 0.0,
+        unusable=event.unusable or 0.0,
+    )
 
 
 class RestoreHealthy(Exception):
@@ -87,9 +105,13 @@ class TrainingReporter:
             base,
             sum(verdict.quality != "responsive" for verdict in verdicts) / len(verdicts) if verdicts else 0.0,
             raised={alarm.kind for alarm in self._seen.alarms},
-            first_loss=self._seen.first_loss,
             last_healthy=self._seen.last_healthy,
         )
+        # After a resume the windows of the alarms are as they were.
+        for number, figures in sorted(self._seen.steps.items()):
+            self._monitor.recall_step(number, *figures)
+        for event in self._seen.checks.values():
+            self._monitor.recall_samples(_figures(event))
         self.last_step: Step | None = None
         self.seconds = 0.0
 

@@ -36,13 +36,15 @@ class TrainingHealth:
         alarms: in order.
         last_healthy: the last step whose figures were all within their limits, before any alarm; 0 for none.
         choice: "continue" or "restore" after an alarm; "" while nothing was decided.
-        first_loss: loss of the first step.
+        steps: number of a step -> its loss, log-ratio of the chosen answers and margin.
+        checks: number of a sample step -> what was measured there.
     """
 
     alarms: list[HealthAlarm] = field(default_factory=list)
     last_healthy: int = 0
     choice: str = ""
-    first_loss: float | None = None
+    steps: dict[int, tuple[float | None, float | None, float | None]] = field(default_factory=dict)
+    checks: dict[int, TrainHealth] = field(default_factory=dict)
 
 
 @dataclass
@@ -147,11 +149,12 @@ class FinishedItems:
         self._training = event.training
 
     def _train_step(self, event: TrainStep) -> None:
-        if event.step == 1:
-            self.health_of(self._training).first_loss = event.loss
+        steps = self.health_of(self._training).steps
+        steps[event.step] = event.loss, event.logratios_chosen, event.rewards_margins
 
     def _train_health(self, event: TrainHealth) -> None:
         health = self.health_of(event.training)
+        health.checks[event.step] = event
         if event.healthy and not health.alarms:
             health.last_healthy = event.step
 

@@ -12,13 +12,15 @@ token. An alarm needs three steps, or sample steps, in a row.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import TypeVar
 
 from engine.stats.text_health import text_health
 from engine.training.callbacks import Step
+
+T = TypeVar("T")
 
 CHOSEN_FALL, CHOSEN_RISE = 1.0, 2.0
 """Nats per token that the chosen completions may lose or gain against the reference, mean of `WINDOW` steps."""
@@ -119,7 +121,6 @@ class HealthMonitor:
         base: answers of the base model to training prompts, for comparison.
         base_unusable: share of them that are degenerate or off topic.
         raised: kinds of the alarms that were raised already, before a resume.
-        first_loss: loss of the first step, before a resume.
 
     Attributes:
         last_healthy: the last sample step at which every figure was within its limit and before which no alarm was
@@ -129,42 +130,61 @@ class HealthMonitor:
     base: Sequence[str]
     base_unusable: float = 0.0
     raised: set[str] = field(default_factory=set)
-    first_loss: float | None = None
     last_healthy: int = 0
 
     def __post_init__(self) -> None:
         self.base_health = text_health(self.base)
-        self._chosen: deque[float] = deque(maxlen=WINDOW)
-        self._margins: deque[float] = deque(maxlen=WINDOW)
-        self._past: deque[dict[str, _Past]] = deque(maxlen=WINDOW)
+        self.first_loss: float | None = None
+        self._chosen: dict[int, float] = {}
+        self._margins: dict[int, float] = {}
+        self._past: dict[int, dict[str, _Past]] = {}
 
     @property
     def alarmed(self) -> bool:
         return bool(self.raised)
 
-    def on_step(self, step: Step) -> list[Alarm]:
-        """Look at one step's metrics; returns new alarms."""
-        chosen = step.metrics.get("logratios/chosen")
-        if chosen is None:
+    def recall_step(self, step: int, loss: float | None, chosen: float | None, margin: float | None) -> None:
+        """Take in a step's figures, also those of before a resume; a step that is done again replaces its figures.
+
+        Args:
+            step: from 1.
+            loss: of the step.
+            chosen: its log-ratio of the chosen completions per token; None for SFT.
+            margin: its mean reward margin; None for SFT.
+        """
+        if chosen is None and loss is not None:
             # SFT's loss is the completions' negative log-probability per token.
             if self.first_loss is None:
-                self.first_loss = step.loss
-            chosen = self.first_loss - step.loss
-        margin = step.metrics.get("rewards/margins")
+                self.first_loss = loss
+            chosen = self.first_loss - loss
         # A step that is not finite is skipped by the loop and fails after a few: it says nothing here.
-        if math.isfinite(chosen):
-            self._chosen.append(chosen)
+        if chosen is not None and math.isfinite(chosen):
+            self._chosen[step] = chosen
         if margin is not None and math.isfinite(margin):
-            self._margins.append(margin)
+            self._margins[step] = margin
+
+    def recall_samples(self, figures: Figures) -> dict[str, _Past]:
+        """Take in what was measured at a sample step, also before a resume; returns what is past its limit."""
+        past = {one.kind: one for one in self._past_limits(figures)}
+        self._past[figures.step] = past
+        return past
+
+    def on_step(self, step: Step) -> list[Alarm]:
+        """Look at one step's metrics; returns new alarms."""
+        self.recall_step(
+            step.step, step.loss, step.metrics.get("logratios/chosen"), step.metrics.get("rewards/margins")
+        )
         found: list[Alarm] = []
-        if len(self._chosen) == WINDOW and not -CHOSEN_FALL <= (mean := fmean(self._chosen)) <= CHOSEN_RISE:
+        window = _window(self._chosen, step.step)
+        if len(window) == WINDOW and not -CHOSEN_FALL <= (mean := fmean(window)) <= CHOSEN_RISE:
             verb, limit = ("lost", -CHOSEN_FALL) if mean < 0 else ("gained", CHOSEN_RISE)
             sentence = (
                 f"Chosen answers {verb} {abs(mean):.1f} nats per token against the base model (limit {abs(limit):g})."
             )
             found.append(Alarm("likelihood", step.step, mean, limit, sentence))
         low, high = MARGIN_RANGE
-        if len(self._margins) == WINDOW and not low <= (mean := fmean(self._margins)) <= high:
+        window = _window(self._margins, step.step)
+        if len(window) == WINDOW and not low <= (mean := fmean(window)) <= high:
             limit = low if mean < low else high
             found.append(Alarm("margin", step.step, mean, limit, f"The reward margin is {mean:.1f} (limit {limit:g})."))
         return self._new(found)
@@ -178,18 +198,18 @@ class HealthMonitor:
             unusable: share of them that are degenerate or off topic.
         """
         figures = self._measure(step, texts, unusable)
-        past = {one.kind: one for one in self._past_limits(figures)}
-        self._past.append(past)
+        past = self.recall_samples(figures)
         found: list[Alarm] = []
-        if len(self._past) == WINDOW:
+        window = _window(self._past, step)
+        if len(window) == WINDOW:
             for kind in past:
-                row = [one[kind] for one in self._past if kind in one]
+                row = [one[kind] for one in window if kind in one]
                 if len(row) == WINDOW:
                     mean = fmean(one.measured for one in row)
                     sentence = f"{past[kind].words.format(mean)}, at {WINDOW} sample steps in a row."
                     found.append(Alarm(kind, step, mean, past[kind].limit, sentence))
         alarms = self._new(found)
-        healthy = not past and not self._drifting()
+        healthy = not past and not self._drifting(step)
         if healthy and not self.raised:
             self.last_healthy = step
         return Checked(figures, healthy, tuple(alarms))
@@ -201,8 +221,8 @@ class HealthMonitor:
         return Figures(
             step=step,
             samples=len(texts),
-            chosen=fmean(self._chosen) if self._chosen else None,
-            margin=fmean(self._margins) if self._margins else None,
+            chosen=_mean(_window(self._chosen, step)),
+            margin=_mean(_window(self._margins, step)),
             repetition=health.repetition,
             words=health.words,
             distinct_2=text_health(texts, known).distinct_2 if known >= MIN_PAIRS else None,
@@ -241,15 +261,24 @@ class HealthMonitor:
             found.append(_Past("unusable", now.unusable, limit, words))
         return found
 
-    def _drifting(self) -> bool:
-        """Whether the newest step's own figures are past their limits."""
+    def _drifting(self, step: int) -> bool:
+        """Whether this step's own figures are past their limits."""
         low, high = MARGIN_RANGE
+        chosen, margins = _window(self._chosen, step), _window(self._margins, step)
         return bool(
-            (self._chosen and not -CHOSEN_FALL <= self._chosen[-1] <= CHOSEN_RISE)
-            or (self._margins and not low <= self._margins[-1] <= high)
+            (chosen and not -CHOSEN_FALL <= chosen[-1] <= CHOSEN_RISE) or (margins and not low <= margins[-1] <= high)
         )
 
     def _new(self, found: Sequence[Alarm]) -> list[Alarm]:
         new = [alarm for alarm in found if alarm.kind not in self.raised]
         self.raised.update(alarm.kind for alarm in new)
         return new
+
+
+def _window(values: Mapping[int, T], step: int) -> list[T]:
+    """The values of the last steps up to this one, at most `WINDOW`. Later ones are of a process that was killed."""
+    return [values[one] for one in sorted(one for one in values if one <= step)[-WINDOW:]]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None

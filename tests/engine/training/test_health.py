@@ -108,3 +108,18 @@ def test_a_rising_loss_of_sft_is_a_lost_likelihood() -> None:
     monitor = HealthMonitor(BASE)
     alarms = [a for n, loss in enumerate((2.0, 2.2, 4.0, 6.0, 9.0), 1) for a in monitor.on_step(_step(n, loss=loss))]
     assert [(a.kind, a.step) for a in alarms] == [("likelihood", 4)]
+
+
+def test_a_resumed_training_raises_an_alarm_at_the_same_step() -> None:
+    values = [0.1, 0.2, 4.0, 4.0, 4.0, 4.0]
+    whole, resumed = HealthMonitor(BASE), HealthMonitor(BASE)
+    steps = [_step(n, **{"logratios/chosen": chosen}) for n, chosen in enumerate(values, 1)]
+    raised = [alarm.step for step in steps for alarm in whole.on_step(step)]
+    # The killed process had done five steps; its last checkpoint is of the third.
+    for number, chosen in enumerate(values[:5], 1):
+        resumed.recall_step(number, 0.5, chosen, None)
+    assert [alarm.step for step in steps[3:] for alarm in resumed.on_step(step)] == raised == [4]
+    for step in (2, 4):
+        whole.on_samples(step, [LOOP])
+        resumed.recall_samples(whole.on_samples(step, [LOOP]).figures)
+    assert [a.kind for a in resumed.on_samples(6, [LOOP]).alarms] == ["repetition"]
