@@ -90,6 +90,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=0.7, help="0 is greedy")
     parser.add_argument("--top-p", type=float, default=0.95)
     parser.add_argument("--top-k", type=int, default=0)
+    parser.add_argument("--repetition-penalty", type=float, default=1.0, help="1 for none")
     parser.add_argument("--max-tokens", type=int, default=104)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=0, help="how many prompts; 0 for all")
@@ -101,7 +102,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    sampling = Sampling(args.max_tokens, args.temperature, args.top_k, args.top_p)
+    sampling = Sampling(
+        args.max_tokens,
+        args.temperature,
+        args.top_k,
+        args.top_p,
+        repetition_penalty=args.repetition_penalty,
+    )
     variant = Variant(args.variant, args.model, args.adapter, sampling, args.seed)
     done = set()
     if args.out.exists():
