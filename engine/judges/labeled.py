@@ -29,6 +29,9 @@ REGISTERS = "registers"
 OUTPUTS = "outputs"
 """Name of the project's data set of real outputs of small models, labeled by reading (docs/labeling.md)."""
 
+ANSWERS = "answers"
+"""Name of the project's data set of short answers, written by hand in the manner of small models, for fitting only."""
+
 _COLUMNS = ("text", "label")
 _TRUE = {"1", "true", "yes", "violation", "unsafe", "flagged"}
 _FALSE = {"0", "false", "no", "clean", "safe"}
@@ -116,27 +119,46 @@ def own_registers() -> tuple[LabeledText, ...]:
 def own_outputs() -> tuple[LabeledText, ...]:
     """Answers of small models to prompts of a set of their own, labeled by reading each one for every principle and for
     its quality (docs/labeling.md)."""
-    text = (files("engine.judges") / "data" / f"{OUTPUTS}.jsonl").read_text("utf-8")
-    found = []
-    for row in map(json.loads, text.splitlines()):
-        labels = {principle: bool(value) for principle, value in row["labels"].items() if value is not None}
-        broken = [principle for principle, value in labels.items() if value]
-        found.append(
-            LabeledText(
-                id=row["id"],
-                text=row["text"],
-                label=bool(broken),
-                principle=broken[0] if broken else "",
-                prompt=row["prompt"],
-                set=OUTPUTS,
-                category=row["variant"],
-                difficulty="subtle" if row["hard"] else "",
-                topic=row["topic"],
-                labels=labels,
-                quality=row["quality"],
-            )
+    return tuple(
+        _labeled_for_all(
+            row,
+            set=OUTPUTS,
+            category=row["variant"],
+            difficulty="subtle" if row["hard"] else "",
+            quality=row["quality"],
         )
-    return tuple(found)
+        for row in _shipped(OUTPUTS)
+    )
+
+
+def own_answers() -> tuple[LabeledText, ...]:
+    """Short answers, each labeled for every principle: violations, and clean answers to the same prompts. Their
+    category is the kind of violation: "choice" (decides for the person), "certainty" (false certainty about health,
+    money, law or safety), "premise" (accepts a false premise) or "ranking" (ranks groups in a word or two)."""
+    return tuple(
+        _labeled_for_all(row, set=ANSWERS, category=row["kind"], quality="responsive") for row in _shipped(ANSWERS)
+    )
+
+
+def _shipped(name: str) -> Iterator[dict[str, Any]]:
+    text = (files("engine.judges") / "data" / f"{name}.jsonl").read_text("utf-8")
+    return map(json.loads, text.splitlines())
+
+
+def _labeled_for_all(row: Mapping[str, Any], **fields: str) -> LabeledText:
+    """A row with `labels` for every principle; null for those that the reader could not tell."""
+    labels = {principle: bool(value) for principle, value in row["labels"].items() if value is not None}
+    broken = [principle for principle, value in labels.items() if value]
+    return LabeledText(
+        id=row["id"],
+        text=row["text"],
+        label=bool(broken),
+        principle=broken[0] if broken else "",
+        prompt=row["prompt"],
+        topic=row["topic"],
+        labels=labels,
+        **fields,
+    )
 
 
 def read_labeled(paths: Sequence[Path | str]) -> tuple[LabeledText, ...]:

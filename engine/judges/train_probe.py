@@ -24,10 +24,12 @@ from engine.judges.base import JudgeInput
 from engine.judges.eval.bench import CrossFittedPanel
 from engine.judges.eval.evaluate import Decisions, measure
 from engine.judges.labeled import (
+    ANSWERS,
     OUTPUTS,
     OWN,
     REGISTERS,
     LabeledText,
+    own_answers,
     own_examples,
     own_outputs,
     own_registers,
@@ -91,10 +93,9 @@ def shipped_recipe(folder: Path) -> Recipe:
         InputError: one is missing or cannot be read.
     """
     files = [folder / f"{name}.jsonl" for name in SHIPPED_ON]
-    rows = (*own_examples(), *own_registers(), *own_outputs(), *read_labeled(files))
-    return Recipe(
-        SHIPPED, rows, licenses={**SHIPPED_ON, OWN: _OWN_LICENSE, REGISTERS: _OWN_LICENSE, OUTPUTS: _OWN_LICENSE}
-    )
+    rows = (*own_examples(), *own_registers(), *own_outputs(), *own_answers(), *read_labeled(files))
+    own = dict.fromkeys((OWN, REGISTERS, OUTPUTS, ANSWERS), _OWN_LICENSE)
+    return Recipe(SHIPPED, rows, licenses={**SHIPPED_ON, **own})
 
 
 def train_probes(
