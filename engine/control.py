@@ -1,11 +1,35 @@
-"""Pausing and stopping a running stage: long loops call `Control.check` once per token step or micro-batch."""
+"""Pausing, stopping and observing a running stage: long loops call `Control.check` once per token step or micro-batch,
+and may `report` how far they are inside a batch."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from engine.errors import Stopped
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """How far a batch is whose items are not finished.
+
+    Args:
+        tokens: generated so far, one number for each completion that is being generated.
+        read: sequences that were read so far, in parts of one: what a judge does before its verdicts.
+        key: of one of the completions; "" for none.
+        text: of that completion, so far.
+    """
+
+    tokens: Sequence[int] = ()
+    read: float = 0.0
+    key: str = ""
+    text: str = ""
+
+
+Observer = Callable[[Callable[[], InFlight]], None]
+"""Called once per step with a function that returns how far the batch is; calls it only when it wants to know."""
 
 
 class Control:
@@ -24,6 +48,7 @@ class Control:
         self._decision = ""
         self._callbacks = [callback] if callback is not None else []
         self._inside = False
+        self._observer: Observer | None = None
 
     def add_check(self, callback: Callable[[], None]) -> None:
         """Call this from `check`, too. It must be quick: `check` is called for every token step."""
@@ -66,6 +91,20 @@ class Control:
     @property
     def stopping(self) -> bool:
         return self._stop.is_set()
+
+    @contextmanager
+    def observed(self, observer: Observer) -> Iterator[None]:
+        """Pass what the loop reports to `observer` inside the `with` block."""
+        before, self._observer = self._observer, observer
+        try:
+            yield
+        finally:
+            self._observer = before
+
+    def report(self, in_flight: Callable[[], InFlight]) -> None:
+        """Say how far the batch is. Costs nothing where nobody observes; `in_flight` is called only now and then."""
+        if self._observer is not None:
+            self._observer(in_flight)
 
     def check(self) -> None:
         """Wait while paused; call the callbacks; raise if a stop was requested.

@@ -26,7 +26,7 @@ from engine.settings import RunConfig, preset
 from engine.text import truncate
 from engine.worker import Worker
 from tui import keymap, themes
-from tui.messages import CopyText, LabelVerdict
+from tui.messages import CopyText, LabelVerdict, RunEnded, Titled
 from tui.screens.dialog import Dialog
 from tui.screens.dialogs import Choice, Palette, ThemeChoice, TooSmall, is_too_small
 from tui.screens.run import RunScreen
@@ -35,6 +35,7 @@ from tui.services.preferences import Preferences
 from tui.services.run_control import RunControl
 from tui.services.run_host import Host
 from tui.services.session import Session
+from tui.terminal import notify
 from tui.terminal.base_app import TerminalApp
 from tui.terminal.detach import can_detach
 from tui.terminal.driver import own_terminal
@@ -85,6 +86,7 @@ class RedraftApp(TerminalApp):
         self._paste_ignored = -_NOTICE_EVERY
         self._reading = reading
         self._trying = trying
+        self._title_shown = ""
         if folder is not None:
             self.session.open(folder)
         if "SSH_CONNECTION" in os.environ:
@@ -159,14 +161,20 @@ class RedraftApp(TerminalApp):
             self.exit()
         elif not isinstance(self.screen, Choice):
             answers = [
-                (False, "Stay"),
-                (True, "Stop the run and quit; what is finished is kept, and the run can be resumed"),
+                ("stay", "Stay here"),
+                ("stop", "Stop the run and quit; what is finished is kept, and the run can be resumed"),
             ]
+            if can_detach():
+                answers.insert(0, ("leave", "Leave it running: close the screen; `redraft` shows the run again"))
             self.push_screen(Choice("Quit", "A run is still in progress.", answers), self._quit_if)
 
-    def _quit_if(self, answer: bool | None) -> None:
-        if answer:
+    def _quit_if(self, answer: str | None) -> None:
+        if answer == "stop":
             self.exit()
+        elif answer == "leave" and can_detach() and self.busy:
+            self.leave(Ending.DETACHED)
+        elif answer == "leave":
+            self.exit()  # the run ended meanwhile
 
     def on_detach(self) -> None:
         """Leave the screen; the run continues without it."""
@@ -195,6 +203,29 @@ class RedraftApp(TerminalApp):
             key = self.keymap.shown("evaluate_text")
             self.notify(f"The pasted text was ignored. Press {key} to judge a text, then paste.", markup=False)
 
+    def _show_title(self, text: str) -> None:
+        """Set the window's title, unless the user turned that off."""
+        if self.preferences.current.notify and text != self._title_shown:
+            self._title_shown = text
+            self.write_to_terminal(notify.title(text))
+
+    def on_titled(self, message: Titled) -> None:
+        self._show_title(message.text)
+
+    def on_run_ended(self, message: RunEnded) -> None:
+        """Ring the bell and notify the desktop, unless the user turned that off."""
+        self._show_title(f"redraft · {message.name} · {message.outcome}")
+        if self.preferences.current.notify:
+            self.bell()
+            self.write_to_terminal(notify.notification(message.name, message.outcome, os.environ))
+
+    def toggle_notify(self) -> None:
+        """Turn bell, title and notification off, or on again."""
+        on = not self.preferences.current.notify
+        self.preferences.remember(notify=on)
+        words = "on: bell, window title and desktop notification at the end of a run" if on else "off"
+        self.notify(f"Notifications are {words}.", markup=False)
+
     # What widgets and windows ask
 
     def on_show_verdict(self) -> None:
@@ -208,6 +239,9 @@ class RedraftApp(TerminalApp):
 
     def on_read_blind(self) -> None:
         self.run_screen.commands.read_blind()
+
+    def on_show_answers(self) -> None:
+        self.run_screen.action_answers()
 
     def on_export_run(self) -> None:
         self.run_screen.action_export()
@@ -231,7 +265,7 @@ class RedraftApp(TerminalApp):
     def action_help(self) -> None:
         from tui.screens.help import Help
 
-        self.run_screen.commands.open(Help(self.keymap, keymap.RUN))
+        self.run_screen.commands.open(Help(self.keymap, self.run_screen.place))
 
     def action_command_palette(self) -> None:
         self.run_screen.commands.open(Palette(id="--command-palette"))
@@ -243,6 +277,10 @@ class RedraftApp(TerminalApp):
         """Do what a key does."""
         owner = self if key.place == keymap.APP else self.run_screen
         await self.run_action(key.action if "(" in key.action else f"{key.action}()", default_namespace=owner)
+
+    def why_not(self, action: str) -> str:
+        """Why an action has no effect now; "" where it has one."""
+        return self.run_screen.why_not(action)
 
     def write_picture(self) -> None:
         """Write a picture of the screen."""

@@ -28,6 +28,7 @@ from tui.commands import (
     run,
     runs,
     show,
+    status,
     try_models,
     watch,
 )
@@ -52,6 +53,7 @@ app.command("resume")(run.resume)
 app.command("watch")(watch.watch)
 app.command("eval", cls=GroupedCommand)(evaluate.evaluate)
 app.command("runs")(runs.runs)
+app.command("status")(status.status)
 app.command("open")(runs.open_run)
 app.command("show")(show.show)
 app.command("review")(review.review)

@@ -33,6 +33,27 @@ class WritePage(Message):
     """Write the run's report as one HTML file."""
 
 
+class ShowAnswers(Message):
+    """List the answers that became worst and best."""
+
+
+class Titled(Message):
+    """The window's title should say this."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+class RunEnded(Message):
+    """The run that is shown has just ended."""
+
+    def __init__(self, name: str, outcome: str) -> None:
+        super().__init__()
+        self.name = name
+        self.outcome = outcome
+
+
 class Detach(Message):
     """Leave the screen; the run continues without it."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.events.base import ALL, KEY
+from engine.events.base import KEY
 from engine.events.generation import Generated
 from engine.events.schema import Event, Members, data, in_name, text
 from engine.events.verdicts import VerdictData
@@ -17,7 +17,7 @@ class Answer(Generated):
     """The answer of the base or the trained model to a compared prompt."""
 
     STAGE = "COMPARISON-ANSWER"
-    level: int = ALL
+    level: int = KEY
     prompt: str = text("The prompt.")
     answer: str = text("The answer.")
     set: str = data("Prompt set: heldout or benign.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.events.base import ALL, KEY
+from engine.events.base import KEY
 from engine.events.schema import Event, data, in_name, raw, text
 
 
@@ -50,7 +50,7 @@ class DraftSample(Generated):
     """A further answer to a training prompt: the best and the worst of them become a preference pair."""
 
     STAGE = "DRAFT-SAMPLE"
-    level: int = ALL
+    level: int = KEY
     sample: str = text("The answer.")
     candidate: int = data("Number of the sample, from 1; the draft is 0.")
     finish: str = data("Why generation ended: stop or length.", absent="")
@@ -72,7 +72,7 @@ class RevisionCandidate(Generated):
     """One of the revisions to choose from."""
 
     STAGE = "REVISION-CANDIDATE"
-    level: int = ALL
+    level: int = KEY
     revision: str = text("The revised answer.")
     candidate: int = data("Number of the candidate, from 1; samples of the draft come first.")
     finish: str = data("Why generation ended: stop or length.", absent="")

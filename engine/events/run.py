@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.events.base import ALL
-from engine.events.schema import Event, Members, data
+from engine.events.schema import Event, Members, data, text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +149,13 @@ class StageProgress(Event):
     tokens: int = data("Tokens generated since the stage began.", absent=0)
     rate: float | None = data("Tokens per second; null where the stage generates none.", absent=None, digits=1)
     seconds: float | None = data("Wall time since the stage began, pauses excluded.", absent=None, digits=3)
+    part: float | None = data("Items' worth of work done in the batch that is not finished.", optional=True, digits=2)
+    left: float | None = data(
+        "Seconds until the end of the stage at the measured speed; absent before that can be known.",
+        optional=True,
+        digits=1,
+    )
+    writing: str = text("The end of a text that is being written.", optional=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.models.inference.requests import Completion, LanguageModel
 from engine.pipeline import chats
 from engine.pipeline.context import Context
-from engine.pipeline.stage import generate_stage, generated, judge_texts, stage
+from engine.pipeline.stage import generate_stage, generated, judge_stage, judge_texts
 from engine.prompts.load import Prompt
 from engine.runs.finished import AnswerKey
 from engine.textdiff.changes import changes_between
@@ -44,14 +44,16 @@ def compare(context: Context) -> None:
     wanted, finished = list(context.prompts.compared()), context.finished
     complete = finished.compared & finished.diffed
     _compare(context, [pair for pair in wanted if (pair[0], pair[1].id) not in complete])
+    total = len(arms(context)) * len(context.compared_answers())
     # Further samples and training seeds count in the statistics; the first of each prompt is shown side by side.
-    _judge(context, wanted, context.judges.comparison, finished.answer_verdicts, AnswerVerdict.of)
+    unjudged = _unjudged(context, wanted, finished.answer_verdicts)
+    if unjudged:
+        write = _writer(context, AnswerVerdict.of)
+        judge_stage(context, "answer verdict", total, unjudged, context.judges.comparison, write)
     if context.judges.selecting is not None:
-        total = len(arms(context)) * len(context.compared_answers())
-        known = len(finished.second_verdicts)
-        with stage(context, "second verdict", total, total - known):
-            _judge(context, wanted, context.judges.selecting, finished.second_verdicts, SecondVerdict.of)
-            context.record.step(len(finished.second_verdicts) - known)
+        unjudged = _unjudged(context, wanted, finished.second_verdicts)
+        write = _writer(context, SecondVerdict.of)
+        judge_stage(context, "second verdict", total, unjudged, context.judges.selecting, write)
 
 
 def _answer(context: Context, arm: str, model: LanguageModel) -> None:
@@ -109,6 +111,15 @@ def _judge(
     event: Callable[..., AnswerVerdict],
 ) -> None:
     """One judge's verdicts on the answers that it has not judged yet."""
+    write = _writer(context, event)
+    for verdict in judge_texts(context, judge, _unjudged(context, prompts, known)):
+        write(verdict)
+
+
+def _unjudged(
+    context: Context, prompts: Sequence[tuple[str, Prompt]], known: Mapping[AnswerKey, Verdict]
+) -> list[JudgeInput]:
+    """The answers to these prompts without a verdict."""
     answers = context.finished.answers
     texts: list[JudgeInput] = []
     for name, prompt in prompts:
@@ -117,10 +128,18 @@ def _judge(
                 key = name, prompt.id, arm, sample
                 if key not in known and answers.get(key):
                     texts.append(JudgeInput(f"{name}#{arm}#{sample}#{prompt.id}", answers[key], prompt.text))
-    for verdict in judge_texts(context, judge, texts):
+    return texts
+
+
+def _writer(context: Context, event: Callable[..., AnswerVerdict]) -> Callable[[Verdict], None]:
+    """Writes the verdict on an answer as an event."""
+
+    def write(verdict: Verdict) -> None:
         name, arm, sample_number, item = verdict.key.split("#", 3)
         words = f"{arm} · {summary(verdict, context.constitution.max_score)}"
         context.record.write(event(verdict, item=item, summary=words, set=name, arm=arm, sample=int(sample_number)))
+
+    return write
 
 
 def _verdicts(context: Context, name: str, prompt: Prompt) -> list[Verdict]:

@@ -8,17 +8,23 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 
+from engine.control import InFlight
 from engine.errors import RedraftError, failed_words
 from engine.events.base import ALL, Record
 from engine.events.notices import Failure, Notice, RunError
 from engine.events.run import ModelLoading, StageEnd, StageProgress, StageStart
 from engine.events.schema import Event
+from engine.runs import time_left
 from engine.runs.journal_writer import JournalWriter
 from engine.secrets import redact
 
 _PROGRESS_EVERY = 1.0
 """Seconds between two events on how far something is."""
+
+_WRITING_CHARS = 240
+"""Characters of a text that is being written: its last words, a line or two."""
 
 
 class Recorder:
@@ -37,6 +43,9 @@ class Recorder:
         self._done = 0
         self._known = 0
         self._tokens = 0
+        self._limit = 0
+        self._ended = 0
+        self._reports = False
         self._began = 0.0
         self._last_progress = 0.0
         self._waits_since = 0.0
@@ -45,6 +54,11 @@ class Recorder:
     def stage(self) -> str:
         """Name of the stage that began last; "" before the first."""
         return self._stage
+
+    @property
+    def generates(self) -> bool:
+        """Whether the items of the running stage are texts that a model writes."""
+        return self._limit > 0
 
     @property
     def partly_known(self) -> bool:
@@ -60,43 +74,81 @@ class Recorder:
     def stage_start(self, name: str, total: int, *, done: int = 0) -> None:
         """A stage begins; `done` of its `total` items were finished before an interruption."""
         self._stage, self._total, self._tokens = name, total, 0
+        self._limit = self._ended = 0
+        self._reports = False
         self._done = self._known = done
         self._began = self._last_progress = time.monotonic()
         finished = f", {done} finished already" if done else ""
         self.write(StageStart(summary=f"{name}: {total} to do{finished}", name=name, total=total, done=done))
 
+    def limit_tokens(self, limit: int) -> None:
+        """The items of the running stage are texts of at most so many tokens."""
+        self._limit = limit
+
     def step(self, items: int = 1, tokens: int = 0) -> None:
         """`items` more of the running stage are done; writes a progress event at most once a second."""
         self._done += items
         self._tokens += tokens
+        self._ended += 0 < tokens < self._limit
+        # A model that reports what it is writing does so after every token, and knows more.
+        if not (self._limit and self._reports) and self._is_due():
+            self._stage_progress(InFlight())
+
+    def in_flight(self, look: Callable[[], InFlight]) -> None:
+        """The running stage works on a batch; writes a progress event at most once a second, and calls `look` only
+        then."""
+        self._reports = True
+        if self._is_due():
+            self._stage_progress(look())
+
+    def _is_due(self) -> bool:
         now = time.monotonic()
         if now - self._last_progress < _PROGRESS_EVERY:
-            return
+            return False
         self._last_progress = now
-        seconds = now - self._began
-        rate = self._tokens / seconds if self._tokens else None
-        self._progress_event(self._stage, self._done, self._total, rate, seconds)
+        return True
+
+    def _stage_progress(self, batch: InFlight) -> None:
+        seconds = time.monotonic() - self._began
+        tokens = self._tokens + sum(batch.tokens)
+        waiting = max(0, self._total - self._done - len(batch.tokens))
+        part = min(batch.read, self._total - self._done)
+        if self._limit:
+            left = time_left.by_tokens(self._tokens, self._ended, batch.tokens, waiting, self._limit, seconds)
+            part = min(sum(batch.tokens) / self._limit, self._total - self._done)
+        else:
+            whole = not batch.read
+            left = time_left.by_items(self._stage, self._done + part, self._known, self._total, seconds, whole=whole)
+        rate = tokens / seconds if tokens and seconds > 0 else None
+        self._write_progress(
+            self._stage,
+            tokens,
+            rate,
+            seconds,
+            item=batch.key,
+            part=part or None,
+            left=left,
+            writing=batch.text[-_WRITING_CHARS:],
+        )
 
     def progress(self, name: str, done: int, total: int, rate: float | None) -> None:
         """Progress of a stage whose steps have events of their own; at most once a second, and at its end."""
         self._done, self._total = done, total
-        now = time.monotonic()
-        if now - self._last_progress < _PROGRESS_EVERY and done < total:
-            return
-        self._last_progress = now
-        self._progress_event(name, done, total, rate, now - self._began)
+        if self._is_due() or done >= total:
+            self._write_progress(name, self._tokens, rate, time.monotonic() - self._began)
 
-    def _progress_event(self, name: str, done: int, total: int, rate: float | None, seconds: float) -> None:
+    def _write_progress(self, name: str, tokens: int, rate: float | None, seconds: float, **more: Any) -> None:
         speed = f" · {rate:.0f} tokens/s" if rate else ""
         self.write(
             StageProgress(
-                summary=f"{name} {done}/{total}{speed}",
+                summary=f"{name} {self._done}/{self._total}{speed}",
                 name=name,
-                done=done,
-                total=total,
-                tokens=self._tokens,
+                done=self._done,
+                total=self._total,
+                tokens=tokens,
                 rate=rate,
                 seconds=seconds,
+                **more,
             )
         )
 

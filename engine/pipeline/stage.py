@@ -3,16 +3,20 @@ ready; and where memory runs out, fewer are worked on at a time."""
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+from engine.control import InFlight
 from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.models.hub import memory_estimate
 from engine.models.inference.requests import Completion, LanguageModel, Request, Sampling
 from engine.pipeline.context import Context
 from engine.pipeline.oom import is_oom, oom_error
+
+_T = TypeVar("_T")
 
 
 @contextmanager
@@ -48,6 +52,7 @@ def generate_stage(
         purpose: what the seeds are derived from; the stage's name if not given.
     """
     with stage(context, name, total, len(prompts)):
+        context.record.limit_tokens(sampling.max_tokens)
         for completion, share in generate(context, model, prompts, sampling, purpose or name):
             write(completion, share)
             context.record.step(tokens=completion.tokens)
@@ -100,7 +105,7 @@ def generate(
         before = 0.0
         batch = list(left.values())[:batch_size]
         try:
-            for completion in model.generate(batch, context.control):
+            for completion in _observed(context, model.generate(batch, context.control)):
                 share = max(0.0, completion.seconds - before)
                 before = max(before, completion.seconds)
                 left.pop(completion.key, None)
@@ -127,7 +132,9 @@ def judge_texts(context: Context, judge: Judge, texts: Iterable[JudgeInput]) -> 
     while left:
         batch = list(left.values())[:batch_size]
         try:
-            for verdict in judge.judge(batch, context.control):
+            verdicts = judge.judge(batch, context.control)
+            # Answers are judged while others are written, too; then it is the writing that is observed.
+            for verdict in verdicts if context.record.generates else _observed(context, verdicts):
                 left.pop(verdict.key, None)
                 yield verdict
         except (MemoryError, RuntimeError) as error:
@@ -138,6 +145,27 @@ def judge_texts(context: Context, judge: Judge, texts: Iterable[JudgeInput]) -> 
                 left.pop(text.key, None)
         if batch_size < len(batch):
             gc.collect()
+
+
+def _observed(context: Context, items: Iterator[_T]) -> Iterator[_T]:
+    """The items, while the recorder observes how far the batch is that they come from; not while the caller works on
+    one: it may have a batch of its own."""
+
+    def look(in_flight: Callable[[], InFlight]) -> None:
+        context.record.in_flight(lambda: _named(in_flight()))
+
+    while True:
+        with context.control.observed(look):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
+
+
+def _named(batch: InFlight) -> InFlight:
+    """With the prompt's id as the key: keys are "id", "id#number" or "set#id#number"."""
+    parts = batch.key.split("#")
+    return dataclasses.replace(batch, key=parts[1] if len(parts) > 2 else parts[0])
 
 
 def _bytes_for(context: Context, tokens: int) -> int:

@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 
 from engine.errors import InputError, StorageError
 from engine.events.base import ALL, OFF, Record
-from engine.events.codec import dumps, plain
-from engine.events.verbosity import NAMES, entry
+from engine.events.codec import DamagedLine, decode, dumps, plain
+from engine.events.verbosity import entry, shown
 from engine.files import open_atomically
-from engine.runs.export_markdown import heading, section
-from engine.runs.journal_reader import JOURNAL, Damage, JournalReader
+from engine.runs import export_markdown
+from engine.runs.journal_reader import JOURNAL, Damage, JournalReader, PlacedReader
 from engine.text import sanitize
 
 FORMATS = ("json", "jsonl", "md")
@@ -50,16 +50,16 @@ def row(event: Record, verbosity: int = ALL) -> dict[str, Any] | None:
     `content` is the event's texts, an empty line between them, or its summary where it has (or may show) none;
     `metadata` holds seq, level, summary and, where there are any, item, texts and raw (label -> text) and data.
     """
-    shown = entry(event, verbosity)
-    if shown is None:
+    found = entry(event, verbosity)
+    if found is None:
         return None
-    texts = {part.label: part.text for part in shown.parts if part.kind == "text"}
-    raw = {part.label: part.text for part in shown.parts if part.kind == "raw"}
-    metadata: dict[str, Any] = {"seq": event.seq, "level": event.level, "summary": shown.summary}
+    texts = {part.label: part.text for part in found.parts if part.kind == "text"}
+    raw = {part.label: part.text for part in found.parts if part.kind == "raw"}
+    metadata: dict[str, Any] = {"seq": event.seq, "level": event.level, "summary": found.summary}
     optional = {"item": sanitize(event.item), "data": _figures(event), "texts": texts, "raw": raw}
     metadata |= {name: value for name, value in optional.items() if value}
-    content = "\n\n".join(text for text in texts.values() if text) or shown.summary
-    return {"stage": shown.stage, "content": content, "metadata": metadata, "timestamp": timestamp(event.time)}
+    content = "\n\n".join(text for text in texts.values() if text) or found.summary
+    return {"stage": found.stage, "content": content, "metadata": metadata, "timestamp": timestamp(event.time)}
 
 
 def timestamp(seconds: float) -> str:
@@ -115,9 +115,14 @@ def write(
         OSError: the stream cannot be written.
     """
     _check(file_format, verbosity)
-    reader = _reader(folder)
-    events = filter(only, reader.so_far()) if only else reader.so_far()
-    pieces = _markdown(folder, events, verbosity) if file_format == "md" else _json(events, file_format, verbosity)
+    reader: JournalReader
+    if file_format == "md":
+        reader = placed = PlacedReader(_reader(folder).path)
+        pieces = _markdown(folder, placed, verbosity, only)
+    else:
+        reader = _reader(folder)
+        events = filter(only, reader.so_far()) if only else reader.so_far()
+        pieces = _json(events, file_format, verbosity)
     count = 0
     for piece, entries in pieces:
         file.write(piece.encode("utf-8", "replace"))
@@ -152,13 +157,23 @@ def _json(events: Iterator[Record], file_format: str, verbosity: int) -> Iterato
         yield ("[]\n" if before == "[\n" else "\n]\n"), 0
 
 
-def _markdown(folder: Path, events: Iterator[Record], verbosity: int) -> Iterator[tuple[str, int]]:
+def _markdown(
+    folder: Path, reader: PlacedReader, verbosity: int, only: Callable[[Record], bool] | None
+) -> Iterator[tuple[str, int]]:
     name = (folder.parent if folder.name == JOURNAL else folder).resolve().name
-    yield heading(name, NAMES[verbosity]), 0
-    for event in events:
-        object_ = None if event.stage == "PROGRESS" else row(event, verbosity)
-        if object_ is not None:
-            yield section(object_), 1
+    index = export_markdown.Index()
+    for event, offset, length in reader.placed():
+        wanted = event.stage != "PROGRESS" and shown(event, verbosity) and (only is None or only(event))
+        index.add(event, offset, length, wanted)
+    with open(reader.path, "rb", buffering=0) as journal:
+
+        def read(number: int) -> Record | None:
+            try:
+                return decode(os.pread(journal.fileno(), index.lengths[number], index.offsets[number]))
+            except DamagedLine:
+                return None
+
+        yield from export_markdown.pages(name, index, read, verbosity, filtered=only is not None)
 
 
 def _figures(event: Record) -> Any:

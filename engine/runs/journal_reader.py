@@ -150,6 +150,30 @@ class JournalReader:
         self._offset = size
 
 
+class PlacedReader(JournalReader):
+    """A reader that also notes offset and length of each record's line, in `places`, for its caller to clear."""
+
+    def __init__(self, path: Path, *, chunk: int = _CHUNK) -> None:
+        super().__init__(path, chunk=chunk)
+        self.places: list[tuple[int, int]] = []
+
+    def _line(self, line: bytes, events: list[Record]) -> None:
+        offset, count = self._offset, len(events)
+        super()._line(line, events)
+        if len(events) > count:
+            self.places.append((offset, len(line)))
+
+    def placed(self) -> Iterator[tuple[Record, int, int]]:
+        """The records that are in the file now, each with offset and length of its line.
+
+        Raises:
+            StorageError: as `poll` does.
+        """
+        for event in self.so_far():
+            offset, length = self.places.pop(0)
+            yield event, offset, length
+
+
 def read(path: Path) -> Iterator[Record]:
     """All whole records of a journal (a file, or the folder that holds it), oldest first; damage is skipped.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
 
 _MAX_INTERVALS = 4096  # even, so that intervals merge in pairs
 
@@ -61,26 +62,19 @@ class Series:
         """Minimum and maximum of all values; (0, 0) if empty."""
         return (min(self._low), max(self._high)) if self._low else (0.0, 0.0)
 
-    def columns(self, width: int, first: float, last: float) -> tuple[list[float], list[float]]:
-        """Steps and values of at most two points (minimum and maximum, in drawing order) for each of `width` columns
-        that divide the steps `first` to `last`.
-        """
-        xs: list[float] = []
-        ys: list[float] = []
-        low = high = 0.0
-        column = -1
-        position = 0.0
+    def extremes(self, width: int, first: float, last: float) -> list[tuple[int, float, float]]:
+        """Column, minimum and maximum of each of `width` columns that divide the steps `first` to `last` and hold a
+        value; takes the same time for ten values and for a million."""
+        found: list[tuple[int, float, float]] = []
         scale = width / max(1e-9, last - first)
-        for begin, end, least, greatest in zip(self._first, self._last, self._low, self._high, strict=True):
-            middle = (begin + end) / 2
-            at = min(width - 1, int((middle - first) * scale))
-            if at != column:
-                _close(xs, ys, position, low, high, column)
-                column, position, low, high = at, middle, least, greatest
-            else:
-                low, high = min(low, least), max(high, greatest)
-        _close(xs, ys, position, low, high, column)
-        return xs, ys
+        start, count = 0, len(self._first)
+        while start < count:
+            column = max(0, min(width - 1, int((self._first[start] - first) * scale)))
+            # Steps increase, so the intervals of a column stand together.
+            end = count if column >= width - 1 else bisect_left(self._first, first + (column + 1) / scale, start + 1)
+            found.append((column, min(self._low[start:end]), max(self._high[start:end])))
+            start = end
+        return found
 
     def recent(self, count: int) -> list[float]:
         """The newest values, one per interval, oldest first."""
@@ -93,12 +87,3 @@ class Series:
         self._high = array("d", map(max, self._high[::2], self._high[1::2]))
         self._span *= 2
         self._in_last = self._span
-
-
-def _close(xs: list[float], ys: list[float], position: float, low: float, high: float, column: int) -> None:
-    if column < 0:
-        return
-    falling = bool(ys) and ys[-1] > (low + high) / 2
-    values = [low] if low == high else [high, low] if falling else [low, high]
-    xs += [position] * len(values)
-    ys += values

@@ -7,7 +7,6 @@ numbers of records; texts only in `finished`, which only the process that perfor
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,32 +33,10 @@ from engine.events.run import (
 from engine.events.schema import DamagedEvent, Event
 from engine.events.training import EpochEnd, HealthAlarm, HealthDecision, TrainEnd, TrainSample, TrainStart, TrainStep
 from engine.events.verdicts import EvalDecision, EvalInput
+from engine.runs import time_left
 from engine.runs.finished import FinishedItems
 from engine.runs.series import Series
 from engine.text import sanitize, truncate
-
-_STEADY = frozenset({"train"})
-"""Stages whose items take the same time, one after the other."""
-
-
-def time_left(stage: str, done: int, known: int, total: int, seconds: float) -> float | None:
-    """Seconds until a stage's end at the speed measured so far; None before it can be known.
-
-    Items of most stages are worked on together, and the short ones finish first: the first few say nothing of the
-    rest, so a quarter has to be done. Steps of training take the same time each; three are enough.
-
-    Args:
-        stage: its name.
-        done: items finished, those of an earlier start included.
-        known: items that were finished when this start of the stage began.
-        total: items of the stage; 0 where it is not known.
-        seconds: worked on the stage since then.
-    """
-    finished, wanted = done - known, total - known
-    least = 3 if stage in _STEADY else max(1, math.ceil(wanted / 4))
-    if seconds <= 0 or wanted <= 0 or finished < min(least, wanted):
-        return None
-    return seconds / finished * max(0, total - done)
 
 
 @dataclass
@@ -72,6 +49,8 @@ class Progress:
         rate: tokens per second where measured, else 0.
         seconds: spent on the stage, pauses excluded.
         known: items that were done when the stage began: those of an earlier start.
+        part: items' worth of work that is done in the batch that is not finished.
+        measured: seconds left as the writer estimates them, which knows tokens; None where it does not say.
     """
 
     name: str = ""
@@ -80,11 +59,20 @@ class Progress:
     rate: float = 0.0
     seconds: float = 0.0
     known: int = 0
+    part: float = 0.0
+    measured: float | None = None
 
     @property
     def left(self) -> float | None:
         """Seconds left at the speed so far; None before it can be known."""
-        return time_left(self.name, self.done, self.known, self.total, self.seconds)
+        if self.measured is not None:
+            return self.measured
+        return time_left.by_items(self.name, self.done, self.known, self.total, self.seconds)
+
+    @property
+    def share(self) -> float:
+        """Share of the stage that is done, 0 to 1, the running batch included; 0 where the total is not known."""
+        return max(0.0, min(1.0, (self.done + self.part) / self.total)) if self.total > 0 else 0.0
 
 
 class Order(enum.Enum):
@@ -254,10 +242,18 @@ class RunState:
         self.notice = -1
         """Number of the newest NOTICE; -1 for none."""
         self.notice_words = ""
+        self.writing = -1
+        """Number of the newest PROGRESS record that holds the text that is being written; -1 while there is none."""
+        self.loading_share = 0.0
+        """Share of the model that is loaded, 0 to 1; 0 before it is known."""
         self.loading = ""
         """Progress of the model that is being loaded, such as "Writing the embedded model. 80%"; else ""."""
         self.result: Mapping[str, Any] = {}
         """The statistics of the comparison."""
+        self.outcome = ""
+        """Result of a complete run in one or two words; "" before that."""
+        self.seconds = 0.0
+        """Wall time of a complete run since it was started or resumed."""
         self.problem = ""
         """Why the run failed; "" where it did not."""
         self.started = 0.0
@@ -318,6 +314,10 @@ class RunState:
             self._sorted[pairs, order] = found
         return found
 
+    def compared(self, item: str) -> Compared | None:
+        """The comparison of the prompt with this id; None where there is none yet."""
+        return self._by_item.get(item)
+
     @property
     def ended(self) -> bool:
         return self.status in ("done", "stopped", "failed")
@@ -347,11 +347,12 @@ class RunState:
 
     def _run_stopped(self, _event: RunStopped, _record: Record, _number: int) -> None:
         self.status = "stopped"
-        self.progress = Progress()
+        self.progress, self.writing = Progress(), -1
 
-    def _run_complete(self, _event: RunComplete, _record: Record, _number: int) -> None:
+    def _run_complete(self, event: RunComplete, _record: Record, _number: int) -> None:
         self.status = "done"
-        self.progress = Progress()
+        self.outcome, self.seconds = event.outcome, event.seconds
+        self.progress, self.writing = Progress(), -1
 
     def _run_error(self, event: RunError, _record: Record, _number: int) -> None:
         self.status = "failed" if self.status == "running" else self.status
@@ -363,6 +364,7 @@ class RunState:
     def _model_loading(self, event: ModelLoading, _record: Record, _number: int) -> None:
         # The first event's summary is the model's name; the others' are sentences.
         self.loading = f"Loading {event.summary} …" if event.summary == event.model else event.summary
+        self.loading_share = event.fraction or 0.0
 
     def _model_loaded(self, event: ModelLoaded, _record: Record, _number: int) -> None:
         self.model = self.model or event.model
@@ -372,9 +374,10 @@ class RunState:
 
     def _stage_start(self, event: StageStart, record: Record, _number: int) -> None:
         self.progress = Progress(event.name, event.done, event.total, known=event.done)
+        self.writing = -1
         self._stage_began = record.time
 
-    def _stage_progress(self, event: StageProgress, record: Record, _number: int) -> None:
+    def _stage_progress(self, event: StageProgress, record: Record, number: int) -> None:
         progress = self.progress
         if event.name is not None and event.name != progress.name:
             progress = self.progress = Progress(event.name)
@@ -382,10 +385,16 @@ class RunState:
         progress.done = event.done
         progress.total = event.total or progress.total
         progress.rate = event.rate or 0.0
+        progress.part = event.part or 0.0
+        progress.measured = None if event.left is None else max(0.0, event.left)
         progress.seconds = max(progress.seconds, self._seconds(event.seconds, record))
+        self.writing = number if event.writing else -1
 
     def _stage_end(self, event: StageEnd, record: Record, _number: int) -> None:
         self.progress.done = event.done or self.progress.total
+        self.progress.part = 0.0
+        self.progress.measured = None
+        self.writing = -1
         self.progress.seconds = self._seconds(event.seconds, record)
 
     def _seconds(self, measured: float | None, record: Record) -> float:

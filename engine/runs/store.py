@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from engine import paths
 from engine.errors import InputError, StorageError
 from engine.events.base import Record
 from engine.events.codec import DamagedLine, NewerLine, decode
+from engine.files import write_atomically
 from engine.runs.folder import ADAPTER, ADAPTER_WEIGHTS
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.journal_writer import is_written
@@ -32,6 +34,16 @@ REPORT = "report.json"
 
 STATES = ("running", "finished", "stopped", "damaged")
 """`stopped` is also a run whose process died: it can be resumed. `damaged`: no record of the journal is whole."""
+
+REMARK = "note.txt"
+"""Name of the user's note in a run's folder."""
+
+MAX_REMARK = 200
+"""Characters of a note."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LOSS = re.compile(rb'\{"v":\d+,"seq":\d+,"time":[\d.]+,"stage":"EPOCH-\d+-BATCH-\d+".{0,2000}?"loss":([\d.eE+-]+)[,}]')
+_MAX_CURVE = 128 << 20
 
 _END_BYTES = 256 << 10
 _BEGIN_BYTES = 1 << 20
@@ -52,19 +64,25 @@ class RunInfo:
         folder: where it is.
         state: one of `STATES`.
         started: seconds since the epoch; the folder's own time where the journal does not say.
+        ended: time of the newest record; 0 where there is none.
         preset, generator: from its settings; "" where unknown.
         figures: what RUN-COMPLETE says of a finished run; of any other the stage that it is at, with done and total.
         note: why it stopped or what is damaged, for the user; else "".
+        remark: what the user wrote on it.
+        score: score of the base and of the trained model; None where they were not compared.
     """
 
     id: str
     folder: Path
     state: str
     started: float
+    ended: float = 0.0
     preset: str = ""
     generator: str = ""
     figures: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    remark: str = ""
+    score: tuple[float, float] | None = None
 
 
 def list_runs(runs: Path | None = None) -> list[RunInfo]:
@@ -101,10 +119,13 @@ def inspect(folder: Path) -> RunInfo:
         folder=folder,
         state=state,
         started=first.time if first is not None else _changed(folder),
+        ended=ends[-1].time if ends else 0.0,
         preset=_setting(config, "preset"),
         generator=_setting(config, "generator"),
         figures=figures,
         note=note,
+        remark=_remark(folder),
+        score=_compared(ends),
     )
 
 
@@ -190,6 +211,97 @@ def check_adapter(folder: Path) -> None:
         "stopped": f"Finish it first: `redraft resume {_line(folder.name)}`.",
     }.get(state, "No pair was kept, so nothing was trained: `redraft show` says why.")
     raise InputError(f"the run has no adapter; it is {state}.", where=str(folder), next_step=step)
+
+
+def write_remark(folder: Path, text: str) -> None:
+    """Keep what the user wrote on a run; "" removes it.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_atomically(folder / REMARK, truncate(_line(text), MAX_REMARK).encode())
+
+
+def rename(folder: Path, name: str) -> Path:
+    """Rename a run's folder; returns the new one.
+
+    Raises:
+        InputError: the name cannot be used, is taken, or the run is active.
+        StorageError: the folder cannot be renamed.
+    """
+    name = name.strip()
+    if not _NAME.fullmatch(name) or name == "last":
+        raise InputError(
+            f"{truncate(_line(name), 60)!r} is not a name for a run.", next_step="Use letters, digits, . _ -"
+        )
+    target = folder.with_name(name)
+    if target == folder:
+        return folder
+    if target.exists():
+        raise InputError(f"there is a run {name!r} already.", next_step="Use another name.")
+    _move(folder, target)
+    return target
+
+
+def to_trash(folder: Path) -> Path:
+    """Move a run into the folder `trash` next to the runs; returns where it is now.
+
+    Raises:
+        InputError: the run is active.
+        StorageError: it cannot be moved.
+    """
+    trash = folder.parent.parent / "trash"
+    try:
+        trash.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StorageError(f"there can be no trash folder ({error.strerror}).", where=str(trash)) from error
+    target, number = trash / folder.name, 1
+    while target.exists():
+        number += 1
+        target = trash / f"{folder.name}-{number}"
+    _move(folder, target)
+    return target
+
+
+def loss_curve(folder: Path) -> list[float]:
+    """The training losses of a run, oldest first, without reading its texts; empty where there are none, or the journal
+    is very large."""
+    try:
+        with open(folder / JOURNAL, "rb") as file:
+            if os.fstat(file.fileno()).st_size > _MAX_CURVE:
+                return []
+            return [float(found[1]) for line in file if (found := _LOSS.match(line))]
+    except (OSError, ValueError):
+        return []
+
+
+def _move(folder: Path, target: Path) -> None:
+    if is_written(folder):
+        raise InputError("the run is active.", where=_line(folder.name), next_step="Stop it first.")
+    try:
+        folder.rename(target)
+    except OSError as error:
+        raise StorageError(f"the run cannot be moved ({error.strerror}).", where=str(folder)) from error
+
+
+def _remark(folder: Path) -> str:
+    try:
+        with open(folder / REMARK, encoding="utf-8", errors="replace") as file:
+            return truncate(_line(file.read(4 * MAX_REMARK)), MAX_REMARK)
+    except OSError:
+        return ""
+
+
+def _compared(events: list[Record]) -> tuple[float, float] | None:
+    """The scores of the newest summary of a comparison."""
+    for event in reversed(events):
+        result = event.data.get("result") if event.stage == "COMPARISON-SUMMARY" else None
+        score = result.get("score") if isinstance(result, Mapping) else None
+        if isinstance(score, Mapping):
+            base, trained = score.get("base"), score.get("trained")
+            if isinstance(base, int | float) and isinstance(trained, int | float):
+                return float(base), float(trained)
+    return None
 
 
 def _folders(runs: Path) -> Iterator[Path]:
@@ -289,7 +401,7 @@ def _decoded(lines: list[bytes]) -> Iterator[Record]:
 def _progress(events: list[Record]) -> Mapping[str, Any]:
     for event in reversed(events):
         if event.stage in _STEPS:
-            known = {"name": "stage", "done": "done", "total": "total"}
+            known = {"name": "stage", "done": "done", "total": "total", "left": "left"}
             return {name: event.data[key] for key, name in known.items() if key in event.data}
     return {}
 

@@ -69,7 +69,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
 
 
 def test_nothing_that_destroys_is_bound_to_escape() -> None:
-    assert {key.action for key in KEYS if "escape" in key.keys} == {"leave", "close"}
+    assert {key.action for key in KEYS if "escape" in key.keys} == {"leave", "close", "back"}
 
 
 def test_a_person_s_keys_replace_the_table_s(tmp_path: Path) -> None:

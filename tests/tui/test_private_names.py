@@ -7,8 +7,8 @@ from pathlib import Path
 
 TUI = Path(__file__).parents[2] / "tui"
 
-ELSEWHERE = {("loss.py", "_set_size"), ("border.py", "_labels")}
-"""The plot's size, for which plotext has no public name, and what `label` keeps on a pane: neither is Textual's."""
+ELSEWHERE = {("border.py", "_labels")}
+"""What `label` keeps on a pane: it is not Textual's."""
 
 
 def test_private_names_of_other_objects_are_used_in_the_terminal_folder_only() -> None:

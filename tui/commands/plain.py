@@ -14,7 +14,7 @@ from typing import TextIO
 
 from engine.events.base import Record
 from engine.events.verbosity import Entry, Part, entry
-from engine.runs.state import time_left
+from engine.runs import time_left
 from engine.text import sanitize
 from tui.terminal import output
 from tui.views.formatting import duration
@@ -39,10 +39,13 @@ class _Stage:
     began: float = 0.0  # time of its first news by the writer's clock, which may be set back or forth
     at_first: int = 0  # items done then
     seconds: float = 0.0  # since then
+    measured: float | None = None  # seconds left as the writer estimates them
 
     def left(self) -> float | None:
         """Seconds until its end at the speed so far; None before it can be known."""
-        return time_left(self.name, self.done, self.at_first, self.total, self.seconds)
+        if self.measured is not None:
+            return self.measured
+        return time_left.by_items(self.name, self.done, self.at_first, self.total, self.seconds)
 
     def sentence(self) -> str:
         parts = [f"{self.name} {self.done}/{self.total}"]
@@ -137,6 +140,8 @@ class PlainDisplay:
         self._stage.done = done
         self._stage.seconds = _seconds(event.data.get("seconds"), event.time - self._stage.began)
         self._stage.total = total or self._stage.total
+        left = event.data.get("left")
+        self._stage.measured = _seconds(left, 0.0) if left is not None else None
         self._stage.rate = _number(event.data.get("rate")) or None
         if event.stage == "STAGE-END":
             self._erase()

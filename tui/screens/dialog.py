@@ -15,6 +15,17 @@ _NOTE_SECONDS = 6.0
 
 Answer = TypeVar("Answer")
 
+_WIDE = 96
+_MAX_SHARE = 0.96
+_FRAME = 7
+"""Width of a wide box and share of the window that it may take (themes/app.tcss); cells of its border, padding and
+scroll bar."""
+
+
+def box_width(columns: int) -> int:
+    """Cells for the text of a wide box in a window of so many columns."""
+    return max(20, min(_WIDE, int(columns * _MAX_SHARE)) - _FRAME)
+
 
 class ClosesOnce:
     """Makes a screen close once, however often it is asked to.

@@ -13,8 +13,8 @@ from textual.widgets import Static
 
 from engine.runs.report import Report
 from tui.keymap import REPORT, bindings
-from tui.messages import CopyText, ExportRun, ReadBlind, WritePage
-from tui.screens.dialog import Dialog
+from tui.messages import CopyText, ExportRun, ReadBlind, ShowAnswers, WritePage
+from tui.screens.dialog import Dialog, box_width
 from tui.views import report as reporting
 from tui.widgets.border import label
 
@@ -40,22 +40,32 @@ class ReportScreen(Dialog[None]):
     def __init__(self, name: str, report: Mapping[str, Any], note: str) -> None:
         super().__init__()
         self._run_name = name
-        self._lines = reporting.lines(Report.of(report))
+        self._report = Report.of(report)
         self._note = note
+        self._body = Static("", id="report-body")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide") as box:
-            label(box, f"Report · {self._run_name}", "b blind reading · h HTML · e exports · y copies · Esc")
+            label(box, f"Report · {self._run_name}", "W best and worst · b blind reading · h HTML · e y · Esc")
             with VerticalScroll(id="report-text"):
-                yield Static(self._text())
+                yield self._body
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        self._body.update(self._text(box_width(self.app.size.width)))
 
     @property
     def text(self) -> str:
         """The report as plain text."""
-        return reporting.plain(self._lines)
+        return reporting.plain(reporting.lines(self._report))
+
+    def action_answers(self) -> None:
+        if self.is_active:
+            self.dismiss(None)
+            self.app.post_message(ShowAnswers())
 
     def action_export(self) -> None:
         self.post_message(ExportRun())
@@ -71,10 +81,10 @@ class ReportScreen(Dialog[None]):
     def action_copy(self) -> None:
         self.post_message(CopyText(self.text))
 
-    def _text(self) -> Content:
+    def _text(self, width: int) -> Content:
         rows = [
             Content.assemble(*((text, _STYLES.get(role, "")) for text, role in line)) if line else Content("")
-            for line in self._lines
+            for line in reporting.lines(self._report, width)
         ]
         if self._note:
             rows.append(Content.styled(self._note, "$rd-dim"))

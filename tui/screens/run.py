@@ -5,7 +5,9 @@ Asks the session for news on a timer and applies them as one batch; nothing in t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,15 +19,16 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from engine.errors import RedraftError
-from engine.runs.state import RunState
+from engine.runs.state import Compared, RunState
 from engine.settings import RunConfig, from_json
-from tui.keymap import APP, INPUT, RUN, Keymap, bindings
-from tui.messages import CopyText, Detach
+from tui.keymap import APP, DIFF, INPUT, LOG, PROMPTS, RUN, Keymap, bindings
+from tui.messages import CopyText, Detach, RunEnded, Titled
 from tui.screens.pane_layout import PANES, Arrangement, pane_of
 from tui.screens.run_commands import RunCommands
 from tui.services.judged_texts import Judged, judged_texts
 from tui.services.preferences import Preferences
 from tui.services.run_control import RunControl
+from tui.widgets.banner import Banner
 from tui.widgets.diff import DiffPane
 from tui.widgets.evaluate import EvaluateBox, EvaluateField
 from tui.widgets.log.box import LogBox
@@ -35,6 +38,10 @@ from tui.widgets.rows import Rows
 from tui.widgets.status import KeyLine, Shown, StageLines, StatusLine, TabLine
 
 _LABELS = {"log": "Log", "input": "Prompts", "loss": "Loss", "diff": "Diff"}
+
+ACTIVE = frozenset({"loading", "running", "paused", "stopping"})
+ENDED = frozenset({"done", "stopped", "failed"})
+"""Statuses of a run that works, and of one that has ended."""
 
 _TICK = 0.1
 _WORK = 0.008
@@ -56,10 +63,11 @@ class RunScreen(Screen[None]):
         self._preferences = preferences
         self.verbosity = preferences.current.verbosity
         self.status = StatusLine()
+        self.banner = Banner(keymap)
         self.tabs = TabLine()
         self.prompts = PromptList(control.config)
         self.evaluate = EvaluateBox(keymap)
-        self.log_box = LogBox(session.store, self.verbosity)
+        self.log_box = LogBox(session.store, self.verbosity, keymap, self._prompt_of)
         self.loss = LossPane()
         self.sample = SamplePane()
         self.diff = DiffPane()
@@ -74,9 +82,13 @@ class RunScreen(Screen[None]):
         self._left = False
         self._error = ""
         self._first_record: int | None = None
+        self._was_active = False
+        self._title = ""
+        self._last_seen: object = None
 
     def compose(self) -> ComposeResult:
         yield self.status
+        yield self.banner
         yield self.tabs
         with Container(id="body"):
             with Horizontal(id="upper"):
@@ -99,9 +111,13 @@ class RunScreen(Screen[None]):
     # News
 
     def tick(self) -> None:
-        """Take in what happened since the last call, for half a frame at most; the rest comes right after."""
+        """Take in what happened since the last call, for half a frame at most; the rest comes right after. Where
+        nothing happened, nothing is asked or drawn."""
         self._attend()
         came = self.session.poll(_WORK)
+        if not came and self._seen() == self._last_seen:
+            self.loss.redraw_if_due()
+            return
         with self.app.batch_update():
             if self.session.generation != self._generation:
                 self._generation = self.session.generation
@@ -112,6 +128,12 @@ class RunScreen(Screen[None]):
             self.present()
         if self.session.behind:
             self.set_timer(0.001, self.tick)
+
+    def _seen(self) -> object:
+        """What the panes depend on beside the journal; while a run works, the seconds that pass, too."""
+        status = self.control.status
+        clock = int(time.monotonic()) if status in ACTIVE else 0
+        return self.session.generation, status, self.control.host.state, self.control.remote, clock
 
     def _attend(self) -> None:
         self.control.follow_host()
@@ -137,9 +159,12 @@ class RunScreen(Screen[None]):
 
     def present(self) -> None:
         """Bring what the panes tell up to date; each draws only what changed."""
+        self._last_seen = self._seen()
         state = self.session.state
         shown = Shown(self._run_name(), self.control.status, state, self.verbosity)
         self.status.show(shown)
+        self._show_end(shown)
+        self._show_now(state)
         self.stage_lines.show(state)
         self.log_box.view.set_hint(self._log_hint())
         self.loss.show(state, f"Training loss appears here. {self._key('run')} starts a run.")
@@ -150,6 +175,39 @@ class RunScreen(Screen[None]):
         self.evaluate.show(state, self.session.store, self._error)
         self._show_tabs()
         self._show_keys()
+
+    def _show_end(self, shown: Shown) -> None:
+        """Notice the end of a run that was seen to be active, once."""
+        active = shown.doing in ACTIVE
+        if active:
+            self.banner.hide()
+            self._show_title(shown)
+        elif self._was_active and shown.doing in ENDED and not self.session.behind:
+            self.banner.show(shown.doing, shown.state)
+            self._call_back(shown.name, self.banner.text)
+        if active or not self.session.behind:
+            self._was_active = active
+
+    def _show_title(self, shown: Shown) -> None:
+        now = shown.state.progress
+        # In steps of ten percent: each title is sent over the line.
+        where = f" · {now.name} {int(10 * now.share) * 10} %" if now.name and now.total else ""
+        title = f"redraft · {shown.name}{where}" if shown.name else "redraft"
+        if title != self._title:
+            self._title = title
+            self.post_message(Titled(title))
+
+    def _call_back(self, name: str, text: str) -> None:
+        self.post_message(RunEnded(name, text))
+
+    def _show_now(self, state: RunState) -> None:
+        prompt = words = ""
+        if state.writing >= 0:
+            event = self.session.store.event(state.writing)
+            words = str(event.texts.get("writing", ""))
+            prompt = self.prompts.text_of(event.item) if event.item else ""
+        active = self.control.status in ACTIVE and self.verbosity > 0
+        self.log_box.now.show(active, prompt, words, state.progress.rate)
 
     def _run_name(self) -> str:
         folder = self.session.folder
@@ -180,7 +238,7 @@ class RunScreen(Screen[None]):
         self.sample.show(key, state.sample_step, texts, verdict, hint)
 
     def _show_prompts(self, state: RunState) -> None:
-        key = (self._generation, len(state.items), state.pairs_kept, state.pairs_dropped)
+        key = (self._generation, len(state.items), state.pairs_kept, state.pairs_dropped, len(state.comparisons))
         if key != self._prompts_key:
             self._prompts_key = key
             self.prompts.show(state)
@@ -220,6 +278,31 @@ class RunScreen(Screen[None]):
                 skipped |= {"compare_next"}
             keys = [key for key in self._keymap.footer(RUN, APP) if key.action not in skipped]
         self.keys.show(keys, labels)
+
+    @property
+    def place(self) -> str:
+        """Where the focus is, as the keymap names it."""
+        if isinstance(self.focused, EvaluateField):
+            return INPUT
+        return {"log": LOG, "input": PROMPTS, "diff": DIFF}.get(self.arrangement.focused_pane, RUN)
+
+    def why_not(self, action: str) -> str:
+        """Why an action has no effect now; "" where it has one."""
+        control, state, view = self.control, self.session.state, self.log_box.view
+        active = control.busy or control.remote is not None
+        comparing = {"compare_next", "compare_previous", "compare_order", "pane_diff", "answers", "heighten(1)"}
+        reasons = (
+            (action == "run" and control.busy, "a run is in progress"),
+            (action in ("pause", "stop", "detach") and not active, "no run is in progress"),
+            (action == "resume" and not control.can_resume, "there is no stopped run here"),
+            (action in {*comparing, "heighten(-1)"} and not state.comparisons, "nothing was compared yet"),
+            (action == "report" and not state.result, "the comparison has not run"),
+            (action == "verdict" and state.decision < 0, "no text was judged yet"),
+            (action in ("next_hit", "previous_hit", "only_hits") and view.words is None, "nothing is searched for"),
+            (action == "export" and self.session.folder is None, "there is no run"),
+            (action.startswith(("widen", "heighten")) and self.arrangement.single, "one pane is in sight"),
+        )
+        return next((reason for applies, reason in reasons if applies), "")
 
     # Layout
 
@@ -324,6 +407,34 @@ class RunScreen(Screen[None]):
             return
         self.diff.step(step)
 
+    def action_answers(self) -> None:
+        self.commands.show_answers(self.look_at)
+
+    def look_at(self, compared: Compared) -> None:
+        """Show this comparison."""
+        self.diff.look_at(compared)
+        self.go_to(self.diff)
+
+    def action_back(self) -> None:
+        """Take away what was put in the way, the newest first: the filter of the log, then the banner."""
+        if not self.log_box.view.clear_filter():
+            self.banner.hide()
+
+    def action_stage_filter(self) -> None:
+        def take(group: str | None) -> None:
+            if group is not None:
+                self.log_box.view.set_filter(replace(self.log_box.view.filter, group=group))
+
+        self.arrangement.enter("log")
+        self.commands.choose_group(self.log_box.view.filter.group, take)
+
+    def action_prompt_filter(self) -> None:
+        self.go_to(self.log_box.view)
+        self.log_box.view.action_story()
+
+    def _prompt_of(self, item: str) -> str:
+        return " ".join(self.prompts.text_of(item).split()) or item
+
     def action_compare_order(self) -> None:
         self.diff.next_order()
 
@@ -379,7 +490,7 @@ class RunScreen(Screen[None]):
             self.commands.say(self.control.detach_remote())
 
     def action_export(self) -> None:
-        self.commands.export(("md", "json"), max(1, self.verbosity), self.log_box.view.filtered_by)
+        self.commands.export(("md", "json"), max(1, self.verbosity), self.log_box.view.filter)
 
     def action_copy(self) -> None:
         self.post_message(CopyText(self._copied()))
@@ -432,11 +543,12 @@ class RunScreen(Screen[None]):
         self.commands.choose_run(self.open)
 
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
-        item = self.session.state.items.get(self.prompts.item(event.index))
-        if item is None:
-            self.commands.say("This prompt has not been processed yet.")
-        elif self.log_box.view.go_to(item.event):
+        item = self.prompts.item(event.index)
+        if item in self.session.state.items or self.session.state.compared(item) is not None:
+            self.log_box.view.show_item(item)
             self.go_to(self.log_box.view)
+        else:
+            self.commands.say("This prompt has not been processed yet.")
 
     def on_evaluate_field_entered(self, event: EvaluateField.Entered) -> None:
         refused = self.control.evaluate(event.text)

@@ -10,6 +10,7 @@ from typing import Any
 from textual.screen import Screen
 
 from engine.errors import RedraftError
+from engine.runs.state import Compared
 from engine.runs.store import read_report
 from engine.settings import RunConfig
 from engine.text import sanitize, truncate
@@ -19,7 +20,7 @@ from tui.screens.dialogs import Choice
 from tui.screens.text_modal import judges_sheet, verdict_sheet
 from tui.services import exports, judge_accuracy
 from tui.services.judged_texts import Judged, judged_texts
-from tui.services.log_search import Words
+from tui.services.log_filter import GROUPS, LogFilter
 from tui.services.run_control import RunControl
 from tui.views.formatting import count
 from tui.views.verdict import correction_words, label_words
@@ -137,9 +138,15 @@ class RunCommands:
 
     def choose_run(self, chosen: Callable[[Path], None]) -> None:
         """Choose an earlier run."""
-        from tui.screens.runs import Runs
+        from tui.screens.runs import Chosen, Runs
 
-        self.open(Runs(self._control.runs), lambda folder: chosen(folder) if folder is not None else None)
+        def take(choice: Chosen | None) -> None:
+            if choice is not None:
+                chosen(choice.folder)
+                if choice.resume:
+                    self.say(self._control.resume_run(choice.folder))
+
+        self.open(Runs(self._control.runs, self._session.folder), take)
 
     def show_report(self) -> None:
         """The report of this run."""
@@ -191,6 +198,23 @@ class RunCommands:
             self.open(make_screen(folder, self._keymap, **options))
         except RedraftError as error:
             self.say(str(error), severity="error", seconds=12)
+
+    def choose_group(self, current: str, chosen: Callable[[str | None], None]) -> None:
+        """Choose which stages the log shows."""
+        answers = [("", "all stages"), *((group, group) for group in GROUPS)]
+        marked = [group for group, _ in answers].index(current)
+        self.open(Choice("Show only records of", "", answers, marked), chosen)
+
+    def show_answers(self, chosen: Callable[[Compared], None]) -> None:
+        """The answers that became worst and best; the one that is chosen is compared."""
+        from tui.screens.answers import Answers
+
+        state = self._session.state
+        if not state.comparisons:
+            self.say("There is nothing to compare yet.")
+        else:
+            window = Answers(state.comparisons, self._session.store)
+            self.open(window, lambda compared: chosen(compared) if compared is not None else None)
 
     def show_verdict(self) -> None:
         """The newest verdict in full."""
@@ -270,17 +294,17 @@ class RunCommands:
 
     # Files
 
-    def export(self, formats: Sequence[str], verbosity: int, words: Words | None = None) -> None:
+    def export(self, formats: Sequence[str], verbosity: int, shown: LogFilter | None = None) -> None:
         """Write the run's records into its folder."""
         folder = self._session.folder
         if folder is None:
             self.say("There is nothing to export before a run or an evaluation.")
         else:
-            self._screen.run_worker(self._export(folder, formats, verbosity, words), group="export")
+            self._screen.run_worker(self._export(folder, formats, verbosity, shown), group="export")
 
-    async def _export(self, folder: Path, formats: Sequence[str], verbosity: int, words: Words | None) -> None:
+    async def _export(self, folder: Path, formats: Sequence[str], verbosity: int, shown: LogFilter | None) -> None:
         try:
-            written = await exports.write_export(folder, formats, verbosity, words)
+            written = await exports.write_export(folder, formats, verbosity, shown)
         except RedraftError as error:
             self.say(str(error), title="Not exported", severity="error", seconds=12)
         else:

@@ -1,9 +1,11 @@
-"""The runs on this machine; Enter opens one on the run screen."""
+"""The runs on this machine: how each ended, by how much its model changed; Enter opens one on the run screen."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,81 +13,243 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from engine.errors import RedraftError
-from engine.runs.store import RunInfo, list_runs
-from tui.keymap import PROMPTS, RUNS, bindings
+from engine.runs.store import RunInfo, list_runs, loss_curve, rename, to_trash, write_remark
+from tui.keymap import RUNS, bindings
 from tui.screens.dialog import Dialog
-from tui.views.formatting import count
-from tui.views.pieces import Pieces, clip
+from tui.screens.dialogs import Choice
+from tui.views.formatting import change, count
+from tui.views.pieces import Pieces, clip, width_of
 from tui.widgets.border import label
-from tui.widgets.rows import Rows
+from tui.widgets.rows import MOVES, Rows
+from tui.widgets.status import sparkline
 
 _SIGNS = {"running": ("▶", "accent"), "finished": ("✓", "good"), "stopped": ("‖", "warn"), "damaged": ("!", "bad")}
+_OUTCOMES = {"confirmed": "good", "worse": "bad"}
+_CURVE = 12
+"""Cells of a curve."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The run that was chosen, and whether it is to be resumed."""
+
+    folder: Path
+    resume: bool = False
 
 
 class RunRows(Rows):
     """The runs, newest first."""
 
-    BINDINGS = bindings(PROMPTS)
+    BINDINGS = MOVES
 
 
-class Runs(Dialog[Path]):
-    """The list."""
+class Runs(Dialog[Chosen]):
+    """The list.
+
+    Args:
+        folder: of runs; the user's by default.
+        shown: the run on the run screen, which cannot be renamed or deleted.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(RUNS)
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, shown: Path | None = None) -> None:
         super().__init__()
         self._folder = folder
+        self._open = shown
+        self._all: list[RunInfo] = []
         self._runs: list[RunInfo] = []
+        self._curves: dict[Path, str] = {}
         self._list = RunRows(self._row, id="run-rows")
         self._note = Static("", id="runs-note", classes="hint")
+        self._field = Input(id="runs-field")
+        self._field.cursor_blink = False
+        self._submitted: Callable[[str], None] | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide", id="runs-box") as box:
-            label(box, "Runs", "↑ ↓ Enter opens · Esc")
+            label(box, "Runs", "Enter opens · r n d u · / filters · Esc")
             yield self._list
+            yield self._field
             yield self._note
 
     async def on_mount(self) -> None:
+        self._field.display = False
         self._list.focus()
         self._note.update("Reading …")
         self.run_worker(self._read(), exclusive=True)
 
     async def _read(self) -> None:
         try:
-            self._runs = await asyncio.to_thread(list_runs, self._folder)
+            self._all = await asyncio.to_thread(list_runs, self._folder)
         except RedraftError as error:
             self._note.update(Content(str(error)))
             return
-        self._list.styles.height = max(1, min(len(self._runs), 24))
+        self._show("")
+        for run in list(self._all):
+            if run.folder not in self._curves:
+                losses = await asyncio.to_thread(loss_curve, run.folder)
+                step = max(1, -(-len(losses) // _CURVE))
+                self._curves[run.folder] = sparkline(
+                    [min(losses[at : at + step]) for at in range(0, len(losses), step)]
+                )
+                self._list.refresh()
+
+    def _show(self, words: str) -> None:
+        wanted = words.casefold().split()
+        self._runs = [run for run in self._all if all(word in _searched(run) for word in wanted)]
+        self._list.styles.height = max(1, min(len(self._all), 24))
         self._list.show(len(self._runs))
-        self._note.update(
-            Content(f"\n{count(len(self._runs), 'run')}" if self._runs else "There is no run yet; ^r starts one.")
-        )
+        self._describe()
+
+    @property
+    def _marked(self) -> RunInfo | None:
+        return self._runs[self._list.cursor] if self._runs else None
+
+    def _describe(self) -> None:
+        """What does not fit in the row of the marked run."""
+        run = self._marked
+        if run is None:
+            self._note.update("No run matches." if self._all else "There is no run yet; ^r starts one.")
+            return
+        about = " · ".join(part for part in (run.id, run.preset, run.generator, _how_far(run), run.note) if part)
+        note = f"\n“{run.remark}”" if run.remark else ""
+        self._note.update(Content(f"\n{about}{note}\n{count(len(self._all), 'run')}"))
+
+    def on_rows_marked(self, event: Rows.Marked) -> None:
+        event.stop()
+        self._describe()
 
     def _row(self, index: int, width: int) -> Pieces:
         run = self._runs[index]
         sign, role = _SIGNS.get(run.state, ("?", "dim"))
-        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(0.0, min(run.started, 4e9))))
-        about = " · ".join(part for part in (run.preset, run.generator, _how_far(run), run.note) if part)
-        head = f"{started}  "
-        return [
+        result, result_role = _result(run)
+        started = time.strftime("%Y-%m-%d %H:%M" if width >= 84 else "%m-%d %H:%M", _local(run.started))
+        name = 24 if width >= 84 else 18 if width >= 66 else 14
+        pieces = [
             (f"{sign} ", role),
-            (head, "dim"),
-            (clip(run.id, 28).ljust(29), "strong"),
-            (f"{run.state:<9} ", role),
-            (clip(about, max(4, width - 2 - len(head) - 39)), "dim"),
+            (clip(run.id, name).ljust(name + 1), "strong"),
+            (clip(result, 14).ljust(15), result_role),
+            (_scores(run).ljust(12), "text"),
         ]
+        pieces += [(f"{started}  ", "dim")] if width >= 58 else []
+        room = width - width_of(pieces)
+        if room >= _CURVE + 1:
+            pieces.append((self._curves.get(run.folder, "").ljust(_CURVE + 1), "accent"))
+            room -= _CURVE + 1
+        about = run.remark or run.generator
+        return [*pieces, (clip(about, room), "dim")] if room >= 8 else pieces
+
+    # What the keys do
 
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
         event.stop()
-        self.dismiss(self._runs[event.index].folder)
+        self.action_open()
 
     def action_open(self) -> None:
-        self._list.action_choose()
+        if self._marked is not None:
+            self.dismiss(Chosen(self._marked.folder))
+
+    def action_resume(self) -> None:
+        run = self._marked
+        if run is not None and run.state == "stopped":
+            self.dismiss(Chosen(run.folder, resume=True))
+        elif run is not None:
+            self.show_note(f"{run.id} is not stopped.")
+
+    def action_rename(self) -> None:
+        run = self._marked
+        if run is not None and self._may_move(run):
+            self._ask("New name", run.id, lambda text: self._do(lambda: rename(run.folder, text), "Renamed."))
+
+    def action_note(self) -> None:
+        run = self._marked
+        if run is not None:
+            self._ask("Note", run.remark, lambda text: self._do(lambda: write_remark(run.folder, text), "Noted."))
+
+    def action_find(self) -> None:
+        self._ask("Words", "", lambda _text: None)
+
+    def action_delete(self) -> None:
+        run = self._marked
+        if run is None or not self._may_move(run):
+            return
+
+        def decide(answer: bool | None) -> None:
+            if answer:
+                self._do(lambda: to_trash(run.folder), f"{run.id} is in the folder trash.")
+
+        answers = [(False, "Keep it"), (True, "Move it to the folder trash, next to the runs")]
+        self.app.push_screen(Choice(f"Delete {run.id}?", "", answers), decide)
+
+    def _may_move(self, run: RunInfo) -> bool:
+        if run.folder == self._open:
+            self.show_note("This run is open; open another one first.")
+        return run.folder != self._open
+
+    def _ask(self, what: str, text: str, submitted: Callable[[str], None]) -> None:
+        self._submitted = submitted
+        self._field.placeholder = what
+        self._field.value = text
+        self._field.display = True
+        self._field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._field.placeholder == "Words":
+            self._show(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        submitted, self._submitted = self._submitted, None
+        self._close_field()
+        if submitted is not None:
+            submitted(event.value)
+
+    def _close_field(self) -> None:
+        self._field.display = False
+        self._list.focus()
+
+    def action_close(self) -> None:
+        if self._field.has_focus:
+            if self._field.placeholder == "Words":
+                self._show("")
+            self._submitted = None
+            self._close_field()
+        else:
+            super().action_close()
+
+    def _do(self, change_run: Callable[[], object], done: str) -> None:
+        try:
+            change_run()
+        except RedraftError as error:
+            self.show_note(str(error))
+            return
+        self.show_note(done)
+        self.run_worker(self._read(), exclusive=True)
+
+
+def _local(seconds: float) -> time.struct_time:
+    return time.localtime(max(0.0, min(seconds, 4e9)))
+
+
+def _searched(run: RunInfo) -> str:
+    return " ".join((run.id, run.state, run.preset, run.generator, run.remark, _result(run)[0])).casefold()
+
+
+def _result(run: RunInfo) -> tuple[str, str]:
+    """The outcome of a finished run, else its state; and its role."""
+    outcome = str(run.figures.get("outcome") or "") if run.state == "finished" else ""
+    if outcome:
+        return outcome, _OUTCOMES.get(outcome, "text")
+    return run.state, _SIGNS.get(run.state, ("", "dim"))[1]
+
+
+def _scores(run: RunInfo) -> str:
+    return change(*(f"{score:.2f}" for score in run.score)) if run.score is not None else ""
 
 
 def _how_far(run: RunInfo) -> str:

@@ -15,7 +15,11 @@ class PaletteTarget(Protocol):
 
     def press(self, key: Key) -> Awaitable[object]: ...
 
+    def why_not(self, action: str) -> str: ...
+
     def write_picture(self) -> None: ...
+
+    def toggle_notify(self) -> None: ...
 
     def export(self, formats: tuple[str, ...], verbosity: int) -> None: ...
 
@@ -25,8 +29,13 @@ def commands(keymap: Keymap, target: PaletteTarget) -> Iterator[SystemCommand]:
     for key in keymap.of(RUN, APP):
         if key.action not in ("command_palette", "suspend_process"):
             name = shown_key(key.keys[0]) if key.keys else ""
-            yield SystemCommand(f"{key.label}  {name}", key.help, lambda k=key: target.press(k))
+            reason = target.why_not(key.action)
+            about = f"Not now: {reason}. {key.help}" if reason else key.help
+            yield SystemCommand(f"{key.label}  {name}", about, lambda k=key: target.press(k))
     yield SystemCommand("Picture", "Write a picture of the screen (SVG) into the run's folder.", target.write_picture)
+    yield SystemCommand(
+        "Notifications", "Turn bell, window title and notification at the end of a run on or off.", target.toggle_notify
+    )
     for file_format in ("json", "jsonl", "md"):
         yield SystemCommand(
             f"Export as {file_format}",

@@ -12,23 +12,23 @@ from engine.files import write_atomically
 from engine.runs import export
 from engine.text import sanitize
 from tui.services import clipboard
-from tui.services.log_search import Words
+from tui.services.log_filter import LogFilter
 from tui.views.formatting import count
 
 
-async def write_export(folder: Path, formats: Sequence[str], verbosity: int, words: Words | None) -> str:
+async def write_export(folder: Path, formats: Sequence[str], verbosity: int, shown: LogFilter | None) -> str:
     """Write a run's records into its folder; returns which files, for the user.
 
     Args:
         folder: the run's.
         formats: of `engine.runs.export`; a file each.
         verbosity: what of each record is written.
-        words: only records that hold these words.
+        shown: only records that this filter of the log lets through.
 
     Raises:
         RedraftError: a file cannot be written, or there is no journal.
     """
-    only = None if words is None else lambda record: words.in_event(record, verbosity)
+    only = (lambda record: shown.in_event(record, verbosity)) if shown else None
     names: list[str] = []
     for file_format in formats:
         path = export.default_path(folder, file_format, verbosity)
@@ -36,7 +36,7 @@ async def write_export(folder: Path, formats: Sequence[str], verbosity: int, wor
             path = path.with_stem(f"{path.stem}-filtered")
         done = await asyncio.to_thread(export.export, folder, file_format, path, verbosity, only)
         names.append(f"{path.name} ({count(done.entries, 'record')})")
-    filtered = f"\nonly records with “{words.text}”" if words is not None else ""
+    filtered = "\nonly records that the log's filter shows" if shown else ""
     return f"{' and '.join(names)}\nin {path.parent}{filtered}"
 
 
@@ -63,7 +63,8 @@ def write_picture(folder: Path | None, svg: str) -> Path:
 
 
 def copy(folder: Path | None, text: str, put: Callable[[str, str], None]) -> tuple[str, str]:
-    """Copy a text through the terminal, or write it into a file where it is too long for that.
+    """Copy a text through the terminal, unless it is too long for that, and write it into a file in any case: no
+    terminal says whether it took the text.
 
     Args:
         folder: the run's.
@@ -80,9 +81,9 @@ def copy(folder: Path | None, text: str, put: Callable[[str, str], None]) -> tup
     sequence = clipboard.sequence(text)
     if sequence is not None:
         put(text, sequence)
-        return "Copied", f"{len(text):,} characters copied, if the terminal allows it."
     path = clipboard.write(text, _folder(folder))
-    return "Too long for the clipboard; written to", str(path)
+    title = "Copied, if the terminal allows it" if sequence is not None else "Too long for the clipboard"
+    return title, f"{len(text):,} characters; also in {path}"
 
 
 def _folder(folder: Path | None) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.errors import StorageError
 from engine.events.base import Record
-from engine.runs.journal_reader import JournalReader
+from engine.runs.journal_reader import PlacedReader
 
 _CHUNK = 64 << 10
 """Bytes that are read and decoded before the clock is looked at: some 3 ms of work."""
@@ -27,20 +27,6 @@ class News:
     event: Record
 
 
-class PlacedReader(JournalReader):
-    """A reader that also notes where each event's line stands."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, chunk=_CHUNK)
-        self.places: list[tuple[int, int]] = []
-
-    def _line(self, line: bytes, events: list[Record]) -> None:
-        offset, count = self._offset, len(events)
-        super()._line(line, events)
-        if len(events) > count:
-            self.places.append((offset, len(line)))
-
-
 class Feed:
     """Follows journals, each known by the number that the caller gave it."""
 
@@ -53,7 +39,7 @@ class Feed:
 
     def follow(self, source: int, folder: Path) -> Path:
         """Read this folder's journal from its begin. Gives the journal's path."""
-        reader = PlacedReader(folder)
+        reader = PlacedReader(folder, chunk=_CHUNK)
         self._readers[source] = reader
         return reader.path
 

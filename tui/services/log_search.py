@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import time
 from array import array
+from collections.abc import Callable
+from typing import Protocol
 
 from engine.events.base import Record
 from engine.events.verbosity import entry
@@ -17,6 +19,44 @@ from tui.services.log_store import LogStore
 _BLOCK = 256 << 10
 # Runs of characters that stand in a journal as they are: JSON escapes quotes and backslashes.
 _PLAIN = re.compile(r"[ !#-\[\]-~]+")
+
+
+class Matcher(Protocol):
+    """Decides which records are looked for."""
+
+    def in_block(self, block: bytes) -> list[int]:
+        """Offsets in a block of records at which one may stand; one offset for each place."""
+        ...
+
+    def in_event(self, event: Record, verbosity: int) -> bool:
+        """Whether this is one, as this verbosity shows it."""
+        ...
+
+
+def line_offsets(block: bytes, needle: bytes | re.Pattern[bytes]) -> list[int]:
+    """Where the needle stands in a block of lines: its first place in each line that holds it."""
+    find = _found(block, needle)
+    offsets: list[int] = []
+    at = find(0)
+    while at >= 0:
+        offsets.append(at)
+        # The rest of the line is decided by decoding it.
+        end = block.find(b"\n", at)
+        if end < 0:
+            break
+        at = find(end + 1)
+    return offsets
+
+
+def _found(block: bytes, needle: bytes | re.Pattern[bytes]) -> Callable[[int], int]:
+    if isinstance(needle, bytes):
+        return lambda start: block.find(needle, start)
+
+    def find(start: int) -> int:
+        match = needle.search(block, start)
+        return -1 if match is None else match.start()
+
+    return find
 
 
 class Words:
@@ -31,14 +71,7 @@ class Words:
         """Offsets in a block of records at which the words may stand; one offset for each place."""
         if not self._needle:
             return [0, *(match.end() for match in re.finditer(b"\n", block))]
-        lower, offsets, at = block.lower(), [], -1
-        while (at := lower.find(self._needle, at + 1)) >= 0:
-            offsets.append(at)
-            # The rest of the record is decided by decoding it.
-            at = lower.find(b"\n", at)
-            if at < 0:
-                break
-        return offsets
+        return line_offsets(block.lower(), self._needle)
 
     def in_event(self, event: Record, verbosity: int) -> bool:
         """Whether the words stand in what this verbosity shows of the event."""
@@ -67,7 +100,7 @@ class Scan:
     Gives hits in the order in which it meets them.
     """
 
-    def __init__(self, store: LogStore, words: Words, verbosity: int, start: int, step: int = 1) -> None:
+    def __init__(self, store: LogStore, words: Matcher, verbosity: int, start: int, step: int = 1) -> None:
         self._store = store
         self._words = words
         self._verbosity = verbosity
@@ -121,13 +154,13 @@ class Scan:
 
 
 class Filter:
-    """The numbers of all events that hold the words, filled from a place outwards, so that the page there is first.
+    """The numbers of all events that match, filled from a place outwards, so that the page there is first.
 
     Args:
         around: the event that the window stands at.
     """
 
-    def __init__(self, store: LogStore, words: Words, verbosity: int, around: int) -> None:
+    def __init__(self, store: LogStore, words: Matcher, verbosity: int, around: int) -> None:
         self._before = array("I")  # descending
         self._from = array("I")
         self._forward = Scan(store, words, verbosity, around)

@@ -18,13 +18,15 @@ from engine.files import write_atomically
 
 @dataclass(frozen=True)
 class Prefs:
-    """Choices; sizes in cells, 0 for the app's own."""
+    """Choices; sizes in cells, 0 for the app's own. `notify`: ring the bell, set the window's title and notify the
+    desktop when a run ends."""
 
     theme: str = ""
     verbosity: int = 2
     left: int = 0
     right: int = 0
     diff: int = 0
+    notify: bool = True
 
 
 _MAX_SIZE = 1_000

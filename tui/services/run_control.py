@@ -181,6 +181,14 @@ class RunControl:
         self.host.send(ResumeRun(folder))
         return ""
 
+    def resume_run(self, folder: Path) -> str:
+        """Resume a run that was chosen from the list."""
+        if self.busy:
+            return self._active()
+        self._opened_before = self.offered = None
+        self.host.send(ResumeRun(folder))
+        return ""
+
     def resume_changed(self, folder: Path) -> None:
         """Resume a run whose inputs changed since it began."""
         if not self.busy:

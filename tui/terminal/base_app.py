@@ -72,6 +72,11 @@ class TerminalApp(App[None]):
         if self._driver is not None:
             self._driver.write(sequence)
 
+    def write_to_terminal(self, sequence: str) -> None:
+        """Send an escape sequence that changes no cell."""
+        if sequence and self._driver is not None:
+            self._driver.write(sequence)
+
     # How it leaves
 
     def leave(self, ending: Ending) -> None:

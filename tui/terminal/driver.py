@@ -22,6 +22,7 @@ from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from tui.terminal.notify import RESTORE_TITLE, SAVE_TITLE
 from tui.terminal.typed_text import continued, join_typed_text
 
 
@@ -191,6 +192,7 @@ class ScreenDriver(LinuxDriver):
         """Give the terminal back."""
         if _screen is not None:
             _screen.leaving = True
+        self.write(RESTORE_TITLE)
         super().stop_application_mode()
 
     def start_application_mode(self) -> None:
@@ -201,6 +203,7 @@ class ScreenDriver(LinuxDriver):
         if _screen is not None:
             _screen.leaving = False
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        self.write(SAVE_TITLE)
 
     def run_input_thread(self) -> None:
         """Read keys until the app ends; also ends where the terminal is gone, instead of spinning on it."""

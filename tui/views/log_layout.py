@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from engine.events.base import KEY, Record
 from engine.events.verbosity import Entry, Part
 from tui.views.formatting import Mark, mark_of, score_words, short_name
+from tui.views.pieces import clip
 from tui.views.wrap import cells, untab, wrap
 
 GUTTER = 9
@@ -80,6 +81,8 @@ def _headline(event: Record, entry: Entry, width: int, gutter: int, folded: bool
     used = sum(cells(piece.text) for piece in head)
     lines: list[Line] = []
     summary = untab(entry.summary)
+    if entry.one_line:
+        return [(*head, Piece(f"  {clip(summary, max(1, width - used - 2))}", "summary"))]
     if summary and width - used - 2 >= _BESIDE:
         start, end = wrap(summary, width - used - 2)[0]
         head.append(Piece(f"  {summary[start:end]}", "summary"))

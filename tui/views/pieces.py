@@ -38,3 +38,26 @@ def spread(left: Pieces, right: Pieces, width: int) -> list[tuple[str, str]]:
             break
     line.append((" " * max(0, room), "text"))
     return [*line, *right]
+
+
+def wrapped(pieces: Pieces, width: int, indent: int = 0) -> list[list[tuple[str, str]]]:
+    """The pieces on lines of at most `width` cells, broken between words, further lines `indent` cells in; a word that
+    is wider than a line is cut into several."""
+    text = "".join(text for text, _ in pieces).replace("\n", " ")
+    roles = [role for text, role in pieces for _ in text]
+    lines: list[list[tuple[str, str]]] = []
+    start = 0
+    while start < len(text):
+        inner = indent if lines else 0
+        first, end = wrap(text[start:].replace(" %", "\u00a0%"), max(1, width - inner))[0]
+        line: list[tuple[str, str]] = [(" " * inner, "text")] if inner else []
+        for at in range(start + first, start + end):
+            if line and line[-1][1] == roles[at] and (len(line) > 1 or not inner):
+                line[-1] = (line[-1][0] + text[at], roles[at])
+            else:
+                line.append((text[at], roles[at]))
+        lines.append(line)
+        start += end
+        while start < len(text) and text[start] == " ":
+            start += 1
+    return lines or [[]]

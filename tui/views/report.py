@@ -22,6 +22,7 @@ from engine.runs.report import (
     TrainingResult,
 )
 from engine.stats.exact import format_p
+from engine.text import sanitize
 from tui.views.formatting import (
     agreement_text,
     change,
@@ -32,6 +33,7 @@ from tui.views.formatting import (
     short_name,
     signed_share,
 )
+from tui.views.pieces import wrapped
 from tui.views.wrap import wrap
 
 if TYPE_CHECKING:
@@ -50,17 +52,26 @@ _HEALTH = (
 )
 _LABEL = 13
 """Cells of the labels at the left."""
+_LEAST_SENTENCE = 24
+"""Cells from which on a sentence is wrapped below itself."""
 _SPACED = ("principles", "pairs", "rule")
 """Sections with an empty line below them."""
 
 
+def outcome_words(outcome: str) -> tuple[str, str]:
+    """An outcome as a sentence, and its role; a journal from elsewhere may hold any other."""
+    return _OUTCOMES.get(outcome, (" ".join(sanitize(outcome).split()).capitalize(), "text"))
+
+
 def lines(report: Report, width: int = 88) -> list[Pieces]:
     """The report, a list of pieces per line, of at most `width` cells where its words allow that."""
-    found: list[Pieces] = [*_head(report), []]
+    found: list[Pieces] = [line for row in _head(report) for line in wrapped(row, width, 6)]
+    found.append([])
     for label, rows in _sections(report):
         for number, row in enumerate(rows):
             first = (label if not number else "").ljust(_LABEL)
-            found += [[(first if not part else " " * _LABEL, "dim"), *pieces] for part, pieces in _wrapped(row, width)]
+            parts = _wrapped(row, width)
+            found += [[(first if not part else " " * _LABEL, "dim"), *pieces] for part, pieces in parts]
         if rows and label in _SPACED:
             found.append([])
     return found
@@ -103,15 +114,18 @@ def _sections(report: Report) -> list[tuple[str, list[Pieces]]]:
 
 
 def _wrapped(row: Pieces, width: int) -> Iterator[tuple[int, Pieces]]:
-    """A row on one line, or its last piece, where that is a sentence, on several below one another."""
+    """A row on one line, or where it is too long on several: its last piece below one another, where that is a sentence
+    that has room, else the whole row with hanging indent."""
     *head, (text, role) = row
     indent = sum(len(piece) for piece, _ in head)
-    room = width - _LABEL - indent
-    if " " not in text.strip() or text.startswith(" ") or len(text) <= room:
+    room = width - _LABEL
+    if indent + len(text) <= room:
         yield 0, row
-        return
-    for number, (start, end) in enumerate(wrap(text, max(20, room))):
-        yield number, [*(head if not number else [(" " * indent, "text")]), (text[start:end], role)]
+    elif " " not in text.strip() or text.startswith(" ") or room - indent < _LEAST_SENTENCE:
+        yield from enumerate(wrapped(row, max(8, room), 2))
+    else:
+        for number, (start, end) in enumerate(wrap(text, room - indent)):
+            yield number, [*(head if not number else [(" " * indent, "text")]), (text[start:end], role)]
 
 
 def _head(report: Report) -> Iterator[Pieces]:

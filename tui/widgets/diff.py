@@ -216,6 +216,11 @@ class DiffPane(Container, can_focus=True):
             at = order.index(self._item) if self._item in order else -step
             self._look_at(order[(at + step) % len(order)])
 
+    def look_at(self, item: Compared) -> None:
+        """Look at this comparison of answers."""
+        self.pairs = False
+        self._look_at(item)
+
     def next_order(self) -> str:
         """Sort in the next order; returns how it is called."""
         orders = list(Order)

@@ -18,7 +18,7 @@ class LineWidget(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"line--{role}"
         for role in (
-            *("strong", "text", "dim", "border", "key", "accent", "current", "good", "bad", "warn"),
+            *("strong", "text", "dim", "border", "key", "accent", "soft", "current", "good", "bad", "warn"),
             *("span1", "span2", "span3", "span4"),
         )
     }

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
 from typing import Any
 
-from rich.text import Text
 from textual.app import ComposeResult
-from textual.color import Color
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widget import Widget
 from textual.widgets import Static
-from textual_plotext import Plot
 
 from engine.runs.state import RunState
 from engine.text import sanitize, truncate
+from tui.views.chart import Curve, plot
 from tui.views.formatting import mark_of, score_words
+from tui.views.pieces import Pieces
 from tui.widgets.border import label
+from tui.widgets.lines import LineWidget
 
 _INTERVAL = 0.25
 """Seconds between two drawings: a curve that changes faster is not seen, but sent."""
@@ -26,25 +25,39 @@ _INTERVAL = 0.25
 _LONGEST = 20_000
 
 
-class Chart(Widget):
-    """The library's plot in the colours that the pane gives it; its own widget would put its theme over them."""
+class Chart(LineWidget):
+    """The curves, drawn again where a value came or the size changed."""
 
-    def __init__(self, sized: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         super().__init__(id="loss-plot")
-        self.plt: Any = Plot()
-        self._sized = sized
+        self._state = RunState()
+        self._rows: list[Pieces] = []
+        self._drawn_for: object = None
+
+    def show(self, state: RunState) -> None:
+        """Draw this run's curves."""
+        self._state = state
+        loss, valid = state.loss, state.valid
+        key = (id(state), loss.count, valid.count, state.steps, self.size)
+        if key != self._drawn_for:
+            self._drawn_for = key
+            first, last = loss.steps
+            curves = [Curve(valid, "soft"), Curve(loss, "accent")]
+            steps = (first, max(last, float(state.steps), first + 1))
+            self._rows = [*plot(curves, *self.size, steps, braille=_has_braille())]
+            self.refresh()
 
     def on_resize(self) -> None:
-        # A plot that was hidden had no size to be drawn for.
-        self._sized()
+        # What was hidden had no size to be drawn for.
+        self.show(self._state)
 
-    def render(self) -> Text:
-        """The plot as it was last drawn into, at the widget's size."""
-        width, height = self.size
-        self.plt.plotsize(width, height)
-        # As the library's own widget does: without it a plot keeps its first size.
-        self.plt._set_size(width, height)
-        return Text.from_ansi(self.plt.build())
+    def lines(self, width: int) -> list[Pieces]:  # noqa: ARG002 - drawn for the width before
+        return self._rows
+
+
+def _has_braille() -> bool:
+    """The Linux console has a font of 256 or 512 characters, without braille."""
+    return os.environ.get("TERM") != "linux"
 
 
 class LossPane(Vertical, can_focus=True):
@@ -53,7 +66,7 @@ class LossPane(Vertical, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="loss-chart", classes="pane")
         self._state = RunState()
-        self._plot = Chart(self.redraw)
+        self._plot = Chart()
         self._hint = Static("", id="loss-hint")
         self._drawn = 0.0
         self._dirty = True
@@ -66,7 +79,6 @@ class LossPane(Vertical, can_focus=True):
 
     def on_mount(self) -> None:
         self._plot.display = False
-        self.app.theme_changed_signal.subscribe(self, lambda _theme: self.redraw())
         self._label()
 
     def on_resize(self) -> None:
@@ -96,34 +108,8 @@ class LossPane(Vertical, can_focus=True):
         there = state.loss.count > 0
         self._plot.display = there
         self._hint.display = not there
-        size = self._plot.size
-        if not there or size.width < 8 or size.height < 3:
-            return
-        self._draw(size.width)
-        self._plot.refresh()
-
-    def _draw(self, width: int) -> None:
-        state, plot = self._state, self._plot.plt
-        colors = {name: Color.parse(self.app.theme_variables[f"rd-{name}"]).rgb for name in _COLORS}
-        first, last = state.loss.steps
-        last = max(last, float(state.steps), first + 1)
-        plot.clear_figure()
-        plot.theme("clear")
-        plot.canvas_color(colors["background"])
-        plot.axes_color(colors["background"])
-        plot.ticks_color(colors["dim"])
-        plot.xaxes(True, False)
-        plot.yaxes(True, False)
-        columns = max(4, width - 8)
-        for series, color in ((state.valid, "soft"), (state.loss, "accent")):
-            if series.count:
-                xs, ys = series.columns(columns, first, last)
-                plot.plot(xs, ys, color=colors[color], marker="braille")
-        plot.xlim(first, last)
-        plot.xticks([first, last], [f"{first:.0f}", f"{last:.0f}"])
-        low, high = _range(state)
-        plot.ylim(low, high)
-        plot.yticks([low, high], [f"{low:.2f}", f"{high:.2f}"])
+        if there:
+            self._plot.show(state)
 
     def _label(self) -> None:
         loss, valid = self._state.loss, self._state.valid
@@ -141,17 +127,6 @@ class LossPane(Vertical, can_focus=True):
         # The caption has room for a few words; the status line names the kind of the alarm.
         alarm = state.health.short
         label(self, title, Content.assemble((alarm, "$rd-warn"), " · ", place) if alarm else place)
-
-
-_COLORS = ("background", "dim", "accent", "soft")
-
-
-def _range(state: RunState) -> tuple[float, float]:
-    ranges = [series.range for series in (state.loss, state.valid) if series.count]
-    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    if high - low < 1e-6:
-        return low - 0.5, high + 0.5
-    return low, high
 
 
 class SamplePane(VerticalScroll, can_focus=True):

@@ -7,11 +7,21 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events
+from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.keymap import KEYS, PROMPTS, bindings
 from tui.views.pieces import Pieces
+
+_MOVES = frozenset({"row(-1)", "row(1)", "rows(-1)", "rows(1)", "first", "last", "choose"})
+MOVES: list[BindingType] = [
+    binding
+    for binding, key in zip(bindings(PROMPTS), (key for key in KEYS if key.place == PROMPTS), strict=True)
+    if key.action in _MOVES
+]
+"""The keys that move in any list of rows, as in the list of prompts."""
 
 
 class Rows(Widget, can_focus=True):
@@ -24,6 +34,14 @@ class Rows(Widget, can_focus=True):
 
     class Chosen(Message):
         """Enter was pressed on a row."""
+
+        def __init__(self, rows: Rows, index: int) -> None:
+            super().__init__()
+            self.rows = rows
+            self.index = index
+
+    class Marked(Message):
+        """Another row was marked."""
 
         def __init__(self, rows: Rows, index: int) -> None:
             super().__init__()
@@ -45,8 +63,10 @@ class Rows(Widget, can_focus=True):
 
     def go(self, index: int) -> None:
         """Mark this row."""
-        self.cursor = max(0, min(self.count - 1, index))
+        before, self.cursor = self.cursor, max(0, min(self.count - 1, index))
         self._into_sight()
+        if self.cursor != before:
+            self.post_message(self.Marked(self, self.cursor))
 
     def _into_sight(self) -> None:
         height = max(1, self.size.height)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from engine.runs.state import RunState
+from engine.runs.state import Progress, RunState
 from engine.text import sanitize
 from tui.keymap import Key, shown_key
 from tui.views.formatting import duration, score_words
@@ -17,13 +19,14 @@ _STAGE_WIDTH = 17  # of the longest stage's name, "candidate verdict"
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 STATUS_WORDS: Mapping[str, tuple[str, str]] = {
-    "loading": ("Loading the model …", "accent"),
     "paused": ("Paused", "warn"),
     "stopping": ("Stopping …", "warn"),
     "done": ("Done", "good"),
     "stopped": ("Stopped", "warn"),
     "failed": ("Failed", "bad"),
 }
+
+_PERCENT = re.compile(r"[.\s]*\d{1,3}\s?%$")
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,26 @@ class Shown:
 
 
 class StatusLine(LineWidget):
-    """Model, stage, progress with time left, verbosity and run state, in one line."""
+    """Model, stage, progress with time left, verbosity and run state, in one line; never silent while a run works."""
 
     def __init__(self) -> None:
         super().__init__(id="status")
         self.shown = Shown("", "", RunState(), 2)
+        self._doing: object = None
+        self._since = 0.0
 
     def show(self, shown: Shown) -> None:
-        """Tell this."""
+        """Show this; counts the seconds since the stage, or what comes before the first one, began."""
+        doing = shown.doing, shown.state.progress.name, bool(shown.state.loading), shown.name
+        if doing != self._doing:
+            self._doing, self._since = doing, time.monotonic()
         self.shown = shown
         self.update()
 
     def lines(self, width: int) -> list[Pieces]:
         shown = self.shown
-        right = [*progress(shown, width), *verbosity_pieces(shown.verbosity), (" ", "text")]
+        waited = time.monotonic() - self._since
+        right = [*progress(shown, width, waited), *verbosity_pieces(shown.verbosity), (" ", "text")]
         left: list[tuple[str, str]] = [(" redraft", "key" if width >= 60 or not shown.name else "dim")]
         if width < 60 and (shown.name or shown.doing):
             left = []
@@ -75,28 +84,60 @@ class StatusLine(LineWidget):
         return [spread(left, [("  ", "text"), *right], width)]
 
 
-def progress(shown: Shown, width: int) -> list[tuple[str, str]]:
-    """The running stage's bar, count and time left; each part keeps its width while the stage runs."""
+def progress(shown: Shown, width: int, waited: float = 0.0) -> list[tuple[str, str]]:
+    """What the run does now, with bar, count, speed and time left; each part keeps its width while the stage runs.
+
+    Args:
+        width: cells of the line.
+        waited: seconds since the stage began; shown where the time left is not known.
+    """
     word = STATUS_WORDS.get(shown.doing)
-    now = shown.state.progress
-    if not now.name or shown.doing in ("", "loading", "done", "stopped", "failed"):
-        return [(word[0] + "   ", word[1])] if word else []
-    pieces: list[tuple[str, str]] = []
-    if word:
-        pieces.append((word[0] + "  ", word[1]))
+    state, now = shown.state, shown.state.progress
+    if shown.doing in ("", "done", "stopped", "failed"):
+        return [(_ended(shown, width) + "   ", word[1])] if word else []
+    pieces: list[tuple[str, str]] = [(word[0] + "  ", word[1])] if word else []
+    size = 20 if width >= 110 else 10 if width >= 70 else 0
+    if shown.doing == "loading" or state.loading:
+        sentence = _PERCENT.sub("", _plain(state.loading)).rstrip(" .…") or "Loading the model"
+        return [*pieces, *_loading(clip(sentence, max(12, width // 3)), state.loading_share, size, waited)]
+    if not now.name:
+        return [*pieces, *_loading("Preparing", 0.0, size, waited)]
     pieces.append((_plain(now.name).ljust(_STAGE_WIDTH) + " ", "text"))
     if now.total:
-        size = 20 if width >= 110 else 10 if width >= 70 else 0
-        pieces += bar(now.done, now.total, size)
+        pieces += bar(now.share, 1, size)
         total = f"{now.total:,}"
         pieces.append((f"{now.done:,}".rjust(len(total)) + f"/{total}", "strong"))
-        left = now.left
-        words = f" · {duration(left):>5} left" if left is not None else " " * len(" · 00:00 left")
-        pieces.append(((words if width >= 70 else words[: -len(" left")]) + "   ", "dim"))
+    if now.rate and width >= 100:
+        pieces.append((f" · {now.rate:,.0f} tokens/s", "dim"))
+    pieces.append((_time(now, waited, width) + "   ", "dim"))
     return pieces
 
 
-def bar(done: int, total: int, size: int) -> list[tuple[str, str]]:
+def _time(now: Progress, waited: float, width: int) -> str:
+    """Time left; before it is known, the time spent so far. Both take the same cells."""
+    left = now.left
+    if left is not None and now.done < now.total:
+        return f" · {duration(left):>5}" + (" left  " if width >= 70 else "")
+    if waited < 1:
+        return " " * (15 if width >= 70 else 8)
+    return f" · {duration(waited):>5}" + (" so far" if width >= 70 else "")
+
+
+def _loading(sentence: str, share: float, size: int, waited: float) -> list[tuple[str, str]]:
+    """What comes before the first stage: percent where they are known, seconds where not."""
+    pieces = [(f"{sentence} ", "accent")]
+    if share > 0:
+        return [*pieces, *bar(share, 1, size), (f"{share:4.0%}   ", "strong")]
+    return [*pieces, (f"… {duration(waited):>5}   ", "dim")]
+
+
+def _ended(shown: Shown, width: int) -> str:
+    word = STATUS_WORDS[shown.doing][0]
+    outcome = shown.state.outcome if shown.doing == "done" and width >= 70 else ""
+    return f"{word} · {_plain(outcome)}" if outcome else word
+
+
+def bar(done: float, total: float, size: int) -> list[tuple[str, str]]:
     """A bar of `size` cells, with a space after it; nothing for size 0."""
     if size <= 0:
         return []

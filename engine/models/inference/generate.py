@@ -27,7 +27,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.control import Control
+from engine.control import Control, InFlight
 from engine.models.inference.kv_cache import KVCache, StepAttention
 from engine.models.inference.prefix_cache import compute_prefix, find_shared
 from engine.models.inference.requests import Completion, Constrained, Request
@@ -131,7 +131,7 @@ def generate(
     _share(decoder, queue, control)
     # Rows after one prefix enter one after another; the longest first, so that short ones fill the gaps at the end.
     queue.sort(key=lambda row: (id(row.prefix), -row.cache_slots))
-    for row in _Batch(decoder, codec.ends, control, rows, memory).run(queue):
+    for row in _Batch(decoder, codec, control, rows, memory).run(queue):
         yield _finished(row, codec, start)
 
 
@@ -202,9 +202,10 @@ def _apply_repetition_penalty(logits: Tensor, rows: Sequence[_Sequence]) -> None
 class _Batch:
     """Runs rows through the decoder, as many at a time as fit."""
 
-    def __init__(self, decoder: Decoder, ends: frozenset[int], control: Control, rows: int, memory: int) -> None:
+    def __init__(self, decoder: Decoder, codec: Codec, control: Control, rows: int, memory: int) -> None:
         self._decoder = decoder
-        self._ends = ends
+        self._codec = codec
+        self._ends = codec.ends
         self._control = control
         self._max_rows = rows
         token_bytes = decoder.config.kv_elements * decoder.embedding.element_size()
@@ -231,7 +232,16 @@ class _Batch:
                 while self._waiting or self._active:
                     self._control.check()
                     tick()
+                    self._control.report(self._in_flight)
                     yield from self._step()
+
+    def _in_flight(self) -> InFlight:
+        """How far the active rows are, with the text of the one that has the most tokens."""
+        if not self._active:
+            return InFlight()
+        longest = max(self._active, key=lambda row: len(row.written))
+        text = sanitize(self._codec.decode(longest.written)).rstrip("\ufffd")  # the last character may be half there
+        return InFlight([len(row.written) for row in self._active], key=longest.request.key, text=text)
 
     def _tight(self, queue: Sequence[_Sequence]) -> bool:
         return max((row.cache_slots for row in queue), default=0) * min(self._max_rows, len(queue)) > self._tokens

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from engine.control import Control
+from engine.control import Control, InFlight
 from engine.errors import InputError
 from engine.models.inference.prefix_cache import compute_prefix, find_shared
 from engine.models.nn.attention import CausalPacked, Prefix
@@ -81,8 +81,12 @@ def hidden_states(
     out = torch.zeros(len(sequences), len(layers), decoder.config.hidden_size * (1 + both))
     # A shared beginning may not reach into what is pooled.
     before = [s[: max(1, first + 1)] for s, first in zip(sequences, firsts, strict=True)]
+    tokens_read, tokens = 0, sum(len(s) for s in sequences)
     for piece in _pieces(decoder, sequences, before, control):
         control.check()
+        read = len(sequences) * tokens_read / tokens
+        control.report(lambda read=read: InFlight(read=read))  # type: ignore[misc]
+        tokens_read += sum(len(sequences[member]) for member in piece.members)
         with torch.inference_mode():
             states = _forward(decoder, piece, layers).layers
             kept = torch.stack([states[layer] for layer in layers], 1).float()

@@ -50,3 +50,18 @@ def test_any_time_that_a_record_can_have_can_be_shown(seconds: float) -> None:
     shown = entry(Record(0, seconds, "NOTICE", 1, ""), 1)
     assert shown is not None
     assert len(shown.time) == 8
+
+
+def test_candidates_are_one_line_at_key_stages_and_whole_at_everything() -> None:
+    candidate = Record(0, 0.0, "REVISION-CANDIDATE", 2, "revision 2 of 4", texts={"revision": "First line\nthen " * 40})
+    one, two, three = (entry(candidate, verbosity) for verbosity in (1, 2, 3))
+    assert one is None
+    assert two is not None
+    assert three is not None
+    assert two.parts == ()
+    assert two.summary.startswith("First line then")
+    assert two.summary.endswith("… · revision 2 of 4")
+    assert two.one_line
+    assert len(two.summary) < 90
+    assert three.summary == "revision 2 of 4"
+    assert three.parts[0].text == "First line\nthen " * 40

@@ -71,3 +71,30 @@ def test_the_state_of_a_run_in_memory_is_that_of_its_journal(config: RunConfig, 
         assert state.loss.count == state.steps > 0
         assert len(state.comparisons) == 3
         assert state.result["outcome"]
+
+
+def test_progress_inside_a_batch_counts_tokens_and_holds_the_last_words(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.pipeline.recorder._PROGRESS_EVERY", 0.0)
+    folder = perform(config, tmp_path / "run", Control())
+    news = [record for record in read(folder) if record.stage == "PROGRESS"]
+    drafts = [record for record in news if record.data["name"] == "draft"]
+    inside = [record for record in drafts if record.data["done"] < config.n_train]
+    assert [record.data["tokens"] for record in drafts] == sorted(record.data["tokens"] for record in drafts)
+    assert any(record.data["tokens"] > 0 and record.data["done"] == 0 for record in inside)
+    assert any(record.texts.get("writing") and record.item.startswith("train") for record in inside)
+    assert any(record.data.get("left", 0) > 0 for record in inside)
+    assert all(len(record.texts.get("writing", "")) <= 240 for record in news)
+    answers = [record for record in news if record.data["name"] == "base answers" and record.texts]
+    assert {record.item for record in answers} <= {event.item for event in read(folder) if event.item}
+
+
+def test_a_private_run_writes_no_word_of_what_is_being_written(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.pipeline.recorder._PROGRESS_EVERY", 0.0)
+    folder = perform(dataclasses.replace(config, keep_texts=False), tmp_path / "run", Control())
+    news = [record for record in read(folder) if record.stage == "PROGRESS"]
+    assert news
+    assert not any(text for record in news for text in record.texts.values())

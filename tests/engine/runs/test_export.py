@@ -21,6 +21,7 @@ from engine.events.verbosity import entry
 from engine.runs.export import FORMATS, default_path, export, row, write
 from engine.runs.journal_reader import JOURNAL, JournalReader, read
 from engine.runs.journal_writer import JournalWriter
+from engine.text import sanitize
 
 SECRET = "the model's own words"
 
@@ -80,13 +81,48 @@ def test_json_lines_are_the_same_objects_one_a_line(run: Path, tmp_path: Path) -
     )
 
 
-def test_markdown_has_headings_fenced_texts_and_tables_of_figures(run: Path, tmp_path: Path) -> None:
+def test_markdown_goes_from_the_result_to_prompts_course_figures_and_settings(run: Path, tmp_path: Path) -> None:
+    with JournalWriter(run) as journal:
+        data = {"outcome": "confirmed", "score": {"base": 0.84, "trained": 0.49, "interval": [-0.5, -0.2], "p": 0.0004}}
+        journal.append("COMPARISON-SUMMARY", 1, "confirmed", data={"result": data})
     export(run, "md", tmp_path / "a.md")
     page = (tmp_path / "a.md").read_text()
-    assert page.startswith("# Redraft run demo-1\n")
-    assert re.search(r"^### \d\d:\d\d:\d\d INITIAL-GENERATION · train-001$", page, re.MULTILINE)
-    assert f"**draft**\n\n```text\n{SECRET} " in page
-    assert "| figure | value |\n|:--|:--|\n| tokens | 62 |\n| nested.a |" in page
+    assert page.startswith("# Improvement confirmed: run demo-1\n")
+    assert "| score | 0.84 | 0.49 | -0.35 | -0.50 to -0.20 | < .001 |" in page
+    order = ["confirmed: run", "## Training prompts", "### 1. train-001", "**Draft** · 62 tokens", SECRET]
+    order += ["## Course of the run", "| RUN-START | demo |", "## Figures", "train-001 | Draft | 62 |"]
+    order += ["## Settings and versions", "| config.preset | demo |"]
+    places = [page.index(words) for words in order]
+    assert places == sorted(places)
+    assert "PROGRESS" not in page
+
+
+def test_a_text_is_quoted_once_and_named_afterwards(tmp_path: Path) -> None:
+    text = "The whole answer to the question."
+    with JournalWriter(tmp_path / "run") as journal:
+        journal.append("TRAINING-EXAMPLE 1/1", 2, "a", item="p", texts={"prompt": "Why?"})
+        journal.append("INITIAL-GENERATION", 2, "1 token", item="p", texts={"draft": text})
+        journal.append("CRITIQUE-GENERATION", 2, "", item="p", texts={"prompt": "Why?", "critique": "It is short."})
+        pair = {"prompt": "Why?", "rejected": text, "chosen": "Another one."}
+        journal.append("TRAINING-PAIR-CREATED", 2, "kept", item="p", texts=pair)
+    export(tmp_path / "run", "md", tmp_path / "out.md", 2)
+    page = (tmp_path / "out.md").read_text()
+    assert page.count(f"> {text}") == 1
+    assert "### 1. Why?" in page
+    assert page.count("Why?") == 1
+    assert "rejected: the same as “Draft” above" in page
+    assert "> Another one." in page
+
+
+def test_markdown_at_a_filter_holds_only_its_records_and_still_the_result(run: Path, tmp_path: Path) -> None:
+    with JournalWriter(run) as journal:
+        journal.append("COMPARISON-SUMMARY", 1, "worse", data={"result": {"outcome": "worse"}})
+    done = export(run, "md", tmp_path / "a.md", 3, lambda event: event.item == "train-001")
+    page = (tmp_path / "a.md").read_text()
+    assert done.entries == 1
+    assert page.startswith("# The trained model is worse: run demo-1\n")
+    assert "Only the records that a filter of the log showed." in page
+    assert "## Course of the run" not in page
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -129,36 +165,50 @@ def test_texts_of_verbosity_2_are_cut_to_500_characters(run: Path, tmp_path: Pat
         "~~~\n</pre>",
         "\n\n",
         "[x](javascript:alert(1)) | a | b |",
+        "- a\n+ b\n1. c\n12) d\n# e\n> f",
+        "a\n===\nb\n---\n***",
+        "    code\n\tcode\n<b>&amp;\\",
         "\x1b[31m\x9b2J\u202e",
         "",
     ],
 )
-def test_no_text_can_leave_its_fence_in_markdown(tmp_path: Path, text: str) -> None:
+def test_no_text_can_leave_its_quotation_or_fence_in_markdown(tmp_path: Path, text: str) -> None:
+    from markdown_it import MarkdownIt
+
     with JournalWriter(tmp_path) as journal:
-        journal.append("INITIAL-GENERATION", 2, "", texts={"draft": text})
+        journal.append("INITIAL-GENERATION", 2, "", item="p", texts={"draft": text}, raw={"raw": f"raw\n{text}"})
         journal.append("NOTICE", 1, "the end")
     export(tmp_path, "md", tmp_path / "out.md")
+    page = (tmp_path / "out.md").read_text()
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(page)
+    kinds = {token.type for token in tokens}
+    assert kinds <= {
+        *("heading_open", "heading_close", "inline", "paragraph_open", "paragraph_close", "fence"),
+        *("blockquote_open", "blockquote_close"),
+        *(f"{part}_{end}" for part in ("table", "thead", "tbody", "tr", "th", "td") for end in ("open", "close")),
+    }
+    headings = [tokens[at + 1].content for at, token in enumerate(tokens) if token.type == "heading_open"]
+    assert headings[0].startswith("Not finished: run ")
+    assert headings[1:] == ["Training prompts", "1. p", "Course of the run"]
+    inside = {child.type for token in tokens for child in token.children or () if token.type == "inline"}
+    assert inside <= {"text", "hardbreak", "softbreak", "strong_open", "strong_close", "text_special"}
+    fences = [token.content for token in tokens if token.type == "fence"]
+    assert fences == [f"raw\n{sanitize(text)}\n"]
+    assert "\x1b" not in page
+
+
+def test_hostile_names_and_figures_stay_within_their_line_and_cell(tmp_path: Path) -> None:
+    with JournalWriter(tmp_path) as journal:
+        hostile = {"a|b\n": "c|d\n# e", "list": ["|"]}
+        journal.append("RUN-START", 1, "*x* | <b>\n\n# y", data=hostile)
+        journal.append("A\n# B", 1, "*x* | <b>\n\n# y", item="`i`\n#", data=hostile)
+        journal.append("A\n# B", 1, "*x* | <b>\n\n# y", data=hostile)
+    export(tmp_path, "md", tmp_path / "out.md")
     lines = (tmp_path / "out.md").read_text().split("\n")
-    opening = next(i for i, line in enumerate(lines) if line.startswith("```"))
-    fence = lines[opening].removesuffix("text")
-    closing = lines.index(fence, opening + 1)
-    inside = lines[opening + 1 : closing]
-    assert not any(re.fullmatch("`" * len(fence) + "`*", line.strip()) for line in inside)
-    assert next(line for line in lines[closing + 1 :] if line.startswith("#")).endswith("NOTICE")
-    assert "\x1b" not in "".join(lines)
-
-
-def test_hostile_names_and_figures_stay_within_their_line_and_cell() -> None:
-    event = Record(0, 0.0, "A\n# B", 1, "*x* | <b>\n\n# y", item="`i`\n#", data={"a|b\n": "c|d\n# e", "list": ["|"]})
-    from engine.runs.export_markdown import section
-
-    made = row(event)
-    assert made is not None
-    lines = section(made).split("\n")
-    assert sum(line.startswith("#") for line in lines) == 1
+    assert sum(line.startswith("#") for line in lines) == 5
     for line in lines:
         if line.startswith("|"):
-            assert len(re.findall(r"(?<!\\)\|", line)) == 3
+            assert len(re.findall(r"(?<!\\)\|", line)) in (3, 4, 7)
 
 
 def test_timestamps_reach_from_the_first_to_the_last_possible_second() -> None:

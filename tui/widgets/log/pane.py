@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -19,7 +20,8 @@ from textual.widget import Widget
 
 from engine.events.verbosity import entry
 from tui.keymap import LOG, bindings
-from tui.services.log_search import Filter, Scan, Words
+from tui.services.log_filter import TARGETS, LogFilter
+from tui.services.log_search import Filter, Matcher, Scan, Words
 from tui.services.log_store import LogStore
 from tui.views.formatting import count
 from tui.views.log_layout import Line
@@ -70,8 +72,12 @@ class LogView(Widget, can_focus=True):
         self.search_note = ""
         self.hint: tuple[str, ...] = ()
         """What an empty log says."""
+        self.filter = LogFilter()
+        """What is shown beside the verbosity."""
         self._filter: Filter | None = None
         self._scan: Scan | None = None
+        self._sought: Matcher | None = None
+        self._sought_name = ""
         self._wrapped = False
         self._layouts = Layouts()
         self._styles: dict[str, Style] = {}
@@ -83,6 +89,7 @@ class LogView(Widget, can_focus=True):
         """Show another journal's records, from its end."""
         self.store = store
         self.marked = self.words = self._filter = self._scan = None
+        self.filter = LogFilter()
         self.search_note = ""
         self._layouts.fold_none_apart()
         self.port.following = True
@@ -102,7 +109,7 @@ class LogView(Widget, can_focus=True):
             return
         self.verbosity = verbosity
         self._layouts.forget()
-        if self._filter is not None and self.words is not None:
+        if self.filter:
             self._filter = self._new_filter()
         self._reshow()
 
@@ -123,11 +130,6 @@ class LogView(Widget, can_focus=True):
         self.refresh()
         self.post_message(self.Changed())
 
-    @property
-    def filtered_by(self) -> Words | None:
-        """The words that every shown record holds; None where all records are shown."""
-        return self.words if self._filter is not None else None
-
     def set_hint(self, hint: tuple[str, ...]) -> None:
         """What an empty log says."""
         if hint != self.hint:
@@ -140,15 +142,13 @@ class LogView(Widget, can_focus=True):
         return self.port.following
 
     def status(self) -> tuple[str, str]:
-        """Title and subtitle of the pane's border."""
+        """Title and subtitle of the pane's border; `chips` stand between them."""
         port = self.port
-        title = "Log · following" if port.following else "Log · paused here"
-        noun = "record"
-        total = count(len(port.shown), noun)
-        if self._filter is not None:
-            share = "" if self._filter.done else f" · {self._filter.share:4.0%} searched"
-            total = f"{count(len(port.shown), noun)} with “{self.words.text if self.words else ''}”{share}"
-        elif self.search_note:
+        title = "Log · following" if port.following else "Log · not following"
+        total = count(len(port.shown), "record")
+        if self._filter is not None and not self._filter.done:
+            total += f" · {self._filter.share:4.0%} searched"
+        if self.search_note:
             total = f"{self.search_note} · {total}"
         if port.unseen:
             total += f" · {port.unseen:,} new ↓"
@@ -226,7 +226,10 @@ class LogView(Widget, can_focus=True):
         if self.verbosity == 0:
             hint: tuple[str, ...] = ("The log is off.", "Press 1, 2 or 3 to show it.")
         elif self._filter is not None:
-            hint = ("No record holds these words." if self._filter.done else "Searching …", "Press h for all records.")
+            hint = (
+                "No record passes the filter." if self._filter.done else "Searching …",
+                "Press Esc for all records.",
+            )
         else:
             hint = self.hint
         lines = [line[start:end] for line in hint for start, end in wrap(line, max(8, width - 2))]
@@ -329,81 +332,122 @@ class LogView(Widget, can_focus=True):
             self.marked = row.number
         self._changed()
 
-    # Searching
+    # Searching and filtering
 
     def search(self, text: str) -> None:
         """Search for these words from the window's place on; "" ends searching."""
         self._scan = None
-        if not text:
-            self.words = None
-            self.search_note = ""
-            self._drop_filter()
-            return
-        self.words = Words(text)
-        if self._filter is not None:
-            self._filter = self._new_filter()
-            self._reshow()
-            return
-        top = self.port.top
-        self._begin_scan(top.number if top else 0, 1)
+        self.words = Words(text) if text else None
+        self.search_note = ""
+        if self.filter.words is not None:
+            self.set_filter(replace(self.filter, words=self.words))
+        elif self.words is not None:
+            top = self.port.top
+            self._begin_scan(self.words, f"“{text}”", top.number if top else 0, 1)
+        else:
+            self._changed()
 
     def next_hit(self, step: int) -> None:
         """Go to the next (1) or previous (-1) record that holds the words; goes round at the ends."""
         if self.words is None:
             return
-        if self._filter is not None:
+        if self.filter.words is not None:
             self.action_mark(step)
-            return
+        else:
+            self._jump(self.words, f"“{self.words.text}”", step)
+
+    def action_jump(self, name: str, step: int) -> None:
+        target = TARGETS[name]
+        self._jump(replace(target, within=self.filter), target.name, step)
+
+    def _jump(self, sought: Matcher, name: str, step: int) -> None:
         top = self.port.top
         start = self.marked if self.marked is not None else (top.number if top else 0)
-        self._begin_scan(start + step, step)
+        self._begin_scan(sought, name, start + step, step)
 
-    def _begin_scan(self, start: int, step: int) -> None:
-        assert self.words is not None
-        self._scan = Scan(self.store, self.words, self.verbosity, start, step)
+    def _begin_scan(self, sought: Matcher, name: str, start: int, step: int) -> None:
+        self._sought, self._sought_name = sought, name
+        self._scan = Scan(self.store, sought, self.verbosity, start, step)
         self._wrapped = False
         self._search_on()
 
     def _search_on(self) -> None:
-        scan, words = self._scan, self.words
-        if scan is None or words is None:
+        scan, sought, name = self._scan, self._sought, self._sought_name
+        if scan is None or sought is None:
             return
         hits = scan.run(_SLICE)
         if hits:
             self._scan = None
-            self.search_note = f"“{words.text}”" + (" from the other end" if self._wrapped else "")
+            self.search_note = name + (" from the other end" if self._wrapped else "")
             self.go_to(hits[0])
         elif not scan.done:
-            self.search_note = f"searching “{words.text}” …"
+            self.search_note = f"searching {name} …"
             self.set_timer(0.001, self._search_on)
         elif self._wrapped:
             self._scan = None
-            self.search_note = f"no “{words.text}” at this verbosity"
+            self.search_note = f"no {name} at this verbosity"
         else:
             self._wrapped = True
             last = len(self.store) - 1
-            self._scan = Scan(self.store, words, self.verbosity, 0 if scan.forward else last, 1 if scan.forward else -1)
+            self._scan = Scan(
+                self.store, sought, self.verbosity, 0 if scan.forward else last, 1 if scan.forward else -1
+            )
             self.set_timer(0.001, self._search_on)
         self._changed()
 
     def toggle_filter(self) -> None:
-        """Show only records that hold the words, or all again."""
-        if self._filter is not None:
-            self._drop_filter()
+        """Show only records that hold the words searched for, or those without them, too."""
+        if self.filter.words is not None:
+            self.set_filter(replace(self.filter, words=None))
         elif self.words is not None:
-            self._filter = self._new_filter()
-            self._reshow()
+            self.set_filter(replace(self.filter, words=self.words))
 
-    def _drop_filter(self) -> None:
-        self._filter = None
+    def set_filter(self, wanted: LogFilter) -> None:
+        """Show only what this filter lets through, and keep the place."""
+        self.filter = wanted
+        self._filter = self._new_filter() if wanted else None
         self._reshow()
 
+    def show_item(self, item: str) -> None:
+        """Show the records of this prompt alone, from the first."""
+        self.marked = None
+        self.port.follow(False)
+        self.set_filter(replace(self.filter, item=item))
+        if item:
+            self.port.to_start()
+            self._changed()
+
+    def action_story(self) -> None:
+        """Show the records of the marked record's prompt alone, or all again; folds a record that has no prompt."""
+        number = self.marked if self.marked is not None else self.port.top.number if self.port.top else None
+        if number is None:
+            return
+        item = self.store.event(number).item
+        if self.filter.item:
+            self.set_filter(replace(self.filter, item=""))
+            self.go_to(number)
+        elif item:
+            self.show_item(item)
+            self.go_to(number)
+        else:
+            self.action_fold()
+
+    def clear_filter(self) -> bool:
+        """Show all records again; False where they are shown already."""
+        if not self.filter:
+            return False
+        number = self.marked if self.marked is not None else self.port.top.number if self.port.top else None
+        self.set_filter(LogFilter())
+        if number is not None and not self.port.following:
+            self.port.reveal(number)
+            self._changed()
+        return True
+
     def _new_filter(self) -> Filter:
-        assert self.words is not None
         top = self.marked if self.marked is not None else self.port.top.number if self.port.top else 0
         if self.port.following:
             top = len(self.store)
-        found = Filter(self.store, self.words, self.verbosity, top)
+        found = Filter(self.store, self.filter, self.verbosity, top)
         found.run(_SLICE * 4, enough=self.port.height)
         self.set_timer(0.001, self._fill_filter)
         return found

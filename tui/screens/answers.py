@@ -1,0 +1,134 @@
+"""The answers of the trained model that became worst and best; Enter compares one with the base model's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from engine.runs.state import Compared
+from engine.text import sanitize, truncate
+from tui.keymap import LIST, bindings
+from tui.screens.dialog import Dialog
+from tui.services.log_store import LogStore
+from tui.views.formatting import change, score_words
+from tui.views.pieces import Pieces, clip
+from tui.widgets.border import label
+from tui.widgets.rows import MOVES, Rows
+
+EACH = 10
+"""Answers at each end."""
+
+_PREVIEW = 600
+
+
+def ends(comparisons: Sequence[Compared], each: int = EACH) -> tuple[list[Compared], list[Compared]]:
+    """The answers that became worst, the worst first, and those that became best, the best first. No answer is in
+    both; those whose score is not known are in neither."""
+    known = [c for c in comparisons if _score(c.base) is not None and _score(c.trained) is not None]
+    ordered = sorted(known, key=lambda c: (*_change(c), c.event), reverse=True)
+    worst = [c for c in ordered[:each] if _change(c) > (0.0, 0.0)]
+    best = [c for c in reversed(ordered) if _change(c) < (0.0, 0.0)][:each]
+    return worst, best
+
+
+def _score(verdict: Mapping[str, Any]) -> float | None:
+    score = verdict.get("score")
+    return float(score) if isinstance(score, int | float) else None
+
+
+def _change(compared: Compared) -> tuple[float, float]:
+    """How much worse the trained answer is: by score, then by the probabilities behind it."""
+    base, trained = (_score(verdict) or 0.0 for verdict in (compared.base, compared.trained))
+    return trained - base, _probability(compared.trained) - _probability(compared.base)
+
+
+def _probability(verdict: Mapping[str, Any]) -> float:
+    principles = verdict.get("principles")
+    values = principles.values() if isinstance(principles, Mapping) else ()
+    return float(sum(value for value in values if isinstance(value, int | float)))
+
+
+class AnswerRows(Rows):
+    """One answer a line."""
+
+    BINDINGS = MOVES
+
+
+class Answers(Dialog[Compared]):
+    """The list.
+
+    Args:
+        comparisons: all of the run.
+        store: holds their texts.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(LIST)
+
+    def __init__(self, comparisons: Sequence[Compared], store: LogStore) -> None:
+        super().__init__()
+        self.worst, self.best = ends(comparisons)
+        self._store = store
+        self._list = AnswerRows(self._row, id="answer-rows")
+        self._preview = Static("", id="answer-preview")
+        self._previewed: Compared | None = None
+
+    @property
+    def answers(self) -> list[Compared]:
+        """All that are listed, in order."""
+        return [*self.worst, *self.best]
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box -wide", id="answers-box") as box:
+            label(box, f"Best and worst · {len(self.worst)} worse, {len(self.best)} better", "↑ ↓ Enter compares · Esc")
+            yield self._list
+            yield self._preview
+
+    def on_mount(self) -> None:
+        self._list.focus()
+        count = len(self.answers)
+        self._list.styles.height = max(1, count)
+        self._list.show(count)
+        if count:
+            self._show_preview(self.answers[0])
+        else:
+            self._preview.update("No answer changed its score.")
+
+    def _row(self, index: int, width: int) -> Pieces:
+        compared = self.answers[index]
+        worse = index < len(self.worst)
+        texts = self._store.event(compared.event).texts
+        scores = change(score_words(compared.base.get("score")), score_words(compared.trained.get("score")))
+        head = [("✗ worse  " if worse else "✓ better ", "bad" if worse else "good"), (f"{scores}  ", "strong")]
+        room = width - 9 - len(scores) - 2
+        return [*head, (clip(_line(texts.get("prompt", "")), max(4, room)), "text")]
+
+    def on_rows_marked(self, event: Rows.Marked) -> None:
+        event.stop()
+        if event.index < len(self.answers):
+            self._show_preview(self.answers[event.index])
+
+    def _show_preview(self, compared: Compared) -> None:
+        if compared is self._previewed:
+            return
+        self._previewed = compared
+        texts = self._store.event(compared.event).texts
+        parts = [
+            Content.styled("\n" + truncate(_line(texts.get("prompt", "")), _PREVIEW), "bold"),
+            Content.assemble(("base     ", "$rd-dim"), truncate(_line(texts.get("base", "")), _PREVIEW)),
+            Content.assemble(("trained  ", "$rd-dim"), truncate(_line(texts.get("trained", "")), _PREVIEW)),
+        ]
+        self._preview.update(Content("\n").join(parts))
+
+    def on_rows_chosen(self, event: Rows.Chosen) -> None:
+        event.stop()
+        self.dismiss(self.answers[event.index])
+
+
+def _line(text: object) -> str:
+    return " ".join(sanitize(str(text)).split())
