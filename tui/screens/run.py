@@ -133,7 +133,8 @@ class RunScreen(Screen[None]):
         """What the panes depend on beside the journal; while a run works, the seconds that pass, too."""
         status = self.control.status
         clock = int(time.monotonic()) if status in ACTIVE else 0
-        return self.session.generation, status, self.control.host.state, self.control.remote, clock
+        session, host = self.session, self.control.host
+        return session.generation, session.behind, status, host.state, self.control.remote, clock
 
     def _attend(self) -> None:
         self.control.follow_host()
