@@ -15,8 +15,12 @@ TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 run: $(VENV)/.run
 	@$(BIN)/redraft
 
+# Tests of real terminals, signals and processes that wait for each other come last, one at a time: beside others on the
+# same cores they would wait for them. Everything else runs on as many cores as there are, one thread each.
+WORKERS ?= auto
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --maxprocesses 4 --dist loadfile; first=$$?; \
+	$(BIN)/python -m pytest -m alone && exit $$first
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check $(SOURCES)

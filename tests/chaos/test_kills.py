@@ -14,6 +14,8 @@ import pytest
 from lives import COUNT, KILL, LONG, SEED, Lives, Nursery, Whole, check, events, repeated
 from processes import kill
 
+pytestmark = pytest.mark.alone
+
 Runs = Callable[[str], Lives]
 
 

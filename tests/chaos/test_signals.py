@@ -17,6 +17,8 @@ from engine.runs.control_file import CONTINUE, PAUSE, send
 from engine.runs.journal_writer import is_written
 from engine.settings import RunConfig, to_json
 
+pytestmark = pytest.mark.alone
+
 Runs = Callable[[str], Lives]
 TIMES = max(1, LONG // 4)
 

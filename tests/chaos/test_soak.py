@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from processes import Pty
 
 from engine.settings import RunConfig, to_json
+
+pytestmark = pytest.mark.alone
 
 MINUTES = float(os.environ.get("REDRAFT_CHAOS_MINUTES", "0"))
 """Of the soak; 0 is the short form, which counts runs instead."""

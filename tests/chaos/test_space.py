@@ -14,6 +14,8 @@ from lives import COUNT, FULL, LONG, ONCE, SEED, Lives, Nursery, Whole, as_argum
 from engine.runs.journal_reader import JournalReader
 from engine.settings import RunConfig
 
+pytestmark = pytest.mark.alone
+
 Runs = Callable[[str], Lives]
 
 

@@ -16,6 +16,8 @@ from processes import kill
 from engine.runs.control_file import CONTROL, PAUSE, STOP, send
 from engine.settings import RunConfig
 
+pytestmark = pytest.mark.alone
+
 Runs = Callable[[str], Lives]
 
 

@@ -8,7 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from lives import LONG, Nursery
+
+pytestmark = pytest.mark.alone
 
 _WRITER = """
 import json, os, sys, time

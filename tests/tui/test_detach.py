@@ -12,7 +12,7 @@ import pytest
 from terminals import Terminal
 from test_terminal import used
 
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("own_home")]
 
 # A run that goes on until a file appears, without a model; the shell's own process is the parent that waits.
 BUSY = """

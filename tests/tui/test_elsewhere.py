@@ -20,7 +20,7 @@ from engine.runs.journal_writer import JournalWriter
 from engine.worker import ResumeRun
 from tui.app import RedraftApp
 
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("own_home")]
 
 # A run without a model: it writes a record every 20 ms until it is stopped.
 WORK = """

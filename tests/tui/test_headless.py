@@ -10,7 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from engine.runs.journal_reader import read
+
+pytestmark = pytest.mark.alone
 
 # Work as the engine does it: whole records, and a check of the control between them.
 _RUN = """

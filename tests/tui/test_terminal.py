@@ -12,7 +12,7 @@ import pytest
 from recorded import Recorder
 from terminals import Terminal
 
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("own_home")]
 
 OPEN = "import sys; from tui.app import run; sys.exit(run())"
 
