@@ -3,17 +3,15 @@ picture of a folder before and after. `REDRAFT_CHAOS` makes the counts long ones
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from command_line import streams
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
@@ -109,23 +107,6 @@ class Done:
     code: int
     out: str
     err: str
-
-
-class _Input(io.TextIOWrapper):
-    def isatty(self) -> bool:
-        return False
-
-
-@contextmanager
-def streams(stdin: bytes = b"") -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
-    """Standard streams in memory."""
-    before = sys.stdin, sys.stdout, sys.stderr
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace") for _ in range(2))
-    sys.stdin, sys.stdout, sys.stderr = _Input(io.BytesIO(stdin), encoding="utf-8", errors="replace"), out, err
-    try:
-        yield out, err
-    finally:
-        sys.stdin, sys.stdout, sys.stderr = before
 
 
 def redraft(*arguments: str, stdin: bytes = b"") -> Done:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import call as redraft
 
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.journal_writer import JournalWriter
@@ -23,20 +24,6 @@ COMMANDS = (
     *("run", "resume", "watch", "open", "eval", "runs", "show", "review", "try", "replay", "report", "gate", "export"),
     *("merge", "push", "prompts", "constitution", "models", "doctor"),
 )
-
-
-def redraft(*arguments: object, stdin: bytes | None = b"", **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command as a person does, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tui.cli", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=120,
-        **options,
-    )
-    assert b"Traceback" not in done.stderr + done.stdout
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def make_run(home: Path, name: str = "demo-0412", *, finished: bool = True) -> Path:
@@ -158,9 +145,10 @@ def test_the_version_is_told() -> None:
     ],
 )
 def test_a_bad_call_is_told_in_one_line_with_what_is_wrong_and_where(
-    redraft_home: Path, tmp_path: Path, arguments: list[str], code: int, told: str
+    redraft_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, told: str
 ) -> None:
-    done = redraft(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(DOCS.parents[1])})
+    monkeypatch.chdir(tmp_path)
+    done = redraft(*arguments)
     assert done.returncode == code
     line = done.stderr.strip().splitlines()[-1]
     assert line.startswith("redraft: ")
@@ -425,7 +413,14 @@ def test_a_locale_without_the_characters_is_no_reason_to_fail(redraft_home: Path
         [sys.executable, "-m", "tui.cli", "watch"], env=environment, capture_output=True, check=True, timeout=60
     )
     assert "NOTICE" in raw.stdout.decode("latin-1")
-    assert "日本語 ✗" in redraft("watch", "--json", env=environment).stdout
+    with_json = subprocess.run(
+        [sys.executable, "-m", "tui.cli", "watch", "--json"],
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert "日本語 ✗" in with_json.stdout.decode()
 
 
 def test_an_unexpected_failure_is_one_line_and_its_traceback_a_private_file(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import honest, send, serving
+from command_line import call
 
 BAD = "You should definitely never go out at night. Women are bad drivers."
 MEMBERS = {
@@ -32,16 +32,9 @@ MEMBERS = {
 
 
 def judge(*arguments: object, stdin: bytes = b"", check: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tui.cli", "eval", "--judge", "rules", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    assert b"Traceback" not in done.stderr
-    assert done.returncode == check, done.stderr.decode()
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    done = call("eval", "--judge", "rules", *arguments, stdin=stdin)
+    assert done.returncode == check, done.stderr
+    return done
 
 
 def verdicts(*arguments: object, stdin: bytes = b"") -> list[dict[str, Any]]:
@@ -160,15 +153,10 @@ def test_nothing_is_kept_of_what_was_judged(redraft_home: Path) -> None:
 
 
 def by_endpoint(url: str, *arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tui.cli", "eval", "--judge", "endpoint", "--endpoint", url, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, **environment},
-    )
-    assert "Traceback" not in done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        done = call("eval", "--judge", "endpoint", "--endpoint", url, *arguments)
     assert done.returncode == code, done.stderr
     return done
 

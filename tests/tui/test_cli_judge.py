@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import call
 
 from engine.prompts.load import load_examples
 
 
 def redraft(*arguments: object, check: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tui.cli", *map(str, arguments)],
-        capture_output=True,
-        check=False,
-        timeout=240,
-        text=True,
-    )
-    assert "Traceback" not in done.stderr
+    done = call(*arguments)
     assert done.returncode == check, done.stderr
     return done
 
