@@ -72,7 +72,9 @@ def test_each_clean_example_has_a_violating_twin_like_it() -> None:
 
 @pytest.mark.parametrize("examples", PER_PRINCIPLE, ids=PRINCIPLES)
 @pytest.mark.parametrize("measure", [len, word_count], ids=["characters", "words"])
-@pytest.mark.parametrize("difficulties", [{"obvious"}, {"subtle"}, {"obvious", "subtle"}], ids="+".join)
+@pytest.mark.parametrize(
+    "difficulties", [{"obvious"}, {"subtle"}, {"obvious", "subtle"}], ids=lambda wanted: "+".join(sorted(wanted))
+)
 def test_the_length_of_a_text_does_not_tell_its_label(
     examples: list[Example], measure: Callable[[str], float], difficulties: set[str]
 ) -> None:
