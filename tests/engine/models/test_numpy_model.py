@@ -74,7 +74,10 @@ def test_probabilities_are_those_of_the_loaded_model(small: numpy_model.NumpyMod
     assert verdicts(loaded=False) == pytest.approx(verdicts(loaded=True), abs=1e-5)
 
 
-def test_a_long_text_and_many_batches_are_read_by_the_loaded_model(redraft_home: Path, embedded: LocalModel) -> None:
+def test_a_long_text_and_many_batches_are_read_by_the_loaded_model(
+    redraft_home: Path, embedded: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.judges.probe.loader._WITHOUT_LOADING", 60)
     loads: list[str] = []
 
     def get_model(name: str, _device: str) -> LocalModel:
@@ -87,12 +90,12 @@ def test_a_long_text_and_many_batches_are_read_by_the_loaded_model(redraft_home:
 
     read = reader()
     for number in range(3):
-        read([JudgeInput("1", f"Text {number} of a user, " + "a few words " * 200)], Control())
+        read([JudgeInput("1", f"Text {number} of a user, and no more than that.")], Control())
     assert loads == []
-    read([JudgeInput("2", "Another, that is too long for it. " * 400)], Control())
+    read([JudgeInput("2", "Another, that is too long for it. " * 2)], Control())
     assert loads == ["smollm2-135m-instruct"]
     read = reader()
-    batch = [JudgeInput(str(place), "A few words of a row. " * 100) for place in range(2)]
+    batch = [JudgeInput(str(place), "A few words of a row.") for place in range(2)]
     read(batch, Control())
     assert loads == []
     read([*batch, *batch], Control())
