@@ -166,7 +166,7 @@ def test_with_json_an_error_is_one_object_on_stdout(redraft_home: Path) -> None:
         "error": {
             "what": "unknown preset 'foo'.",
             "where": "--preset",
-            "next": "Choose one of: demo, standard.",
+            "next": "Choose one of: demo, standard, thorough.",
             "type": "InputError",
         }
     }
