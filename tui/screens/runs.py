@@ -68,6 +68,7 @@ class Runs(Dialog[Chosen]):
         self._field = Input(id="runs-field")
         self._field.cursor_blink = False
         self._submitted: Callable[[str], None] | None = None
+        self._words = ""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide", id="runs-box") as box:
@@ -82,13 +83,16 @@ class Runs(Dialog[Chosen]):
         self._note.update("Reading …")
         self.run_worker(self._read(), exclusive=True)
 
-    async def _read(self) -> None:
+    async def _read(self, marked: Path | None = None) -> None:
+        """Read the list; the run in this folder stays marked."""
         try:
             self._all = await asyncio.to_thread(list_runs, self._folder)
         except RedraftError as error:
             self._note.update(Content(str(error)))
             return
-        self._show("")
+        self._show(self._words)
+        self._list.go(next((at for at, run in enumerate(self._runs) if run.folder == marked), self._list.cursor))
+        self._describe()
         for run in list(self._all):
             if run.folder not in self._curves:
                 losses = await asyncio.to_thread(loss_curve, run.folder)
@@ -99,6 +103,7 @@ class Runs(Dialog[Chosen]):
                 self._list.refresh()
 
     def _show(self, words: str) -> None:
+        self._words = words
         wanted = words.casefold().split()
         self._runs = [run for run in self._all if all(word in _searched(run) for word in wanted)]
         self._list.styles.height = max(1, min(len(self._all), 24))
@@ -171,7 +176,7 @@ class Runs(Dialog[Chosen]):
             self._ask("Note", run.remark, lambda text: self._do(lambda: write_remark(run.folder, text), "Noted."))
 
     def action_find(self) -> None:
-        self._ask("Words", "", lambda _text: None)
+        self._ask("Words", self._words, lambda _text: None)
 
     def action_delete(self) -> None:
         run = self._marked
@@ -223,13 +228,15 @@ class Runs(Dialog[Chosen]):
             super().action_close()
 
     def _do(self, change_run: Callable[[], object], done: str) -> None:
+        marked = self._marked
         try:
-            change_run()
+            changed = change_run()
         except RedraftError as error:
             self.show_note(str(error))
             return
         self.show_note(done)
-        self.run_worker(self._read(), exclusive=True)
+        kept = changed if isinstance(changed, Path) else marked.folder if marked is not None else None
+        self.run_worker(self._read(kept), exclusive=True)
 
 
 def _local(seconds: float) -> time.struct_time:
