@@ -29,6 +29,7 @@ _TITLES = {
     "REVISION-GENERATION": "Revision",
     "REVISION-EVALUATION": "Verdict on the revision",
     "TRAINING-PAIR-CREATED": "Pair",
+    "PAIR-EVALUATION": "Verdict on the pair",
     "COMPARISON-ANSWER": "Answer",
     "COMPARISON-EVALUATION": "Verdict on an answer",
     "COMPARISON-SECOND-VERDICT": "Second verdict",

@@ -16,12 +16,19 @@ from tui.services.log_search import Words, line_offsets
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "drafts": ("TRAINING-EXAMPLE", "INITIAL-GENERATION", "DRAFT-SAMPLE"),
-    "verdicts": ("INITIAL-EVALUATION", "CANDIDATE-EVALUATION", "REVISION-EVALUATION", "COMPARISON-EVALUATION", "EVAL-"),
+    "verdicts": (
+        "INITIAL-EVALUATION",
+        "CANDIDATE-EVALUATION",
+        "REVISION-EVALUATION",
+        "COMPARISON-EVALUATION",
+        "PAIR-EVALUATION",
+        "EVAL-",
+    ),
     "critiques": ("CRITIQUE-",),
     "revisions": ("REVISION-GENERATION", "REVISION-CANDIDATE"),
     "pairs": ("TRAINING-PAIR-CREATED",),
-    "training": ("TRAIN-", "EPOCH-"),
-    "comparison": ("COMPARISON-", "SIDE-BY-SIDE-DIFF"),
+    "training": ("TRAIN-", "EPOCH-", "HEALTH-"),
+    "comparison": ("COMPARISON-", "SIDE-"),
     "run": ("RUN-", "STAGE-", "MODEL-", "JUDGES", "ERROR", "NOTICE"),
 }
 """Name of a group of stages -> beginnings of their names."""
