@@ -277,7 +277,7 @@ def test_a_run_is_exported_where_the_person_says_or_into_its_own_folder(redraft_
     folder = make_run(redraft_home)
     done = redraft("export", "demo", "--output", tmp_path / "out.md")
     assert done.returncode == 0
-    assert (tmp_path / "out.md").read_text().startswith("# Redraft run demo-0412")
+    assert (tmp_path / "out.md").read_text().splitlines()[0].endswith(": run demo-0412")
     assert str(tmp_path / "out.md") in done.stdout
     told = json.loads(redraft("export", "demo", "--json", "-v", 1).stdout)
     assert told == {

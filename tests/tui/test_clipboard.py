@@ -43,5 +43,5 @@ async def test_the_marked_record_is_copied_or_written_to_a_file(
         monkeypatch.setenv("REDRAFT_OSC52_MAX", "0")
         await pilot.press("y")
         files = list((finished / "exports").glob("copied-*.txt"))
-        assert len(files) == 1
-        assert "RUN-START" in files[0].read_text()
+        assert len(files) == 2
+        assert all("RUN-START" in file.read_text() for file in files)

@@ -28,7 +28,11 @@ def write(text: str, folder: Path) -> Path:
     Raises:
         StorageError: it cannot be written.
     """
-    path = folder / f"copied-{time.strftime('%Y%m%d-%H%M%S')}.txt"
+    name, number = f"copied-{time.strftime('%Y%m%d-%H%M%S')}", 1
+    path = folder / f"{name}.txt"
+    while path.exists():
+        number += 1
+        path = folder / f"{name}-{number}.txt"
     write_atomically(path, text.encode("utf-8", "replace"))
     return path
 

@@ -82,8 +82,10 @@ def copy(folder: Path | None, text: str, put: Callable[[str, str], None]) -> tup
     if sequence is not None:
         put(text, sequence)
     path = clipboard.write(text, _folder(folder))
-    title = "Copied, if the terminal allows it" if sequence is not None else "Too long for the clipboard"
-    return title, f"{len(text):,} characters; also in {path}"
+    size = f"{len(text):,} characters"
+    if sequence is None:
+        return "Too long for the clipboard", f"{size} written to {path}"
+    return "Copied", f"{size} copied, if the terminal allows it; written to {path}"
 
 
 def _folder(folder: Path | None) -> Path:
