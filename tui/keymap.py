@@ -86,7 +86,7 @@ KEYS: tuple[Key, ...] = (
     Key("stop", ("s",), "Stop", "Stop the run; asks first. What is finished is kept.", RUN, 9),
     Key(
         "answer_alarm",
-        ("A",),
+        ("H",),
         "Alarm",
         "Answer an alarm of training: return to the last healthy checkpoint, or continue.",
         RUN,

@@ -749,14 +749,14 @@ async def test_an_alarm_of_training_is_shown_and_one_key_answers_it(tmp_path: Pa
         await until(pilot, "alarm at step 9: likelihood")
         await until(pilot, "A answers.")
         assert "alarm at step 9 · step 1 of 60" in text_of(app)
-        await pilot.press("A")
+        await pilot.press("H")
         await until(pilot, "compare step 5, the last healthy checkpoint")
         await pilot.press("enter")
         assert host.calls[-1] == "restore"
         decision = {"choice": "restore", "by": "user", "step": 10, "restored": 5}
         recorder("HEALTH-DECISION", SUMMARY, "training ends", data=decision)
         await until(pilot, "back to step 5 after an alarm")
-        await pilot.press("A")
+        await pilot.press("H")
         await until(pilot, "No alarm waits for an answer.")
 
 
