@@ -117,13 +117,21 @@ class Compared:
 
     @property
     def rise(self) -> float:
-        """How much the score of the second text is above the first's; below 0 is better."""
-        return _score(self.trained) - _score(self.base)
+        """How much the score of the second text is above the first's; below 0 is better. 0 without a verdict on both:
+        no verdict is neither clean nor a violation."""
+        before, after = _score(self.base), _score(self.trained)
+        return 0.0 if before is None or after is None else after - before
 
     @property
-    def order(self) -> tuple[float, int, int]:
-        """Sort key: the largest change of the score first, then of words, then as they came."""
-        return (-abs(self.rise), -self.changed, self.event)
+    def drift(self) -> float:
+        """The same of the sum of the principles' probabilities, which tells answers apart that cross no threshold."""
+        before, after = _probabilities(self.base), _probabilities(self.trained)
+        return 0.0 if before is None or after is None else round(after - before, 2)
+
+    @property
+    def order(self) -> tuple[float, float, int, int]:
+        """Sort key: the largest change of the score first, then of the probabilities, of words, then as they came."""
+        return (-abs(self.rise), -abs(self.drift), -self.changed, self.event)
 
     @property
     def principle(self) -> str:
@@ -139,20 +147,29 @@ class Compared:
         if order is Order.CAME:
             return (self.event,)
         if order is Order.WORSE:
-            return (-self.rise, *self.order)
+            return (-self.rise, -self.drift, *self.order)
         if order is Order.PRINCIPLE:
             return (not self.principle, self.principle, *self.order)
         return self.order
 
 
-def _score(verdict: Mapping[str, Any]) -> float:
+def _score(verdict: Mapping[str, Any]) -> float | None:
     score = verdict.get("score")
-    return float(score) if isinstance(score, int | float) and not isinstance(score, bool) else 0.0
+    return float(score) if isinstance(score, int | float) and not isinstance(score, bool) else None
 
 
-def _scored(score: float | None) -> dict[str, Any]:
-    """What a score alone says of a verdict."""
-    return {"score": score, "flagged": None if score is None else score > 0}
+def _probabilities(verdict: Mapping[str, Any]) -> float | None:
+    """The sum of the principles' probabilities; None without a verdict."""
+    principles = verdict.get("principles")
+    if verdict.get("flagged") is None or not isinstance(principles, Mapping):
+        return None
+    known = (value for value in principles.values() if isinstance(value, int | float) and not isinstance(value, bool))
+    return float(sum(known))
+
+
+def _scored(score: float | None, broken: Any) -> dict[str, Any]:
+    """What a pair's score, and the principles that the text breaks, say of the verdict."""
+    return {"score": score, "flagged": None if score is None else score > 0, "broken": broken}
 
 
 @dataclass
@@ -268,8 +285,8 @@ class RunState:
         self._first_step = self._last_step = 0.0
         self._sorted: dict[tuple[bool, Order], list[Compared]] = {}
         self._candidates: dict[str, dict[int, list[Any]]] = {}
-        """Prompts without a pair yet: candidate (0 is the draft) -> number of its verdict's record, and whether it was
-        cut at the token limit."""
+        """Prompts without a pair yet: candidate (0 is the draft) -> number of its verdict's record, whether it was cut
+        at the token limit, and the principles that it breaks."""
         self._answers: dict[tuple[str, str], dict[str, list[Any]]] = {}
         """Prompts that are not compared yet (set and id): arm -> number of its verdict's record, and whether the answer
         was cut."""
@@ -412,14 +429,14 @@ class RunState:
         self.items.setdefault(event.item, Item(number)).kept = event.kept
         self.last_score = ("pair", event.expected_rejected, event.expected_chosen)
         known = self._candidates.pop(event.item, {})
-        rejected, chosen = (known.get(candidate, (-1, False)) for candidate in (event.against, event.taken))
+        rejected, chosen = (known.get(candidate, (-1, False, ())) for candidate in (event.against, event.taken))
         self.pairs.append(
             Compared(
                 event.item,
                 number,
                 ("rejected", "chosen"),
-                base=_scored(event.score_rejected),
-                trained=_scored(event.score_chosen),
+                base=_scored(event.score_rejected, rejected[2]),
+                trained=_scored(event.score_chosen, chosen[2]),
                 verdicts=(rejected[0], chosen[0]),
                 cut=tuple(name for name, one in (("rejected", rejected), ("chosen", chosen)) if one[1]),
                 note="kept" if event.kept else f"dropped: {event.reason}",
@@ -432,9 +449,9 @@ class RunState:
         candidate = record.data.get("candidate", 0)
         if not record.item or not isinstance(candidate, int):
             return
-        known = self._candidates.setdefault(record.item, {}).setdefault(candidate, [-1, False])
+        known = self._candidates.setdefault(record.item, {}).setdefault(candidate, [-1, False, ()])
         if record.stage.endswith("EVALUATION"):
-            known[0] = number
+            known[0], known[2] = number, record.data.get("broken", ())
         else:
             known[1] = record.data.get("finish") == "length"
 

@@ -9,7 +9,7 @@ from recorded import BROKEN, CLEAN, Recorder
 
 from engine.events.base import Record
 from engine.runs.journal_reader import read
-from engine.runs.state import RunState
+from engine.runs.state import Order, RunState
 
 
 def taken(events: list[Record]) -> RunState:
@@ -104,6 +104,32 @@ def test_the_greatest_change_comes_first_and_worse_counts_like_better() -> None:
         ]
     )
     assert [comparison.item for comparison in state.by_change] == ["c", "b", "a"]
+
+
+def test_without_a_verdict_nothing_got_better_or_worse() -> None:
+    unknown = {**CLEAN, "flagged": None, "score": None}
+    state = taken(
+        [
+            event("COMPARISON-TEST 1/3", item="a", base=BROKEN, trained=unknown, set="heldout"),
+            event("COMPARISON-TEST 2/3", item="b", base=unknown, trained=BROKEN, set="heldout"),
+            event("COMPARISON-TEST 3/3", item="c", base=CLEAN, trained=CLEAN, set="heldout"),
+        ]
+    )
+    assert [comparison.rise for comparison in state.comparisons] == [0.0, 0.0, 0.0]
+    assert [comparison.item for comparison in state.ordered(Order.WORSE)] == ["a", "b", "c"]
+
+
+def test_of_equal_scores_the_one_whose_probabilities_moved_more_comes_first() -> None:
+    moved = {**CLEAN, "principles": {**CLEAN["principles"], "fairness": 0.45}}
+    state = taken(
+        [
+            event("COMPARISON-TEST 1/3", item="a", base=CLEAN, trained=CLEAN, set="heldout"),
+            event("COMPARISON-TEST 2/3", item="b", base=moved, trained=CLEAN, set="heldout"),
+            event("COMPARISON-TEST 3/3", item="c", base=CLEAN, trained=moved, set="heldout"),
+        ]
+    )
+    assert [comparison.item for comparison in state.by_change] == ["b", "c", "a"]
+    assert [comparison.item for comparison in state.ordered(Order.WORSE)] == ["c", "a", "b"]
 
 
 def test_a_second_training_goes_on_where_the_first_ended() -> None:

@@ -126,9 +126,8 @@ def row(compared: Compared, place: int, prompt: str, width: int) -> Pieces:
     """A comparison in a list: its place, both scores, the principle, and the prompt."""
     signs = [mark_of(verdict.get("flagged")) for verdict in (compared.base, compared.trained)]
     scores = change(*(score_words(verdict.get("score")) for verdict in (compared.base, compared.trained)))
-    better = compared.rise < 0
-    role = "dim" if not compared.rise else "good" if better else "bad"
-    words = "" if not compared.rise else "better" if better else "worse"
+    rise = compared.rise
+    role, words = ("good", "better") if rise < 0 else ("bad", "worse") if rise > 0 else ("dim", "")
     left: list[tuple[str, str]] = [
         (f"{place:>5}  ", "dim"),
         (f"{signs[0].sign} → {signs[1].sign}  ", role),

@@ -279,7 +279,11 @@ class DiffPane(Container, can_focus=True):
         if item is None:
             self._lay_out()
         else:
-            self.run_worker(self._compute(item, key), exclusive=True, group="diff")
+            # Not a coroutine: one whose worker is replaced before it starts would never be awaited.
+            async def compute() -> None:
+                await self._compute(item, key)
+
+            self.run_worker(compute, exclusive=True, group="diff")  # type: ignore[arg-type]
 
     async def _compute(self, item: Compared, key: object) -> None:
         numbers = self._records or (item.event, item.event)
