@@ -119,7 +119,7 @@ KEYS: tuple[Key, ...] = (
         "compare_order",
         ("o",),
         "Comparison order",
-        "Sort comparisons: largest change, got worse first, by principle, as they came.",
+        "Sort comparisons: largest change, as they came, got worse first, by principle.",
         RUN,
     ),
     Key("compare_mode", ("m",), "Diff mode", "Mark changed words, changed sentences, or show changed only.", RUN),

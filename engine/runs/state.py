@@ -79,9 +79,9 @@ class Order(enum.Enum):
     """In which order comparisons are looked at; the value is how it is called."""
 
     CHANGE = "largest change first"
+    CAME = "as they came"
     WORSE = "got worse first"
     PRINCIPLE = "by principle"
-    CAME = "as they came"
 
 
 @dataclass(eq=False)
