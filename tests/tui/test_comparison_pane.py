@@ -128,17 +128,17 @@ async def test_modes_mark_words_or_sentences_or_leave_out_what_is_the_same(run: 
     app = RedraftApp(folder=run, host=Told())
     async with app.run_test(size=(160, 50)) as pilot:
         await settle(pilot)
-        await pilot.press("m")
+        await pilot.press("M")
         picture = text_of(app)
         assert "sentences" in picture
         assert "Take the first job." in picture
         assert styled(app.run_screen.diff.base, "You ") == {(False, True)}
-        await pilot.press("m")
+        await pilot.press("M")
         picture = text_of(app)
         assert "changed only" in picture
         assert "⋯ 1 sentence the same" in picture
         assert "Take the first job." not in picture.partition("Question  Question a?")[2]
-        await pilot.press("m")
+        await pilot.press("M")
         assert "⋯ 1 sentence" not in text_of(app)
 
 
@@ -166,7 +166,7 @@ async def test_the_pairs_of_a_run_are_compared_with_the_draft_s_verdict(run: Pat
     app = RedraftApp(folder=run, host=Told())
     async with app.run_test(size=(160, 50)) as pilot:
         await settle(pilot)
-        await pilot.press("M")
+        await pilot.press("B")
         await settle(pilot)
         picture = text_of(app)
         assert "Question  Which job?" in picture
@@ -174,7 +174,7 @@ async def test_the_pairs_of_a_run_are_compared_with_the_draft_s_verdict(run: Pat
         assert "Chosen · 0.0 of 4.0 · ✓ clean" in picture
         assert "1 of 1 · kept" in picture
         assert "It decides for the user." in picture
-        await pilot.press("M")
+        await pilot.press("B")
         await settle(pilot)
         assert "Question  Question a?" in text_of(app)
 

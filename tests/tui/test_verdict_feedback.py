@@ -40,7 +40,7 @@ async def test_one_key_agrees_with_the_side_of_a_comparison(finished: Path) -> N
     app = RedraftApp(folder=finished, host=Told())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await settle(pilot)
-        await pilot.press("7", "left", "A")
+        await pilot.press("7", "left", "Y")
         await settle(pilot)
         assert broken() == {
             "harm_prevention": False,
@@ -50,7 +50,7 @@ async def test_one_key_agrees_with_the_side_of_a_comparison(finished: Path) -> N
         }
         assert {row.text for row in kept()} == {BASE}
         assert any("redraft judge fit" in notice.message for notice in app._notifications)
-        await pilot.press("right", "A")
+        await pilot.press("right", "Y")
         await settle(pilot)
         assert {row.text for row in kept()} == {BASE, TRAINED}
 
@@ -89,7 +89,7 @@ async def test_of_a_comparison_in_the_log_the_answer_is_asked_for(finished: Path
         await settle(pilot)
         number = next(e.seq for e in read(finished) if e.stage.startswith("COMPARISON-TEST"))
         app.run_screen.log_box.view.go_to(number)
-        await pilot.press("A")
+        await pilot.press("Y")
         await settle(pilot)
         await pilot.press("down", "enter")
         await settle(pilot)
@@ -124,7 +124,7 @@ async def test_without_a_verdict_in_focus_nothing_is_kept(finished: Path) -> Non
     app = RedraftApp(folder=finished, host=Told())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await settle(pilot)
-        await pilot.press("A")
+        await pilot.press("Y")
         app.run_screen.log_box.view.go_to(0)
         await pilot.press("D")
         await settle(pilot)
