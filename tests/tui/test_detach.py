@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,17 @@ def gone(process: int) -> bool:
         return True
 
 
+@pytest.fixture(autouse=True)
+def _end_the_run(tmp_path: Path) -> Iterator[None]:
+    """A failed test leaves no run behind that waits for its end."""
+    yield
+    if (tmp_path / "process").exists():
+        process = process_of(tmp_path)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if b"detach.launch" in Path(f"/proc/{process}/cmdline").read_bytes():
+                os.kill(process, signal.SIGKILL)
+
+
 def until(condition: object, seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
@@ -71,7 +83,10 @@ def until(condition: object, seconds: float = 20.0) -> None:
 
 
 def holds_terminal(process: int) -> bool:
-    links = [os.readlink(entry) for entry in Path(f"/proc/{process}/fd").iterdir()]
+    links: list[str] = []
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            links.append(os.readlink(entry))
     return any(link.startswith(("/dev/pts", "/dev/tty")) for link in links)
 
 
