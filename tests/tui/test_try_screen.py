@@ -218,6 +218,6 @@ async def test_a_key_of_the_run_screen_opens_it(finished: Path, monkeypatch: pyt
         (finished / "adapter").mkdir()
         (finished / "adapter" / "adapter_model.safetensors").write_bytes(b"")
         monkeypatch.setattr(TrialHost, "start", lambda self: None)  # an empty file is no adapter to load
-        await pilot.press("m")
+        await pilot.press("T")
         await until(pilot, "Loading")
         assert isinstance(app.screen, TryScreen)
