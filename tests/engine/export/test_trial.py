@@ -91,7 +91,7 @@ def test_a_stop_ends_the_answer(run: Path) -> None:
 
 def test_an_empty_prompt_is_refused(run: Path) -> None:
     with pytest.raises(InputError, match="the prompt is empty"):
-        Trial(run).ask(Conversation(), " \x1b[0m ", GREEDY, 0, Control())
+        Trial(run).ask(Conversation(), " \n\t ", GREEDY, 0, Control())
 
 
 def test_a_kept_prompt_is_read_by_a_run_and_never_in_both_sets(redraft_home: Path) -> None:
