@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_run import tiny_config
 
 from engine.events.base import Record
+from engine.models import local
 from engine.models.inference.requests import Sampling
 from engine.runs.journal_reader import JournalReader, read
 from engine.settings import RunConfig
@@ -119,15 +121,17 @@ def test_a_folder_that_cannot_be_written_is_named(redraft_home: Path, tmp_path: 
     assert worker.shutdown(10)
 
 
-def test_a_run_leaves_no_model_in_memory(worker: Worker, config: RunConfig) -> None:
-    from engine.models.local import LocalModel
+def test_a_run_leaves_no_model_in_memory(worker: Worker, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[weakref.ref[local.LocalModel]] = []
 
-    def models() -> list[LocalModel]:
-        return [o for o in gc.get_objects() if type(o) is LocalModel and o.name == Path(config.generator).name]
+    def load_model(*arguments: Any, **options: Any) -> local.LocalModel:
+        model = load(*arguments, **options)
+        loaded.append(weakref.ref(model))
+        return model
 
+    load = local.load_model
+    monkeypatch.setattr(local, "load_model", load_model)
     worker.send(StartRun(dataclasses.replace(config, n_train=4)))
-    wait_for(models)
-    wait_for(lambda: worker.state.status is WorkerStatus.IDLE)
-    assert worker.state.error == ""
-    assert list(read(worker.state.folder or Path()))[-1].stage == "RUN-COMPLETE"
-    assert models() == []
+    wait_for(lambda: has(worker, "RUN-COMPLETE"))
+    assert loaded
+    wait_for(lambda: all(model() is None for model in loaded))
