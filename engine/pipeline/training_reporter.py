@@ -300,7 +300,7 @@ class TrainingReporter:
             return
         if self._action == "ask":
             self._context.record.notice(
-                f"The run can stop training and return to step {self._monitor.last_healthy}: A in the app, or "
+                f"The run can stop training and return to step {self._monitor.last_healthy}: H in the app, or "
                 f"`redraft watch {self._context.folder.name} --restore`. Without an answer it does so at the end."
             )
         else:
