@@ -19,6 +19,7 @@ from engine.judges.base import JudgeInput, Verdict
 from engine.judges.registry import JudgeParts, make_judge
 from engine.models.hub import catalog, embedded
 from engine.models.inference.requests import Message, Sampling
+from engine.models.nn.decoder import Decoder
 from engine.pipeline import chats as messages
 from engine.pipeline.model_cache import ModelCache
 from engine.prompts.load import load_builtin, load_examples
@@ -144,17 +145,20 @@ class Redraft:
         order = Sampler([row.tokens for row in _rows(rows, objective)], batch, TrainConfig().seed).order(0)
         return [rows[i] for step in sorted(order, key=len, reverse=True) for i in step]
 
+    def _decoder(self) -> Decoder:
+        """The decoder, whose products can be counted."""
+        assert isinstance(self._model.decoder, Decoder)
+        return self._model.decoder
+
     def training_flop(self, rows: Sequence[TrainingRow], batch: int) -> Answer:
         """As `train` for SFT, with FLOP of the model's matrix products as units, and these products."""
-        products = arithmetic.of_training(
-            self._model.decoder, _rows(rows, "sft"), batch, TrainConfig().micro_batch_tokens
-        )
+        products = arithmetic.of_training(self._decoder(), _rows(rows, "sft"), batch, TrainConfig().micro_batch_tokens)
         found = self.train(rows, "sft", batch, 1)
         return {**found, "units": sum(p.flop for p in products), "products": [p.to_json() for p in products]}
 
     def scoring_flop(self, rows: Sequence[TrainingRow]) -> Answer:
         """As `score`, with FLOP of the model's matrix products as units, and these products."""
-        products = arithmetic.of_scoring(self._model.decoder, rows)
+        products = arithmetic.of_scoring(self._decoder(), rows)
         found = self.score(rows)
         return {**found, "units": sum(p.flop for p in products), "products": [p.to_json() for p in products]}
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.errors import InputError
+from engine.models.hub.catalog import PROFILES
+from engine.models.hub.catalog import profile as find_profile
 from engine.models.inference.requests import Sampling
 from engine.setting_field import setting, settings_of
 from engine.text import sanitize, truncate
@@ -49,6 +51,13 @@ class RunConfig:
     """
 
     preset: str = setting("standard", "Begin with the settings of this preset", metavar="NAME", group="Run")
+    profile: str = setting(
+        "",
+        "Choose generator, critic and judge by this profile; their own options override it",
+        choices=tuple(profile.name for profile in PROFILES),
+        unset="none",
+        group="Models",
+    )
     generator: str = setting(
         "smollm2-135m-instruct", "Draft with this model and train it", metavar="MODEL", group="Models"
     )
@@ -67,6 +76,13 @@ class RunConfig:
     endpoint_model: str = setting("", "Ask the server for this model", unset="none", metavar="NAME", group="Judge")
     endpoint_key_env: str = setting(
         "", "Read the server's API key from this environment variable", unset="none", metavar="VARIABLE", group="Judge"
+    )
+    endpoint_texts: str = setting(
+        "",
+        "Ask the server for these texts: critique (revisions too), draft, or all",
+        choices=("critique", "draft", "all"),
+        unset="none",
+        group="Judge",
     )
     endpoint_timeout: float = setting(60.0, "Set the request timeout in seconds", min=1, max=3600, group="Judge")
     endpoint_concurrency: int = setting(4, "Limit the concurrent requests", min=1, max=64, group="Judge")
@@ -186,6 +202,17 @@ def preset(name: str) -> RunConfig:
         raise InputError(f"unknown preset {name!r}.", where="--preset", next_step=f"Choose one of: {known}.") from None
 
 
+def with_profile(config: RunConfig, name: str) -> RunConfig:
+    """The settings with generator, critic and judge of a profile.
+
+    Raises:
+        ModelError: unknown name.
+    """
+    chosen = find_profile(name)
+    critic = "" if chosen.critic == chosen.generator else chosen.critic
+    return dataclasses.replace(config, profile=name, generator=chosen.generator, critic=critic, judge=chosen.judge)
+
+
 def to_json(config: RunConfig) -> dict[str, Any]:
     """The settings as plain JSON types."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
@@ -295,7 +322,10 @@ def from_json(values: Mapping[str, Any]) -> RunConfig:
     """
     if isinstance(values, Mapping) and "teacher" not in values:
         values = {**BEFORE, **values}
-    made: RunConfig = _read(RunConfig(), values, "config")
+    named = values.get("profile") if isinstance(values, Mapping) else None
+    # A file may name a profile alone; the roles that it spells out go before it.
+    start = with_profile(RunConfig(), named) if isinstance(named, str) and named else RunConfig()
+    made: RunConfig = _read(start, values, "config")
     if made.judge not in JUDGES and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}|.*\.json", made.judge):
         raise InputError(
             f"unknown judge {truncate(sanitize(made.judge), 60)!r}.",

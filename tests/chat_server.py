@@ -78,7 +78,8 @@ class ChatServer:
             while (header := file.readline().decode().strip()) != "":
                 name, _, value = header.partition(":")
                 headers[name.lower()] = value.strip()
-            body = json.loads(file.read(int(headers.get("content-length", 0))))
+            sent = file.read(int(headers.get("content-length", 0)))
+            body = json.loads(sent) if sent else {}  # a GET has none
             with self._lock:
                 question = Question(len(self.questions) + 1, line.split()[1], headers, body)
                 self.questions.append(question)

@@ -27,6 +27,15 @@ TINY: dict[str, dict[str, Any]] = {
     "gpt2": {},
     "mistral": {"num_key_value_heads": 2, "sliding_window": None},
     "qwen3": {"num_key_value_heads": 2, "head_dim": 16},
+    "gemma2": {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 16, "query_pre_attn_scalar": 16},
+    "qwen3_moe": {
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+    },
+    "falcon": {"multi_query": True},
 }
 """Family -> settings beside the common ones."""
 

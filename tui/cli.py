@@ -13,7 +13,9 @@ import typer
 
 from tui.commands import (
     constitution,
+    data,
     doctor,
+    endpoint,
     evaluate,
     export,
     gate,
@@ -68,6 +70,8 @@ app.command("models")(models.models)
 app.command("prompts")(prompts.prompts)
 app.add_typer(judge.app, name="judge")
 app.add_typer(constitution.app, name="constitution")
+app.add_typer(data.app, name="data")
+app.add_typer(endpoint.app, name="endpoint")
 app.command("doctor")(doctor.doctor)
 app.command("journal-reference", hidden=True)(export.journal_reference)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from engine.models.local import LocalModel
-    from engine.models.nn.decoder import Decoder
+    from engine.models.nn.decoder import LanguageDecoder
     from engine.models.nn.lora_weights import Adapter
 
 MAX_DIFFERENCE = 1e-3
@@ -249,7 +249,7 @@ def _tokens(model: LocalModel) -> list[list[int]]:
     return [row[: model.context] for row in rows]
 
 
-def _logits(decoder: Decoder, sequences: list[list[int]], adapter: Adapter | None) -> Tensor:
+def _logits(decoder: LanguageDecoder, sequences: list[list[int]], adapter: Adapter | None) -> Tensor:
     """float32 [tokens, vocab] of all sequences."""
     import torch
 
@@ -263,7 +263,7 @@ def _logits(decoder: Decoder, sequences: list[list[int]], adapter: Adapter | Non
 
 
 def _difference(folder: Path, sequences: list[list[int]], expected: Tensor) -> float:
-    from engine.models.nn import families
+    from engine.models.local import decoder_of
 
-    decoder = families.from_transformers(load.read_folder(folder, "float32"))
+    decoder = decoder_of(load.read_folder(folder, "float32"), checkpoint.check_folder(folder).config, folder)
     return float((_logits(decoder, sequences, None) - expected).abs().max())

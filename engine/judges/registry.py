@@ -185,14 +185,14 @@ def check_judge(config: RunConfig) -> None:
 
 
 def judge_server(config: RunConfig) -> Server | None:
-    """The server of the judge "endpoint"; None for other judges.
+    """The server of the judge "endpoint" and of the texts that are asked from it; None where neither is.
 
     Raises:
         InputError: its settings are invalid, or given for another judge.
     """
     from engine.models.client.http import RetryPolicy
 
-    if config.judge != "endpoint":
+    if config.judge != "endpoint" and not config.endpoint_texts:
         given = {
             "--endpoint": config.endpoint,
             "--endpoint-model": config.endpoint_model,
@@ -203,12 +203,14 @@ def judge_server(config: RunConfig) -> Server | None:
                 raise InputError(
                     f"this option is for the judge endpoint; the judge is {config.judge}.",
                     where=option,
-                    next_step="Add --judge endpoint, or remove the option.",
+                    next_step="Add --judge endpoint or --endpoint-texts, or remove the option.",
                 )
         return None
     if not config.endpoint:
         raise InputError(
-            "the judge endpoint needs the address of a server.",
+            "the judge endpoint needs the address of a server."
+            if config.judge == "endpoint"
+            else "texts from a server need its address.",
             where="--endpoint",
             next_step="Write it like --endpoint http://127.0.0.1:8080/v1 --endpoint-model NAME.",
         )

@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING
 from engine.control import Control
 from engine.errors import ModelError, RedraftError
 from engine.models import chat, machine_profile
-from engine.models.hub import catalog, checkpoint, embedded, gguf, load, memory_estimate, weights_hash
+from engine.models.hub import catalog, checkpoint, embedded, gguf, gguf_copy, load, memory_estimate, weights_hash
 from engine.models.hub.embedded import Progress, silent
+from engine.models.hub.hf_logging import quiet
 from engine.models.inference.requests import Completion, Message, Request
 from engine.models.inference.token_codec import Codec
 from engine.models.nn import families
-from engine.models.nn.config import ModelConfig
+from engine.models.nn.config import FAMILIES, ModelConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from engine.models.inference.hidden_states import Pooling
-    from engine.models.nn.decoder import Decoder
+    from engine.models.nn.decoder import LanguageDecoder
     from engine.models.nn.lora_weights import Adapter
 
 
@@ -55,7 +56,7 @@ class LocalModel:
     """
 
     name: str
-    decoder: Decoder
+    decoder: LanguageDecoder
     tokenizer: PreTrainedTokenizerBase
     codec: Codec
     chat: chat.Chat
@@ -154,10 +155,10 @@ class LocalModel:
         text = self.chat.without_thinking(completion.text)
         if text == completion.text:
             return completion
-        if not text.strip() and completion.finish == "length":
-            error = (
-                f"The answer was cut off at {completion.tokens} tokens, all of them thinking. Raise the token limit."
-            )
+        if not text.strip():
+            cut = completion.finish == "length"
+            how = f"was cut off at {completion.tokens} tokens" if cut else f"ended after {completion.tokens} tokens"
+            error = f"The answer {how}, all of them thinking.{' Raise the token limit.' if cut else ''}"
             return dataclasses.replace(completion, text="", finish="error", error=error)
         return dataclasses.replace(completion, text=text)
 
@@ -219,6 +220,7 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
         StorageError: if a file is damaged, or the cache cannot be written.
     """
     source = catalog.resolve(name)
+    progress(0.0, f"Loading {source.name}.")
     chosen = memory_estimate.device(device)
     if chosen == "cpu":
         machine_profile.apply(machine_profile.machine_profile())
@@ -239,7 +241,7 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
             assert source.path is not None
             place = source.path
     progress(1.0, f"Loading {source.name}.")
-    return _loaded(source, place, kind, chosen, began)
+    return _loaded(source, place, kind, chosen, began, progress)
 
 
 def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
@@ -285,23 +287,32 @@ def _checked_chat(tokenizer: PreTrainedTokenizerBase, place: Path) -> chat.Chat:
     return found
 
 
-def _loaded(source: catalog.Source, place: Path, dtype: str, device: str, began: float) -> LocalModel:
+def _loaded(
+    source: catalog.Source, place: Path, dtype: str, device: str, began: float, progress: Progress
+) -> LocalModel:
     is_gguf = source.kind == "gguf"
     checked = gguf.check(place) if is_gguf else checkpoint.check_folder(place)
     memory_estimate.check_load(source.name, checked.config, dtype, device)
     load.import_transformers()
+    copy = gguf_copy.find(place, dtype) if is_gguf else None
     with ThreadPoolExecutor(1) as pool:
         # The tokenizer is parsed while the weights are read from the disk: each takes about .3 s.
-        parsed = pool.submit(load.gguf_tokenizer if is_gguf else load.folder_tokenizer, place)
-        model = load.read_gguf(place, dtype) if is_gguf else load.read_folder(place, dtype)
+        if is_gguf and copy is None:
+            parsed = pool.submit(load.gguf_tokenizer, place)
+            model = _unpacked(source.name, place, dtype, parsed.result, progress)
+        else:
+            parsed = pool.submit(load.folder_tokenizer, copy or place)
+            model = load.read_folder(copy or place, dtype)
         tokenizer = parsed.result()
+    if copy is not None:
+        model = load.with_divisors(place, model, gguf_copy.divisors_of(copy))
     load.check_tokenizer(tokenizer, model.config.vocab_size, place)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     chats = _checked_chat(tokenizer, place)
     codec = Codec(tokenizer, load.end_tokens(model, tokenizer) | chats.end_tokens(), chats.kept_marks())
     if device != "cpu":
         model.to(device)
-    decoder = _decoder(model, place)
+    decoder = decoder_of(model, checked.config, place)
     return LocalModel(
         name=source.name,
         decoder=decoder,
@@ -313,13 +324,44 @@ def _loaded(source: catalog.Source, place: Path, dtype: str, device: str, began:
         folder=None if is_gguf else place,
         files=partial(weights_hash.of_files, [place]) if is_gguf else partial(weights_hash.of_folder, place),
         seconds=time.monotonic() - began,
-        notices=(*checked.notices, *chats.notices),
+        notices=(*checked.notices, *chats.notices, *_static_notice(decoder)),
     )
 
 
-def _decoder(model: PreTrainedModel, place: Path) -> Decoder:
+def _unpacked(
+    name: str, place: Path, dtype: str, tokenizer: Callable[[], PreTrainedTokenizerBase], progress: Progress
+) -> PreTrainedModel:
+    """The model in a GGUF file; a converted copy is kept for the next time."""
+    sentence = f"Unpacking {name} (once: a converted copy is kept in the cache)."
+    progress(0.0, sentence)
+    model, divisors = load.unpack_gguf(place, dtype, lambda part: progress(0.8 * part, sentence))
+    # Before the frequencies are divided: the copy's own are made of its config.
+    gguf_copy.store(place, dtype, model, tokenizer(), divisors, lambda part: progress(0.8 + 0.2 * part, sentence))
+    return load.with_divisors(place, model, divisors)
+
+
+def _static_notice(decoder: LanguageDecoder) -> tuple[str, ...]:
+    if decoder.packs:
+        return ()
+    return (
+        f"Models of the family {decoder.config.family} cannot run in Redraft's batching: texts are written by "
+        "transformers' generate() in static batches, which is slower.",
+    )
+
+
+def decoder_of(model: PreTrainedModel, config: ModelConfig, place: Path) -> LanguageDecoder:
+    """The decoder that computes a model that was read from `place`; takes its weights over.
+
+    Raises:
+        ModelError: it cannot be computed.
+    """
     try:
-        return families.from_transformers(model)
+        if config.family in FAMILIES:
+            return families.from_transformers(model)
+        from engine.models.nn import modules
+
+        with quiet():
+            return modules.from_transformers(model, config)
     except RedraftError as error:
         raise ModelError(error.what, where=str(place), next_step=error.next_step) from None
     except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError) as error:

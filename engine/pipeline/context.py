@@ -116,6 +116,7 @@ class Context:
     prompts: Prompts
     generator: LocalModel
     critic: LanguageModel
+    drafter: LanguageModel
     judges: RunJudges
     record: Recorder
     finished: FinishedItems

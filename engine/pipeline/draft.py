@@ -15,7 +15,7 @@ def draft(context: Context) -> None:
     """The generator's first answer to every training prompt."""
     train = context.prompts.train
     waiting = [p for p in train if p.id not in context.finished.drafts]
-    sent = {p.id: context.generator.render(chats.draft(p.text, p.messages)) for p in waiting}
+    sent = {p.id: context.drafter.render(chats.draft(p.text, p.messages)) for p in waiting}
     numbered = {p.id: (number, p) for number, p in enumerate(train, 1)}
 
     def write(completion: Completion, share: float) -> None:
@@ -42,7 +42,7 @@ def draft(context: Context) -> None:
             )
         )
 
-    generate_stage(context, "draft", len(train), sent, context.generator, context.config.draft, write)
+    generate_stage(context, "draft", len(train), sent, context.drafter, context.config.draft, write)
 
 
 def sample_drafts(context: Context) -> None:
@@ -52,7 +52,7 @@ def sample_drafts(context: Context) -> None:
     wanted = [(item, number) for item in train for number in range(1, count)]
     waiting = [key for key in wanted if key not in finished.candidates]
     rendered = {
-        item: context.generator.render(chats.draft(train[item].text, train[item].messages)) for item, _ in waiting
+        item: context.drafter.render(chats.draft(train[item].text, train[item].messages)) for item, _ in waiting
     }
     sent = {f"{item}#{number}": rendered[item] for item, number in waiting}
 
@@ -70,7 +70,7 @@ def sample_drafts(context: Context) -> None:
         )
 
     if wanted:
-        generate_stage(context, "sample", len(wanted), sent, context.generator, context.config.draft, write)
+        generate_stage(context, "sample", len(wanted), sent, context.drafter, context.config.draft, write)
 
 
 def judge_drafts(context: Context) -> None:

@@ -50,6 +50,8 @@ from engine.settings import RunConfig
 from engine.stats.paired import USUAL_SPREAD, planned_detectable
 
 if TYPE_CHECKING:
+    from engine.models.client.endpoint import Server
+    from engine.models.client.remote_model import RemoteModel
     from engine.models.local import LocalModel
 
 
@@ -300,7 +302,9 @@ class Run:
         assert record is not None
         generator = self._load_model(config.generator)
         critic = generator if not config.critic else self._load_model(config.critic)
-        parts = JudgeParts(self._constitution, critic, self._models.get, config.device, judge_server(config))
+        server = judge_server(config)
+        parts = JudgeParts(self._constitution, critic, self._models.get, config.device, server)
+        remote = self._remote_model(server) if config.endpoint_texts else None
         judges = make_run_judges(config.judge, parts)
         self._write_judges(judges)
         return Context(
@@ -309,13 +313,26 @@ class Run:
             constitution=self._constitution,
             prompts=self._prompts,
             generator=generator,
-            critic=critic,
+            critic=remote if remote and config.endpoint_texts != "draft" else critic,
+            drafter=remote if remote and config.endpoint_texts != "critique" else generator,
             judges=judges,
             record=record,
             finished=self._state.finished,
             control=self._control,
             started=self._started,
         )
+
+    def _remote_model(self, server: Server | None) -> RemoteModel:
+        """The model behind the server, once it has answered."""
+        from engine.models.client.endpoint import Endpoint
+        from engine.models.client.remote_model import RemoteModel
+
+        assert server is not None
+        assert self._record is not None
+        model = RemoteModel(Endpoint(server))
+        model.prepare(self._control)
+        self._record.notice(f"Texts by {model.name}: {self._config.endpoint_texts}.")
+        return model
 
     def _write_judges(self, judges: RunJudges) -> None:
         """Write which judge decides what, and how good each was measured to be; a judge that cannot work fails now."""

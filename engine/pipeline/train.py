@@ -12,11 +12,11 @@ from engine.errors import InputError
 from engine.events.notices import RowTruncated
 from engine.events.training import TrainEnd, TrainStart
 from engine.models.hub import memory_estimate
-from engine.pipeline import chats
 from engine.pipeline.context import Context, Training
 from engine.pipeline.oom import is_oom, oom_error
 from engine.pipeline.pairs import PreferencePair
 from engine.pipeline.training_reporter import RestoreHealthy, TrainingReporter
+from engine.pipeline.training_rows import encode_rows
 from engine.runs.folder import ADAPTER
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.models.nn.lora_weights import Adapter
     from engine.training.callbacks import Trained
     from engine.training.config import TrainConfig
-    from engine.training.data import PairRow, Row, SftRow
+    from engine.training.data import Row
 
 CHECKPOINTS = "checkpoints"
 
@@ -247,19 +247,14 @@ def _rows(context: Context, pairs: Sequence[PreferencePair]) -> tuple[list[Row],
 
     model = context.generator
     by_id = {prompt.id: prompt for prompt in context.prompts.train}
-    sft: list[SftRow] = []
-    dpo: list[PairRow] = []
-    for pair in pairs:
-        prompt = by_id[pair.item]
-        chat = chats.draft(prompt.text, prompt.messages)
-        head, chosen = model.encode_pair(chat, pair.chosen)
-        chosen = chosen if pair.chosen_complete else _without_end(chosen, model)
-        if context.config.train.objective == "sft":
-            sft.append(SftRow(tuple(head), tuple(chosen), pair.item))
-        else:
-            _, rejected = model.encode_pair(chat, pair.rejected)
-            rejected = rejected if pair.rejected_complete else _without_end(rejected, model)
-            dpo.append(PairRow(tuple(head), tuple(chosen), tuple(rejected), pair.item))
+    encoded = encode_rows(model, model.codec.ends, by_id, pairs, context.config.train.objective)
+    sft = [row for row in encoded if isinstance(row, SftRow)]
+    dpo = [row for row in encoded if isinstance(row, PairRow)]
+    if not any(pair.chosen_complete for pair in pairs):
+        context.record.notice(
+            "Every chosen text was cut at the token limit, so the model does not learn where to stop. Raise "
+            "--max-tokens to change that."
+        )
     longest = min(context.config.train.max_length, model.context)
     kept, cuts = fit(sft, longest) if sft else fit(dpo, longest)
     rows: list[Row] = list(kept)
@@ -276,11 +271,3 @@ def _rows(context: Context, pairs: Sequence[PreferencePair]) -> tuple[list[Row],
         return rows, []
     validation = rows[VAL_EVERY_N - 1 :: VAL_EVERY_N]
     return [row for number, row in enumerate(rows, 1) if number % VAL_EVERY_N], validation
-
-
-def _without_end(tokens: Sequence[int], model: LocalModel) -> list[int]:
-    """A completion that was cut while it was generated, without the tokens that would teach the model to stop there."""
-    tokens = list(tokens)
-    while tokens and tokens[-1] in model.codec.ends:
-        tokens.pop()
-    return tokens

@@ -18,7 +18,7 @@ import torch
 
 from engine.control import Control
 from engine.errors import InputError, Stopped, TrainingError
-from engine.models.nn.decoder import Decoder
+from engine.models.nn.decoder import LanguageDecoder
 from engine.models.nn.lora_weights import Adapter
 from engine.training import data as training_rows
 from engine.training.callbacks import Epoch, Hooks, Step, Trained
@@ -42,7 +42,7 @@ _FREE = frozenset({"sample_steps", "save_steps", "max_nonfinite_steps", "micro_b
 
 
 def train(
-    decoder: Decoder,
+    decoder: LanguageDecoder,
     rows: Sequence[Row],
     config: TrainConfig,
     *,
@@ -144,7 +144,7 @@ class _Run:
     config: TrainConfig
     objective: Objective
     lora: Lora
-    decoder: Decoder
+    decoder: LanguageDecoder
     optimizer: Optimizer
     sampler: Sampler
     rows: Sequence[Row]

@@ -7,6 +7,7 @@ is possible because d logp_t / d h_t = W[y_t] - softmax(W h_t) W does not depend
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,12 +22,16 @@ CHUNK = 128
 _CHUNK_ELSEWHERE = 512
 
 
-class Projection(Protocol):
-    """A frozen matrix [V, d] with both its products."""
+class Logits(Protocol):
+    """Logits of hidden states, differentiable by autograd."""
 
     def linear(self, x: Tensor) -> Tensor:
         """[N, d] -> [N, V]"""
         ...
+
+
+class Projection(Logits, Protocol):
+    """A frozen matrix [V, d] with both its products."""
 
     def input_grad(self, grad: Tensor) -> Tensor:
         """[N, V] -> [N, d]"""
@@ -49,7 +54,7 @@ class Dense:
 
 class _TokenLogps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Projection, targets: Tensor, chunk: int) -> Any:
+    def forward(ctx: Any, hidden: Tensor, head: Any, targets: Tensor, chunk: int) -> Any:
         count = hidden.shape[0]
         logps = torch.empty(count, dtype=torch.float32, device=hidden.device)
         correct = torch.empty(count, dtype=torch.bool, device=hidden.device)
@@ -57,6 +62,11 @@ class _TokenLogps(torch.autograd.Function):
         for start in range(0, count, chunk):
             part = slice(start, start + chunk)
             target = targets[part, None]
+            if not hasattr(head, "input_grad"):
+                logps[part], correct[part], grad = _by_autograd(hidden[part], head, target, grad_hidden is not None)
+                if grad_hidden is not None:
+                    grad_hidden[part] = grad
+                continue
             logits = head.linear(hidden[part]).float()
             probs = torch.softmax(logits, -1)
             target_probs = probs.gather(1, target)
@@ -77,6 +87,18 @@ class _TokenLogps(torch.autograd.Function):
         return grad_hidden * grads[0].neg().to(grad_hidden.dtype)[:, None], None, None, None
 
 
+def _by_autograd(hidden: Tensor, head: Logits, target: Tensor, learn: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities, whether each target was the likeliest, and minus the gradient, of one chunk by a head that is
+    more than a matrix (a soft cap on the logits)."""
+    with torch.enable_grad() if learn else contextlib.nullcontext():
+        x = hidden.detach().requires_grad_(learn)
+        logits = head.linear(x).float()
+        logps = torch.log_softmax(logits, -1).gather(1, target).squeeze(1)
+        grad = torch.autograd.grad(logps.sum(), x)[0].neg() if learn else hidden
+    best = logits.detach().amax(-1) == logits.detach().gather(1, target).squeeze(1)
+    return logps.detach(), best, grad
+
+
 def _log(prob: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """Log of the target's prob; from the logits where the prob is too small for float32 to tell."""
     if bool((prob > 1e-30).all()):
@@ -84,14 +106,13 @@ def _log(prob: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     return logits.gather(1, target) - logits.logsumexp(-1, keepdim=True)
 
 
-def token_logps(
-    hidden: Tensor, weight: Tensor | Projection, targets: Tensor, *, chunk: int = 0
-) -> tuple[Tensor, Tensor]:
+def token_logps(hidden: Tensor, weight: Tensor | Logits, targets: Tensor, *, chunk: int = 0) -> tuple[Tensor, Tensor]:
     """Log-probabilities of targets, differentiable in `hidden` only (the matrix is frozen).
 
     Args:
         hidden: [N, d], normalised states at the positions before the targets.
-        weight: [V, d], the vocabulary matrix, or anything with its two products (`engine.models.nn.linear.Linear`).
+        weight: [V, d], the vocabulary matrix, or anything with its two products (`engine.models.nn.linear.Linear`), or
+            with `linear` alone, which autograd then goes through.
         targets: [N], token ids.
         chunk: rows of logits that exist at once; 0 chooses by device.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.models.inference.prefix_cache import shared_prefix_length
 from engine.models.nn.attention import Layout, SharedPacked
-from engine.models.nn.decoder import Decoder
+from engine.models.nn.decoder import LanguageDecoder
 from engine.models.nn.lora_weights import Adapter
 from engine.training.losses import token_logps
 
@@ -56,7 +56,7 @@ class Policy:
         learn: whether scores carry gradients.
     """
 
-    decoder: Decoder
+    decoder: LanguageDecoder
     adapter: Adapter | None = None
     learn: bool = True
 
@@ -66,7 +66,7 @@ class Policy:
         Where nothing is learned, the same arithmetic is used: the decoder's fused products without autograd round
         otherwise in bf16, and a reference that is off by that much for a pair would pull at it for the whole training.
         """
-        packed = _pack(rows)
+        packed = _pack(rows if self.decoder.packs else _apart(rows), self.decoder.packs)
         device = self.decoder.device
         attention = SharedPacked(packed.layout, self.decoder.config.group, device, self.decoder.dtype)
         with torch.enable_grad():
@@ -94,8 +94,13 @@ class _Packed:
     layout: Layout
 
 
-def _pack(rows: Sequence[Completions]) -> _Packed:
-    shared = _worth_sharing([row.prompt for row in rows])
+def _apart(rows: Sequence[Completions]) -> list[Completions]:
+    """Each completion with a prompt of its own, for models whose sequences cannot share one."""
+    return [Completions(row.prompt, (completion,)) for row in rows for completion in row.completions]
+
+
+def _pack(rows: Sequence[Completions], share: bool = True) -> _Packed:
+    shared = _worth_sharing([row.prompt for row in rows]) if share else 0
     tokens = list(rows[0].prompt[:shared])
     positions = list(range(shared))
     before: list[int] = []
@@ -137,25 +142,11 @@ def _long(values: Sequence[int]) -> Tensor:
     return torch.tensor(values, dtype=torch.long)
 
 
-def _described(decoder: Decoder) -> str:
-    """What version 0.1 called the model, letter by letter: its checkpoints are resumed by it."""
-    c = decoder.config
-    scales = tuple(c.attention_scale(layer) for layer in range(c.num_layers))
-    return (
-        f"(Architecture(family={c.family!r}, layers={c.num_layers}, width={c.hidden_size}, heads={c.num_heads}, "
-        f"kv_heads={c.num_kv_heads}, head_dim={c.head_dim}, ffn={c.intermediate_size}, vocab={c.vocab_size}, "
-        f"context={c.context}, norm={c.norm!r}, norm_eps={c.norm_eps!r}, activation={c.activation!r}, "
-        f"gated={c.gated}, parallel={c.parallel}, rotary_dims={c.rotary_dims}, embed_scale={c.embed_scale!r}, "
-        f"attention_scales={scales!r}, qk_norm={c.qk_norm}), {decoder.dtype!r})"
-    )
-
-
-def fingerprint(decoder: Decoder, adapter: Adapter | None = None) -> str:
+def fingerprint(decoder: LanguageDecoder, adapter: Adapter | None = None) -> str:
     """SHA-256 over sizes, dtype and two sums of every matrix: names a model in checkpoints and in stored
     reference values, without reading a file. Any change that training makes to any matrix changes it."""
-    digest = hashlib.sha256(_described(decoder).encode())
-    matrices = [decoder.embedding, decoder.head.weight]
-    matrices += [linear.weight for block in decoder.blocks for linear in block.linears()]
+    digest = hashlib.sha256(decoder.description().encode())
+    matrices = list(decoder.matrices())
     for _, pair in sorted(adapter.pairs.items()) if adapter is not None else ():
         matrices += [pair.a * pair.scale, pair.b]
     with torch.no_grad():

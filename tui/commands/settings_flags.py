@@ -16,7 +16,7 @@ import typer.core
 
 from engine.errors import InputError
 from engine.setting_field import Setting, number, settings_of
-from engine.settings import RunConfig, preset, with_value
+from engine.settings import RunConfig, preset, with_profile, with_value
 from engine.text import sanitize, truncate
 from engine.training.config import TrainConfig
 
@@ -182,9 +182,13 @@ def build_config(start: str, flags: Mapping[str, Any], changes: Sequence[str] = 
         with_value(config, "train.objective", objective, "--objective")
         made = TrainConfig.sft() if objective == "sft" else TrainConfig.dpo()
         config = dataclasses.replace(config, train=made)
+    if flags.get("profile") is not None:
+        # It goes first: options that name a model or a judge change what it chose.
+        with_value(config, "profile", flags["profile"], "--profile")
+        config = with_profile(config, flags["profile"])
     now = {old: name for name, old in _OLD_NAMES.items()}
     for name, value in flags.items():
-        if value is None or value is False:
+        if value is None or value is False or name == "profile":
             continue
         flag = FLAGS[now.get(name, name)]
         option = "--" + name.replace("_", "-") if name in now else flag.option
@@ -198,6 +202,8 @@ def build_config(start: str, flags: Mapping[str, Any], changes: Sequence[str] = 
                 where="--set",
                 next_step="Example: train.warmup_ratio=0.2.",
             )
+        if path.strip() == "profile":
+            raise InputError("a profile goes before other settings.", where="--set", next_step="Use --profile NAME.")
         config = with_value(config, path.strip(), value.strip(), f"--set {_quoted(path.strip())}")
     check_judge(config)
     return config

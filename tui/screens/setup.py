@@ -15,9 +15,11 @@ from textual.widgets.option_list import Option
 
 from engine.errors import InputError, RedraftError
 from engine.judges.registry import check_judge
-from engine.models.hub.catalog import resolve
+from engine.models.hub.catalog import PROFILES, resolve
+from engine.models.hub.catalog import profile as find_profile
+from engine.models.hub.memory_plan import FITS, plan, proposed_profile
 from engine.prompts import load_prompts
-from engine.settings import JUDGES, PRESETS, RunConfig, preset
+from engine.settings import JUDGES, PRESETS, RunConfig, preset, with_profile
 from tui.keymap import LIST, bindings
 from tui.screens.dialog import Dialog
 from tui.widgets.border import label
@@ -27,6 +29,7 @@ _FILES = {
     "heldout_prompts": ("Held-out prompts", "a file, or empty for the built-in ones"),
     "constitution": ("Constitution", "a TOML file, or empty for the built-in one"),
 }
+_PROFILE = ("Profile", f"{', '.join(profile.name for profile in PROFILES)}; fills model, critic and judge")
 _JUDGE = {
     "judge": ("Judge", ", ".join(JUDGES)),
     "endpoint": ("Endpoint", "http://host:port/v1, for the judge endpoint"),
@@ -57,6 +60,7 @@ class Setup(Dialog[RunConfig]):
             presets.highlighted = names.index(self._config.preset) if self._config.preset in names else 0
             yield presets
             yield Static("")
+            yield from self._field("profile", *_PROFILE)
             yield from self._field("generator", "Model", "a catalog name, hub id, folder or GGUF file")
             for name, (title, hint) in {**_JUDGE, **_FILES, **_NUMBERS}.items():
                 yield from self._field(name, title, hint)
@@ -81,7 +85,8 @@ class Setup(Dialog[RunConfig]):
         chosen = preset(name)
         for number in _NUMBERS:
             self.query_one(f"#set-{number}", Input).value = str(getattr(chosen, number))
-        self._config = dataclasses.replace(chosen, **self._files(), **self._judge())  # type: ignore[arg-type]
+        kept = {name: getattr(self._config, name) for name in ("profile", "critic")}
+        self._config = dataclasses.replace(chosen, **kept, **self._files(), **self._judge())  # type: ignore[arg-type]
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
@@ -89,13 +94,27 @@ class Setup(Dialog[RunConfig]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self._say(self._problem(str(event.input.id).removeprefix("set-")))
+        name = str(event.input.id).removeprefix("set-")
+        if name == "profile":
+            self._take_profile(event.value.strip())
+        self._say(self._problem(name))
+
+    def _take_profile(self, name: str) -> None:
+        """Fill in the roles of a profile, once its whole name is there."""
+        if name == self._config.profile or not any(name == profile.name for profile in PROFILES):
+            return
+        self._config = with_profile(self._config, name)
+        for field in ("generator", "judge"):
+            self.query_one(f"#set-{field}", Input).value = str(getattr(self._config, field))
 
     def _problem(self, name: str) -> str:
         """Why this field cannot be used as it stands; "" where it can. Looks at no file: that is done at the end."""
         try:
             if name == "generator" and self._value(name):
                 resolve(self._value(name))
+            elif name == "profile" and self._value(name):
+                find_profile(self._value(name))
+                return _fit(self._config)
             elif name in _NUMBERS:
                 _number(self._value(name), name)
         except RedraftError as error:
@@ -116,6 +135,8 @@ class Setup(Dialog[RunConfig]):
             values: dict[str, str | int] = {"generator": self._value("generator") or self._config.generator}
             field = "generator"
             resolve(str(values[field]))
+            field = "profile"
+            values |= self._profile(str(values["generator"]))
             for field in _NUMBERS:
                 values[field] = _number(self._value(field), field)
             for field in _FILES:
@@ -136,6 +157,13 @@ class Setup(Dialog[RunConfig]):
     def _value(self, name: str) -> str:
         return self.query_one(f"#set-{name}", Input).value.strip()
 
+    def _profile(self, generator: str) -> dict[str, str]:
+        """The profile, where its model was not changed afterwards; a critic of a profile that was left goes with it."""
+        name = self._value("profile")
+        if name and find_profile(name).generator == generator:
+            return {"profile": name}
+        return {"profile": "", **({"critic": ""} if self._config.profile else {})}
+
     def _judge(self) -> dict[str, str]:
         return {name: self._value(name) for name in _JUDGE}
 
@@ -155,6 +183,18 @@ class Setup(Dialog[RunConfig]):
         else:
             load_prompts(full)
         return full
+
+
+def _fit(config: RunConfig) -> str:
+    """Whether the chosen models fit into this machine's memory; "" where they do."""
+    rows = plan(config.generator, config.critic)
+    worst = max(rows, key=lambda row: row.need)
+    if all(row.verdict == FITS for row in rows):
+        return ""
+    return (
+        f"{worst.stage} in {worst.dtype} needs {worst.need / 1e9:.1f} GB of {worst.free / 1e9:.1f} GB free: "
+        f"{worst.verdict}. {proposed_profile()[1]} `redraft models --plan` shows every stage."
+    )
 
 
 def _number(text: str, name: str) -> int:

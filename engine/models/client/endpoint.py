@@ -27,7 +27,7 @@ from engine.models.client.http import (
     sanitize_without_key,
 )
 from engine.models.client.responses import named_feature
-from engine.models.inference.requests import Message
+from engine.models.inference.requests import Message, Sampling
 
 _ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _POLL_SECONDS = 0.05
@@ -117,12 +117,20 @@ class Server:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One chat; `schema` is the JSON schema of the answer that is wanted."""
+    """One chat.
+
+    Args:
+        schema: the JSON schema of the answer that is wanted; not used for free text.
+        sampling: how a free text is sampled; None for an answer by the schema.
+        seed: of that sampling.
+    """
 
     key: str
     messages: Sequence[Message]
     schema: Mapping[str, Any]
     max_tokens: int = 1000
+    sampling: Sampling | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,7 @@ class Reply:
         truncated: the answer was cut off at the token limit.
         thinking: the model was thinking, or did before it answered.
         limit: tokens that were allowed; 0 where it is not known.
+        prompt_tokens, completion_tokens: as the server counts them; 0 where it does not.
     """
 
     key: str
@@ -156,6 +165,8 @@ class Reply:
     truncated: bool = False
     thinking: bool = False
     limit: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -231,17 +242,30 @@ class Capabilities:
             "stream": False,
             self.limit: self.tokens(request),
         }
+        if self.no_thinking:
+            body["chat_template_kwargs"] = {"enable_thinking": False}
+        if request.sampling is not None:
+            return body | self._sampling(request.sampling, request.seed)
         if self.temperature:
             body["temperature"] = 0
         if self.top_logprobs:
             body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
-        if self.no_thinking:
-            body["chat_template_kwargs"] = {"enable_thinking": False}
         if self.schema == "json_schema":
             wanted = {"name": "verdict", "strict": True, "schema": request.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}
         elif self.schema:
             body["response_format"] = {"type": self.schema}
+        return body
+
+    def _sampling(self, sampling: Sampling, seed: int) -> dict[str, Any]:
+        """The members that every server knows; top-k, min-p and the repetition penalty are left to the server."""
+        body: dict[str, Any] = {"seed": seed & 0x7FFFFFFF}
+        if self.temperature:
+            body["temperature"] = sampling.temperature
+            if sampling.top_p < 1:
+                body["top_p"] = sampling.top_p
+        if sampling.stop:
+            body["stop"] = list(sampling.stop[:4])
         return body
 
     def _messages(self, messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -330,7 +354,8 @@ class Endpoint:
                 thinking_off_refused |= capabilities.no_thinking and not simpler.no_thinking
                 capabilities = simpler
                 continue
-            if not reply.truncated or reply.text.rpartition("</think>")[2].strip().endswith("}"):
+            free = request.sampling is not None and not reply.thinking
+            if free or not reply.truncated or reply.text.rpartition("</think>")[2].strip().endswith("}"):
                 self._capabilities = capabilities
                 return reply
             cut_at.append(capabilities.tokens(request))
@@ -436,13 +461,14 @@ def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, second
     )
     finish = choice.get("finish_reason", document.get("done_reason"))
     truncated = finish == "length"
+    counts = _usage(document)
     thinking = bool(thoughts.strip()) or ("<think>" in content and "</think>" not in content)
     if not content.strip() and not truncated and "}" in thoughts:
         content = thoughts  # a server that takes the whole answer for thoughts
     if content.strip():
         text = client.redact(content)[:_MAX_REPLY_CHARS]
         tokens = _tokens(choice.get("logprobs"), content)
-        return Reply(key, text, tokens, seconds, truncated=truncated, thinking=thinking, limit=limit)
+        return Reply(key, text, tokens, seconds, "", truncated, thinking, limit, *counts)
     if truncated:
         at = f" at {limit} tokens" if limit else ""
         error = f"The answer was cut off{at}{' (thinking)' if thinking else ''}."
@@ -452,6 +478,14 @@ def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, second
     if finish == "content_filter":
         said = said or "its filter withheld the answer"
     return Reply(key, "", seconds=seconds, error=f"The server's model wrote nothing{': ' + said if said else ''}.")
+
+
+def _usage(document: Mapping[str, Any]) -> tuple[int, int]:
+    """Tokens of prompt and completion, as the server counts them."""
+    usage = document.get("usage")
+    found = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(usage, dict) else []
+    prompt, completion = (value if type(value) is int and value >= 0 else 0 for value in (found or [0, 0]))
+    return prompt, completion
 
 
 def _content(message: Mapping[str, Any], choice: Mapping[str, Any]) -> str:

@@ -133,11 +133,17 @@ class HttpClient:
             HTTPStatusError: any other 4xx.
             EndpointError: no usable reply after all attempts.
         """
-        data = json.dumps(body, ensure_ascii=True).encode("ascii")
+        return self._request("POST", path, json.dumps(body, ensure_ascii=True).encode("ascii"))
+
+    def get(self, path: str) -> dict[str, Any]:
+        """As `post`, with nothing sent."""
+        return self._request("GET", path, b"")
+
+    def _request(self, method: str, path: str, data: bytes) -> dict[str, Any]:
         wait = self._retry.initial_backoff
         for number in range(1, self._retry.max_attempts + 1):
             try:
-                status, headers, reply = self._attempt(path, data)
+                status, headers, reply = self._attempt(method, path, data)
             except _TransientError as failure:
                 if number == self._retry.max_attempts or (failure.slow and number > 1):
                     raise self._error(f"{failure.what}, in {number} of {number} tries.", failure.next_step) from None
@@ -161,7 +167,7 @@ class HttpClient:
         if self._closed.wait(seconds):
             raise self._error("the question was given up.", "")
 
-    def _attempt(self, path: str, data: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    def _attempt(self, method: str, path: str, data: bytes) -> tuple[int, Mapping[str, str], bytes]:
         """One try: status, headers with names in lower case, body.
 
         Raises:
@@ -176,7 +182,7 @@ class HttpClient:
             try:
                 connection.connect()
                 self._abort_after(connection.sock, max(0.01, timeout - (time.monotonic() - began)), held)
-                connection.request("POST", f"{self._address.path}{path}", data, self._headers())
+                connection.request(method, f"{self._address.path}{path}", data or None, self._headers())
                 response = held.enter_context(connection.getresponse())
                 body = self._read(response)
                 if time.monotonic() - began >= timeout:

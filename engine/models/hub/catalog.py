@@ -88,6 +88,16 @@ def _gpt2(hidden: int, layers: int, heads: int) -> ModelConfig:
     )
 
 
+def _qwen3(hidden: int, inner: int) -> ModelConfig:
+    return ModelConfig("qwen3", 151_936, hidden, 28, 16, 8, 128, inner, 40_960, True, rotary_dims=128, qk_norm=True)
+
+
+def _gemma3(hidden: int, layers: int, inner: int, parameters: int) -> ModelConfig:
+    return ModelConfig(
+        "gemma3_text", 262_144, hidden, layers, 4, 1, 256, inner, 32_768, True, parameter_count=parameters
+    )
+
+
 _SMOL_135M = _llama(49_152, 576, 30, 9, 3, 1_536, 8_192, True)
 _SMOL_360M = _llama(49_152, 960, 32, 15, 5, 2_560, 8_192, True)
 _SMOL_1B7 = _llama(49_152, 2_048, 24, 32, 32, 8_192, 8_192, True)
@@ -109,6 +119,8 @@ _PHI_2 = ModelConfig(
     activation="gelu_tanh",
     rotary_dims=32,
 )
+_LLAMA_3_2_1B = _llama(128_256, 2_048, 16, 32, 8, 8_192, 131_072, True)
+_SMOL3_3B = ModelConfig("smollm3", 128_256, 2_048, 36, 16, 4, 128, 11_008, 65_536, True, parameter_count=3_075_098_624)
 _GEMMA_2B = ModelConfig(
     "gemma", 256_000, 2_048, 18, 8, 1, 256, 16_384, 8_192, True, activation="gelu_tanh", rotary_dims=256
 )
@@ -160,7 +172,7 @@ CATALOG: tuple[Entry, ...] = (
         "Apache-2.0",
         True,
         _QWEN_1B5,
-        "Recommended: the smallest that judges and criticises usefully.",
+        "Recommended: the smallest that judges and criticizes usefully.",
     ),
     Entry(
         "qwen2.5-1.5b-instruct",
@@ -193,6 +205,54 @@ CATALOG: tuple[Entry, ...] = (
         False,
         _GEMMA_2B,
         "A base model; the hub asks for an account that has accepted its license.",
+    ),
+    Entry(
+        "gemma-3-270m-it",
+        "google/gemma-3-270m-it",
+        "LicenseRef-Gemma",
+        True,
+        _gemma3(640, 18, 2_048, 268_098_176),
+        "Very small and recent; the hub asks for an account that has accepted its license.",
+    ),
+    Entry(
+        "gemma-3-1b-it",
+        "google/gemma-3-1b-it",
+        "LicenseRef-Gemma",
+        True,
+        _gemma3(1_152, 26, 6_912, 999_885_952),
+        "Small and recent; the hub asks for an account that has accepted its license.",
+    ),
+    Entry(
+        "llama-3.2-1b-instruct",
+        "meta-llama/Llama-3.2-1B-Instruct",
+        "LicenseRef-Llama-3.2",
+        True,
+        _LLAMA_3_2_1B,
+        "A chat model with a long context; the hub asks for an account that has accepted its license.",
+    ),
+    Entry(
+        "qwen3-0.6b",
+        "Qwen/Qwen3-0.6B",
+        "Apache-2.0",
+        True,
+        _qwen3(1_024, 3_072),
+        "A recent small model; its thinking is switched off.",
+    ),
+    Entry(
+        "qwen3-1.7b",
+        "Qwen/Qwen3-1.7B",
+        "Apache-2.0",
+        True,
+        _qwen3(2_048, 6_144),
+        "A recent model that judges and criticizes usefully; its thinking is switched off.",
+    ),
+    Entry(
+        "smollm3-3b",
+        "HuggingFaceTB/SmolLM3-3B",
+        "Apache-2.0",
+        True,
+        _SMOL3_3B,
+        "The newest of the embedded model's family; its thinking is switched off.",
     ),
     Entry("phi-2", "microsoft/phi-2", "MIT", False, _PHI_2, "A strong base model for its size; not tuned for chat."),
     Entry("gpt2", "openai-community/gpt2", "MIT", False, _gpt2(768, 12, 12), "A base model from 2019, for comparison."),
@@ -228,29 +288,40 @@ class Profile:
     """Which model fills which role.
 
     Args:
-        name: "single", "conservative-dual" or "dual".
-        generator: name of the model that drafts, revises and is trained.
-        judge: name of the model that judges and criticises; the same name shares one copy in memory.
+        name: "embedded", "single", "dual" or "conservative-dual".
+        generator: name of the model that drafts and is trained.
+        critic: name of the model that critiques, revises and judges; the same name shares one copy in memory.
+        judge: the kind of judge, as in `RunConfig.judge`.
         summary: when to choose it, one sentence.
     """
 
     name: str
     generator: str
+    critic: str
     judge: str
     summary: str
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models that are in memory together, each once."""
-        return tuple(dict.fromkeys((self.generator, self.judge)))
+        return tuple(dict.fromkeys((self.generator, self.critic)))
 
 
 PROFILES: tuple[Profile, ...] = (
-    Profile("single", EMBEDDED, EMBEDDED, "One model in both roles: the least memory, works offline."),
     Profile(
-        "conservative-dual", EMBEDDED, RECOMMENDED, "A larger model judges and criticises, the embedded one learns."
+        "embedded", EMBEDDED, EMBEDDED, "panel", "The embedded model in every role: the least memory, works offline."
     ),
-    Profile("dual", "phi-2", RECOMMENDED, "Two large models: the strongest critic and the strongest learner."),
+    Profile(
+        "single", RECOMMENDED, RECOMMENDED, "likelihood", "Recommended: Qwen2-1.5B-Instruct in every role, one copy."
+    ),
+    Profile("dual", "phi-2", RECOMMENDED, "likelihood", "Phi-2 is trained; Qwen2-1.5B-Instruct judges and criticizes."),
+    Profile(
+        "conservative-dual",
+        "gpt2-xl",
+        RECOMMENDED,
+        "likelihood",
+        "GPT-2 XL is trained, untuned before; Qwen2-1.5B-Instruct judges and criticizes.",
+    ),
 )
 
 
@@ -295,7 +366,7 @@ def profile(name: str) -> Profile:
         if candidate.name == name:
             return candidate
     raise ModelError(
-        f"There is no profile {_shown(name)}.", next_step=f"Choose one of {', '.join(p.name for p in PROFILES)}."
+        f"Unknown profile {_shown(name)}.", next_step=f"Choose one of {', '.join(p.name for p in PROFILES)}."
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelError
-from engine.models.hub import weights
+from engine.models.hub import other_families, weights
+from engine.models.hub.transformers_config import transformers_config
 from engine.models.nn.config import ConfigError, ModelConfig, from_config
 from engine.models.nn.tensor_names import MODULES, block_prefix, tensor_shapes
 
@@ -67,11 +68,15 @@ def parse_config(path: Path, values: Mapping[str, Any]) -> ModelConfig:
     try:
         return from_config(values)
     except ConfigError as problem:
-        raise ModelError(
-            f"This model cannot be loaded: `{problem.field}` {problem}.",
-            where=str(path),
-            next_step="Name a model of one of these families." if problem.field == "model_type" else _next(problem),
-        ) from None
+        raise _unusable(path, problem) from None
+
+
+def _unusable(path: Path, problem: ConfigError) -> ModelError:
+    return ModelError(
+        f"This model cannot be loaded: `{problem.field}` {problem}.",
+        where=str(path),
+        next_step="Name a model of one of these families." if problem.field == "model_type" else _next(problem),
+    )
 
 
 def _next(problem: ConfigError) -> str:
@@ -96,10 +101,12 @@ def _refuse_adapter(folder: Path) -> None:
     model = (folder / weights.SINGLE).exists() or (folder / weights.INDEX).exists()
     declared = (folder / "adapter_config.json").exists()
     if (declared and not (folder / "config.json").exists()) or (held and not model and not _pickled(folder)):
+        base = _base_of(folder)
         raise ModelError(
-            "This folder holds a LoRA adapter, not a whole model.",
+            f"This folder holds a LoRA adapter{f' of {base}' if base else ''}, not a whole model.",
             where=str(folder),
-            next_step="Name the model that it was trained from, or merge the two first (peft's `merge_and_unload`).",
+            next_step=f"Name {base or 'the model that it was trained from'}, or merge the two first (peft's "
+            "`merge_and_unload`).",
         )
     if held:
         raise ModelError(
@@ -108,6 +115,14 @@ def _refuse_adapter(folder: Path) -> None:
             next_step="Merge the two (peft's `merge_and_unload`) and name the result, or move the adapter's files to "
             "another folder to use the model without it.",
         )
+
+
+def _base_of(folder: Path) -> str:
+    """The model that an adapter was trained from, by its own config; "" where that does not say."""
+    if not (folder / "adapter_config.json").exists():
+        return ""
+    base = weights.read_json(folder / "adapter_config.json", LARGEST_CONFIG).get("base_model_name_or_path")
+    return "".join(c for c in base if c.isprintable())[:120] if isinstance(base, str) else ""
 
 
 def _pickled(folder: Path) -> bool:
@@ -144,13 +159,30 @@ def check_folder(folder: Path) -> Checkpoint:
             tensors that change the model's numbers and are not computed with.
         StorageError: a file is missing, cut short or unreadable.
     """
-    config = parse_config(folder / "config.json", folder_values(folder))
+    values = folder_values(folder)
+    other = other_families.is_known(values.get("model_type"))
+    config = None if other else parse_config(folder / "config.json", values)
     held: dict[str, weights.TensorInfo] = {}
     for path in weights.files(folder):
         held |= weights.header(path)
     _refuse_quantized(folder, held)
     _refuse_wrapped(folder, held)
+    if config is None:
+        return _check_other(folder, values, held)
     return match(folder, config, held)
+
+
+def _check_other(folder: Path, values: Mapping[str, Any], held: Mapping[str, weights.TensorInfo]) -> Checkpoint:
+    """A folder of a family that transformers' own modules compute. Whether each weight has its place is found when it
+    is loaded: some families keep them in files otherwise than in modules."""
+    _refuse_lora(folder, held)
+    path = folder / "config.json"
+    count = sum(math.prod(info.shape) for info in held.values())
+    try:
+        config = other_families.read_config(values, transformers_config(path, values), count)
+    except ConfigError as problem:
+        raise _unusable(path, problem) from None
+    return Checkpoint(config, {name: name for name in held})
 
 
 def _refuse_quantized(folder: Path, held: Mapping[str, weights.TensorInfo]) -> None:
@@ -179,13 +211,7 @@ def match(folder: Path, config: ModelConfig, held: Mapping[str, weights.TensorIn
     Raises:
         ModelError: as `check_folder`.
     """
-    lora = [name for name in held if _LORA.search(name)]
-    if lora:
-        raise ModelError(
-            f"The weights hold {_listed(lora)}: an adapter that was not merged, which Redraft would leave out.",
-            where=str(folder),
-            next_step="Merge the adapter before saving the model (peft's `merge_and_unload`).",
-        )
+    _refuse_lora(folder, held)
     wanted = tensor_shapes(config)
     names, renamed = _renamed(config, held)
     used = {old: new for old, new in names.items() if new in wanted}
@@ -199,6 +225,16 @@ def match(folder: Path, config: ModelConfig, held: Mapping[str, weights.TensorIn
     if renamed:
         notices.append(f"The names of the weights begin with {renamed!r}, which was taken off.")
     return Checkpoint(config, used, tuple(notices))
+
+
+def _refuse_lora(folder: Path, held: Collection[str]) -> None:
+    lora = [name for name in held if _LORA.search(name)]
+    if lora:
+        raise ModelError(
+            f"The weights hold {_listed(lora)}: an adapter that was not merged, which Redraft would leave out.",
+            where=str(folder),
+            next_step="Merge the adapter before saving the model (peft's `merge_and_unload`).",
+        )
 
 
 def _renamed(config: ModelConfig, held: Collection[str]) -> tuple[dict[str, str], str]:

@@ -6,14 +6,15 @@ files are read and checked here; transformers is given a config and tensors, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ModelError, RedraftError
 from engine.models.hub import checkpoint, gguf, weights
 from engine.models.hub.hf_logging import quiet
-from engine.models.nn.config import ModelConfig
+from engine.models.hub.transformers_config import first_line, transformers_config
+from engine.models.nn.config import FAMILIES, ModelConfig
 
 if TYPE_CHECKING:
     import torch
@@ -23,24 +24,6 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 _AGAIN = "Fetch or copy the model again."
 
-# Keys of a config that would make transformers fetch, quantize or execute something, or that the caller decides.
-_NOT_TAKEN = {
-    "adapter_kwargs",
-    "attn_implementation",
-    "_attn_implementation",
-    "_attn_implementation_internal",
-    "_experts_implementation",
-    "auto_map",
-    "_commit_hash",
-    "compression_config",
-    "custom_generate",
-    "custom_pipelines",
-    "dtype",
-    "_name_or_path",
-    "quantization_config",
-    "torch_dtype",
-    "transformers_weights",
-}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -85,25 +68,15 @@ def read_folder(folder: Path, dtype: str) -> PreTrainedModel:
         StorageError: if a file is missing, cut short or unreadable.
     """
     found = checkpoint.check_folder(folder)
-    config = _transformers_config(folder / "config.json", checkpoint.folder_values(folder))
-    model = _build(folder, config, weights.read(folder, torch_dtype(dtype), found.names), dtype)
+    config = transformers_config(folder / "config.json", checkpoint.folder_values(folder))
+    # sdpa leaves out the soft caps of some families; those of our own decoder have none.
+    attention = "sdpa" if found.config.family in FAMILIES else "eager"
+    model = _build(folder, config, weights.read(folder, torch_dtype(dtype), found.names), dtype, attention)
     _take_ids(folder, model)
     return model
 
 
-def _transformers_config(path: Path, values: Mapping[str, Any]) -> Any:
-    from transformers import AutoConfig
-
-    kept = {key: value for key, value in values.items() if key not in _NOT_TAKEN}
-    try:
-        return AutoConfig.for_model(**kept)
-    except Exception as error:  # noqa: BLE001 - transformers checks values with exceptions of many types
-        raise ModelError(
-            f"This config cannot be used: {_first_line(error)}.", where=str(path), next_step=_AGAIN
-        ) from None
-
-
-def _build(folder: Path, config: Any, tensors: dict[str, Any], dtype: str) -> PreTrainedModel:
+def _build(folder: Path, config: Any, tensors: dict[str, Any], dtype: str, attention: str = "sdpa") -> PreTrainedModel:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
@@ -114,7 +87,7 @@ def _build(folder: Path, config: Any, tensors: dict[str, Any], dtype: str) -> Pr
                 config=config,
                 state_dict=tensors,
                 dtype=torch_dtype(dtype),
-                attn_implementation="sdpa",
+                attn_implementation=attention,
                 output_loading_info=True,
             )
     except RedraftError:
@@ -122,7 +95,7 @@ def _build(folder: Path, config: Any, tensors: dict[str, Any], dtype: str) -> Pr
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a wrong shape is a RuntimeError, others have types of their own
-        raise ModelError(f"The weights do not fit the config: {_first_line(error)}.", where=str(folder)) from None
+        raise ModelError(f"The weights do not fit the config: {first_line(error)}.", where=str(folder)) from None
     if info["missing_keys"] or info["unexpected_keys"]:
         names = ", ".join(sorted([*info["missing_keys"], *info["unexpected_keys"]])[:3])
         raise ModelError(f"The weights do not fit the config: {names}.", where=str(folder), next_step=_AGAIN)
@@ -185,7 +158,7 @@ def _tokenizer(where: Path, make: Callable[[], Any]) -> PreTrainedTokenizerBase:
         with quiet():
             tokenizer = make()
     except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception for a damaged file
-        problem = f"The tokenizer cannot be read: {_first_line(error)}."
+        problem = f"The tokenizer cannot be read: {first_line(error)}."
         raise ModelError(problem, where=str(where), next_step=_AGAIN) from None
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not tokenizer.is_fast:
         problem = "The tokenizer has no fast form (tokenizer.json), which Redraft needs."
@@ -196,26 +169,44 @@ def _tokenizer(where: Path, make: Callable[[], Any]) -> PreTrainedTokenizerBase:
 
 
 def read_gguf(path: Path, dtype: str, tick: Callable[[float], None] = lambda _: None) -> PreTrainedModel:
-    """The model in a GGUF file, its weights unpacked to `dtype`. `tick` is called with the fraction that is done.
+    """The model in a GGUF file, its weights unpacked to `dtype`. `tick` is called with the fraction that is done."""
+    model, divisors = unpack_gguf(path, dtype, tick)
+    return with_divisors(path, model, divisors)
+
+
+def unpack_gguf(
+    path: Path, dtype: str, tick: Callable[[float], None] = lambda _: None
+) -> tuple[PreTrainedModel, list[float]]:
+    """As `read_gguf`, and the divisors of its rotary frequencies, which are not applied yet; empty for none.
 
     Raises:
         ModelError: if it is damaged, or cannot be computed as the model that it was made from (`gguf.check`).
         StorageError: if it is missing or cannot be read.
     """
     found = gguf.check(path)
-    config = _transformers_config(path, found.values)
+    config = transformers_config(path, found.values)
     tensors, divisors = gguf.read_tensors(path, found, torch_dtype(dtype), lambda part: tick(0.8 * part))
     model = _build(path, config, tensors, dtype)
-    if divisors is not None:
-        rotary = model.get_submodule("model.rotary_emb")
-        frequencies: Any = rotary.inv_freq
-        if frequencies.shape != divisors.shape:
-            raise ModelError(
-                f"The GGUF file does not fit its own metadata: {gguf.ROPE_FREQS} has {divisors.numel()} numbers.",
-                where=str(path),
-            )
-        rotary.inv_freq = frequencies / divisors
     tick(1.0)
+    return model, [] if divisors is None else divisors.flatten().tolist()
+
+
+def with_divisors(path: Path, model: PreTrainedModel, divisors: list[float]) -> PreTrainedModel:
+    """The model with its rotary frequencies divided; the same where there are no divisors.
+
+    Raises:
+        ModelError: they are not as many as the frequencies.
+    """
+    if not divisors:
+        return model
+    rotary = model.get_submodule("model.rotary_emb")
+    frequencies: Any = rotary.inv_freq
+    if frequencies.numel() != len(divisors):
+        raise ModelError(
+            f"The GGUF file does not fit its own metadata: {gguf.ROPE_FREQS} has {len(divisors)} numbers.",
+            where=str(path),
+        )
+    rotary.inv_freq = frequencies / frequencies.new_tensor(divisors)
     return model
 
 
@@ -231,12 +222,6 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     tokenizer = _tokenizer(path, lambda: AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL))
     gguf.set_pre_tokenizer(tokenizer, header.metadata)
     return tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    line = " ".join(text.split())
-    return (line if len(line) <= 300 else line[:300] + "…").rstrip(".")
 
 
 def gguf_config(path: Path) -> ModelConfig:

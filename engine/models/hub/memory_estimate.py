@@ -168,7 +168,12 @@ def _kept_per_token(config: ModelConfig, length: int) -> int:
 
 def cache_bytes(device: str = "cpu") -> int:
     """Bytes that the keys and values of one generation may take now: a quarter of what is free, at most 4 GB."""
-    return min(4_000_000_000, max(64_000_000, free(device) // 4))
+    return cache_bytes_of(free(device))
+
+
+def cache_bytes_of(room: int) -> int:
+    """As `cache_bytes`, where `room` bytes are free."""
+    return min(4_000_000_000, max(64_000_000, room // 4))
 
 
 def fits(need: MemoryEstimate | int, device: str = "cpu") -> FitResult:

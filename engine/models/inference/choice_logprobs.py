@@ -16,7 +16,7 @@ from torch import Tensor
 from engine.control import Control
 from engine.models.inference.prefix_cache import MIN_PREFIX_TOKENS, compute_prefix, shared_prefix_length
 from engine.models.nn.attention import CausalPacked, Prefix
-from engine.models.nn.decoder import Decoder, pack
+from engine.models.nn.decoder import LanguageDecoder, pack
 
 if TYPE_CHECKING:
     from engine.models.inference.token_codec import Codec
@@ -33,19 +33,19 @@ class SharedPrefix:
     prefix: Prefix | None
 
     @classmethod
-    def of(cls, decoder: Decoder, tokens: Sequence[int], control: Control) -> SharedPrefix:
+    def of(cls, decoder: LanguageDecoder, tokens: Sequence[int], control: Control) -> SharedPrefix:
         """Compute it; too few tokens to be worth it give an empty one.
 
         Raises:
             Stopped: if asked to.
         """
-        if len(tokens) < MIN_PREFIX_TOKENS:
+        if len(tokens) < MIN_PREFIX_TOKENS or not decoder.packs:
             return cls((), None)
         return cls(tuple(tokens), compute_prefix(decoder, tokens, control))
 
 
 def choice_logprobs(
-    decoder: Decoder,
+    decoder: LanguageDecoder,
     endings: Sequence[Sequence[int]],
     choices: Sequence[Sequence[int]],
     control: Control,
@@ -66,7 +66,7 @@ def choice_logprobs(
     Raises:
         Stopped: if asked to.
     """
-    shared = shared_prefix_length(endings)
+    shared = shared_prefix_length(endings) if decoder.packs else 0
     known = None
     if beginning is not None and tuple(endings[0][:shared][: len(beginning.tokens)]) == beginning.tokens:
         known = beginning.prefix

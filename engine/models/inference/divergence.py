@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.control import Control
-from engine.models.nn.decoder import Decoder, pack
+from engine.models.nn.decoder import LanguageDecoder, pack
 
 _BATCH_TOKENS = 1024
 _CHUNK = 128
@@ -33,7 +33,9 @@ class Divergence:
     other_cross_entropy: float
 
 
-def divergences(one: Decoder, other: Decoder, sequences: Sequence[Sequence[int]], control: Control) -> list[Divergence]:
+def divergences(
+    one: LanguageDecoder, other: LanguageDecoder, sequences: Sequence[Sequence[int]], control: Control
+) -> list[Divergence]:
     """The divergence of two models of one vocabulary on each text.
 
     Args:
@@ -68,7 +70,7 @@ def _batches(sequences: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]
         yield batch
 
 
-def _measure(one: Decoder, other: Decoder, batch: Sequence[Sequence[int]]) -> Iterator[Divergence]:
+def _measure(one: LanguageDecoder, other: LanguageDecoder, batch: Sequence[Sequence[int]]) -> Iterator[Divergence]:
     """Divergences of the texts of one batch, in order."""
     lengths = [len(sequence) for sequence in batch]
     ends = [sum(lengths[: place + 1]) for place in range(len(lengths))]
@@ -88,14 +90,14 @@ def _measure(one: Decoder, other: Decoder, batch: Sequence[Sequence[int]]) -> It
         yield Divergence(text.shape[1], kl, first, second)
 
 
-def _states(decoder: Decoder, batch: Sequence[Sequence[int]], lengths: list[int], places: list[int]) -> Tensor:
+def _states(decoder: LanguageDecoder, batch: Sequence[Sequence[int]], lengths: list[int], places: list[int]) -> Tensor:
     """[places, width]: the final states that predict."""
     tokens, positions = pack(batch, device=decoder.device)
     last = decoder.forward(tokens, positions, decoder.causal(lengths)).last
     return last.index_select(0, torch.tensor(places, device=decoder.device))
 
 
-def _rows(one: Decoder, other: Decoder, first: Tensor, second: Tensor, targets: Tensor) -> Tensor:
+def _rows(one: LanguageDecoder, other: LanguageDecoder, first: Tensor, second: Tensor, targets: Tensor) -> Tensor:
     """float64 [3, N] on the CPU: KL and the two negative log-likelihoods of each token."""
     logps = [
         torch.log_softmax(decoder.logits(states).float(), -1) for decoder, states in ((one, first), (other, second))
@@ -104,4 +106,4 @@ def _rows(one: Decoder, other: Decoder, first: Tensor, second: Tensor, targets: 
     kl = (logps[0].exp() * (logps[0] - logps[1])).sum(-1).clamp_min(0)
     column = targets.to(first.device)[:, None]
     losses = [-one_logps.gather(1, column).squeeze(1) for one_logps in logps]
-    return torch.stack([kl, *losses]).double().cpu()
+    return torch.stack([kl, *losses]).cpu().double()

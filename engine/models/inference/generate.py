@@ -21,7 +21,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -30,11 +29,12 @@ from torch import Tensor
 from engine.control import Control, InFlight
 from engine.models.inference.kv_cache import KVCache, StepAttention
 from engine.models.inference.prefix_cache import compute_prefix, find_shared
-from engine.models.inference.requests import Completion, Constrained, Request
+from engine.models.inference.requests import Completion, Request
+from engine.models.inference.rows import Row, apply_grammar_mask, apply_repetition_penalty
 from engine.models.inference.sampling import Sampler
+from engine.models.inference.static_batches import run_static
 from engine.models.inference.stop_strings import StopStrings
-from engine.models.nn.attention import Prefix
-from engine.models.nn.decoder import Decoder
+from engine.models.nn.decoder import LanguageDecoder
 from engine.models.thread_throttle import throttled
 from engine.text import sanitize
 
@@ -62,32 +62,8 @@ class Codec(Protocol):
         ...
 
 
-@dataclass
-class _Sequence:
-    """A request on its way."""
-
-    request: Request
-    prompt: list[int]
-    limit: int
-    prefix: Prefix | None = None
-    written: list[int] = field(default_factory=list)
-    stops: StopStrings | None = None
-    constraint: Constrained | None = None
-    complete: bool = False
-
-    @property
-    def suffix(self) -> list[int]:
-        """The prompt's tokens that the prefix has not."""
-        return self.prompt[self.prefix.length if self.prefix is not None else 0 :]
-
-    @property
-    def cache_slots(self) -> int:
-        """Places in the cache: the last token written is never read."""
-        return len(self.suffix) + self.limit
-
-
 def generate(
-    decoder: Decoder,
+    decoder: LanguageDecoder,
     codec: Codec,
     requests: Sequence[Request],
     control: Control,
@@ -112,7 +88,7 @@ def generate(
     """
     start = time.perf_counter()
     limit = min(context or decoder.config.context, decoder.config.context)
-    queue: list[_Sequence] = []
+    queue: list[Row] = []
     pieces: dict[int, str] = {}
     for request in requests:
         prompt = codec.encode(request.prompt)
@@ -125,9 +101,11 @@ def generate(
             continue
         stops = StopStrings(codec, request.sampling.stop, pieces) if request.sampling.stop else None
         constraint = request.constraint.start() if request.constraint is not None else None
-        queue.append(
-            _Sequence(request, prompt, min(request.sampling.max_tokens, room), stops=stops, constraint=constraint)
-        )
+        queue.append(Row(request, prompt, min(request.sampling.max_tokens, room), stops=stops, constraint=constraint))
+    if not decoder.packs:
+        for row in run_static(decoder, codec.ends, control, queue, rows):
+            yield _finished(row, codec, start)
+        return
     _share(decoder, queue, control)
     # Rows after one prefix enter one after another; the longest first, so that short ones fill the gaps at the end.
     queue.sort(key=lambda row: (id(row.prefix), -row.cache_slots))
@@ -146,7 +124,7 @@ def _prompt_error(tokens: int, context: int) -> str:
     return ""
 
 
-def _share(decoder: Decoder, queue: list[_Sequence], control: Control) -> None:
+def _share(decoder: LanguageDecoder, queue: list[Row], control: Control) -> None:
     """Compute what rows have in common at their beginning and tell them."""
     for shared in find_shared([row.prompt for row in queue]):
         members = [queue[i] for i in shared.members]
@@ -156,7 +134,7 @@ def _share(decoder: Decoder, queue: list[_Sequence], control: Control) -> None:
                 row.prefix = prefix
 
 
-def _finished(row: _Sequence, codec: Codec, start: float) -> Completion:
+def _finished(row: Row, codec: Codec, start: float) -> Completion:
     by_model = row.written[-1] in codec.ends
     written = row.written[:-1] if by_model else row.written
     raw = codec.decode(written)
@@ -172,37 +150,10 @@ def _finished(row: _Sequence, codec: Codec, start: float) -> Completion:
     )
 
 
-def _apply_grammar_mask(logits: Tensor, rows: Sequence[_Sequence]) -> None:
-    """Leave each row whose answer has a constraint only the tokens that may come next."""
-    for place, row in enumerate(rows):
-        if row.constraint is not None:
-            forbidden = ~torch.from_numpy(row.constraint.token_mask())
-            logits[place, : len(forbidden)].masked_fill_(forbidden.to(logits.device), float("-inf"))
-
-
-def _apply_repetition_penalty(logits: Tensor, rows: Sequence[_Sequence]) -> None:
-    """Make tokens less likely that a row's completion has already; equals transformers' processor of that name with
-    the prompt ignored."""
-    penalized = [(place, row) for place, row in enumerate(rows) if row.request.sampling.repetition_penalty != 1]
-    places = [place for place, row in penalized for _ in row.written]
-    if not places:
-        return
-    device = logits.device
-    at = (
-        torch.tensor(places, device=device),
-        torch.tensor([t for _, row in penalized for t in row.written], device=device),
-    )
-    penalties = [row.request.sampling.repetition_penalty for _, row in penalized for _ in row.written]
-    penalty = torch.tensor(penalties, dtype=logits.dtype, device=device)
-    found = logits[at]
-    # A token that was written twice is read before it is changed: it is penalized once.
-    logits[at] = torch.where(found > 0, found / penalty, found * penalty)
-
-
 class _Batch:
     """Runs rows through the decoder, as many at a time as fit."""
 
-    def __init__(self, decoder: Decoder, codec: Codec, control: Control, rows: int, memory: int) -> None:
+    def __init__(self, decoder: LanguageDecoder, codec: Codec, control: Control, rows: int, memory: int) -> None:
         self._decoder = decoder
         self._codec = codec
         self._ends = codec.ends
@@ -210,12 +161,12 @@ class _Batch:
         self._max_rows = rows
         token_bytes = decoder.config.kv_elements * decoder.embedding.element_size()
         self._tokens = max(1, memory // token_bytes)
-        self._active: list[_Sequence] = []
-        self._waiting: deque[_Sequence] = deque()
+        self._active: list[Row] = []
+        self._waiting: deque[Row] = deque()
         self._last: Tensor | None = None
         self._sampler: Sampler | None = None
 
-    def run(self, queue: Sequence[_Sequence]) -> Iterator[_Sequence]:
+    def run(self, queue: Sequence[Row]) -> Iterator[Row]:
         """Each row as it ends. Rows of unlike length run in phases where memory would else allow few at a time."""
         left = deque(sorted(queue, key=lambda row: -row.cache_slots)) if self._tight(queue) else deque(queue)
         while left:
@@ -243,13 +194,13 @@ class _Batch:
         text = sanitize(self._codec.decode(longest.written)).rstrip("\ufffd")  # the last character may be half there
         return InFlight([len(row.written) for row in self._active], key=longest.request.key, text=text)
 
-    def _tight(self, queue: Sequence[_Sequence]) -> bool:
+    def _tight(self, queue: Sequence[Row]) -> bool:
         return max((row.cache_slots for row in queue), default=0) * min(self._max_rows, len(queue)) > self._tokens
 
-    def _schedule(self) -> list[_Sequence]:
+    def _schedule(self) -> list[Row]:
         """Rows that enter with this step: all after the same prefix, together no more prompt tokens than may ride. Rows
         with one prompt (several samples of it) cost its tokens once."""
-        new: list[_Sequence] = []
+        new: list[Row] = []
         seen: set[tuple[int, ...]] = set()
         tokens = 0
         while self._waiting and len(self._active) + len(new) < self._slots.slots:
@@ -276,7 +227,7 @@ class _Batch:
             self._active.append(row)
             self._sampler = None
 
-    def _step(self) -> list[_Sequence]:
+    def _step(self) -> list[Row]:
         """One token for every row; gives the rows that ended."""
         self._prefill_long()
         with torch.inference_mode():
@@ -291,12 +242,12 @@ class _Batch:
                     [row.request.seed for row in self._active],
                     self._decoder.device,
                 )
-            _apply_repetition_penalty(logits, self._active)
-            _apply_grammar_mask(logits, self._active)
+            apply_repetition_penalty(logits, self._active)
+            apply_grammar_mask(logits, self._active)
             self._last = self._sampler(logits, [len(row.written) for row in self._active])
             return self._postprocess(self._last.tolist())
 
-    def _run(self, new: list[_Sequence]) -> Tensor:
+    def _run(self, new: list[Row]) -> Tensor:
         """Of the next token of every active row, then of every new one, which is put into the cache."""
         slots, device = self._slots, self._decoder.device
         count = len(self._active)
@@ -331,14 +282,11 @@ class _Batch:
                     slots.copy(numbers[0], numbers[1:])
         return self._decoder.logits(hidden)
 
-    def _postprocess(self, tokens: list[int]) -> list[_Sequence]:
+    def _postprocess(self, tokens: list[int]) -> list[Row]:
         """Hand the new tokens out, take the rows that ended away and close the gaps."""
         ended: list[int] = []
         for slot, (row, token) in enumerate(zip(self._active, tokens, strict=True)):
-            row.written.append(token)
-            row.complete = row.constraint is not None and row.constraint.accept(token)
-            stop = row.complete or token in self._ends or len(row.written) >= row.limit
-            if stop or (row.stops is not None and row.stops.accept(token)):
+            if row.take(token, self._ends):
                 ended.append(slot)
         gone = [self._active[slot] for slot in ended]
         keep = list(range(len(self._active)))

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from engine.control import Control, InFlight
 from engine.errors import InputError
-from engine.models.inference.prefix_cache import compute_prefix, find_shared
+from engine.models.inference.prefix_cache import Shared, compute_prefix, find_shared
 from engine.models.nn.attention import CausalPacked, Prefix
-from engine.models.nn.decoder import Decoder, DecoderOutput, pack
+from engine.models.nn.decoder import DecoderOutput, LanguageDecoder, pack
 
 Pooling = Literal["last", "mean", "mean+last"]
 
@@ -44,7 +44,7 @@ class _Piece:
 
 
 def hidden_states(
-    decoder: Decoder,
+    decoder: LanguageDecoder,
     sequences: Sequence[Sequence[int]],
     layers: Sequence[int],
     control: Control,
@@ -100,7 +100,7 @@ def hidden_states(
     return out
 
 
-def _check(decoder: Decoder, sequences: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]]) -> None:
+def _check(decoder: LanguageDecoder, sequences: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]]) -> None:
     context = decoder.config.context
     for number, (sequence, prompt) in enumerate(zip(sequences, prompts, strict=True), 1):
         if not prompt:
@@ -114,14 +114,15 @@ def _check(decoder: Decoder, sequences: Sequence[Sequence[int]], prompts: Sequen
 
 
 def _pieces(
-    decoder: Decoder,
+    decoder: LanguageDecoder,
     sequences: Sequence[Sequence[int]],
     prompts: Sequence[Sequence[int]],
     control: Control,
 ) -> Iterator[_Piece]:
     """Batches of like length after one prefix; only `prompts` share prefixes. Empty sequences are left out."""
     wanted = [i for i, sequence in enumerate(sequences) if sequence]
-    for shared in find_shared([prompts[i] for i in wanted]):
+    alike = find_shared([prompts[i] for i in wanted]) if decoder.packs else [Shared(tuple(range(len(wanted))), 0)]
+    for shared in alike:
         members = sorted((wanted[i] for i in shared.members), key=lambda i: len(sequences[i]))
         prefix = None
         if shared.length:
@@ -139,7 +140,7 @@ def _pieces(
             yield _Piece(batch, [sequences[i][shared.length :] for i in batch], prefix)
 
 
-def _forward(decoder: Decoder, piece: _Piece, layers: Sequence[int]) -> DecoderOutput:
+def _forward(decoder: LanguageDecoder, piece: _Piece, layers: Sequence[int]) -> DecoderOutput:
     tokens, positions = pack(piece.own, start=piece.start, device=decoder.device)
     attention = CausalPacked(
         [len(own) for own in piece.own],

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.models.nn.attention import CausalPacked, Prefix, attend_rows
+from engine.models.nn.attention import CausalPacked, Prefix, attend_rows, attend_rows_by_rules
+from engine.models.nn.attention_rules import Rules
 from engine.models.nn.config import ModelConfig
 
 _GROWTH = 32
@@ -205,6 +206,7 @@ class StepAttention:
         self._slots = slots
         self._places = places
         self._runs = runs
+        self.lengths = (*(1 for _ in slots.lengths[: 0 if places is None else len(places)]), *(n for _, n in fresh))
         self._rows = 0 if places is None else places.shape[0]
         device = slots.device
         self._heads = torch.arange(slots.heads, device=device)[None]
@@ -228,27 +230,29 @@ class StepAttention:
         keys.index_put_(self._fresh, k)
         values.index_put_(self._fresh, v)
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, rules: Rules | None = None) -> Tensor:
         n = self._rows
         if not n:
             assert self._prompts is not None
-            return self._prompts(layer, q, k, v, scale)
+            return self._prompts(layer, q, k, v, scale, rules)
         keys, values = self._slots.keys[layer], self._slots.values[layer]
         assert self._places is not None
         where = (self._row, self._heads, self._places[:, None])
         keys.index_put_(where, k[:n])
         values.index_put_(where, v[:n])
-        outs = [
-            attend_rows(
-                q[run.start : run.stop],
-                keys[run.start : run.stop, :, : run.length].flatten(0, 1),
-                values[run.start : run.stop, :, : run.length].flatten(0, 1),
-                None if run.prefix is None else (run.prefix.keys[layer], run.prefix.values[layer]),
-                scale,
-                run.mask,
-            )
-            for run in self._runs
-        ]
+        outs = [self._attend_run(run, layer, q, scale, rules) for run in self._runs]
         if self._prompts is not None:
-            outs.append(self._prompts(layer, q[n:], k[n:], v[n:], scale))
+            outs.append(self._prompts(layer, q[n:], k[n:], v[n:], scale, rules))
         return outs[0] if len(outs) == 1 else torch.cat(outs)
+
+    def _attend_run(self, run: _Run, layer: int, q: Tensor, scale: float, rules: Rules | None) -> Tensor:
+        q = q[run.start : run.stop]
+        keys = self._slots.keys[layer][run.start : run.stop, :, : run.length]
+        values = self._slots.values[layer][run.start : run.stop, :, : run.length]
+        before = None if run.prefix is None else (run.prefix.keys[layer], run.prefix.values[layer])
+        if rules is not None:
+            rules = rules.within(run.length + (run.prefix.length if run.prefix is not None else 0))
+        if rules is None:
+            return attend_rows(q, keys.flatten(0, 1), values.flatten(0, 1), before, scale, run.mask)
+        assert self._places is not None
+        return attend_rows_by_rules(q, keys, values, before, scale, self._places[run.start : run.stop], rules)

@@ -10,7 +10,7 @@ import torch
 
 from engine.control import Control
 from engine.models.nn.attention import CausalPacked, Prefix
-from engine.models.nn.decoder import Decoder, pack
+from engine.models.nn.decoder import LanguageDecoder, pack
 from engine.models.nn.lora_weights import Adapter
 
 MIN_PREFIX_TOKENS = 16
@@ -87,7 +87,7 @@ def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
 
 
 def compute_prefix(
-    decoder: Decoder,
+    decoder: LanguageDecoder,
     tokens: Sequence[int],
     control: Control,
     *,
@@ -108,7 +108,7 @@ def compute_prefix(
 
 
 def _extend(
-    decoder: Decoder, tokens: Sequence[int], start: int, before: Prefix | None, adapter: Adapter | None
+    decoder: LanguageDecoder, tokens: Sequence[int], start: int, before: Prefix | None, adapter: Adapter | None
 ) -> Prefix:
     keys: list[torch.Tensor] = []
     values: list[torch.Tensor] = []

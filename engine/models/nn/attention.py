@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.models.nn.attention_rules import Rules, attend, attend_causal
+
 MAX_SCORES = 1 << 22
 """Max query-key products of one group at a time: bounds the memory of the explicit form."""
 MAX_EXPLICIT = 640
@@ -34,8 +36,15 @@ _PADDING = 1.25
 class Attention(Protocol):
     """What the decoder asks of whatever holds keys and values."""
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        """[N, heads, head_dim], twice [N, kv_heads, head_dim] -> [N, heads * head_dim]."""
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Tokens of each sequence, in packed order, beyond what they share."""
+        ...
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, rules: Rules | None = None) -> Tensor:
+        """[N, heads, head_dim], twice [N, kv_heads, head_dim] -> [N, heads * head_dim].
+
+        `rules`: what the layer does beyond the causal mask; None for nothing."""
         ...
 
 
@@ -144,17 +153,23 @@ class CausalPacked:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.lengths = tuple(lengths)
         self._prefix = prefix if prefix is not None and prefix.length else None
         self._store = store
         self._fold = group
         before = prefix.length if prefix is not None else 0
         self._groups = [_prefixed_group(run, group, device, dtype) for run in _partition(lengths, before)]
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, rules: Rules | None = None) -> Tensor:
         if self._store is not None:
             self._store(layer, k, v)
         before = None if self._prefix is None else (self._prefix.keys[layer], self._prefix.values[layer])
-        outs = [_attend_group(g, q, k, v, scale, before) for g in self._groups]
+        if rules is not None:
+            rules = rules.within(max(self.lengths) + (self._prefix.length if self._prefix is not None else 0))
+        outs = [
+            _attend_group(g, q, k, v, scale, before) if rules is None else _by_rules(g, q, k, v, scale, before, rules)
+            for g in self._groups
+        ]
         return outs[0] if len(outs) == 1 else torch.cat(outs)
 
 
@@ -204,6 +219,18 @@ def _attend_group(
     return out if group.scatter is None else out.index_select(0, group.scatter)
 
 
+def _by_rules(
+    group: _Group, q: Tensor, k: Tensor, v: Tensor, scale: float, before: tuple[Tensor, Tensor] | None, rules: Rules
+) -> Tensor:
+    """As `_attend_group`, with a window, a soft cap or sinks."""
+    qs, ks, vs = _padded(group, q), _padded(group, k), _padded(group, v)
+    if before is not None:
+        far_k, far_v = (t.transpose(0, 1).expand(group.count, -1, -1, -1) for t in before)
+        ks, vs = torch.cat([far_k, ks], 1), torch.cat([far_v, vs], 1)
+    out = attend_causal(qs, ks, vs, scale, rules).reshape(group.count * group.longest, -1)
+    return out if group.scatter is None else out.index_select(0, group.scatter)
+
+
 def _scores(group: _Group, q: Tensor, k: Tensor, scale: float) -> Tensor:
     if group.mask is None:
         return torch.bmm(q, k.mT).mul_(scale)
@@ -238,6 +265,34 @@ def attend_rows(
     else:
         out = _with_prefix(folded, k, v, before, mask)
     return out.view(rows, heads * dim)
+
+
+def attend_rows_by_rules(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    before: tuple[Tensor, Tensor] | None,
+    scale: float,
+    places: Tensor,
+    rules: Rules,
+) -> Tensor:
+    """As `attend_rows`, with a window, a soft cap or sinks.
+
+    Args:
+        k, v: [rows, kv_heads, length, dim].
+        places: long [rows], where each row's newest token is among its own.
+    """
+    near = torch.arange(k.shape[2], device=k.device)[None]
+    far = 0 if before is None else before[0].shape[1]
+    ks, vs = k.transpose(1, 2), v.transpose(1, 2)
+    if before is not None:
+        far_k, far_v = (t.transpose(0, 1).expand(len(q), -1, -1, -1) for t in before)
+        ks, vs = torch.cat([far_k, ks], 1), torch.cat([far_v, vs], 1)
+    key = torch.cat([torch.arange(-far, 0, device=k.device)[None], near], 1)
+    hidden = key > places[:, None]
+    if rules.window:
+        hidden |= key <= places[:, None] - rules.window
+    return attend(q[:, None].contiguous(), ks, vs, scale, hidden[:, None], rules)[:, 0]
 
 
 def _with_prefix(q: Tensor, k: Tensor, v: Tensor, before: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
@@ -311,13 +366,26 @@ class SharedPacked:
 
     def __init__(self, layout: Layout, fold: int, device: torch.device, dtype: torch.dtype) -> None:
         self._fold = fold
+        self._layout = layout
+        self.lengths = layout.sequences
         heights = fold if max(layout.shared, *layout.sequences) <= MAX_EXPLICIT else 1
         self._long = heights != fold or max(layout.shared, *layout.sequences) > MAX_EXPLICIT
         runs = _sequences(layout) if self._long else _runs(layout)
         self._groups = tuple(_training_group(*run, heights, device, dtype) for run in runs)
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:  # noqa: ARG002
+    def __call__(
+        self,
+        layer: int,  # noqa: ARG002
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: float,
+        rules: Rules | None = None,
+    ) -> Tensor:
         """[N, heads, head_dim], twice [N, kv_heads, head_dim] -> [N, heads * head_dim]."""
+        rules = rules.within(self._layout.shared + max(self._layout.sequences)) if rules is not None else None
+        if rules is not None:
+            return torch.cat([_row_by_rules(run, q, k, v, scale, rules) for run in _sequences(self._layout)])
         if self._long:
             return torch.cat([_by_kernel(group, q, k, v, scale, self._fold) for group in self._groups])
         out: Tensor = _Attend.apply(self._groups, q, k, v, scale)  # type: ignore[no-untyped-call]
@@ -336,6 +404,26 @@ def _sequences(layout: Layout) -> Iterator[_Run]:
     for number, length in enumerate(layout.sequences):
         yield start, layout.shared, (length,), layout.forks[number : number + 1]
         start += length
+
+
+def _row_by_rules(run: _Run, q: Tensor, k: Tensor, v: Tensor, scale: float, rules: Rules) -> Tensor:
+    """One sequence after the shared beginning, with a window, a soft cap or sinks -> [tokens, heads * head_dim]."""
+    start, shared, (length,), forks = run
+    if not forks:
+        ks, vs = (torch.cat([t[:shared], t[start : start + length]])[None] for t in (k, v))
+        return attend_causal(q[None, start : start + length], ks, vs, scale, rules)[0]
+    # The second completion stands in the packed tokens behind the first, and has its place behind the prompt.
+    (trunk, first), index = forks[0], torch.arange(length, device=q.device)
+    second = index >= trunk + first
+    place = torch.where(second, index - first, index) + shared
+    keys = torch.cat([torch.arange(shared, device=q.device), place])
+    order = torch.cat([torch.arange(-shared, 0, device=q.device), index])
+    hidden = order[None] > index[:, None]
+    hidden |= second[:, None] & (order[None] >= trunk) & (order[None] < trunk + first)
+    if rules.window:
+        hidden |= keys[None] <= place[:, None] - rules.window
+    ks, vs = (torch.cat([t[:shared], t[start : start + length]])[None] for t in (k, v))
+    return attend(q[None, start : start + length], ks, vs, scale, hidden[None], rules)[0]
 
 
 def _runs(layout: Layout) -> Iterator[_Run]:

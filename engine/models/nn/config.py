@@ -65,7 +65,8 @@ class ModelConfig:
     """A causal decoder: its sizes, and its arithmetic as far as families differ in it.
 
     Args:
-        family: transformers' `model_type`, one of `FAMILIES`.
+        family: transformers' `model_type`. What is said here of arithmetic holds for those in `FAMILIES`; others are
+            computed by transformers' own modules (`engine.models.nn.modules`).
         vocab_size: rows of the embedding.
         hidden_size: width of the residual stream.
         num_layers: blocks.
@@ -80,6 +81,8 @@ class ModelConfig:
         activation: of the feed-forward part.
         rotary_dims: leading dimensions of a head that are rotated by position; 0 where positions are learned.
         attention_scales: one per layer: query-key products are multiplied by it; () for `head_dim ** -0.5` in all.
+        parameter_count: weights, where they are counted and not computed from the sizes (families that are not in
+            `FAMILIES`); 0 otherwise.
         qk_norm: queries and keys are normalized per head before rotation (qwen3; phi where its config says so).
     """
 
@@ -100,6 +103,7 @@ class ModelConfig:
     rotary_dims: int = 0
     attention_scales: tuple[float, ...] = ()
     qk_norm: bool = False
+    parameter_count: int = 0
 
     @property
     def norm(self) -> Literal["rms", "layer"]:
@@ -133,7 +137,9 @@ class ModelConfig:
 
     @property
     def parameters(self) -> int:
-        """Weights of the whole model, by the family's formula."""
+        """Weights of the whole model: as counted, or by the family's formula."""
+        if self.parameter_count:
+            return self.parameter_count
         h, i = self.hidden_size, self.intermediate_size
         kv, q = self.num_kv_heads * self.head_dim, self.num_heads * self.head_dim
         embedding = self.vocab_size * h

@@ -18,8 +18,9 @@ everything is differentiable towards the adapter.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -66,6 +67,63 @@ class DecoderOutput:
     layers: dict[int, Tensor] = field(default_factory=dict)
 
 
+class LanguageDecoder(Protocol):
+    """What generation, scoring and training ask of a model: `Decoder`, or `engine.models.nn.modules.ModuleDecoder`."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def embedding(self) -> Tensor:
+        """[vocab, width]."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def packs(self) -> bool:
+        """Whether sequences can share a beginning, and generation runs by `engine.models.inference.kv_cache`."""
+        ...
+
+    @property
+    def head(self) -> Any:
+        """The vocabulary matrix as `engine.training.losses.token_logps` takes it."""
+        ...
+
+    def matrices(self) -> Iterator[Tensor]:
+        """What identifies the weights, in a fixed order."""
+        ...
+
+    def description(self) -> str:
+        """What identifies sizes and arithmetic, in words that do not change between versions."""
+        ...
+
+    def adaptable(self) -> dict[str, tuple[int, int]]: ...
+
+    def causal(self, lengths: Sequence[int]) -> CausalPacked: ...
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        attention: Attention,
+        *,
+        adapter: Adapter | None = None,
+        layers: Collection[int] = (),
+        only_layers: bool = False,
+    ) -> DecoderOutput: ...
+
+    def logits(self, hidden: Tensor) -> Tensor: ...
+
+    def merged(self, adapter: Adapter) -> LanguageDecoder: ...
+
+    def drop_training_memory(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Decoder:
     """A model's weights with their arithmetic. Frozen: an adapter is an argument, `merged` gives a new decoder.
@@ -97,6 +155,29 @@ class Decoder:
     @property
     def dtype(self) -> torch.dtype:
         return self.embedding.dtype
+
+    @property
+    def packs(self) -> bool:
+        """See `LanguageDecoder.packs`."""
+        return True
+
+    def matrices(self) -> Iterator[Tensor]:
+        """See `LanguageDecoder.matrices`."""
+        yield from (self.embedding, self.head.weight)
+        for block in self.blocks:
+            yield from (linear.weight for linear in block.linears())
+
+    def description(self) -> str:
+        """What version 0.1 called the model, letter by letter: its checkpoints are resumed by it."""
+        c = self.config
+        scales = tuple(c.attention_scale(layer) for layer in range(c.num_layers))
+        return (
+            f"(Architecture(family={c.family!r}, layers={c.num_layers}, width={c.hidden_size}, heads={c.num_heads}, "
+            f"kv_heads={c.num_kv_heads}, head_dim={c.head_dim}, ffn={c.intermediate_size}, vocab={c.vocab_size}, "
+            f"context={c.context}, norm={c.norm!r}, norm_eps={c.norm_eps!r}, activation={c.activation!r}, "
+            f"gated={c.gated}, parallel={c.parallel}, rotary_dims={c.rotary_dims}, embed_scale={c.embed_scale!r}, "
+            f"attention_scales={scales!r}, qk_norm={c.qk_norm}), {self.dtype!r})"
+        )
 
     def nbytes(self) -> int:
         """Bytes of all weights."""

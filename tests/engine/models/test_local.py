@@ -211,6 +211,33 @@ def test_a_gguf_file_is_loaded(tiny: Tiny, tmp_path: Path, redraft_home: Path, c
     assert len(write(model, max_tokens=4)) == 1
 
 
+def test_the_second_load_of_a_gguf_file_reads_a_converted_copy(
+    tiny: Tiny, tmp_path: Path, redraft_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.models.hub import gguf, gguf_copy
+
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path, tiny("llama"))
+    told: list[str] = []
+    first = load_model(str(path), dtype="float32", progress=lambda _, sentence: told.append(sentence))
+    assert told[0].startswith("Loading tiny")
+    assert any("Unpacking tiny" in sentence for sentence in told)
+
+    def never(*_: Any) -> None:
+        raise AssertionError("unpacked again")
+
+    monkeypatch.setattr(gguf, "read_tensors", never)
+    second = load_model(str(path), dtype="float32")
+    assert write(second) == write(first)
+    assert (second.sha256, second.folder, second.codec.ends) == (first.sha256, None, first.codec.ends)
+    copy = gguf_copy.find(path, "float32")
+    assert copy is not None
+    (copy / "model.safetensors").write_bytes(b"")
+    assert gguf_copy.find(path, "float32") is None
+    path.touch()
+    assert gguf_copy.find(path, "float32") is None
+
+
 def test_a_cut_gguf_file_is_refused(tiny: Tiny, tmp_path: Path, redraft_home: Path) -> None:
     path = tmp_path / "tiny.gguf"
     write_gguf(path, tiny("llama"))

@@ -21,6 +21,12 @@ PUBLISHED = {
     "phi-2": 2_779_683_840,
     "gpt2": 124_439_808,
     "gpt2-xl": 1_557_611_200,
+    "qwen3-0.6b": 596_049_920,
+    "qwen3-1.7b": 1_720_574_976,
+    "smollm3-3b": 3_075_098_624,
+    "gemma-3-270m-it": 268_098_176,
+    "gemma-3-1b-it": 999_885_952,
+    "llama-3.2-1b-instruct": 1_235_814_400,
 }
 
 
@@ -39,13 +45,14 @@ def test_names_and_repositories_are_unique() -> None:
 def test_every_profile_names_models_of_the_catalogue() -> None:
     for profile in catalog.PROFILES:
         assert all(catalog.find(name) for name in profile.models)
-    assert [p.name for p in catalog.PROFILES] == ["single", "conservative-dual", "dual"]
-    assert catalog.profile("single").models == (catalog.EMBEDDED,)
+    assert [p.name for p in catalog.PROFILES] == ["embedded", "single", "dual", "conservative-dual"]
+    assert catalog.profile("embedded").models == (catalog.EMBEDDED,)
+    assert catalog.profile("single").models == (catalog.RECOMMENDED,)
     assert len(catalog.profile("dual").models) == 2
 
 
 def test_an_unknown_profile_names_those_there_are() -> None:
-    with pytest.raises(ModelError, match="single, conservative-dual, dual"):
+    with pytest.raises(ModelError, match="embedded, single, dual, conservative-dual"):
         catalog.profile("triple")
 
 

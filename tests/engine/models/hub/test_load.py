@@ -200,7 +200,7 @@ def test_a_missing_shard_is_named(folder: Path) -> None:
 
 
 BAD_CONFIGS: dict[str, dict[str, Any]] = {
-    "model_type": {"model_type": "mamba"},
+    "model_type": {"model_type": "nosuchfamily"},
     "hidden_size": {"hidden_size": 1 << 40},
     "num_hidden_layers": {"num_hidden_layers": -3},
     "vocab_size": {"vocab_size": "many"},
