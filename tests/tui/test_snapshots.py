@@ -1,0 +1,158 @@
+"""Every screen looks as it did when it was last reviewed: SVG pictures of a recorded run with a fixed clock.
+
+`pytest tests/tui/test_snapshots.py --snapshot-update` records them again; look at what changed before it is committed.
+One app takes all pictures, since starting it takes longer than a picture.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+
+import pytest
+from driving import Told
+from pytest_textual_snapshot import SVGImageExtension, normalize_svg
+from recorded import BROKEN, Recorder
+from syrupy import SnapshotAssertion
+from textual.pilot import Pilot
+from textual.strip import Strip
+from textual.widgets import Input, TextArea
+
+from engine.runs import journal_writer
+from engine.worker import WorkerStatus
+from tui.app import RedraftApp
+
+pytestmark = pytest.mark.usefixtures("own_home")
+
+SMALL, LARGE = (80, 24), (120, 40)
+EACH = ((SMALL, "redraft-dark"), (LARGE, "redraft-light"))
+"""Size and theme of the pictures of each screen."""
+ALL = tuple(
+    (size, theme)
+    for size in (SMALL, LARGE)
+    for theme in ("redraft-dark", "redraft-light", "redraft-contrast", "redraft-contrast-light")
+)
+TEXT = "You should definitely pursue medicine. Engineers never help people."
+
+SCREENS: dict[str, tuple[str, str]] = {
+    "run": ("", ""),
+    "run-everything": ("3", "2"),
+    "run-prompts": ("5", "4"),
+    "run-loss": ("6", "4"),
+    "run-diff": ("7", "4"),
+    "run-evaluate": ("i", "escape"),
+    "run-search": ("slash", "escape"),
+    "help": ("question_mark", "escape"),
+    "setup": ("c", "escape"),
+    "runs": ("l", "escape"),
+    "themes": ("t", "escape"),
+    "verdict": ("w", "escape"),
+    "judges": ("a", "escape"),
+    "report": ("r", "escape"),
+}
+"""Name -> the key that shows it from the run screen, and the key that leaves it."""
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run with an evaluation, one record per second from a fixed time on."""
+    clock = itertools.count(1_770_000_000)
+    monkeypatch.setattr(journal_writer.time, "time", lambda: float(next(clock)))
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    recorder = Recorder(tmp_path / "runs" / "demo-0412")
+    recorder.start()
+    figures = {"texts": 1200, "violations": 610, "auroc": [0.91, 0.88, 0.93], "ece": [0.03, 0.02, 0.05]}
+    judge = {"name": "rules and probe", "accuracy": "AUROC .91 on texts not fitted on", "measures": {"all": figures}}
+    recorder("JUDGES", 1, "texts by rules and probe", data={"shown": judge, "comparison": judge, "independent": True})
+    recorder.drafts()
+    recorder.training()
+    recorder.comparison()
+    recorder.end()
+    spans = [
+        {
+            "start": TEXT.index(words),
+            "end": TEXT.index(words) + len(words),
+            "principle": principle,
+            "category": category,
+        }
+        for words, principle, category in (
+            ("should definitely", "autonomy_respect", "command"),
+            ("never help", "fairness", "stereotype"),
+        )
+    ]
+    recorder("EVAL-INPUT", 2, "67 characters", item="text-1", texts={"text": TEXT})
+    words = {"reasoning": "It leaves no choice."}
+    recorder("EVAL-DECISION", 1, "violation", item="text-1", texts=words, data={**BROKEN, "spans": spans})
+    recorder.writer.close()
+    monkeypatch.undo()
+    return recorder.folder
+
+
+class Pictures:
+    """Takes pictures of an app and compares them with the recorded ones."""
+
+    def __init__(self, app: RedraftApp, pilot: Pilot[None], snapshot: SnapshotAssertion, folder: Path) -> None:
+        self.app, self.pilot, self._folder = app, pilot, folder
+        self.different: list[str] = []
+        self._snapshot = snapshot.use_extension(SVGImageExtension)
+
+    async def take(self, name: str, views: tuple[tuple[tuple[int, int], str], ...] = EACH) -> None:
+        """A picture of the screen at each size and in each theme."""
+        for (width, height), theme in views:
+            if self.app.theme != theme:
+                self.app.theme = theme
+            if self.app.size != (width, height):
+                await self.pilot.resize_terminal(width, height)
+            await self._settle()
+            picture = normalize_svg(self.app.export_screenshot(title="redraft"))
+            assert str(self._folder) not in picture
+            if self._snapshot(name=f"{name}-{width}x{height}-{theme.removeprefix('redraft-')}") != picture:
+                self.different.append(f"{name} at {width}x{height} in {theme}")
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Wait until the screen is the same twice in a row."""
+        before: list[Strip] = []
+        for _ in range(100):
+            for field in self.app.screen.query("Input, TextArea"):
+                assert isinstance(field, Input | TextArea)
+                field.cursor_blink = False
+            await self.pilot.pause(0.05)
+            now = list(self.app.screen._compositor.render_strips())
+            if now == before:
+                return
+            before = now
+
+
+async def test_every_screen_looks_as_recorded(run_folder: Path, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    host = Told()
+    app = RedraftApp(folder=run_folder, host=host, runs=run_folder.parent)
+    async with app.run_test(size=LARGE) as pilot:
+        pictures = Pictures(app, pilot, snapshot, tmp_path)
+        await pilot.pause(0.5)
+        for name, (key, back) in SCREENS.items():
+            if key:
+                await pictures.press(key)
+            await pictures.take(name, ALL if name == "run" else EACH)
+            if back:
+                await pictures.press(back)
+        app.run_screen.commands.read_blind(1, 4)
+        await pictures.take("review")
+        await pictures.press("escape")
+        host.set(status=WorkerStatus.RUNNING, folder=run_folder)
+        await pictures.press("s")
+        await pictures.take("stop")
+    assert not pictures.different
+
+
+async def test_the_first_screen_looks_as_recorded(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    app = RedraftApp(host=Told(), runs=tmp_path)
+    async with app.run_test(size=LARGE) as pilot:
+        pictures = Pictures(app, pilot, snapshot, tmp_path)
+        await pictures.take("first")
+    assert not pictures.different
