@@ -57,11 +57,16 @@ SCREENS: dict[str, tuple[str, str]] = {
 @pytest.fixture
 def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run with an evaluation, one record per second from a fixed time on."""
-    clock = itertools.count(1_770_000_000)
-    monkeypatch.setattr(journal_writer.time, "time", lambda: float(next(clock)))
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    recorder = Recorder(tmp_path / "runs" / "demo-0412")
+    clock = itertools.count(1_770_000_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_writer.time, "time", lambda: float(next(clock)))
+        return _record(tmp_path / "runs" / "demo-0412")
+
+
+def _record(folder: Path) -> Path:
+    recorder = Recorder(folder)
     recorder.start()
     figures = {"texts": 1200, "violations": 610, "auroc": [0.91, 0.88, 0.93], "ece": [0.03, 0.02, 0.05]}
     judge = {"name": "rules and probe", "accuracy": "AUROC .91 on texts not fitted on", "measures": {"all": figures}}
@@ -86,7 +91,6 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     words = {"reasoning": "It leaves no choice."}
     recorder("EVAL-DECISION", 1, "violation", item="text-1", texts=words, data={**BROKEN, "spans": spans})
     recorder.writer.close()
-    monkeypatch.undo()
     return recorder.folder
 
 
