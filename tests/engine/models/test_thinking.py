@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CHAT_TEMPLATE
 
 from engine.control import Control
 from engine.models.inference.requests import Completion, Message, Request, Sampling
 from engine.models.local import LocalModel, load_model
 
 Tiny = Callable[..., Path]
+_TURNS = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 _SWITCH = "{% if add_generation_prompt and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
 
 
@@ -45,7 +48,7 @@ class Prescribed:
 @pytest.fixture
 def thinker(tiny: Tiny, tmp_path: Path, redraft_home: Path) -> LocalModel:
     folder = Path(shutil.copytree(tiny("llama"), tmp_path / "thinker"))
-    template = "{# <think> </think> #}" + CHAT_TEMPLATE.replace("{% endif %}", "{% endif %}" + _SWITCH)
+    template = "{# <think> </think> #}" + _TURNS + _SWITCH
     (folder / "chat_template.jinja").write_text(template)
     config = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}))
