@@ -331,7 +331,7 @@ def _take_linears(model: Any) -> dict[str, Linear]:
 
     found: dict[str, Linear] = {}
     for name, module in list(model.named_modules()):
-        if type(module) not in (nn.Linear, Conv1D):
+        if type(module) is not Conv1D and not _is_linear(module):
             continue
         weight = module.weight.detach()
         if type(module) is Conv1D:
@@ -341,6 +341,18 @@ def _take_linears(model: Any) -> dict[str, Linear]:
         model.set_submodule(name, PackedLinear(linear))
         found[name] = linear
     return found
+
+
+def _is_linear(module: Any) -> bool:
+    """Whether a module multiplies by its weight and does nothing else; some families have a class of their own for it
+    (falcon)."""
+    if type(module) is nn.Linear:
+        return True
+    if not isinstance(module, nn.Linear) or not module.weight.is_floating_point():
+        return False
+    with torch.inference_mode():
+        x = torch.linspace(-1, 1, module.in_features, dtype=module.weight.dtype, device=module.weight.device)[None]
+        return torch.allclose(module(x), nn.functional.linear(x, module.weight, module.bias), rtol=1e-2, atol=1e-5)
 
 
 def _without_layers(model: Any) -> Any:

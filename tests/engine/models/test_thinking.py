@@ -57,7 +57,7 @@ def thinker(tiny: Tiny, tmp_path: Path, redraft_home: Path) -> LocalModel:
 
 def says(model: LocalModel, text: str, *, ends: bool) -> Completion:
     tokens = model.encode_text(text) + ([min(model.codec.ends)] if ends else [])
-    limit = len(tokens) + (2 if ends else 0)
+    limit = len(tokens) if ends else len(tokens) - 1
     form = Prescribed(tokens, int(model.decoder.embedding.shape[0]))
     prompt = model.render([Message("user", "why?")])
     request = Request("a", prompt, Sampling(max_tokens=limit), constraint=form)
