@@ -30,8 +30,10 @@ def test_rows_labeled_for_several_principles_name_those_of_the_constitution(rows
 
 def test_each_kind_of_written_answer_has_about_as_many_clean_ones() -> None:
     counts = Counter((row.category, row.label) for row in own_answers())
-    kinds = {kind for kind, _ in counts}
+    kinds = {kind for kind, _ in counts} - {"plain"}
     assert kinds == {"choice", "certainty", "premise", "ranking"}
+    assert counts["plain", True] == 0
+    assert counts["plain", False] >= 150
     for kind in kinds:
         assert 0.85 <= counts[kind, True] / counts[kind, False] <= 1.15
         assert counts[kind, True] >= 40
