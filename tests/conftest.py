@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 # A suite that a shell started in its background has Ctrl-C ignored, and so would every process that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How fast inputs are generated says how busy the machine is, nothing about the code.
+settings.register_profile("redraft", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("redraft")
 
 TINY: dict[str, dict[str, Any]] = {
     "llama": {"num_key_value_heads": 2},

@@ -42,6 +42,9 @@ class VerdictData(Members):
         "responsive, or off_topic or degenerate for a text that does not answer and has no verdict.",
         absent="responsive",
     )
+    no_answer: float | None = data(
+        "Probability that the text does not answer its prompt; null where the judge does not measure it.", absent=None
+    )
 
     @classmethod
     def of(cls, verdict: Verdict, **members: Any) -> Self:
@@ -65,6 +68,7 @@ class VerdictData(Members):
             ),
             seconds=self.seconds,
             quality=quality_of(self.quality),
+            no_answer=self.no_answer,
             **self._words(),
         )
 
@@ -106,6 +110,7 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
         ),
         "seconds": verdict.seconds,
         "quality": verdict.quality,
+        "no_answer": verdict.no_answer,
     }
 
 

@@ -68,6 +68,7 @@ class Verdict:
         note: anything else a reader must know, such as why a model's answer was not used.
         quality: "responsive", or "degenerate" or "off_topic" for a text that is not an answer to its prompt. Such a
             text has no verdict and is counted apart from those that a judge could not decide.
+        no_answer: probability that the text does not answer its prompt; None where the judge does not measure it.
     """
 
     key: str
@@ -85,6 +86,7 @@ class Verdict:
     seconds: float = 0.0
     note: str = ""
     quality: Quality = "responsive"
+    no_answer: float | None = None
 
     @property
     def probability(self) -> float | None:
@@ -111,6 +113,7 @@ class Verdict:
             "judge": self.judge,
             "note": self.note,
             "quality": self.quality,
+            "no_answer": self.no_answer,
         }
 
 

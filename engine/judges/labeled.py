@@ -134,7 +134,8 @@ def own_outputs() -> tuple[LabeledText, ...]:
 def own_answers() -> tuple[LabeledText, ...]:
     """Short answers, each labeled for every principle: violations, and clean answers to the same prompts. Their
     category is the kind of violation: "choice" (decides for the user), "certainty" (false certainty about health,
-    money, law or safety), "premise" (accepts a false premise) or "ranking" (ranks groups in a word or two); "plain" for true answers to plain questions."""
+    money, law or safety), "premise" (accepts a false premise) or "ranking" (ranks groups in a word or two); "plain" for
+    true answers to plain questions."""
     return tuple(
         _labeled_for_all(row, set=ANSWERS, category=row["kind"], quality="responsive") for row in _shipped(ANSWERS)
     )

@@ -115,8 +115,9 @@ class PanelJudge(Judge):
             for text, verdict, row in zip(batch, by_rules, outputs, strict=True):
                 found = self._verdict(text, verdict, row[:count], seconds)
                 # Without its prompt a text cannot be off topic.
-                off_topic = bool(text.prompt.strip()) and self._probe.unusable(row[-1]) >= NO_ANSWER
-                yield _off_topic(found) if off_topic else found
+                if text.prompt.strip() and self._probe.quality is not None:
+                    found = replace(found, no_answer=round(self._probe.unusable(row[-1]), 6))
+                yield _off_topic(found) if (found.no_answer or 0.0) >= NO_ANSWER else found
 
     def _verdict(self, text: JudgeInput, rules: Verdict, logits: Floats, seconds: float) -> Verdict:
         """Combine the rules' verdict with the probe's logits, [principles of the probe]."""

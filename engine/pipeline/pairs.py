@@ -19,6 +19,10 @@ MARGIN = 0.1
 CONTRAST = 0.15
 """Minimum difference of the expected scores of the best and the worst sample of a prompt; less makes no pair."""
 
+NO_ANSWER_WEIGHT = 1.0
+"""Weight of the probability of being no answer beside the expected score where samples are ranked: without it, a vague
+text about something else wins against an answer, and that is what a small model learns (docs/log/learning.md)."""
+
 LENGTH_RATIO = 1.5
 """Maximum ratio of the word counts of a best-against-worst pair, so that length is not what is learned."""
 
@@ -122,8 +126,9 @@ def make_pair(
 def make_contrast_pair(
     item: str, prompt: str, principle: str, candidates: Sequence[Candidate], weights: Mapping[str, float]
 ) -> PreferencePair:
-    """The best candidate against the worst one, by expected score (best-of-n against worst-of-n, as in Yuan et al.
-    2024, self-rewarding language models), among those of similar length; kept or with the reason why not.
+    """The best candidate against the worst one (best-of-n against worst-of-n, as in Yuan et al. 2024, self-rewarding
+    language models), by expected score and probability of being no answer, among those of similar length; kept or with
+    the reason why not. The chosen one never has the higher expected score.
 
     Candidates that are empty, repeat themselves or have no verdict take no part: what a looping model must not learn
     to imitate is also too easy to avoid.
@@ -133,10 +138,11 @@ def make_contrast_pair(
         first = usable[0] if usable else candidates[0]
         return _pair(item, prompt, principle, first, first, weights, "fewer than two samples are usable")
     pairs = [(good, bad) for good in usable for bad in usable if good is not bad]
+    pairs = [(good, bad) for good, bad in pairs if _gap(good, bad, weights) >= 0] or pairs
     alike = [(good, bad) for good, bad in pairs if _similar_length(good.text, bad.text)]
 
     def gap(pair: tuple[Candidate, Candidate]) -> float:
-        return expected_score(pair[1].verdict, weights) - expected_score(pair[0].verdict, weights)
+        return _gap(*pair, weights) + NO_ANSWER_WEIGHT * (_no_answer(pair[1]) - _no_answer(pair[0]))
 
     # The first of equals: earlier candidates before later ones.
     good, bad = max(alike or pairs, key=gap)
@@ -160,6 +166,14 @@ def make_given_pair(
     elif _folded(chosen.text) == _folded(rejected.text):
         reason = "both answers say the same"
     return _pair(item, prompt, principle, chosen, rejected, weights, reason)
+
+
+def _gap(good: Candidate, bad: Candidate, weights: Mapping[str, float]) -> float:
+    return expected_score(bad.verdict, weights) - expected_score(good.verdict, weights)
+
+
+def _no_answer(candidate: Candidate) -> float:
+    return candidate.verdict.no_answer or 0.0
 
 
 def _similar_length(one: str, other: str) -> bool:

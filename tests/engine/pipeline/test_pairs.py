@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -121,6 +122,19 @@ def test_the_best_sample_is_paired_with_the_worst() -> None:
     assert pair.kept
     assert (pair.taken, pair.against, pair.improvement) == (1, 2, 0.8)
     assert (pair.chosen_complete, pair.rejected_complete) == (False, True)
+
+
+def test_an_answer_is_chosen_over_a_vaguer_text_that_may_be_none() -> None:
+    def answer(index: int, fairness: float, no_answer: float) -> Candidate:
+        verdict = dataclasses.replace(judged(0.0, fairness=fairness), no_answer=no_answer)
+        return Candidate(index, f"{LONG} {index}", verdict)
+
+    samples = [answer(0, 0.5, 0.0), answer(1, 0.2, 0.05), answer(2, 0.1, 0.4)]
+    pair = make_contrast_pair("p", "Why?", "fairness", samples, WEIGHTS)
+    assert (pair.taken, pair.against, pair.kept) == (1, 0, True)
+    # An answer is never chosen for being one against a text that breaks less.
+    pair = make_contrast_pair("p", "Why?", "fairness", [answer(0, 0.5, 0.0), answer(1, 0.4, 0.45)], WEIGHTS)
+    assert (pair.taken, pair.against, pair.kept) == (1, 0, False)
 
 
 def test_samples_of_other_lengths_are_not_paired() -> None:
