@@ -66,19 +66,27 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.linear = linear
         self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.called = self.read = False
+
+    @property
+    def running(self) -> Linear:
+        """The running decoder's matrix of this name."""
+        held = _current.linears
+        return self.linear if held is None else held.get(self.linear.name, self.linear)
 
     @property
     def weight(self) -> Tensor:
-        """[out, in], dense; for modules that look at a neighbor's dtype."""
-        return self.linear.weight
+        """[out, in], dense; for modules that look at a neighbor's dtype, or multiply by its weight themselves."""
+        self.read = True
+        return self.running.weight
 
     @property
     def bias(self) -> Tensor | None:
         return self.linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        held = _current.linears
-        linear = self.linear if held is None else held.get(self.linear.name, self.linear)
+        self.called = True
+        linear = self.running
         flat = x.reshape(-1, x.shape[-1])
         if flat.dtype != linear.dtype:
             flat = flat.to(linear.dtype)
@@ -135,6 +143,9 @@ class ModuleDecoder:
         padded: rows are computed in padded batches by the model's own attention, as ours does not fit it.
         left_padding: whether padding before a text leaves the text's numbers alone; for generation when `padded`.
         plain_head: whether logits are the output matrix's product and nothing else.
+        head_name: name of the output matrix.
+        fixed: matrices that the model reads without calling their modules, so that no adapter can change them (mamba's
+            `dt_proj`).
     """
 
     config: ModelConfig
@@ -146,6 +157,7 @@ class ModuleDecoder:
     left_padding: bool = False
     plain_head: bool = False
     head_name: str = field(default="lm_head")
+    fixed: frozenset[str] = frozenset()
 
     @property
     def device(self) -> torch.device:
@@ -194,7 +206,7 @@ class ModuleDecoder:
         return {
             name: (linear.out_features, linear.in_features)
             for name, linear in self.linears.items()
-            if name != self.head_name
+            if name != self.head_name and name not in self.fixed
         }
 
     def causal(self, lengths: Sequence[int]) -> CausalPacked:
@@ -302,10 +314,17 @@ def from_transformers(model: Any, config: ModelConfig) -> ModuleDecoder:
         decoder = replace(decoder, plain_head=_is_plain(decoder))
         found = _packed(decoder, texts, expected)
         if found is not None:
-            return found
+            return replace(found, fixed=_fixed(model))
         padded = replace(decoder, padded=True)
         _same_or_raise(padded, texts, expected)
-        return replace(padded, left_padding=_left_padding_works(padded, texts, expected))
+        left = _left_padding_works(padded, texts, expected)
+        return replace(padded, left_padding=left, fixed=_fixed(model))
+
+
+def _fixed(model: Any) -> frozenset[str]:
+    """The matrices that the texts so far were computed with, but not by their modules."""
+    packed = [module for module in model.modules() if isinstance(module, PackedLinear)]
+    return frozenset(module.linear.name for module in packed if module.read and not module.called)
 
 
 def _probe_texts(vocab: int) -> list[list[int]]:
