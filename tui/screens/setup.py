@@ -58,8 +58,10 @@ class Setup(Dialog[RunConfig]):
             names = list(PRESETS)
             presets = OptionList(*(Option(Content(f"{name}: {PRESETS[name][0]}")) for name in names), id="presets")
             presets.highlighted = names.index(self._config.preset) if self._config.preset in names else 0
+            # One row each: with all fields the form has to fit into 24 rows, the problem's line included.
+            presets.styles.text_wrap = "nowrap"
+            presets.styles.text_overflow = "ellipsis"
             yield presets
-            yield Static("")
             yield from self._field("profile", *_PROFILE)
             yield from self._field("generator", "Model", "a catalog name, hub id, folder or GGUF file")
             for name, (title, hint) in {**_JUDGE, **_FILES, **_NUMBERS}.items():

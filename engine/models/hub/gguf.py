@@ -438,14 +438,15 @@ def read_tensors(
 
     found: dict[str, Tensor] = {}
     divisors = None
+    in_file = {theirs: ours for ours, theirs in model.names.items()}
     for name, array in read_arrays(path, model, tick):
         tensor = torch.from_numpy(array)
-        weights.check_finite(tensor, name, path)
+        weights.check_finite(tensor, in_file.get(name, name), path)
         if name == ROPE_FREQS:
             divisors = tensor
             continue
         found[name] = tensor.to(dtype)
-        weights.check_finite(found[name], name, path, cast=True)
+        weights.check_finite(found[name], in_file.get(name, name), path, cast=True)
     for name, shape in tensor_shapes(model.config).items():
         if name not in found:
             found[name] = torch.zeros(shape, dtype=dtype)
