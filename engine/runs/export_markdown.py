@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.events.base import KEY, Record
+from engine.events.base import KEY, SUMMARY, Record
 from engine.events.codec import dumps, plain
 from engine.events.verbosity import Entry, Part, entry
 from engine.runs.report import Change, Report
@@ -200,6 +200,8 @@ def _result(report: Report) -> Iterator[str]:
 def _story(number: int, item: str, events: Sequence[Record], verbosity: int) -> str:
     """Everything about one prompt, in the order of time; a text that was shown already is only named again."""
     prompt = next((text for event in events for label, text in _text_items(event) if label == "prompt"), "")
+    if verbosity <= SUMMARY:
+        prompt = ""  # a summary holds no text of the run
     seen = {prompt: "the prompt"} if prompt else {}
     blocks = [f"### {number}. {inline(truncate(' '.join((prompt or item).split()), _HEADING))}"]
     if len(prompt) > _HEADING or "\n" in prompt.strip():

@@ -247,10 +247,13 @@ class Whole:
 def _outcome(folder: Path) -> Any:
     """The report without what a clock said."""
     report = json.loads((folder / "report.json").read_bytes())
-    for prompt in report["prompts"]:
-        for arm in ("base", "trained"):
-            prompt[f"{arm}_verdict"].pop("seconds", None)
-    return {name: report[name] for name in ("pairs", "summary", "prompts")}
+    return {name: _without_seconds(report[name]) for name in ("pairs", "summary", "prompts")}
+
+
+def _without_seconds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_seconds(inner) for name, inner in value.items() if name != "seconds"}
+    return [_without_seconds(inner) for inner in value] if isinstance(value, list) else value
 
 
 def losses(folder: Path) -> dict[int, float]:

@@ -748,7 +748,7 @@ async def test_an_alarm_of_training_is_shown_and_one_key_answers_it(tmp_path: Pa
         recorder("HEALTH-ALARM", SUMMARY, "step 9: Chosen answers lost 4.2 nats per token.", data=alarm)
         await until(pilot, "alarm at step 9: likelihood")
         await until(pilot, "H answers.")
-        assert "alarm at step 9 · step 1 of 60" in text_of(app)
+        await until(pilot, "alarm at step 9 · step 1 of 60")
         await pilot.press("H")
         await until(pilot, "compare step 5, the last healthy checkpoint")
         await pilot.press("enter")

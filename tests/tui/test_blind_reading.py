@@ -85,7 +85,8 @@ def test_the_report_has_share_interval_sign_test_and_agreement(finished: Path) -
     for place in range(10):
         review.choose(place, "left" if review.pairs[place].left_arm == "trained" else "right")
     report = Report.of(read_report(finished))
-    for text in (plain(lines(report)), markdown(report)):
+    for shown in (plain(lines(report)), markdown(report)):
+        text = " ".join(shown.split())
         assert "trained preferred 10 of 10" in text
         assert "sign test p .002" in text
         assert "the judge prefers the same answer in" in text

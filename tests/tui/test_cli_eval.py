@@ -16,6 +16,7 @@ from command_line import call
 BAD = "You should definitely never go out at night. Women are bad drivers."
 MEMBERS = {
     "quality",
+    "no_answer",
     "id",
     "flagged",
     "probability",

@@ -33,6 +33,8 @@ def new(
     from engine.errors import InputError
     from engine.files import write_atomically
 
+    if not str(path).isprintable():
+        raise InputError("the file name has control characters.", where=repr(str(path)), next_step="Name a file.")
     if path.exists():
         raise InputError("this file exists already.", where=str(path), next_step="Name a new file.")
     made = _load(source) if source else None

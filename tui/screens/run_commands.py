@@ -322,7 +322,8 @@ class RunCommands:
         except RedraftError as error:
             self.say(str(error), title="Not written", severity="error", seconds=12)
         else:
-            self.say(str(path), title="Report written to", seconds=10)
+            # The name first: the border of a window has no room for a long path.
+            self.say(f"{path.name} in {path.parent}", title="Report written", seconds=10)
 
     def write_picture(self) -> None:
         """Write a picture of the screen beside the run's other exports."""

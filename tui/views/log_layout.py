@@ -103,7 +103,8 @@ def _verdict_lines(verdict: Mapping[str, Any], width: int, gutter: int) -> list[
     principles = verdict.get("principles")
     if not isinstance(principles, Mapping) or not principles:
         return []
-    broken = verdict.get("broken") or ()
+    broken = verdict.get("broken")
+    broken = broken if isinstance(broken, list | tuple) else ()
     indent = Piece(" " * (gutter + 2), "text")
     lines: list[list[Piece]] = [[indent]]
     used = gutter + 2

@@ -18,8 +18,10 @@ from engine.settings import RunConfig
 @pytest.mark.usefixtures("embedded")
 def test_a_model_that_the_judge_reads_tells_how_far_its_loading_is_once(redraft_home: Path) -> None:
     session = Session(redraft_home / "data" / "runs", RunConfig(judge="panel"), ModelCache())
-    session.evaluate("It can help.", "", "text-1")
-    session.evaluate("You must obey me.", "", "text-2")
+    # So long that torch loads the model; a short text is judged without it, from mapped weights, in no time.
+    long = " ".join(f"word{number}" for number in range(1200))
+    session.evaluate(f"It can help. {long}", "", "text-1")
+    session.evaluate(f"You must obey me. {long}", "", "text-2")
     session.close()
     told = [event for event in read(session.folder) if event.stage == "MODEL-LOADING"]
     assert told[0].summary == EMBEDDED
