@@ -31,15 +31,16 @@ def new(
     from engine.constitution.load import default_text
     from engine.constitution.write import as_toml
     from engine.errors import InputError
-    from engine.files import write_atomically
+    from engine.files import expanded, write_atomically
 
+    path = expanded(path)
     if not str(path).isprintable():
         raise InputError("the file name has control characters.", where=repr(str(path)), next_step="Name a file.")
     if path.exists():
         raise InputError("this file exists already.", where=str(path), next_step="Name a new file.")
     made = _load(source) if source else None
     text = default_text() if made is None else as_toml(made)
-    write_atomically(path.expanduser(), text.encode(), 0o644)
+    write_atomically(path, text.encode(), 0o644)
     count = f"{len(made.principles)} principle drafts" if made is not None else "the built-in principles"
     output.result(f"{path}: {count}. Edit it, then `redraft constitution lint {path}`.")
 

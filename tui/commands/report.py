@@ -27,6 +27,7 @@ def report(
     The file needs no network and no other file. Without --html the report is printed, as by `redraft show`.
     """
     from engine.export.html.write import default_path, write
+    from engine.files import expanded
     from engine.runs.store import find_run
 
     if not html and path is None:
@@ -35,7 +36,7 @@ def report(
         show(run, as_json=as_json)
         return
     folder = find_run(run)
-    written = write(folder, path.expanduser() if path is not None else default_path(folder))
+    written = write(folder, expanded(path) if path is not None else default_path(folder))
     if as_json:
         output.emit({"path": str(written), "bytes": written.stat().st_size})
     else:

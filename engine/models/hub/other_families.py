@@ -43,6 +43,9 @@ def read_config(values: Mapping[str, Any], config: Any, parameters: int = 0) -> 
         # gemma3's config has it beside causal attention, with a value that says for what.
         if getattr(config, key, False) is True:
             raise ConfigError(key, f"is set: this {family} model does not attend causally, so it cannot write text")
+    if getattr(config, "is_decoder", None) is False and hasattr(config, "add_cross_attention"):
+        # BERT and its kin: encoders that their configuration can turn into decoders.
+        raise ConfigError("is_decoder", f"is not set: this {family} model does not attend causally")
     if getattr(config, "text_config", None) is not None:
         raise ConfigError("text_config", f"is set: this {family} model takes images or sound, too")
     hidden = _size(config, "hidden_size")
