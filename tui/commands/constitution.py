@@ -32,11 +32,19 @@ def new(
     from engine.constitution.write import as_toml
     from engine.errors import InputError
     from engine.files import expanded, write_atomically
+    from engine.text import truncate
 
     path = expanded(path)
     if not str(path).isprintable():
         raise InputError("the file name has control characters.", where=repr(str(path)), next_step="Name a file.")
-    if path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # such as a name that is too long
+        where = truncate(str(path), 200)
+        raise InputError(
+            f"no file can have this name: {error.strerror}.", where=where, next_step="Name a file."
+        ) from None
+    if exists:
         raise InputError("this file exists already.", where=str(path), next_step="Name a new file.")
     made = _load(source) if source else None
     text = default_text() if made is None else as_toml(made)
