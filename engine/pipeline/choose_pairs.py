@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engine.events.generation import PairDecided, TrainingExample
 from engine.events.verdicts import PairVerdict, VerdictData
 from engine.judges.base import JudgeInput, Verdict
@@ -17,6 +19,7 @@ from engine.pipeline.pairs import (
 )
 from engine.pipeline.revise import candidates_of
 from engine.pipeline.stage import judge_texts, stage
+from engine.prompts.load import Prompt
 
 PAIRS = "pairs.jsonl"
 """Name of the file with the kept pairs in a run's folder."""
@@ -53,14 +56,8 @@ def take_given_pairs(context: Context) -> None:
     _judge_given(context)
     pairs: list[PreferencePair] = []
     for prompt in context.prompts.train:
-        rejected, chosen = (
-            Candidate(index, text, verdict)
-            for index, (text, verdict) in enumerate(
-                zip(
-                    (given[prompt.id].rejected, given[prompt.id].chosen), finished.pair_verdicts[prompt.id], strict=True
-                )
-            )
-        )
+        pair, verdicts = given[prompt.id], finished.pair_verdicts[prompt.id]
+        rejected, chosen = Candidate(0, pair.rejected, verdicts[0]), Candidate(1, pair.chosen, verdicts[1])
         made = make_given_pair(prompt.id, prompt.text, prompt.principle, rejected, chosen, context.weights)
         pairs.append(made)
         if prompt.id not in finished.pairs:
@@ -76,45 +73,56 @@ def take_given_pairs(context: Context) -> None:
 
 
 def _judge_given(context: Context) -> None:
-    """Both verdicts on each pair that has none yet."""
+    """Both verdicts on each pair that has none yet; a pair is written as soon as it has both."""
     finished, train = context.finished, context.prompts.train
-    waiting = [prompt for prompt in train if prompt.id not in finished.pair_verdicts]
+    waiting = {str(number): prompt for number, prompt in enumerate(train, 1) if prompt.id not in finished.pair_verdicts}
+    texts: list[JudgeInput] = []
+    for number, prompt in waiting.items():
+        given = context.prompts.pairs[prompt.id]
+        texts.append(JudgeInput(f"{number} rejected", given.rejected, prompt.text))
+        texts.append(JudgeInput(f"{number} chosen", given.chosen, prompt.text))
+    found: dict[str, dict[str, Verdict]] = {number: {} for number in waiting}
     with stage(context, "pair verdict", len(train), len(waiting)):
-        for prompt in waiting:
-            given = context.prompts.pairs[prompt.id]
-            texts = [
-                JudgeInput("rejected", given.rejected, prompt.text),
-                JudgeInput("chosen", given.chosen, prompt.text),
-            ]
-            found = {verdict.key: verdict for verdict in judge_texts(context, context.judges.shown, texts)}
-            both = found.get("rejected", Verdict(prompt.id, None)), found.get("chosen", Verdict(prompt.id, None))
-            agrees = _agrees(context, both)
-            words = {True: "the judge agrees", False: "the judge prefers the rejected answer", None: "no opinion"}
-            scores = " · chosen ".join(_opinion(verdict, context) for verdict in both)
-            context.record.write(
-                TrainingExample(
-                    item=prompt.id,
-                    summary=f"{prompt.id} · {prompt.topic or 'no topic'}",
-                    number=train.index(prompt) + 1,
-                    total=len(train),
-                    prompt=prompt.text,
-                    principle=prompt.principle,
-                    topic=prompt.topic,
-                )
-            )
-            context.record.write(
-                PairVerdict(
-                    item=prompt.id,
-                    summary=f"{words[agrees]} · rejected {scores}",
-                    prompt=prompt.text,
-                    rejected=given.rejected,
-                    chosen=given.chosen,
-                    agrees=agrees,
-                    rejected_verdict=VerdictData.of(both[0]),
-                    chosen_verdict=VerdictData.of(both[1]),
-                )
-            )
-            context.record.step()
+        for verdict in judge_texts(context, context.judges.shown, texts):
+            number, side = verdict.key.split(" ")
+            found[number][side] = verdict
+            if len(found[number]) == 2:
+                _write_opinion(context, int(number), waiting[number], found.pop(number))
+        # What the judge was silent on has no verdict.
+        for number, sides in found.items():
+            _write_opinion(context, int(number), waiting[number], sides)
+
+
+def _write_opinion(context: Context, number: int, prompt: Prompt, sides: Mapping[str, Verdict]) -> None:
+    given = context.prompts.pairs[prompt.id]
+    both = sides.get("rejected", Verdict(prompt.id, None)), sides.get("chosen", Verdict(prompt.id, None))
+    agrees = _agrees(context, both)
+    words = {True: "the judge agrees", False: "the judge prefers the rejected answer", None: "no opinion"}
+    scores = " · chosen ".join(_opinion(verdict, context) for verdict in both)
+    context.record.write(
+        TrainingExample(
+            item=prompt.id,
+            summary=f"{prompt.id} · {prompt.topic or 'no topic'}",
+            number=number,
+            total=len(context.prompts.train),
+            prompt=prompt.text,
+            principle=prompt.principle,
+            topic=prompt.topic,
+        )
+    )
+    context.record.write(
+        PairVerdict(
+            item=prompt.id,
+            summary=f"{words[agrees]} · rejected {scores}",
+            prompt=prompt.text,
+            rejected=given.rejected,
+            chosen=given.chosen,
+            agrees=agrees,
+            rejected_verdict=VerdictData.of(both[0]),
+            chosen_verdict=VerdictData.of(both[1]),
+        )
+    )
+    context.record.step()
 
 
 def _agrees(context: Context, verdicts: tuple[Verdict, Verdict]) -> bool | None:
