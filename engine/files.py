@@ -17,7 +17,7 @@ from engine.text import sanitize, truncate
 
 
 def expanded(path: Path | str) -> Path:
-    """The path with "~" as the person's home folder.
+    """The path with "~" as the user's home folder.
 
     Raises:
         InputError: there is no such home folder, or a NUL character in the path.
@@ -77,15 +77,22 @@ def open_atomically(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
         StorageError: no space, no permission, or a folder in the way; names the file. An `OSError` that the block
             itself raises is taken for one of these, so only write inside it.
     """
+    with replaced_atomically(path) as part, part.open("wb") as file:
+        os.fchmod(file.fileno(), mode)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replaced_atomically(path: Path) -> Iterator[Path]:
+    """An empty file next to `path`, its owner's alone, for code that writes by name; as `open_atomically` otherwise."""
     temporary = ""
     try:
         own_folder(path.parent)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=_PART, dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        os.close(descriptor)
+        yield Path(temporary)
         os.replace(temporary, path)
         temporary = ""
     except OSError as error:

@@ -7,18 +7,17 @@ llama.cpp's own quantizer: the program `llama-quantize`, or the package llama-cp
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import InputError, ModelError, StorageError
+from engine.errors import InputError, ModelError
 from engine.export import gguf_vocab
+from engine.files import replaced_atomically
 from engine.models.hub import checkpoint, gguf, load, weights
 from engine.models.nn.config import ModelConfig
 from engine.models.nn.tensor_names import MODULES
@@ -96,28 +95,11 @@ def write(folder: Path, path: Path, kind: str, *, tick: Callable[[float], None] 
         )
     tokenizer = load.folder_tokenizer(folder)
     vocabulary = gguf_vocab.read(folder, tokenizer, config.vocab_size, config.family)
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-        os.close(descriptor)
-        if kind in WRITTEN:
-            _write_file(folder, Path(temporary), kind, config, vocabulary, tick)
-        else:
-            _write_quantized(folder, Path(temporary), kind, config, vocabulary, tick)
-        gguf.check(Path(temporary))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = ""
-    except OSError as error:
-        raise StorageError(
-            f"the GGUF file cannot be written ({error.strerror or error}).",
-            where=str(path),
-            next_step="Check the folder's permissions and free space, or choose another place.",
-        ) from None
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+    write_kind = _write_file if kind in WRITTEN else _write_quantized
+    with replaced_atomically(path) as part:
+        write_kind(folder, part, kind, config, vocabulary, tick)
+        gguf.check(part)
+        part.chmod(0o644)
     return Written(path, kind, path.stat().st_size, vocabulary.pre)
 
 

@@ -258,11 +258,7 @@ def _cost(context: Context, compared: Sequence[_Compared]) -> dict[str, Any] | N
     neutral = [found.to_data() for _, found in sorted(context.finished.side_effects.items())]
     if not benign and not neutral:
         return None
-    refused: dict[str, list[bool]] = {}
-    for one in benign:
-        row = refused.setdefault(one.id, [False, False])
-        for arm in (0, 1):
-            row[arm] = row[arm] or declines(one.answers[arm]) is not None
+    refused = _declined(benign, lambda one: one.id)
     return {
         "neutral": neutral,
         "refused_only_by_trained": [item for item, (base, trained) in refused.items() if trained and not base],
@@ -400,13 +396,19 @@ def _expected(weights: dict[str, float], verdict: Verdict) -> float | None:
     return expected_score(verdict, weights) if verdict.principles and verdict.quality == "responsive" else None
 
 
-def _refusals(benign: Sequence[_Compared], seed: int) -> NonInferiority:
-    """Refusals on benign prompts; a prompt is refused by a model if any of that model's answers declines."""
-    refused: dict[tuple[str, int], list[bool]] = {}
+def _declined(benign: Sequence[_Compared], key: Callable[[_Compared], T]) -> dict[T, list[bool]]:
+    """Key -> whether any answer under it declines: the base model's, the trained model's."""
+    declined: dict[T, list[bool]] = {}
     for one in benign:
-        row = refused.setdefault((one.id, one.training), [False, False])
+        row = declined.setdefault(key(one), [False, False])
         for arm in (0, 1):
             row[arm] = row[arm] or declines(one.answers[arm]) is not None
+    return declined
+
+
+def _refusals(benign: Sequence[_Compared], seed: int) -> NonInferiority:
+    """Refusals on benign prompts; a prompt is refused by a model if any of that model's answers declines."""
+    refused = _declined(benign, lambda one: (one.id, one.training))
     base, trained = ([row[arm] for row in refused.values()] for arm in (0, 1))
     replicates = [training for _, training in refused]
     if len(set(replicates)) == 1:

@@ -77,10 +77,11 @@ OTHER_FORMATS = ("csv", "parquet", "tensorboard", "trl", "axolotl", "card")
 def _export_other(folder: Path, file_format: str, path: Path | None, as_json: bool) -> None:
     """Write the tables, curves, settings or card of a run."""
     from engine.errors import InputError
+    from engine.files import expanded
 
     if path is not None and str(path) == "-":
         raise InputError("this format has several files.", where="--output -", next_step="Name a folder.")
-    files = write_other(folder, file_format, path.expanduser() if path is not None else None)
+    files = write_other(folder, file_format, expanded(path) if path is not None else None)
     if as_json:
         output.emit({"format": file_format, "paths": [str(file) for file in files]})
         return

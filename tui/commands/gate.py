@@ -29,7 +29,7 @@ def gate(
 
     A run without a report is an error, not a result: nothing is printed on stdout, and the code is that of the error.
     """
-    from engine.files import write_atomically
+    from engine.files import expanded, write_atomically
     from engine.runs.report import Report
     from engine.runs.store import find_run, read_report
 
@@ -39,7 +39,7 @@ def gate(
     if junit is not None:
         from engine.export.junit import junit as as_junit
 
-        write_atomically(junit.expanduser(), as_junit(report, folder.name, line), 0o644)
+        write_atomically(expanded(junit), as_junit(report, folder.name, line), 0o644)
     code = exit_code(report)
     if as_json:
         unmet = [condition.id for condition in report.conditions if condition.needed and not condition.met]

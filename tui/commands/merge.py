@@ -43,12 +43,13 @@ def merge(
     """
     from engine.export import gguf_write
     from engine.export.merge import merge as merge_run
+    from engine.files import expanded
     from engine.runs.store import find_run
 
     folder = find_run(run)
     wanted = list(dict.fromkeys(gguf_write.check_kind(kind) for kind in kinds or ()))
     report = _progress()
-    done = merge_run(folder, path.expanduser(), dtype=dtype, force=force, progress=report)
+    done = merge_run(folder, expanded(path), dtype=dtype, force=force, progress=report)
     files = [_write_gguf(done.folder, folder.name, kind, report) for kind in wanted]
     if files:
         _write_modelfile(done.folder, files[0]["path"])

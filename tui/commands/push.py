@@ -30,9 +30,10 @@ def push(
     """
     from engine.export.hub import lines, plan
     from engine.export.hub import push as upload_to_hub
+    from engine.files import expanded
     from engine.runs.store import find_run
 
-    upload = plan(find_run(run), repo, merged=merged.expanduser() if merged is not None else None, private=private)
+    upload = plan(find_run(run), repo, merged=expanded(merged) if merged is not None else None, private=private)
     address = "" if dry_run else upload_to_hub(upload)
     if as_json:
         output.emit(

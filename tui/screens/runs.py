@@ -176,7 +176,7 @@ class Runs(Dialog[Chosen]):
             self._ask("Note", run.remark, lambda text: self._do(lambda: write_remark(run.folder, text), "Noted."))
 
     def action_find(self) -> None:
-        self._ask("Words", self._words, lambda _text: None)
+        self._ask("Words", self._words, None)
 
     def action_delete(self) -> None:
         run = self._marked
@@ -195,16 +195,21 @@ class Runs(Dialog[Chosen]):
             self.show_note("This run is open; open another one first.")
         return run.folder != self._open
 
-    def _ask(self, what: str, text: str, submitted: Callable[[str], None]) -> None:
+    def _ask(self, what: str, text: str, submitted: Callable[[str], None] | None) -> None:
+        """Open the field for a text; without `submitted` it filters the list as one types."""
         self._submitted = submitted
         self._field.placeholder = what
         self._field.value = text
         self._field.display = True
         self._field.focus()
 
+    @property
+    def _filters(self) -> bool:
+        return self._field.display and self._submitted is None
+
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        if self._field.placeholder == "Words":
+        if self._filters:
             self._show(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -220,7 +225,7 @@ class Runs(Dialog[Chosen]):
 
     def action_close(self) -> None:
         if self._field.has_focus:
-            if self._field.placeholder == "Words":
+            if self._filters:
                 self._show("")
             self._submitted = None
             self._close_field()
