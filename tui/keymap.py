@@ -112,6 +112,7 @@ KEYS: tuple[Key, ...] = (
     Key("only_hits", ("h",), "Only hits", "Show only records that hold the words, or all again.", RUN),
     Key("stage_filter", ("S",), "Stages", "Show only records of some stages: drafts, verdicts, pairs ...", RUN),
     Key("prompt_filter", ("P",), "Prompt", "Show only records of the marked record's prompt, or all again.", RUN),
+    Key("principle_filter", ("R",), "Principle", "Show only records on one principle: broken, or criticized.", RUN),
     Key("follow", ("f",), "Follow", "Toggle following the end of the log.", RUN, 5),
     Key("compare_next", ("right_square_bracket",), "Compare", "Show the next comparison of base and trained.", RUN, 6),
     Key("compare_previous", ("left_square_bracket",), "Previous comparison", "Show the previous comparison.", RUN),

@@ -246,6 +246,8 @@ class RunState:
         """The preference pairs, kept and dropped."""
         self.max_score: float | None = None
         """The highest score that a text can have; None where the journal does not say it."""
+        self.principles: dict[str, None] = {}
+        """Ids of the principles that verdicts name, in the judge's order."""
         self.items: dict[str, Item] = {}
         self.pairs_kept = 0
         self.pairs_dropped = 0
@@ -452,6 +454,7 @@ class RunState:
         known = self._candidates.setdefault(record.item, {}).setdefault(candidate, [-1, False, ()])
         if record.stage.endswith("EVALUATION"):
             known[0], known[2] = number, record.data.get("broken", ())
+            self._note_principles(record.data)
         else:
             known[1] = record.data.get("finish") == "length"
 
@@ -464,8 +467,14 @@ class RunState:
         known = self._answers.setdefault(place, {}).setdefault(str(data.get("arm")), [-1, False])
         if record.stage.endswith("EVALUATION"):
             known[0] = number
+            self._note_principles(data)
         else:
             known[1] = data.get("finish") == "length"
+
+    def _note_principles(self, verdict: Mapping[str, Any]) -> None:
+        names = verdict.get("principles")
+        if isinstance(names, Mapping) and not names.keys() <= self.principles.keys():
+            self.principles |= dict.fromkeys(map(str, names))
 
     def _train_start(self, event: TrainStart, _record: Record, _number: int) -> None:
         if event.training != self.training:
@@ -525,6 +534,7 @@ class RunState:
         )
         self.comparisons.append(compared)
         self._by_item[event.item] = compared
+        self._note_principles(compared.base)
         self._sorted.clear()
         self.last_score = ("comparison", event.base.score, event.trained.score)
 
@@ -548,6 +558,7 @@ class RunState:
 
     def _eval_decision(self, event: EvalDecision, record: Record, number: int) -> None:
         self.decision, self.decision_data = number, record.data
+        self._note_principles(record.data)
         self.decision_input = self._inputs.pop(event.item, -1)
 
 

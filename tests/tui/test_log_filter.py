@@ -100,6 +100,28 @@ async def test_stages_are_chosen_from_a_list_and_combine_with_words(finished: Pa
         assert len(shown_stages(app)) > 100
 
 
+async def test_a_principle_is_chosen_from_those_that_the_judge_named(finished: Path) -> None:
+    app = RedraftApp(folder=finished, host=Told())
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("R")
+        await settle(pilot)
+        assert "autonomy" in text_of(app)
+        await pilot.press(*["down"] * (1 + list(app.session.state.principles).index("fairness")), "enter")
+        await settle(pilot)
+        assert shown_stages(app) == ["INITIAL-EVALUATION"] * 20
+        assert " R fairness " in text_of(app)
+        await pilot.press("escape")
+        assert len(shown_stages(app)) > 100
+
+
+async def test_no_principle_can_be_chosen_before_a_verdict(tmp_path: Path) -> None:
+    app = RedraftApp(host=Told(), runs=tmp_path)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("R")
+        await until(pilot, "No text was judged yet.")
+
+
 async def test_keys_jump_to_violations_kept_pairs_and_errors(finished: Path) -> None:
     app = RedraftApp(folder=finished, host=Told())
     async with app.run_test(size=SIZE) as pilot:
@@ -152,6 +174,20 @@ def test_a_filter_by_stages_finds_what_a_look_at_every_record_finds(finished: Pa
         found.run(1.0)
     expected = [n for n in range(len(store)) if store.event(n).stage.startswith(GROUPS[group])]
     assert [found[place] for place in range(len(found))] == expected
+    session.close()
+
+
+@pytest.mark.parametrize(("principle", "expected"), [("autonomy_respect", 80), ("fairness", 20), ('no "such"', 0)])
+def test_a_filter_by_principle_finds_verdicts_and_critiques_on_it(finished: Path, principle: str, expected: int) -> None:
+    session = Session()
+    session.open(finished)
+    while session.poll(1.0):
+        pass
+    found = Filter(session.store, LogFilter(principle=principle), 3, 50)
+    while not found.done:
+        found.run(1.0)
+    # Of autonomy: 20 drafts' verdicts, their 20 critiques, and one answer of each of 40 compared prompts.
+    assert len(found) == expected
     session.close()
 
 

@@ -20,8 +20,8 @@ ABOUT: Mapping[str, str] = {
     LOG: (
         "Everything that happens in the run, as it happens. v shows more or less of it, of earlier records too. "
         "Moving up stops following the end, f follows it again. Enter shows only what belongs to the prompt of the "
-        "marked record, S only some stages, / and h only records with your words; Esc shows all again. The line at "
-        "the bottom is what the model writes now."
+        "marked record, S only some stages, R only records on one principle, / and h only records with your words; Esc "
+        "shows all again. The line at the bottom is what the model writes now."
     ),
     PROMPTS: (
         "The prompts of the run: those that are trained on, then those that are kept apart for the comparison. Enter "

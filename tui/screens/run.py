@@ -298,6 +298,7 @@ class RunScreen(Screen[None]):
             (action == "resume" and not control.can_resume, "there is no stopped run here"),
             (action in {*comparing, "heighten(-1)"} and not state.comparisons, "nothing was compared yet"),
             (action == "report" and not state.result, "the comparison has not run"),
+            (action == "principle_filter" and not state.principles, "no text was judged yet"),
             (action == "verdict" and state.decision < 0, "no text was judged yet"),
             (action in ("next_hit", "previous_hit", "only_hits") and view.words is None, "nothing is searched for"),
             (action == "export" and self.session.folder is None, "there is no run"),
@@ -428,6 +429,14 @@ class RunScreen(Screen[None]):
 
         self.arrangement.enter("log")
         self.commands.choose_group(self.log_box.view.filter.group, take)
+
+    def action_principle_filter(self) -> None:
+        def take(principle: str | None) -> None:
+            if principle is not None:
+                self.log_box.view.set_filter(replace(self.log_box.view.filter, principle=principle))
+
+        self.arrangement.enter("log")
+        self.commands.choose_principle(self.log_box.view.filter.principle, take)
 
     def action_prompt_filter(self) -> None:
         self.go_to(self.log_box.view)

@@ -22,7 +22,7 @@ from tui.services import exports, judge_accuracy
 from tui.services.judged_texts import Judged, judged_texts
 from tui.services.log_filter import GROUPS, LogFilter
 from tui.services.run_control import RunControl
-from tui.views.formatting import count
+from tui.views.formatting import count, short_name
 from tui.views.verdict import correction_words, label_words
 from tui.widgets.evaluate import shown
 
@@ -204,6 +204,16 @@ class RunCommands:
         answers = [("", "all stages"), *((group, group) for group in GROUPS)]
         marked = [group for group, _ in answers].index(current)
         self.open(Choice("Show only records of", "", answers, marked), chosen)
+
+    def choose_principle(self, current: str, chosen: Callable[[str | None], None]) -> None:
+        """Choose of which principle the log shows the records."""
+        names = list(dict.fromkeys((*self._session.state.principles, *([current] if current else []))))
+        if names:
+            answers = [("", "all principles"), *((name, short_name(name)) for name in names)]
+            marked = [name for name, _ in answers].index(current)
+            self.open(Choice("Show only records on", "", answers, marked), chosen)
+        else:
+            self.say("No text was judged yet.")
 
     def show_answers(self, chosen: Callable[[Compared], None]) -> None:
         """The answers that became worst and best; the one that is chosen is compared."""

@@ -1,4 +1,4 @@
-"""Which records the log shows, and which its keys jump to: by prompt, by group of stages, by words, by what they are.
+"""Which records the log shows, and which its keys jump to: by prompt, stages, principle, words, by what they are.
 
 Each is a matcher for `tui.services.log_search`: whole blocks of the journal are scanned as bytes first, and only
 records that may match are decoded.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from engine.events.base import Record
 from engine.events.codec import dumps
@@ -41,15 +42,17 @@ class LogFilter:
     Args:
         item: id of a prompt or of an evaluated text; "" for all.
         group: of `GROUPS`; "" for all.
+        principle: id of a principle that a record finds broken or is about; "" for all.
         words: that a record has to hold; None for all.
     """
 
     item: str = ""
     group: str = ""
+    principle: str = ""
     words: Words | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.item or self.group or self.words)
+        return bool(self.item or self.group or self.principle or self.words)
 
     def in_block(self, block: bytes) -> list[int]:
         """Offsets in a block of records at which one may match."""
@@ -57,6 +60,8 @@ class LogFilter:
             return line_offsets(block, dumps(self.item).encode("utf-8", "replace"))
         if self.words is not None:
             return self.words.in_block(block)
+        if self.principle:
+            return line_offsets(block, _about(self.principle))
         return line_offsets(block, b'"stage":"')
 
     def in_event(self, event: Record, verbosity: int) -> bool:
@@ -64,8 +69,23 @@ class LogFilter:
         return (
             (not self.item or event.item == self.item)
             and (not self.group or event.stage.startswith(GROUPS[self.group]))
+            and (not self.principle or _concerns(event, self.principle))
             and (self.words is None or self.words.in_event(event, verbosity))
         )
+
+
+@lru_cache(maxsize=8)
+def _about(principle: str) -> re.Pattern[bytes]:
+    """Stands in the bytes of each record that finds this principle broken, or is about it."""
+    name = re.escape(dumps(principle).encode("utf-8", "replace"))
+    return re.compile(rb'"(?:broken":\s*\[[^\]]*|principle":\s*)' + name)
+
+
+def _concerns(event: Record, principle: str) -> bool:
+    data = event.data
+    verdicts = (data, data.get("base"), data.get("trained"))
+    broken = (verdict.get("broken") for verdict in verdicts if isinstance(verdict, Mapping))
+    return data.get("principle") == principle or any(isinstance(b, list | tuple) and principle in b for b in broken)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from tui.keymap import Keymap
 from tui.services.log_store import LogStore
+from tui.views.formatting import short_name
 from tui.views.pieces import clip
 from tui.widgets.border import label
 from tui.widgets.log.pane import LogView
@@ -72,6 +73,7 @@ class LogBox(Vertical):
         parts = [
             ("prompt_filter", self.prompt_of(shown.item) if shown.item else ""),
             ("stage_filter", shown.group),
+            ("principle_filter", short_name(shown.principle) if shown.principle else ""),
             ("only_hits", f"“{words}”" if words else ""),
         ]
         chips: list[tuple[str, str]] = []
