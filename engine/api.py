@@ -15,7 +15,7 @@ from engine.events.base import Record
 from engine.files import expanded
 from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.runs import store
-from engine.runs.folder import RUN, new_folder, read_config, remove_if_empty
+from engine.runs.folder import RUN, new_folder, read_config, remove_if_empty, remove_unless_begun
 from engine.runs.journal_reader import JOURNAL, read
 from engine.settings import RunConfig
 from engine.stats.paired import PairedResult, compare_scores
@@ -51,6 +51,7 @@ def run(config: RunConfig, folder: str | Path | None = None, *, control: Control
     try:
         return perform(config, target, control or Control())
     except RedraftError:
+        remove_unless_begun(target)
         if folder is None:
             remove_if_empty(target)  # only removes an empty folder
         raise

@@ -43,6 +43,7 @@ class RunConfig:
       unusable, rules decide), "rules+model" (rules decide, the model's words are shown), "likelihood" (how likely the
       critic answers yes; for models of 1B and more), "endpoint" (a model behind a server), or a fitted probe.
     - `endpoint`: such as http://127.0.0.1:8080/v1; without secrets.
+    - `deduplicate`: off keeps duplicates within a set; the comparison counts those of one prompt as one all the same.
     - `n_train`, `n_heldout`, `n_benign`: from the first prompt of each set.
     - `on_alarm`: an alarm says that training damages the model (`engine.training.health`). "ask" continues and offers
       to return to the last healthy checkpoint; without an answer until the end of training, it is restored.
@@ -108,6 +109,7 @@ class RunConfig:
     benign_prompts: str = setting(
         "", "Compare on these prompts that no good answer refuses", unset="built-in", metavar="FILE", group="Data"
     )
+    deduplicate: bool = setting(True, "Use exact and near duplicates among the prompts of a set once", group="Data")
     n_train: int = setting(120, "Limit the training prompts", min=1, group="Data")
     n_heldout: int = setting(200, "Limit the held-out prompts", min=1, group="Data")
     n_benign: int = setting(100, "Limit the benign prompts; 0 uses none", min=0, group="Data")
@@ -309,6 +311,7 @@ BEFORE: Mapping[str, Any] = {
     "n_revised": 1_000_000,
     "answers_per_prompt": 1,
     "on_alarm": "continue",
+    "deduplicate": False,
 }
 """Settings that 0.1 did not have, with what it did; a run of 0.1 is resumed in its own way."""
 

@@ -19,7 +19,8 @@ from engine.constitution.toml_lines import Lines, Place
 from engine.errors import InputError
 from engine.text import sanitize
 
-MAX_PRINCIPLES = 64
+MAX_PRINCIPLES = 256
+"""The largest public constitutions have 75 to 150; each costs a judge that is a model time and context."""
 MAX_RULES = 2_000
 MAX_TEXTS = 200
 MAX_TEXT_LENGTH = 4_000

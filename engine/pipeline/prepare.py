@@ -44,8 +44,9 @@ def load_constitution(config: RunConfig) -> Constitution:
 def load_prompts(config: RunConfig) -> Prompts:
     """The prompts that the settings name, each once; none is both trained on and compared on.
 
-    Exact and near duplicates within a set are used once. A training prompt that equals a compared one is refused, as
-    the user has to decide which set it belongs to; one that is only a near duplicate is left out with a notice.
+    Exact and near duplicates within a set are used once (`config.deduplicate`). A training prompt that equals a
+    compared one is refused, as the user has to decide which set it belongs to; one that is only a near duplicate is
+    left out with a notice.
 
     Raises:
         InputError: a file cannot be used, or the sets share a prompt.
@@ -53,9 +54,9 @@ def load_prompts(config: RunConfig) -> Prompts:
     columns = parse_columns(config.column_map)
     given = load_pairs(expanded(config.pairs), columns=columns) if config.pairs else None
     sets = {
-        "train": given.prompts if given else _prompts(config.train_prompts, "train", config.n_train, columns),
-        "heldout": _prompts(config.heldout_prompts, "heldout", config.n_heldout, columns),
-        "benign": _prompts(config.benign_prompts, "benign", config.n_benign, columns),
+        "train": given.prompts if given else _prompts(config, config.train_prompts, "train", config.n_train, columns),
+        "heldout": _prompts(config, config.heldout_prompts, "heldout", config.n_heldout, columns),
+        "benign": _prompts(config, config.benign_prompts, "benign", config.n_benign, columns),
     }
     notices = list(dict.fromkeys(notice for found in sets.values() if found for notice in found.notices))
     heldout = sets["heldout"].first(config.n_heldout).prompts if sets["heldout"] else ()
@@ -63,7 +64,14 @@ def load_prompts(config: RunConfig) -> Prompts:
     benign = _without_shared(benign, heldout, "benign", "held-out", notices)
     train = sets["train"].prompts if sets["train"] else ()
     _refuse_overlap(train[: config.n_train], heldout, benign, config)
+    given_any = bool(train)
     train = _without_shared(train, (*heldout, *benign), "training", "compared", notices)[: config.n_train]
+    if given_any and not train:
+        raise InputError(
+            "every training prompt is a near duplicate of a compared one.",
+            where=config.pairs or config.train_prompts or "built-in prompts",
+            next_step="Train on other prompts: a comparison on trained prompts proves nothing.",
+        )
     if not train:
         raise InputError("there is no prompt to train on.", where="--n-train", next_step="Use at least 1.")
     if not heldout:
@@ -101,9 +109,10 @@ def _without_shared(
 
 
 def _prompts(
-    path: str, builtin: Literal["train", "heldout", "benign"], count: int, columns: Mapping[str, str]
+    config: RunConfig, path: str, builtin: Literal["train", "heldout", "benign"], count: int, columns: Mapping[str, str]
 ) -> PromptSet | None:
-    """The distinct prompts of a file or a built-in set; None where none is wanted."""
+    """The prompts of a file or a built-in set, each once unless the settings keep duplicates; None where none is
+    wanted."""
     if count < 0:
         raise InputError(
             f"expected 0 or more prompts, not {count}.", where=f"--n-{builtin}", next_step="Pass 0 or more."
@@ -111,7 +120,9 @@ def _prompts(
     if count == 0:
         return None
     # The built-in sets hold no duplicates: tests/engine/prompts/test_prompt_sets.py.
-    return load_prompt_file(expanded(path), columns=columns).distinct() if path else load_builtin(builtin)
+    if not path:
+        return load_builtin(builtin)
+    return load_prompt_file(expanded(path), columns=columns).distinct(keep=not config.deduplicate)
 
 
 def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:

@@ -215,7 +215,7 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> tuple[dict[str,
             _refusals(benign, seed),
             scores_not_inferior(
                 *_arms(benign, partial(_expected, context.weights)),
-                clusters=[one.id for one in benign],
+                clusters=_clusters(benign),
                 replicates=_replicates(benign),
                 largest=most,
                 seed=seed,
@@ -283,9 +283,11 @@ def _violations(context: Context, heldout: Sequence[_Compared]) -> PairedFlags:
     return compare_flags(*flags, clusters=_clusters(heldout), seed=context.config.seed)
 
 
-def _clusters(heldout: Sequence[_Compared]) -> list[str]:
-    """The prompt of each answer. Runs begun before duplicates were left out may hold several: they count as one."""
-    return clusters([one.question for one in heldout])
+def _clusters(compared: Sequence[_Compared]) -> list[str]:
+    """The prompt of each answer. A run may keep duplicates (`RunConfig.deduplicate`): they count as one."""
+    questions = {(one.set, one.id): one.question for one in compared}
+    names = dict(zip(questions, clusters(list(questions.values())), strict=True))
+    return [names[one.set, one.id] for one in compared]
 
 
 def _replicates(compared: Sequence[_Compared]) -> list[int] | None:
@@ -408,7 +410,8 @@ def _declined(benign: Sequence[_Compared], key: Callable[[_Compared], T]) -> dic
 
 def _refusals(benign: Sequence[_Compared], seed: int) -> NonInferiority:
     """Refusals on benign prompts; a prompt is refused by a model if any of that model's answers declines."""
-    refused = _declined(benign, lambda one: (one.id, one.training))
+    prompt_of = dict(zip([one.id for one in benign], _clusters(benign), strict=True))
+    refused = _declined(benign, lambda one: (prompt_of[one.id], one.training))
     base, trained = ([row[arm] for row in refused.values()] for arm in (0, 1))
     replicates = [training for _, training in refused]
     if len(set(replicates)) == 1:
@@ -422,7 +425,7 @@ def _refusals(benign: Sequence[_Compared], seed: int) -> NonInferiority:
 def _unusable(compared: Sequence[_Compared], seed: int) -> PairedFlags:
     """Answers of both models that are no answer (empty, degenerate, off topic), over all compared prompts."""
     base, trained = ([_no_answer(one, arm) for one in compared] for arm in (0, 1))
-    return compare_flags(base, trained, clusters=[f"{one.set} {one.id}" for one in compared], seed=seed)
+    return compare_flags(base, trained, clusters=_clusters(compared), seed=seed)
 
 
 def _no_answer(one: _Compared, arm: int) -> bool:

@@ -337,11 +337,9 @@ class Run:
     def _write_judges(self, judges: RunJudges) -> None:
         """Write which judge decides what, and how good each was measured to be; a judge that cannot work fails now."""
         assert self._record is not None
-        notices: list[str] = []
         for judge in (judges.shown, judges.comparison):
             judge.prepare(self._control)
-        for notice in dict.fromkeys(notices):
-            self._record.notice(notice)
+        self._write_notices((*judges.shown.notices, *judges.comparison.notices))
         shown, comparison = judges.shown.accuracy, judges.comparison.accuracy
         summary = f"texts by {shown.name}"
         if judges.selecting is not None:
@@ -355,6 +353,13 @@ class Run:
             )
         )
 
+    def _write_notices(self, sentences: Sequence[str]) -> None:
+        """Each sentence once, in the journal and in `run.json`."""
+        assert self._record is not None
+        add_notices(self._folder, sentences)
+        for sentence in dict.fromkeys(sentences):
+            self._record.notice(sentence)
+
     def _load_model(self, name: str) -> LocalModel:
         config, record = self._config, self._record
         assert record is not None
@@ -365,10 +370,7 @@ class Run:
             raise input_changes.refuse(changed, self._folder)
         for change in changed:
             record.notice(f"Changed since the run began: {change.sentence}.")
-        sentences = [f"{model.name}: {sentence}" for sentence in model.notices if not loaded]
-        add_notices(self._folder, sentences)
-        for sentence in sentences:
-            record.notice(sentence)
+        self._write_notices([f"{model.name}: {sentence}" for sentence in model.notices if not loaded])
         record.write(
             ModelLoaded(
                 summary=f"{model.name} · {model.parameters / 1e6:.0f} M parameters · {model.dtype} on {model.device}"

@@ -104,8 +104,9 @@ class PromptSet:
         """The set with only its first `count` prompts (all where there are fewer); presets take these."""
         return replace(self, prompts=self.prompts[:count])
 
-    def distinct(self) -> PromptSet:
-        """The set with each prompt once: exact and near duplicates of an earlier one are left out, with a notice."""
+    def distinct(self, *, keep: bool = False) -> PromptSet:
+        """The set with each prompt once: exact and near duplicates of an earlier one are left out, with a notice; with
+        `keep` they stay, with a notice too."""
         found = representatives([prompt.question for prompt in self.prompts])
         kept = tuple(prompt for place, prompt in enumerate(self.prompts) if found[place] == place)
         if len(kept) == len(self.prompts):
@@ -117,9 +118,9 @@ class PromptSet:
         ]
         sentence = (
             f"{show(self.source)}: {len(self.prompts):,} prompts hold {len(kept):,} different ones; "
-            f"{counted(len(copies), 'exact or near duplicate')} left out ({_some(copies)})."
+            f"{counted(len(copies), 'exact or near duplicate')} {'kept' if keep else 'left out'} ({_some(copies)})."
         )
-        return replace(self, prompts=kept, notices=(*self.notices, sentence))
+        return replace(self, prompts=self.prompts if keep else kept, notices=(*self.notices, sentence))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,11 @@ from typing import Any
 
 from engine import paths
 from engine.errors import InputError, StorageError
+from engine.events.run import StageStart
 from engine.files import own_folder, write_atomically
+from engine.runs.control_file import CONTROL
+from engine.runs.journal_reader import JOURNAL, JournalReader
+from engine.runs.journal_writer import LOCK
 from engine.settings import RunConfig, from_json, to_json
 
 RUN = "run.json"
@@ -66,6 +70,21 @@ def remove_if_empty(folder: Path) -> None:
         folder.parent.rmdir()
         if folder.parent == paths.runs_dir():
             folder.parent.parent.rmdir()
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a stage of the run in this folder began: only then is there something that resume can go on with."""
+    return any(record.stage == StageStart.STAGE for record in JournalReader(folder).so_far())
+
+
+def remove_unless_begun(folder: Path) -> None:
+    """Empty the folder of a new run that failed before its first stage (its weights could not be used, its server did
+    not answer): it holds settings, and a journal of nothing but that failure."""
+    if has_begun(folder):
+        return
+    for name in (JOURNAL, RUN, CONTROL, LOCK):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
 
 
 def write_run(folder: Path, config: RunConfig, facts: dict[str, Any]) -> None:

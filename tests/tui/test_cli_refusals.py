@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from chat_server import send, serving
 from safetensors.torch import load_file, save_file
 
 from engine.prompts import load_prompts
@@ -35,6 +36,41 @@ def test_quantized_weights_are_refused_before_a_run_folder_is_made(
     assert code == 3
     assert "quantized" in message
     assert "GGUF" in message
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_weights_that_are_not_finite_leave_no_run(
+    tiny: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], made: bool
+) -> None:
+    model = copied(tiny("llama", max_position_embeddings=8192), tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    out = tmp_path / "out"
+    if made:
+        out.mkdir()
+    code = main(["run", "-g", str(model), "--judge", "rules", "--output", str(out)])
+    assert code == 3
+    assert "model.norm.weight" in capfd.readouterr().err
+    assert out.exists() is made
+    assert not made or not list(out.iterdir())
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_server_that_refuses_the_first_question_leaves_no_run(
+    tiny: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], redraft_home: Path, where: str
+) -> None:
+    model = tiny("llama", max_position_embeddings=8192)
+    place = ["--output", str(tmp_path / "out")] if where == "here" else []
+    with serving(lambda question, connection: send(connection, {}, 401)) as server:
+        judge = ["--judge", "endpoint", "--endpoint", server.url, "--endpoint-model", "m"]
+        code = main(["run", "-g", str(model), *judge, *place])
+    assert code == 5
+    message = capfd.readouterr().err
+    assert "redraft resume" not in message
+    assert "--endpoint-key-env" in message
+    assert not (tmp_path / "out").exists()
+    assert not list((redraft_home / "data").glob("runs/*"))
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "module."])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,7 +42,8 @@ def run(
 
 
 def start(config: RunConfig, folder: Path | None = None, verbosity: int | None = None, as_json: bool = False) -> None:
-    """Begin a run. Everything that can be refused is refused before its folder is made.
+    """Begin a run. Everything that can be refused is refused before its folder is made; what fails after that and
+    before the first stage (weights that are not finite, a server that does not answer) leaves no folder either.
 
     Args:
         config: its settings.
@@ -52,19 +54,22 @@ def start(config: RunConfig, folder: Path | None = None, verbosity: int | None =
     from engine import paths
     from engine.errors import RedraftError
     from engine.models.hub.catalog import resolve
-    from engine.runs.folder import new_folder, remove_if_empty
+    from engine.runs.folder import new_folder, remove_if_empty, remove_unless_begun
 
     resolve(config.generator)
     if config.critic:
         resolve(config.critic)
-    if folder is not None:
-        _perform(config, _own(folder), verbosity, as_json)
-        return
-    target = new_folder(paths.runs_dir(), config.preset)
+    target = new_folder(paths.runs_dir(), config.preset) if folder is None else _own(folder)
+    made_by_user = folder is not None and target.exists()
     try:
         _perform(config, target, verbosity, as_json)
     except RedraftError:
-        remove_if_empty(target)
+        remove_unless_begun(target)
+        if folder is None:
+            remove_if_empty(target)
+        elif not made_by_user:
+            with contextlib.suppress(OSError):
+                target.rmdir()
         raise
 
 
@@ -102,7 +107,8 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
     import threading
 
     from engine.control import Control
-    from engine.errors import Stopped
+    from engine.errors import RedraftError, Stopped
+    from engine.runs.folder import has_begun
     from engine.runs.journal_reader import JOURNAL
     from tui.commands.headless import perform
     from tui.commands.plain import PlainDisplay
@@ -128,6 +134,10 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
             output.notice(f"stopped; resume with `redraft resume {_name(folder)}`.")
         if as_json:
             _print_result(folder, as_json)
+        raise
+    except RedraftError:
+        if has_begun(folder):
+            output.notice(f"what is finished is kept; resume with `redraft resume {_name(folder)}`.")
         raise
     _print_result(folder, as_json)
 

@@ -28,8 +28,13 @@ _DEFAULT_STAGES = ("draft", "revision")
 _OLD_NAMES = {"num_train_epochs": "epochs", "train_batch_size": "batch_size", "lora_r": "rank"}
 """Flag -> its name in 0.1, which still works and is not listed."""
 _SHORT = {"generator": "-g"}
-_OPTIONS = {"keep_texts": "--no-texts", "column_map": "--map"}
+_OPTIONS = {"keep_texts": "--no-texts", "deduplicate": "--no-deduplicate", "column_map": "--map"}
 """Settings whose option has another name."""
+_TURNED_OFF = {
+    "keep_texts": "Keep prompts and answers out of the journal",
+    "deduplicate": "Keep exact and near duplicates of prompts; the comparison counts those of one prompt as one",
+}
+"""What the option of a setting that is on by default does: it turns it off."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Flag:
     @property
     def sentence(self) -> str:
         """What the flag does."""
-        return "Keep prompts and answers out of the journal" if self.name == "keep_texts" else self.setting.sentence
+        return _TURNED_OFF.get(self.name, self.setting.sentence)
 
     @property
     def help(self) -> str:

@@ -13,6 +13,8 @@ from textual.widgets import Input, Static
 
 from engine.errors import RedraftError
 from engine.prompts import PromptSet, load_builtin, load_prompts
+from engine.prompts.pairs import load_pairs
+from engine.prompts.preview import parse_columns
 from engine.runs.state import RunState
 from engine.settings import RunConfig
 from engine.text import sanitize, truncate
@@ -101,8 +103,8 @@ class PromptList(Vertical):
         try:
             sets = {
                 "train": training_prompts(config),
-                "held out": _prompts(config.heldout_prompts, "heldout", config.n_heldout),
-                "benign": _prompts(config.benign_prompts, "benign", config.n_benign),
+                "held out": _prompts(config, config.heldout_prompts, "heldout", config.n_heldout),
+                "benign": _prompts(config, config.benign_prompts, "benign", config.n_benign),
             }
             self.problem = ""
             self._all = [Listed(one.id, one.text, name) for name, prompts in sets.items() for one in prompts]
@@ -242,9 +244,13 @@ def training_prompts(config: RunConfig) -> PromptSet:
     Raises:
         RedraftError: their file cannot be used.
     """
-    return _prompts(config.train_prompts, "train", config.n_train)
+    if config.pairs:
+        return load_pairs(config.pairs, columns=parse_columns(config.column_map)).prompts.first(config.n_train)
+    return _prompts(config, config.train_prompts, "train", config.n_train)
 
 
-def _prompts(path: str, builtin: str, size: int) -> PromptSet:
-    source = load_prompts(path).distinct() if path else load_builtin(builtin)
-    return source.first(size)
+def _prompts(config: RunConfig, path: str, builtin: str, size: int) -> PromptSet:
+    if not path:
+        return load_builtin(builtin).first(size)
+    loaded = load_prompts(path, columns=parse_columns(config.column_map))
+    return loaded.distinct(keep=not config.deduplicate).first(size)

@@ -92,7 +92,10 @@ class EndpointJudge(Judge):
         case = {"question": sanitize(text.prompt)[:1000]} if text.prompt else {}
         case["text"] = shortened(sanitize(text.text))
         return ChatRequest(
-            text.key, [Message("system", system), Message("user", json.dumps(case, ensure_ascii=False))], self._schema
+            text.key,
+            [Message("system", system), Message("user", json.dumps(case, ensure_ascii=False))],
+            self._schema,
+            max_tokens=_longest(self._constitution.ids),
         )
 
     def _verdict(self, reply: Reply, request: str) -> Verdict:
@@ -117,6 +120,11 @@ class EndpointJudge(Judge):
             reasoning=self._endpoint.redact(reasoning)[:_MAX_REASON_CHARS],
             method="endpoint",
         )
+
+
+def _longest(principles: Sequence[str]) -> int:
+    """Tokens that suffice for an answer: a token has two characters or more, a flag with its quotes eight tokens."""
+    return max(1000, 400 + sum(len(principle) // 2 + 8 for principle in principles))
 
 
 def schema(constitution: Constitution) -> dict[str, Any]:

@@ -211,12 +211,18 @@ def read_flag(value: object) -> bool | None:
 
 
 def _known(category: str, principles: Sequence[str]) -> str:
-    folded = re.sub(r"[\W_]+", "_", category.casefold()).strip("_")
-    for principle in principles:
-        if folded == principle:
-            return principle
-    matches = [p for p in principles if folded and (p.startswith(folded) or folded.startswith(p))]
+    if category.strip() in principles:
+        return category.strip()
+    folded = _folded(category)
+    names = {principle: _folded(principle) for principle in principles}
+    matches = [p for p, name in names.items() if name == folded] or [
+        p for p, name in names.items() if folded and (name.startswith(folded) or folded.startswith(name))
+    ]
     return matches[0] if len(matches) == 1 else ""
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
 
 
 def shortened(text: str) -> str:

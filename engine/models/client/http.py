@@ -252,7 +252,7 @@ class HttpClient:
             error, http.client.RemoteDisconnected | http.client.IncompleteRead
         ):
             return _TransientError("what answers there does not speak HTTP", f"{running}.")
-        return _TransientError("the connection was lost", f"{running}; then go on with `redraft resume`.")
+        return _TransientError("the connection was lost", f"{running}.")
 
     def _accept(self, response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
         status = response.status
@@ -273,7 +273,7 @@ class HttpClient:
         if response.is_quota and status in (402, 429):
             raise self._error(
                 f"the server's account has nothing left ({status}{said}).",
-                "Check the plan of the account; then continue with `redraft resume`.",
+                "Check the plan of the account, or name another server or model.",
             )
         if status in (401, 402) or (status == 403 and not response.feature):
             raise self._error(
@@ -295,7 +295,7 @@ class HttpClient:
             )
         return self._error(
             f"the server answered {response.status}{self._error_text(response)}, {times} times.",
-            "Wait until the server has room, or see its own log; then continue with `redraft resume`.",
+            "Wait until the server has room, or see its own log.",
         )
 
     def _error_text(self, response: Response) -> str:

@@ -131,7 +131,9 @@ def folder_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = _tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, **_LOCAL))
+        tokenizer = _tokenizer(
+            folder, lambda: _as_its_file_says(AutoTokenizer.from_pretrained(folder, **_LOCAL), folder)
+        )
         if not tokenizer.chat_template and (folder / "chat_template.json").exists():
             # Where transformers once kept it for processors; tokenizers do not read it.
             tokenizer.chat_template = weights.read_json(folder / "chat_template.json").get("chat_template")
@@ -146,6 +148,31 @@ def folder_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             next_step="Copy tokenizer.json from the model's page, or make it where the package sentencepiece is "
             "installed: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)`.",
         ) from None
+
+
+def _as_its_file_says(tokenizer: Any, folder: Path) -> Any:
+    """The tokenizer with the splitting of its tokenizer.json, and nothing that pads or cuts texts.
+
+    transformers builds the tokenizers of some classes (GPT2Tokenizer, LlamaTokenizer, Qwen2Tokenizer) anew from the
+    vocabulary, with the splitting of the class: SmolLM2's and DeepSeek's files name such a class and another splitting.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    path = folder / "tokenizer.json"
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        return tokenizer
+    backend = tokenizer.backend_tokenizer
+    if path.exists() and type(tokenizer) is not PreTrainedTokenizerFast:
+        from tokenizers import Tokenizer
+
+        own = Tokenizer.from_file(str(path))
+        backend.model = own.model
+        backend.normalizer, backend.pre_tokenizer = own.normalizer, own.pre_tokenizer
+        backend.decoder = own.decoder
+    # A file that was saved while training keeps its padding and its longest length.
+    backend.no_padding()
+    backend.no_truncation()
+    return tokenizer
 
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}

@@ -118,7 +118,7 @@ def test_each_heading_of_markdown_with_text_is_a_principle(tmp_path: Path, name:
         ([{"critic": "x"}], "c.json", "no requests and no statement"),
         ([{"critic": "x", "revision": "y", "weight": 3}], "c.json", 'Unknown key "weight"'),
         (["a", 3], "c.json", "neither an object nor a text"),
-        (["a"] * 65, "c.json", "65 principles; at most 64"),
+        (["a"] * 257, "c.json", "257 principles; at most 256"),
         ("statement,votes\nBe kind.,3\n", "c.csv", "not: votes"),
         ("a,b\n1,2\n", "c.csv", "No column is named statement"),
     ],

@@ -57,7 +57,7 @@ def test_each_prompt_of_an_entry_goes_with_its_edit_request(tmp_path: Path) -> N
         ('{"a": {"prompt": "Critique:", "edit_request": "x"}}', "empty"),
         ('{"a": {"prompt": "x", "edit_request": "y", "extra": 1}}', 'Unknown key "extra"'),
         ('{"a": {"prompt": "x", "edit_request": "y"}, "a": {}}', "twice"),
-        (json.dumps({f"{chr(97 + n // 26)}{chr(97 + n % 26)}": PAPER["harmful1"] for n in range(70)}), "at most 64"),
+        (json.dumps({f"{chr(97 + n // 26)}{chr(97 + n % 26)}": PAPER["harmful1"] for n in range(257)}), "at most 256"),
         ('{"a": ' + "[" * 100_000, "nested"),
     ],
 )

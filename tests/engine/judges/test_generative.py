@@ -76,6 +76,15 @@ def test_a_category_may_be_written_with_other_case_and_separators_or_shortened()
     assert read('{"flagged": true, "category": "harm", "reasoning": ""}').category == "harm_prevention"
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [("no.harm-at-all", "no.harm-at-all"), ("No harm at all", "no.harm-at-all"), ("a_b", "a_b"), ("A b", "")],
+)
+def test_a_category_is_found_whatever_marks_its_id_holds(said: str, found: str) -> None:
+    answer = json.dumps({"flagged": True, "category": said, "reasoning": ""})
+    assert read_answer(answer, ("no.harm-at-all", "a.b", "a_b")).category == found
+
+
 @given(st.text(max_size=400))
 def test_any_answer_is_read_or_refused_without_an_exception(text: str) -> None:
     read(text)

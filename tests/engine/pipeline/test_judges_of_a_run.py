@@ -21,6 +21,7 @@ from engine.models.inference.requests import Sampling
 from engine.models.local import LocalModel, load_model
 from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import Run, perform
+from engine.runs.folder import read_run
 from engine.runs.journal_reader import read
 from engine.settings import RunConfig
 
@@ -75,7 +76,10 @@ def test_a_run_whose_endpoint_vanishes_goes_on_when_it_is_back_and_loses_nothing
     failing = [True]
 
     def answer(question: Question, connection: socket.socket) -> None:
-        if failing[0] and question.number > 4:
+        if "logprobs" in question.body:
+            send(connection, {"error": {"message": "logprobs is not supported"}}, 400)
+            return
+        if failing[0] and question.number > 5:
             send(connection, {"error": {"message": f"gone, {question.headers['authorization']}"}}, 404)
             return
         judging(question, connection)
@@ -87,8 +91,11 @@ def test_a_run_whose_endpoint_vanishes_goes_on_when_it_is_back_and_loses_nothing
             perform(config, folder, Control(), models_of(config, small[1]))
         assert server.url.removesuffix("/v1") in raised.value.where
         before = counted(folder, "INITIAL-EVALUATION")
-        assert sum(before.values()) == 3  # the first question looked whether the server works
+        assert sum(before.values()) == 3  # the first questions looked what the server can do
         assert "ERROR" in {event.stage for event in read(folder)}
+        said = [event.summary for event in read(folder) if event.stage == "NOTICE"]
+        assert sum("it gives no log-probabilities" in sentence for sentence in said) == 1
+        assert any("it gives no log-probabilities" in sentence for sentence in read_run(folder)["notices"])
         failing[0] = False
         perform(config, folder, Control(), models_of(config, small[1]))
     after = counted(folder, "INITIAL-EVALUATION", "CANDIDATE-EVALUATION", "COMPARISON-EVALUATION")

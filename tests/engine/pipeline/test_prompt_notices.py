@@ -22,7 +22,8 @@ def test_notices_and_distinct_prompts_of_a_run(tmp_path: Path, tiny: Callable[..
     held.write_text("What is iron?\n" * 40)
     folder = tmp_path / "run"
     folder.mkdir()
-    config = tiny_config(tiny, rules, train_prompts=str(train), heldout_prompts=str(held), n_heldout=40)
+    files = {"train_prompts": str(train), "heldout_prompts": str(held)}
+    config = tiny_config(tiny, rules, **files, n_heldout=40, deduplicate=True)
     perform(config, folder, Control())
     events = list(read(folder))
     notices = [event.summary for event in events if event.stage == "NOTICE"]

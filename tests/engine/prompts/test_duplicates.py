@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,8 +168,16 @@ def test_a_training_prompt_equal_to_a_compared_one_is_refused(write: Write) -> N
 
 
 def test_training_prompts_that_are_all_near_compared_ones_are_refused(write: Write) -> None:
-    with pytest.raises(InputError, match="no prompt to train on"):
+    with pytest.raises(InputError, match="every training prompt is a near duplicate") as raised:
         prompts_of(config(write, "why\n", "Why?\n"))
+    assert raised.value.where.endswith("train.txt")
+
+
+def test_duplicates_are_kept_where_that_is_asked_and_still_announced(write: Write) -> None:
+    settings = config(write, "How?\nhow\n", "What is iron?\n" * 40, "Where?\nwhere\n")
+    prompts = prompts_of(replace(settings, deduplicate=False))
+    assert (len(prompts.train), len(prompts.heldout), len(prompts.benign)) == (2, 40, 2)
+    assert any("40 prompts hold 1 different ones; 39 exact or near duplicates kept" in told for told in prompts.notices)
 
 
 def test_the_built_in_sets_hold_no_duplicates_within_or_between() -> None:
