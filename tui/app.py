@@ -26,7 +26,7 @@ from engine.settings import RunConfig, preset
 from engine.text import truncate
 from engine.worker import Worker
 from tui import keymap, themes
-from tui.messages import CopyText, LabelVerdict, RunEnded, Titled
+from tui.messages import CopyText, LabelVerdict, Remember, RunEnded, Titled
 from tui.screens.dialog import Dialog
 from tui.screens.dialogs import Choice, Palette, ThemeChoice, TooSmall, is_too_small
 from tui.screens.run import RunScreen
@@ -248,6 +248,9 @@ class RedraftApp(TerminalApp):
 
     def on_write_page(self) -> None:
         self.run_screen.commands.write_page()
+
+    def on_remember(self, message: Remember) -> None:
+        self.preferences.remember(**message.changes)
 
     def on_copy_text(self, message: CopyText) -> None:
         self.run_screen.commands.copy(message.text, self.put_on_clipboard)

@@ -16,12 +16,13 @@ from textual.binding import Binding, BindingType
 
 from engine.text import sanitize, truncate
 
-APP, RUN, LOG, DIFF, PROMPTS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, LIST = (
+APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, LIST = (
     "app",
     "run",
     "log",
     "diff",
     "prompts",
+    "loss",
     "input",
     "report",
     "review",
@@ -38,6 +39,7 @@ PLACES = {
     LOG: "Log",
     DIFF: "Comparison",
     PROMPTS: "Prompts",
+    LOSS: "Loss",
     INPUT: "Evaluate a text",
     REPORT: "Report",
     REVIEW: "Blind reading",
@@ -189,6 +191,15 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("filter", ("slash",), "Filter", "Show only prompts that hold the words to type; empty ends it.", PROMPTS),
     Key("which", ("full_stop",), "Which", "Show all prompts, those trained on, held out, kept or dropped.", PROMPTS),
+    Key("cross(-1)", ("left",), "Crosshair left", "Show the values at a step; move to earlier ones.", LOSS),
+    Key("cross(1)", ("right",), "Crosshair right", "Move to later steps.", LOSS),
+    Key("cross(-10)", ("shift+left",), "Far left", "Move ten columns to earlier steps.", LOSS),
+    Key("cross(10)", ("shift+right",), "Far right", "Move ten columns to later steps.", LOSS),
+    Key("cross_end(-1)", ("home",), "First step", "Show the values at the first step.", LOSS),
+    Key("cross_end(1)", ("end",), "Last step", "Show the values at the last step.", LOSS),
+    Key("hide_cross", ("escape",), "No crosshair", "Hide the crosshair.", LOSS),
+    Key("measure", ("m",), "Measure", "Show the reward margin, or the loss again.", LOSS),
+    Key("letters", ("x",), "Letters", "Draw with letters instead of braille dots, or with dots again.", LOSS),
     Key("evaluate", ("enter",), "Evaluate", "Judge the text.", INPUT, 1),
     Key("newline", ("ctrl+j", "shift+enter"), "New line", "Insert a line break.", INPUT, 2),
     Key("verdict", ("f3",), "Verdict", "Show the latest verdict in full.", INPUT, 4),
@@ -234,6 +245,7 @@ KEYS: tuple[Key, ...] = (
         "keep('heldout')", ("ctrl+o",), "Hold it out", "Keep the last prompt as a held-out prompt.", TRY, 5, always=True
     ),
     Key("close", ("escape",), "Back", "Go back; the conversation is dropped.", TRY, 6),
+    Key("pin", ("p",), "Pin", "Draw the loss of the marked run, too, or no longer.", RUNS, 8),
     Key("close", ("escape", "q"), "Back", "Go back.", RUNS, 2),
     Key("rename", ("r",), "Rename", "Rename the marked run; its folder is renamed.", RUNS, 3),
     Key("note", ("n",), "Note", "Write a note on the marked run.", RUNS, 4),
@@ -429,7 +441,9 @@ def _meet(one: str, other: str) -> bool:
     """Whether keys of these places can be meant at the same moment."""
     on_run = {APP, RUN}
     return (
-        one == other or APP in (one, other) or (RUN in (one, other) and {one, other} - on_run <= {LOG, DIFF, PROMPTS})
+        one == other
+        or APP in (one, other)
+        or (RUN in (one, other) and {one, other} - on_run <= {LOG, DIFF, PROMPTS, LOSS})
     )
 
 

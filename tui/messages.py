@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.message import Message
 
 
@@ -56,6 +58,14 @@ class RunEnded(Message):
 
 class Detach(Message):
     """Leave the screen; the run continues without it."""
+
+
+class Remember(Message):
+    """Keep these choices of `tui.services.preferences` for the next start."""
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__()
+        self.changes = changes
 
 
 class CopyText(Message):

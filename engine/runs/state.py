@@ -231,6 +231,8 @@ class RunState:
         self.progress = Progress()
         self.loss = Series()
         self.valid = Series()
+        self.margin = Series()
+        """Mean reward margins of the steps, where the objective has them."""
         self.steps = 0
         self.epoch_lines: list[float] = []
         self.sample = -1
@@ -504,6 +506,8 @@ class RunState:
             self._first_step = self.loss.latest_step
         self._last_step = step
         self.loss.add(step + self._first_step, event.loss)
+        if event.rewards_margins is not None:
+            self.margin.add(step + self._first_step, event.rewards_margins)
         self.steps = int(self._first_step) + event.steps or self.steps
 
     def _train_sample(self, event: TrainSample, _record: Record, number: int) -> None:

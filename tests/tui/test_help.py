@@ -12,7 +12,7 @@ from test_app import settle, text_of
 
 from engine.runs.report import Report
 from tui.app import RedraftApp
-from tui.keymap import DIFF, INPUT, LOG, PROMPTS, RUN, Keymap
+from tui.keymap import DIFF, INPUT, LOG, LOSS, PROMPTS, Keymap
 from tui.screens.help import Help
 from tui.services import command_palette
 from tui.views import report
@@ -21,7 +21,7 @@ from tui.views.pieces import width_of, wrapped
 pytestmark = pytest.mark.usefixtures("own_home")
 
 
-@pytest.mark.parametrize(("keys", "place"), [(["4"], LOG), (["5"], PROMPTS), (["6"], RUN), (["7"], DIFF)])
+@pytest.mark.parametrize(("keys", "place"), [(["4"], LOG), (["5"], PROMPTS), (["6"], LOSS), (["7"], DIFF)])
 async def test_help_begins_with_the_pane_in_focus(finished: Path, keys: list[str], place: str) -> None:
     app = RedraftApp(folder=finished, host=Told())
     async with app.run_test(size=(120, 40)) as pilot:
@@ -34,7 +34,7 @@ async def test_help_begins_with_the_pane_in_focus(finished: Path, keys: list[str
 
 
 @pytest.mark.parametrize("width", [34, 51, 70, 89])
-@pytest.mark.parametrize("place", [LOG, PROMPTS, RUN])
+@pytest.mark.parametrize("place", [LOG, PROMPTS, LOSS])
 def test_no_line_of_the_help_is_wider_than_the_window_or_falls_back_to_the_left(width: int, place: str) -> None:
     lines = [str(line) for line in Help(Keymap(), place)._lines(width)]
     assert all(len(line) <= width for line in lines)

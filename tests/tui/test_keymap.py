@@ -48,6 +48,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
     from tui.widgets.diff import DiffPane
     from tui.widgets.evaluate import EvaluateField
     from tui.widgets.log.pane import LogView
+    from tui.widgets.loss import LossPane
     from tui.widgets.prompts import PromptRows
 
     owners = {
@@ -56,6 +57,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
         LOG: LogView,
         DIFF: DiffPane,
         PROMPTS: PromptRows,
+        keymap.LOSS: LossPane,
         INPUT: EvaluateField,
         keymap.REPORT: ReportScreen,
         keymap.SHEET: Sheet,
@@ -69,7 +71,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
 
 
 def test_nothing_that_destroys_is_bound_to_escape() -> None:
-    assert {key.action for key in KEYS if "escape" in key.keys} == {"leave", "close", "back"}
+    assert {key.action for key in KEYS if "escape" in key.keys} == {"leave", "close", "back", "hide_cross"}
 
 
 def test_a_person_s_keys_replace_the_table_s(tmp_path: Path) -> None:

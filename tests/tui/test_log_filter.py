@@ -178,7 +178,9 @@ def test_a_filter_by_stages_finds_what_a_look_at_every_record_finds(finished: Pa
 
 
 @pytest.mark.parametrize(("principle", "expected"), [("autonomy_respect", 80), ("fairness", 20), ('no "such"', 0)])
-def test_a_filter_by_principle_finds_verdicts_and_critiques_on_it(finished: Path, principle: str, expected: int) -> None:
+def test_a_filter_by_principle_finds_verdicts_and_critiques_on_it(
+    finished: Path, principle: str, expected: int
+) -> None:
     session = Session()
     session.open(finished)
     while session.poll(1.0):

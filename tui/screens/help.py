@@ -11,7 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.keymap import APP, DIFF, INPUT, LIST, LOG, PLACES, PROMPTS, RUN, Keymap, bindings, shown_key
+from tui.keymap import APP, DIFF, INPUT, LIST, LOG, LOSS, PLACES, PROMPTS, RUN, Keymap, bindings, shown_key
 from tui.screens.dialog import Dialog, box_width
 from tui.views.wrap import cells, wrap
 from tui.widgets.border import label
@@ -35,9 +35,10 @@ ABOUT: Mapping[str, str] = {
         "Any text, judged by the judge of the run, during a run too. The bars are the probability that a principle is "
         "broken; w shows everything about the verdict."
     ),
-    RUN: (
-        "The loss of the training and the newest sample answer. The model is better only if the comparison says so: a "
-        "falling loss alone proves nothing."
+    LOSS: (
+        "The loss of the training and the newest sample answer: points are steps, the line is the mean of the steps "
+        "around. ← and → show the values at a step. p in the list of runs (l) pins a run, so that its loss is drawn, "
+        "too, dashed. The model is better only if the comparison says so: a falling loss alone proves nothing."
     ),
 }
 """Place -> what its pane is for."""
@@ -94,7 +95,7 @@ class Help(Dialog[None]):
         for problem in self._keymap.problems:
             yield from (Content.styled(text, "$rd-warn") for text in hanging(problem, width, 0))
         if self._first in ABOUT:
-            yield Content.styled("This pane" if self._first != RUN else "Loss and sample", "bold $rd-accent")
+            yield Content.styled("This pane", "bold $rd-accent")
             yield from map(Content, hanging(ABOUT[self._first], width, 0))
             yield Content("")
         places = [self._first, *(place for place in (RUN, APP, *PLACES) if place != self._first)]

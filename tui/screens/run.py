@@ -21,7 +21,7 @@ from textual.widget import Widget
 from engine.errors import RedraftError
 from engine.runs.state import Compared, RunState
 from engine.settings import RunConfig, from_json
-from tui.keymap import APP, DIFF, INPUT, LOG, PROMPTS, RUN, Keymap, bindings
+from tui.keymap import APP, DIFF, INPUT, LOG, LOSS, PROMPTS, RUN, Keymap, bindings
 from tui.messages import CopyText, Detach, RunEnded, Titled
 from tui.screens.pane_layout import PANES, Arrangement, pane_of
 from tui.screens.run_commands import RunCommands
@@ -68,7 +68,7 @@ class RunScreen(Screen[None]):
         self.prompts = PromptList(control.config)
         self.evaluate = EvaluateBox(keymap)
         self.log_box = LogBox(session.store, self.verbosity, keymap, self._prompt_of)
-        self.loss = LossPane()
+        self.loss = LossPane(preferences.current.letters)
         self.sample = SamplePane()
         self.diff = DiffPane()
         self.stage_lines = StageLines()
@@ -285,7 +285,7 @@ class RunScreen(Screen[None]):
         """Where the focus is, as the keymap names it."""
         if isinstance(self.focused, EvaluateField):
             return INPUT
-        return {"log": LOG, "input": PROMPTS, "diff": DIFF}.get(self.arrangement.focused_pane, RUN)
+        return {"log": LOG, "input": PROMPTS, "loss": LOSS, "diff": DIFF}.get(self.arrangement.focused_pane, RUN)
 
     def why_not(self, action: str) -> str:
         """Why an action has no effect now; "" where it has one."""
@@ -550,7 +550,7 @@ class RunScreen(Screen[None]):
         self.commands.show_judges()
 
     def action_runs(self) -> None:
-        self.commands.choose_run(self.open)
+        self.commands.choose_run(self.open, self.loss.plot.pinned.folder, self.loss.pin)
 
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
         item = self.prompts.item(event.index)

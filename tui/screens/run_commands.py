@@ -21,6 +21,7 @@ from tui.screens.text_modal import judges_sheet, verdict_sheet
 from tui.services import exports, judge_accuracy
 from tui.services.judged_texts import Judged, judged_texts
 from tui.services.log_filter import GROUPS, LogFilter
+from tui.services.pinned_run import PinnedRun
 from tui.services.run_control import RunControl
 from tui.views.formatting import count, short_name
 from tui.views.verdict import correction_words, label_words
@@ -136,8 +137,8 @@ class RunCommands:
 
         self.open(Setup(self._control.config), take)
 
-    def choose_run(self, chosen: Callable[[Path], None]) -> None:
-        """Choose an earlier run."""
+    def choose_run(self, chosen: Callable[[Path], None], pinned: Path, pin: Callable[[PinnedRun], None]) -> None:
+        """Choose an earlier run; the list pins one of them to the chart, too."""
         from tui.screens.runs import Chosen, Runs
 
         def take(choice: Chosen | None) -> None:
@@ -146,7 +147,7 @@ class RunCommands:
                 if choice.resume:
                     self.say(self._control.resume_run(choice.folder))
 
-        self.open(Runs(self._control.runs, self._session.folder), take)
+        self.open(Runs(self._control.runs, self._session.folder, pinned, pin), take)
 
     def show_report(self) -> None:
         """The report of this run."""

@@ -20,6 +20,8 @@ from engine.runs.store import RunInfo, list_runs, loss_curve, rename, to_trash, 
 from tui.keymap import RUNS, bindings
 from tui.screens.dialog import Dialog
 from tui.screens.dialogs import Choice
+from tui.services import pinned_run
+from tui.services.pinned_run import PinnedRun
 from tui.views.formatting import change, count
 from tui.views.pieces import Pieces, clip, width_of
 from tui.widgets.border import label
@@ -52,14 +54,24 @@ class Runs(Dialog[Chosen]):
     Args:
         folder: of runs; the user's by default.
         shown: the run on the run screen, which cannot be renamed or deleted.
+        pinned: the run whose curves are drawn beside those of the run on the run screen.
+        pin: takes another one; an empty one for none.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(RUNS)
 
-    def __init__(self, folder: Path | None = None, shown: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        shown: Path | None = None,
+        pinned: Path | None = None,
+        pin: Callable[[PinnedRun], None] = lambda _: None,
+    ) -> None:
         super().__init__()
         self._folder = folder
         self._open = shown
+        self._pinned = pinned
+        self._pin = pin
         self._all: list[RunInfo] = []
         self._runs: list[RunInfo] = []
         self._curves: dict[Path, str] = {}
@@ -72,7 +84,7 @@ class Runs(Dialog[Chosen]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide", id="runs-box") as box:
-            label(box, "Runs", "Enter opens · r n d u · / filters · Esc")
+            label(box, "Runs", "Enter opens · r n d u p · / filters · Esc")
             yield self._list
             yield self._field
             yield self._note
@@ -136,7 +148,7 @@ class Runs(Dialog[Chosen]):
         name = 24 if width >= 84 else 18 if width >= 66 else 14
         pieces = [
             (f"{sign} ", role),
-            (clip(run.id, name).ljust(name + 1), "strong"),
+            (clip(f"{run.id} ╍" if run.folder == self._pinned else run.id, name).ljust(name + 1), "strong"),
             (clip(result, 14).ljust(15), result_role),
             (_scores(run).ljust(12), "text"),
         ]
@@ -177,6 +189,30 @@ class Runs(Dialog[Chosen]):
 
     def action_find(self) -> None:
         self._ask("Words", self._words, None)
+
+    def action_pin(self) -> None:
+        run = self._marked
+        if run is not None and run.folder == self._pinned:
+            self._take_pinned(PinnedRun())
+        elif run is not None:
+            self.run_worker(self._read_pinned(run.folder), exclusive=True, group="pin")
+
+    async def _read_pinned(self, folder: Path) -> None:
+        try:
+            pinned = await asyncio.to_thread(pinned_run.read, folder)
+        except RedraftError as error:
+            self.show_note(str(error))
+            return
+        if pinned.state.loss.count:
+            self._take_pinned(pinned)
+        else:
+            self.show_note(f"{folder.name} has no loss: it was not trained.")
+
+    def _take_pinned(self, pinned: PinnedRun) -> None:
+        self._pinned = pinned.folder if pinned.name else None
+        self._pin(pinned)
+        self._list.refresh()
+        self.show_note(f"The chart shows {pinned.name}, too." if pinned.name else "No run is pinned.")
 
     def action_delete(self) -> None:
         run = self._marked

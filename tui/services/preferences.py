@@ -19,7 +19,7 @@ from engine.files import write_atomically
 @dataclass(frozen=True)
 class Prefs:
     """Choices; sizes in cells, 0 for the app's own. `notify`: ring the bell, set the window's title and notify the
-    desktop when a run ends."""
+    desktop when a run ends. `letters`: draw charts with letters instead of braille dots."""
 
     theme: str = ""
     verbosity: int = 2
@@ -27,6 +27,7 @@ class Prefs:
     right: int = 0
     diff: int = 0
     notify: bool = True
+    letters: bool = False
 
 
 _MAX_SIZE = 1_000

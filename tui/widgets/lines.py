@@ -19,7 +19,7 @@ class LineWidget(Widget):
         f"line--{role}"
         for role in (
             *("strong", "text", "dim", "border", "key", "accent", "soft", "current", "good", "bad", "warn"),
-            *("span1", "span2", "span3", "span4"),
+            *("span1", "span2", "span3", "span4", "pinned"),
         )
     }
     ALLOW_SELECT = False
