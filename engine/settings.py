@@ -37,7 +37,8 @@ class RunConfig:
 
     Each field has a sentence on it; more on some:
 
-    - `generator`, `critic`: a catalog name, hub id, folder or GGUF file.
+    - `generator`, `critic`, `against`: a catalog name, hub id, folder (of a model or an adapter) or GGUF file.
+    - `against`: set by `redraft compare`; such a run drafts and trains nothing, and has no training prompts.
     - `judge`: "panel" (rules and a probe on the embedded model's layers; the critic's words are shown with it),
       "rules", "model" (the critic's own JSON verdict, where it was measured to be worth it; else, and where it is
       unusable, rules decide), "rules+model" (rules decide, the model's words are shown), "likelihood" (how likely the
@@ -61,6 +62,9 @@ class RunConfig:
     )
     generator: str = setting(
         "smollm2-135m-instruct", "Draft with this model and train it", metavar="MODEL", group="Models"
+    )
+    against: str = setting(
+        "", "Compare the generator with this model instead of training it", unset="none", metavar="MODEL"
     )
     critic: str = setting(
         "", "Critique and revise with this model", unset="the generator", metavar="MODEL", group="Models"

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.control import Control
+from engine.models.hub.adapter import load as load_adapter
 from engine.models.inference.requests import Completion, Request, Sampling
 from engine.models.local import LocalModel, load_model
 from engine.pipeline import chats
 from engine.prompts.load import Prompt, load_prompts
-from engine.training.lora import load as load_adapter
 
 HERE = Path(__file__).parent
 

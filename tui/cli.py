@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from tui.commands import (
+    compare,
     constitution,
     data,
     doctor,
@@ -52,6 +53,7 @@ app = typer.Typer(
 
 app.command("run", cls=GroupedCommand)(run.run)
 app.command("resume")(run.resume)
+app.command("compare", cls=GroupedCommand)(compare.compare)
 app.command("watch")(watch.watch)
 app.command("eval", cls=GroupedCommand)(evaluate.evaluate)
 app.command("runs")(runs.runs)
@@ -103,7 +105,8 @@ def redraft(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    return run_app(app, sys.argv[1:] if arguments is None else list(arguments), "redraft")
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    return run_app(app, words, "redraft", codes={"gate": gate.ERROR_CODES})
 
 
 def _version(as_json: bool) -> None:

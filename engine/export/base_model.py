@@ -6,25 +6,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import ModelError
+from engine.models.hub import adapter
 from engine.models.local import LocalModel, load_model
-from engine.runs.folder import ADAPTER, read_config, read_run
-from engine.runs.store import check_adapter
-from engine.training import lora
+from engine.runs.folder import read_config, read_run
+from engine.runs.trainings import Training, choose
 
 if TYPE_CHECKING:
     from engine.models.hub.embedded import Progress
     from engine.models.nn.lora_weights import Adapter
 
 
-def run_adapter(folder: Path) -> Adapter:
-    """The adapter that a run trained.
+def run_adapter(folder: Path, training_seed: int | None = None) -> tuple[Training, Adapter]:
+    """The adapter that a run trained, and of which training it is.
+
+    Args:
+        training_seed: of which training; None takes the first.
 
     Raises:
-        InputError: the run has none (yet).
+        InputError: the run has none (yet), or no such training.
         StorageError: it is damaged.
     """
-    check_adapter(folder)
-    return lora.load(folder / ADAPTER)
+    training = choose(folder, training_seed)
+    return training, adapter.load(folder / training.adapter)
 
 
 def run_base(folder: Path, progress: Progress, *, dtype: str = "float32", force: bool = False) -> LocalModel:

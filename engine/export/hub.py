@@ -12,10 +12,11 @@ from engine.errors import EndpointError, InputError
 from engine.export.base_model import run_adapter
 from engine.export.model_card import model_card
 from engine.models.hub import catalog, checkpoint
+from engine.models.hub.adapter import CONFIG
 from engine.models.hub.hf_logging import quiet
-from engine.runs.folder import ADAPTER, read_config
+from engine.runs.folder import read_config
+from engine.runs.trainings import Training, choose
 from engine.secrets import redact
-from engine.training.lora import CONFIG
 
 CARD = "README.md"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
@@ -32,6 +33,7 @@ class Upload:
         card: the text of README.md.
         base: the base model's id on the hub; "" where it is not known.
         private: whether a new repository is private.
+        training: the one whose adapter is uploaded; None for a merged model where it is not known.
     """
 
     repo: str
@@ -40,6 +42,7 @@ class Upload:
     card: str
     base: str
     private: bool
+    training: Training | None = None
 
     def content(self, name: str) -> bytes | Path:
         """What is uploaded under a name: bytes, or the file that holds them. The adapter's config names the base model
@@ -53,13 +56,21 @@ class Upload:
         return path
 
 
-def plan(run: Path, repo: str, *, merged: Path | None = None, private: bool = False) -> Upload:
+def plan(
+    run: Path,
+    repo: str,
+    *,
+    merged: Path | None = None,
+    training_seed: int | None = None,
+    private: bool = False,
+) -> Upload:
     """What `push` would upload. Looks at files only; nothing is sent.
 
     Args:
         run: a finished run's folder.
         repo: "owner/name".
         merged: a folder that `redraft merge` wrote, to be uploaded instead of the adapter.
+        training_seed: of the training whose adapter is uploaded (or was merged); None takes the first.
 
     Raises:
         InputError: the name is none, the run has no adapter or no report, or `merged` is no model.
@@ -67,10 +78,10 @@ def plan(run: Path, repo: str, *, merged: Path | None = None, private: bool = Fa
     """
     if not _REPO.fullmatch(repo) or ".." in repo or "--" in repo:
         raise InputError("this is not a repository's name.", where=repo[:100], next_step="Write OWNER/NAME.")
-    card = model_card(run, merged=merged is not None)
+    training = choose(run, training_seed) if training_seed is not None else None
     if merged is None:
-        run_adapter(run)
-        folder = run / ADAPTER
+        training, _ = run_adapter(run, training_seed)
+        folder = run / training.adapter
     else:
         checkpoint.check_folder(merged)
         folder = merged
@@ -79,8 +90,10 @@ def plan(run: Path, repo: str, *, merged: Path | None = None, private: bool = Fa
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith(".") and path.name != CARD
     }
+    card = model_card(run, training, merged=merged is not None)
     known = catalog.find(read_config(run).generator)
-    return Upload(repo, folder, {CARD: len(card.encode()), **files}, card, known.repo if known else "", private)
+    base = known.repo if known else ""
+    return Upload(repo, folder, {CARD: len(card.encode()), **files}, card, base, private, training)
 
 
 def push(upload: Upload, *, token: str | None = None) -> str:

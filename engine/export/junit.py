@@ -22,7 +22,7 @@ def junit(report: Report, name: str, reason: str) -> bytes:
     _properties(suite, report)
     outcome = ElementTree.SubElement(suite, "testcase", classname="redraft.gate", name="outcome")
     failures = skipped = 0
-    if report.outcome != "confirmed":
+    if not report.passed:
         ElementTree.SubElement(outcome, "failure", message=_plain(reason), type=_plain(report.outcome))
         failures += 1
     for condition in report.conditions:

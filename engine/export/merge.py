@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import InputError, ModelError, StorageError
 from engine.export.answers import QUESTIONS
 from engine.export.base_model import run_adapter, run_base
+from engine.models.hub import adapter as adapter_files
 from engine.models.hub import checkpoint, gguf, load, weights
 from engine.models.hub.embedded import Progress, silent
 from engine.models.inference.requests import Message
 from engine.runs.folder import read_config
+from engine.runs.trainings import Training
 from engine.training.lora import TRANSPOSED
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Merged:
     Args:
         folder: config, weights, tokenizer.
         base: name of the base model.
+        training: the one whose adapter was merged.
         dtype: of the weights.
         nbytes: of the weights.
         difference: largest difference of logits from the base model with its adapter, both in float32.
@@ -71,27 +74,37 @@ class Merged:
 
     folder: Path
     base: str
+    training: Training
     dtype: str
     nbytes: int
     difference: float
 
 
-def merge(run: Path, target: Path, *, dtype: str = "", force: bool = False, progress: Progress = silent) -> Merged:
+def merge(
+    run: Path,
+    target: Path,
+    *,
+    training_seed: int | None = None,
+    dtype: str = "",
+    force: bool = False,
+    progress: Progress = silent,
+) -> Merged:
     """Write the trained model of a run as one model.
 
     Args:
         run: the run's folder.
         target: a new or empty folder.
+        training_seed: of the training whose adapter is merged; None takes the first.
         dtype: of the weights, one of `load.DTYPES`; "" keeps the base model's.
         force: use the base model also where its files have changed since the run.
         progress: called with the fraction done and a sentence.
 
     Raises:
-        InputError: the run has no adapter, or `target` holds something.
+        InputError: the run has no such adapter, or `target` holds something.
         ModelError: the base model cannot be loaded or is another, or the written model computes something else.
         StorageError: `target` cannot be written.
     """
-    adapter = run_adapter(run)
+    training, adapter = run_adapter(run, training_seed)
     _check_target(target)
     if dtype:
         load.torch_dtype(dtype)
@@ -119,7 +132,7 @@ def merge(run: Path, target: Path, *, dtype: str = "", force: bool = False, prog
     finally:
         shutil.rmtree(work, ignore_errors=True)
     progress(1.0, "The merged model is written.")
-    return Merged(target, name, kept, nbytes, difference)
+    return Merged(target, name, training, kept, nbytes, difference)
 
 
 def _check_target(target: Path) -> None:
@@ -160,7 +173,9 @@ def _write_model(run: Path, base: LocalModel, adapter: Adapter, work: Path, dtyp
     """Write config, tokenizer and weights into `work`; returns the dtype of the weights."""
     config = base.config
     if base.folder is None:
-        tensors = _from_gguf(Path(read_config(run).generator).expanduser(), base, work, dtype or "float32")
+        source = adapter_files.whole(read_config(run).generator)
+        assert source.path is not None
+        tensors = _from_gguf(source.path, base, work, dtype or "float32")
     else:
         found = checkpoint.check_folder(base.folder)
         tensors = weights.read(base.folder, None, found.names)
@@ -169,7 +184,8 @@ def _write_model(run: Path, base: LocalModel, adapter: Adapter, work: Path, dtyp
         tensors.pop("lm_head.weight", None)
     kept = dtype or _dtype_of(tensors)
     torch_dtype = load.torch_dtype(kept)
-    _add(tensors, adapter, transposed=config.family in TRANSPOSED)
+    for one in (*base.built_in, adapter):
+        _add(tensors, one, transposed=config.family in TRANSPOSED)
     for name in tensors:
         tensors[name] = tensors[name].to(torch_dtype)
         weights.check_finite(tensors[name], name, work, cast=True)

@@ -8,37 +8,38 @@ from typing import Any
 
 import yaml
 
+from engine.errors import InputError
 from engine.models.hub import catalog
 from engine.runs.export_markdown import inline
 from engine.runs.folder import read_config
 from engine.runs.more_prompts import needed_prompts
-from engine.runs.report import Report
+from engine.runs.report import OUTCOMES, Report
 from engine.runs.store import read_report
+from engine.runs.trainings import Training
 from engine.settings import RunConfig
 
-_OUTCOMES = {
-    "confirmed": "Improvement confirmed",
-    "not confirmed": "Improvement not confirmed",
-    "worse": "The trained model is worse than its base",
-    "nothing trained": "Nothing was trained",
-}
 
-
-def model_card(folder: Path, *, merged: bool = False) -> str:
+def model_card(folder: Path, training: Training | None = None, *, merged: bool = False) -> str:
     """The text of README.md for a model on the hub.
 
     Args:
         folder: of a finished run.
+        training: the one whose model this is, where that is known.
         merged: the weights are merged, and not an adapter next to its base.
 
     Raises:
-        InputError: the run has no report.
+        InputError: the run has no report, or it trained nothing.
         StorageError: report or settings cannot be read.
     """
-    config, data = read_config(folder), read_report(folder)
+    config = read_config(folder)
+    if config.against:
+        raise InputError(
+            "this run compares two models and trained none.", where=str(folder), next_step="Name the run of a training."
+        )
+    data = read_report(folder)
     report = Report.of(data)
     head = yaml.safe_dump(_metadata(config, merged), sort_keys=False, allow_unicode=True)
-    body = "\n\n".join(part for part in _body(folder.name, config, report, data) if part)
+    body = "\n\n".join(part for part in _body(folder.name, config, report, data, training) if part)
     return f"---\n{head}---\n\n{body}\n"
 
 
@@ -57,14 +58,17 @@ def _metadata(config: RunConfig, merged: bool) -> dict[str, Any]:
     return values
 
 
-def _body(name: str, config: RunConfig, report: Report, data: Mapping[str, Any]) -> Iterator[str]:
+def _body(
+    name: str, config: RunConfig, report: Report, data: Mapping[str, Any], training: Training | None
+) -> Iterator[str]:
     yield f"# {inline(report.generator or config.generator)}, trained to follow {inline(report.constitution)}"
     yield (
         f"Trained by [Redraft](https://github.com/redraft/redraft) (run `{name}`): the model's own answers to prompts "
         "were judged by a written constitution, the better and the worse ones became preference pairs, and a LoRA "
         f"adapter was trained on them by {config.train.objective.upper()}."
     )
-    yield f"## Measured\n\n**{_OUTCOMES.get(report.outcome, report.outcome)}**, about {report.scope or 'this run'}."
+    outcome, _ = OUTCOMES.get(report.outcome, (report.outcome, ""))
+    yield f"## Measured\n\n**{outcome}**, about {report.scope or 'this run'}."
     yield _figures(report)
     yield "\n".join(
         f"- [{'x' if one.met else ' '}] {one.id.replace('_', ' ')}: {inline(one.detail)}"
@@ -73,7 +77,7 @@ def _body(name: str, config: RunConfig, report: Report, data: Mapping[str, Any])
     )
     accuracy = report.accuracy or "its accuracy was not measured"
     yield f"Judge: {inline(report.judge)} ({inline(accuracy)}). Scores are that judge's; lower is better."
-    yield "## Training\n\n" + _training(config, report)
+    yield "## Training\n\n" + _training(config, report, training)
     yield "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(report))
     if config.generator and isinstance(data.get("versions"), Mapping):
         versions = ", ".join(f"{key} {value}" for key, value in data["versions"].items())
@@ -96,14 +100,18 @@ def _figures(report: Report) -> str:
     return "\n".join([head, *rows])
 
 
-def _training(config: RunConfig, report: Report) -> str:
+def _training(config: RunConfig, report: Report, training: Training | None) -> str:
     train = config.train
+    seed = f"seed {config.seed if training is None else training.seed}"
+    if config.seeds > 1:
+        seeds = f"{config.seeds} training seeds, which the figures above pool"
+        seed = f"one of {seeds}: {seed}" if training is not None else f"one of {seeds}"
     kept = f"{report.pairs.kept} preference pairs" if report.pairs is not None else "preference pairs"
     return (
         f"{kept}, {train.objective.upper()}, {train.num_train_epochs} epochs, batch size {train.train_batch_size}, "
         f"learning rate {train.learning_rate:g}, LoRA rank {train.lora_r}, alpha {train.lora_alpha:g}"
         + (f", beta {train.beta:g}" if train.objective == "dpo" else "")
-        + f", seed {config.seed}."
+        + f", {seed}."
     )
 
 

@@ -147,6 +147,12 @@ def _model(config: RunConfig) -> str:
             where=config.generator,
             next_step="`redraft merge` writes it as a folder; or use the same model from the hub.",
         )
+    if source.kind == "adapter":
+        raise InputError(
+            "the run's generator is an adapter on another model, which other trainers load otherwise.",
+            where=config.generator,
+            next_step="Merge the two first (peft's `merge_and_unload`), and train on the result.",
+        )
     assert source.path is not None
     return str(source.path.resolve())
 

@@ -62,17 +62,26 @@ class Trial:
     Args:
         run: the run's folder.
         judge: name of the judge; "" for the run's.
+        training_seed: of the training whose adapter answers; None takes the first.
         force: use the base model also where its files have changed since the run.
         progress: called with the fraction done and a sentence.
 
     Raises:
-        InputError: the run has no adapter.
+        InputError: the run has no such adapter.
         ModelError, StorageError: a model cannot be loaded.
     """
 
-    def __init__(self, run: Path, *, judge: str = "", force: bool = False, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        run: Path,
+        *,
+        judge: str = "",
+        training_seed: int | None = None,
+        force: bool = False,
+        progress: Progress = silent,
+    ) -> None:
         self.config = read_config(run)
-        adapter = run_adapter(run)
+        self.training, adapter = run_adapter(run, training_seed)
         base = run_base(run, progress, dtype=self.config.dtype, force=force)
         trained = base.with_adapter(adapter, f"{base.name}, trained")
         if base.sha256 == trained.sha256:

@@ -6,7 +6,7 @@ To add a judge, write a class that follows `engine.judges.base.Judge`, add an en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -279,6 +279,35 @@ def make_run_judges(name: str, parts: JudgeParts) -> RunJudges:
         return RunJudges(shown, quick, comparison=quick)
     comparison = _complete(other, parts.constitution)
     return RunJudges(shown, quick, comparison, selecting=quick, alongside=bool(kind.probes), independent=True)
+
+
+def make_comparison_judges(
+    name: str, parts: JudgeParts, *, chosen_by: Sequence[str], critic_is_compared: bool
+) -> RunJudges:
+    """The judge of a comparison of two models: the one of this name, and of a panel the member that chooses no pairs.
+
+    Args:
+        chosen_by: judges that chose the training pairs of the compared models.
+        critic_is_compared: the critic, which some judges ask, is one of the two models.
+
+    Raises:
+        InputError: there is no such judge.
+        ModelError: the probe's model is not installed or does not fit.
+    """
+    from engine.judges.probe.probe import load
+
+    kind = judge_kind(name)
+    if kind.probes:
+        probes = load(kind.probes)
+        read = make_reader(probes, parts.get_model, parts.device)
+        panel = _comparison_panel(probes, read, parts, required=True)
+        independent = panel is not None
+        judge = _complete(panel or make_panel(parts.constitution, probes, read, "a"), parts.constitution)
+    else:
+        judge = make_judge(name, parts)
+        independent = name not in chosen_by and not (kind.critic_decides and critic_is_compared)
+    quick = judge.without_rationale()
+    return RunJudges(judge, quick, comparison=quick, independent=independent)
 
 
 def make_panel(constitution: Constitution, probes: ProbeSet, read: ReadVectors, member: str) -> PanelJudge:

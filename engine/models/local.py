@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from engine.control import Control
 from engine.errors import ModelError, RedraftError
 from engine.models import chat, machine_profile
+from engine.models.hub import adapter as adapters
 from engine.models.hub import catalog, checkpoint, embedded, gguf, gguf_copy, load, memory_estimate, weights_hash
 from engine.models.hub.embedded import Progress, silent
 from engine.models.hub.hf_logging import quiet
@@ -51,7 +52,9 @@ class LocalModel:
         folder: where config and tokenizer can be read again; None for a GGUF file.
         files: what `sha256` is computed over.
         seconds: time that loading took.
-        adapter: what was merged into the decoder, or None.
+        adapter: what was merged into the decoder after loading, or None.
+        built_in: adapters that were merged while it was loaded, since its name is that of an adapter; part of this
+            model, as its files are. The files of `folder` do not hold them.
         notices: sentences on what of its files is not used, or used otherwise than a user may expect.
     """
 
@@ -67,6 +70,7 @@ class LocalModel:
     seconds: float = 0.0
     adapter: Adapter | None = None
     notices: tuple[str, ...] = ()
+    built_in: tuple[Adapter, ...] = ()
 
     @property
     def dtype(self) -> str:
@@ -199,15 +203,38 @@ class LocalModel:
         """
         if self.adapter is not None:
             raise ModelError("An adapter is already merged into this model.", where=self.name)
+        return dataclasses.replace(self, decoder=self._merged(adapter), adapter=adapter, name=name or self.name)
+
+    def with_built_in(self, adapter: Adapter, name: str) -> LocalModel:
+        """A model of its own, made of this one and an adapter: another can be trained on it and merged into it.
+
+        Raises:
+            ModelError: as `with_adapter`.
+        """
+        trained = self.with_adapter(adapter, name)
+        return dataclasses.replace(
+            trained, adapter=None, files=lambda: trained.sha256, built_in=(*self.built_in, adapter)
+        )
+
+    def _merged(self, adapter: Adapter) -> LanguageDecoder:
+        held = self.decoder.adaptable()
+        for module, pair in adapter.pairs.items():
+            shape = pair.b.shape[0], pair.a.shape[1]
+            if held.get(module, shape) != shape:
+                raise ModelError(
+                    f"The adapter is not for this model: it changes {module} as a matrix of {list(shape)}, which is "
+                    f"{list(held[module])} here.",
+                    where=self.name,
+                )
         try:
-            merged = self.decoder.merged(adapter)
+            return self.decoder.merged(adapter)
         except ValueError as error:
             raise ModelError(f"The adapter is not for this model: {error}.", where=self.name) from None
-        return dataclasses.replace(self, decoder=merged, adapter=adapter, name=name or self.name)
 
 
 def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progress = silent) -> LocalModel:
-    """Load a model by a name of the catalog, a hub id, a folder or a GGUF file.
+    """Load a model by a name of the catalog, a hub id, a folder or a GGUF file. Where the folder holds an adapter, its
+    base model is loaded and the adapter merged into it.
 
     Args:
         name: see `engine.models.hub.catalog.resolve`.
@@ -220,6 +247,9 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
         StorageError: if a file is damaged, or the cache cannot be written.
     """
     source = catalog.resolve(name)
+    adapters.chain(source)
+    if source.kind == "adapter":
+        return merge_adapter(source, load_base(source, device=device, dtype=dtype, progress=progress))
     progress(0.0, f"Loading {source.name}.")
     chosen = memory_estimate.device(device)
     if chosen == "cpu":
@@ -244,6 +274,28 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
     return _loaded(source, place, kind, chosen, began, progress)
 
 
+def load_base(source: catalog.Source, *, device: str = "", dtype: str = "", progress: Progress = silent) -> LocalModel:
+    """The model that an adapter changes; arguments as `load_model`.
+
+    Raises:
+        ModelError: it cannot be had, which is said of the adapter; or it cannot be loaded.
+        StorageError: a file is damaged.
+    """
+    return load_model(adapters.base_name(source), device=device, dtype=dtype, progress=progress)
+
+
+def merge_adapter(source: catalog.Source, base: LocalModel) -> LocalModel:
+    """The model that an adapter's folder stands for, given its base model, loaded.
+
+    Raises:
+        ModelError: the adapter is for another model.
+        InputError, StorageError: it cannot be read.
+    """
+    assert source.path is not None
+    made = base.with_built_in(adapters.load(source.path), source.name)
+    return dataclasses.replace(made, notices=(*base.notices, f"An adapter, merged into {base.name}."))
+
+
 def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
     """Refuse what `load_model` would refuse for sure, from headers and configs alone: before anything is written.
 
@@ -253,6 +305,10 @@ def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
         ModelError, StorageError: as `load_model`.
     """
     source = catalog.resolve(name)
+    for part in (chain := adapters.chain(source))[:-1]:
+        assert part.path is not None
+        adapters.check(part.path)
+    source = chain[-1]
     chosen = memory_estimate.device(device)
     kind = dtype or "float32"
     load.torch_dtype(kind)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.models import chat
-from engine.models.hub import catalog, embedded, gguf, load, weights
+from engine.models.hub import adapter, embedded, gguf, load, weights
 from engine.models.hub.checkpoint import LARGEST_CONFIG
 from engine.models.hub.embedded import Progress, silent
 from engine.models.inference.requests import Message
@@ -47,7 +47,7 @@ def load_encoder(name: str, progress: Progress = silent) -> PromptEncoder:
     Raises:
         ModelError, StorageError: there is no such model, or its tokenizer cannot be read.
     """
-    source = catalog.resolve(name)
+    source = adapter.whole(name)
     if source.kind == "gguf":
         assert source.path is not None
         tokenizer = load.gguf_tokenizer(source.path)

@@ -40,6 +40,8 @@ def advise(context: Context, measured: Measured) -> list[str]:
     """Sentences on what to do next."""
     found: list[str] = []
     decision, score = measured.decision, measured.score
+    if context.other is not None:
+        return [one.remedy for one in decision.unmet if one.remedy] if decision is not None else []
     if decision is None or score is None:
         return [*_teacher(context), "Nothing was trained: use more training prompts, or prompts that the judge flags."]
     if measured.restored:

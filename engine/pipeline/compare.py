@@ -13,12 +13,10 @@ from engine.pipeline import chats
 from engine.pipeline.context import Context
 from engine.pipeline.stage import generate_stage, generated, judge_stage, judge_texts
 from engine.prompts.load import Prompt
+from engine.runs.arms import ARMS, BASE, TRAINED
 from engine.runs.finished import AnswerKey
 from engine.textdiff.changes import changes_between
 from engine.textdiff.diff import AlignedDiff, Span, diff_texts
-
-ARMS = BASE, TRAINED = ("base", "trained")
-"""The two models that are shown side by side: the generator as it was, and with the adapter of the first training."""
 
 
 def arms(context: Context) -> tuple[str, ...]:
@@ -32,10 +30,10 @@ def answer_with_base(context: Context) -> None:
 
 
 def answer_with_trained(context: Context) -> None:
-    """The answers of each trained model; those of the first are compared as soon as they are written."""
-    for training in context.trainings:
-        name = f"{context.generator.name}, {training.arm}"
-        _answer(context, training.arm, context.generator.with_adapter(context.results.adapters[training.arm], name))
+    """The answers of each trained model, or of the second of two that are compared; those of the first are compared as
+    soon as they are written."""
+    for arm, model in context.contenders():
+        _answer(context, arm, model)
 
 
 def compare(context: Context) -> None:
@@ -73,7 +71,7 @@ def _answer(context: Context, arm: str, model: LanguageModel) -> None:
         context.record.write(
             Answer(
                 item=prompt.id,
-                summary=completion.error or f"{arm} · {completion.tokens} tokens · {completion.finish}",
+                summary=completion.error or f"{context.called(arm)} · {completion.tokens} tokens · {completion.finish}",
                 prompt=prompt.text,
                 answer=completion.text,
                 set=name,
@@ -86,7 +84,16 @@ def _answer(context: Context, arm: str, model: LanguageModel) -> None:
         if arm == TRAINED and sample == 0:
             _compare(context, [(name, prompt)])
 
-    generate_stage(context, f"{arm} answers", len(wanted), sent, model, context.config.answer, write, purpose="answer")
+    generate_stage(
+        context,
+        f"{context.called(arm)} answers",
+        len(wanted),
+        sent,
+        model,
+        context.config.answer,
+        write,
+        purpose="answer",
+    )
 
 
 def _compare(context: Context, prompts: Sequence[tuple[str, Prompt]]) -> None:
@@ -136,7 +143,7 @@ def _writer(context: Context, event: Callable[..., AnswerVerdict]) -> Callable[[
 
     def write(verdict: Verdict) -> None:
         name, arm, sample_number, item = verdict.key.split("#", 3)
-        words = f"{arm} · {summary(verdict, context.constitution.max_score)}"
+        words = f"{context.called(arm)} · {summary(verdict, context.constitution.max_score)}"
         context.record.write(event(verdict, item=item, summary=words, set=name, arm=arm, sample=int(sample_number)))
 
     return write
@@ -153,7 +160,8 @@ def _write_comparison(context: Context, name: str, prompt: Prompt) -> None:
     context.record.write(
         Comparison(
             item=prompt.id,
-            summary=f"{name} · base {_score(verdicts[0])} → trained {_score(verdicts[1])}",
+            summary=f"{name} · {context.called(BASE)} {_score(verdicts[0])} → {context.called(TRAINED)} "
+            f"{_score(verdicts[1])}",
             number=len(finished.compared) + 1,
             total=len(context.prompts.heldout) + len(context.prompts.benign),
             prompt=prompt.text,

@@ -17,7 +17,9 @@ from engine.pipeline.pairs import PreferencePair
 from engine.pipeline.recorder import Recorder
 from engine.prompts.load import Prompt
 from engine.prompts.pairs import GivenPair
+from engine.runs.arms import arm_names
 from engine.runs.finished import FinishedItems
+from engine.runs.trainings import Training, trainings
 from engine.settings import RunConfig
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Prompts:
         benign: what no good answer refuses; compared on too.
         pairs: id of a training prompt -> the pair that the user brought for it; empty where pairs are made.
         notices: sentences on everything of the prompt files that is not used; none holds a word of a text.
+        left_out_of: in a comparison of two models, runs that trained one of them and whose training prompts are known:
+            none of those is compared on.
     """
 
     train: tuple[Prompt, ...]
@@ -42,6 +46,7 @@ class Prompts:
     benign: tuple[Prompt, ...]
     notices: tuple[str, ...] = ()
     pairs: Mapping[str, GivenPair] = field(default_factory=dict)
+    left_out_of: tuple[str, ...] = ()
 
     def compared(self) -> Iterator[tuple[str, Prompt]]:
         """(set, prompt) for every prompt of the comparison."""
@@ -49,38 +54,6 @@ class Prompts:
             yield "heldout", prompt
         for prompt in self.benign:
             yield "benign", prompt
-
-
-@dataclass(frozen=True)
-class Training:
-    """One of the trainings of a run: all train on the same pairs, each with its own seed.
-
-    Args:
-        number: from 1.
-        seed: of the adapter's initial values, the order of the rows, and dropout.
-    """
-
-    number: int
-    seed: int
-
-    @property
-    def arm(self) -> str:
-        """Name of the trained model: "trained", "trained-2", ..."""
-        return f"trained{self._suffix}"
-
-    @property
-    def adapter(self) -> str:
-        """Name of the folder with the adapter, in peft's format."""
-        return f"adapter{self._suffix}"
-
-    @property
-    def checkpoints(self) -> str:
-        """Name of the folder with the checkpoints."""
-        return f"checkpoints{self._suffix}"
-
-    @property
-    def _suffix(self) -> str:
-        return "" if self.number == 1 else f"-{self.number}"
 
 
 @dataclass
@@ -106,6 +79,7 @@ class Context:
     """Everything that a stage needs.
 
     Args:
+        other: the second of two models that are compared; None in a run that trains one.
         finished: what the stages need not do again; it grows with every event that they write.
         started: `time.monotonic()` when the run was started or resumed.
     """
@@ -121,6 +95,7 @@ class Context:
     record: Recorder
     finished: FinishedItems
     control: Control
+    other: LocalModel | None = None
     started: float = field(default_factory=time.monotonic)
     results: Results = field(default_factory=Results)
 
@@ -131,9 +106,21 @@ class Context:
     @property
     def trainings(self) -> tuple[Training, ...]:
         """The trainings of the run, one per training seed."""
-        return tuple(
-            Training(number, (self.config.seed + number - 1) % 2**32) for number in range(1, self.config.seeds + 1)
-        )
+        return trainings(self.config)
+
+    def contenders(self) -> Iterator[tuple[str, LocalModel]]:
+        """What is compared with the generator: the trained models, or the other model of a comparison; each with the
+        name that its answers have in the journal."""
+        if self.other is not None:
+            yield self.trainings[0].arm, self.other
+            return
+        for training in self.trainings:
+            name = f"{self.generator.name}, {training.arm}"
+            yield training.arm, self.generator.with_adapter(self.results.adapters[training.arm], name)
+
+    def called(self, arm: str) -> str:
+        """A model as a user knows it: "base", "trained", "trained-2"; in a comparison of two models "A" and "B"."""
+        return dict(zip(("base", "trained"), arm_names(self.config.against), strict=True)).get(arm, arm)
 
     def drafted(self) -> list[Prompt]:
         """The training prompts that have a draft."""

@@ -24,10 +24,11 @@ class ModelCache:
     """Loads models by name and keeps the last few. Not thread-safe.
 
     Args:
-        keep: how many stay loaded; three are enough for a generator, a critic and the model of a probe.
+        keep: how many stay loaded; four are enough for two models that are compared or a generator and a critic, the
+            base model that adapters share, and the model of a probe.
     """
 
-    def __init__(self, keep: int = 3) -> None:
+    def __init__(self, keep: int = 4) -> None:
         self._keep = keep
         self._loaded: OrderedDict[tuple[str, str, str], LocalModel] = OrderedDict()
         self._watch: Watch = _silent
@@ -69,10 +70,21 @@ class ModelCache:
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
-        from engine.models.local import load_model
-
         while len(self._loaded) >= self._keep:
             self._loaded.popitem(last=False)
-        model = load_model(name, device=device, dtype=dtype, progress=self._watch(name))
-        self._loaded[key] = model
+        self._loaded[key] = model = self._load(name, device, dtype)
         return model
+
+    def _load(self, name: str, device: str, dtype: str) -> LocalModel:
+        """A model that is not loaded yet. Adapters and checkpoints share one copy of their base model."""
+        from engine.models.hub import adapter, catalog
+        from engine.models.local import load_model, merge_adapter
+        from engine.pipeline.checkpoint_model import load_checkpoint
+
+        source = catalog.resolve(name)
+        if source.kind == "checkpoint":
+            return load_checkpoint(source, lambda base: self.get(base, device, dtype))
+        if source.kind != "adapter":
+            return load_model(name, device=device, dtype=dtype, progress=self._watch(name))
+        adapter.chain(source)
+        return merge_adapter(source, self.get(adapter.base_name(source), device, dtype))

@@ -15,12 +15,14 @@ from engine.cores import usable
 from engine.errors import InputError
 from engine.files import expanded
 from engine.judges.rules.matching import failed_examples
+from engine.pipeline.checkpoint_model import run_of
 from engine.pipeline.context import Prompts
 from engine.prompts.duplicates import shared
 from engine.prompts.load import Prompt, PromptSet, counted, load_builtin, overlap
 from engine.prompts.load import load_prompts as load_prompt_file
 from engine.prompts.pairs import load_pairs
 from engine.prompts.preview import parse_columns
+from engine.runs.journal_reader import JOURNAL, read
 from engine.settings import RunConfig
 
 if TYPE_CHECKING:
@@ -53,8 +55,9 @@ def load_prompts(config: RunConfig) -> Prompts:
     """
     columns = parse_columns(config.column_map)
     given = load_pairs(expanded(config.pairs), columns=columns) if config.pairs else None
+    n_train = 0 if config.against else config.n_train
     sets = {
-        "train": given.prompts if given else _prompts(config, config.train_prompts, "train", config.n_train, columns),
+        "train": given.prompts if given else _prompts(config, config.train_prompts, "train", n_train, columns),
         "heldout": _prompts(config, config.heldout_prompts, "heldout", config.n_heldout, columns),
         "benign": _prompts(config, config.benign_prompts, "benign", config.n_benign, columns),
     }
@@ -62,6 +65,10 @@ def load_prompts(config: RunConfig) -> Prompts:
     heldout = sets["heldout"].first(config.n_heldout).prompts if sets["heldout"] else ()
     benign = sets["benign"].first(config.n_benign).prompts if sets["benign"] else ()
     benign = _without_shared(benign, heldout, "benign", "held-out", notices)
+    trained = _trained_prompts(config)
+    for run, prompts in trained.items():
+        heldout = _without_shared(heldout, prompts, "held-out", f"{run}'s training", notices)
+        benign = _without_shared(benign, prompts, "benign", f"{run}'s training", notices)
     train = sets["train"].prompts if sets["train"] else ()
     _refuse_overlap(train[: config.n_train], heldout, benign, config)
     given_any = bool(train)
@@ -72,12 +79,12 @@ def load_prompts(config: RunConfig) -> Prompts:
             where=config.pairs or config.train_prompts or "built-in prompts",
             next_step="Train on other prompts: a comparison on trained prompts proves nothing.",
         )
-    if not train:
+    if not train and not config.against:
         raise InputError("there is no prompt to train on.", where="--n-train", next_step="Use at least 1.")
     if not heldout:
         raise InputError("there is no held-out prompt to compare on.", where="--n-heldout", next_step="Use at least 1.")
     pairs = {prompt.id: given.pairs[prompt.id] for prompt in train} if given else {}
-    return Prompts(train, heldout, benign, tuple(notices), pairs)
+    return Prompts(train, heldout, benign, tuple(notices), pairs, tuple(trained))
 
 
 def _refuse_overlap(
@@ -125,6 +132,21 @@ def _prompts(
     return load_prompt_file(expanded(path), columns=columns).distinct(keep=not config.deduplicate)
 
 
+def _trained_prompts(config: RunConfig) -> dict[str, tuple[Prompt, ...]]:
+    """Run -> the prompts that it trained on, of the runs that trained the models of a comparison, where their journals
+    kept them."""
+    from engine.models.hub import catalog
+
+    found: dict[str, tuple[Prompt, ...]] = {}
+    for source in map(catalog.resolve, (config.generator, config.against) if config.against else ()):
+        run = run_of(source.path) if source.kind in ("adapter", "checkpoint") and source.path else None
+        if run is not None and (run / JOURNAL).exists():
+            records = (record for record in read(run) if record.stage.startswith("TRAINING-EXAMPLE"))
+            asked = ((record.item, record.texts.get("prompt", "")) for record in records)
+            found[run.name] = tuple(Prompt(item, text) for item, text in asked if text)
+    return {run: prompts for run, prompts in found.items() if prompts}
+
+
 def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:
     """SHA-256 of the inputs, by which a resumed run notices that they changed."""
 
@@ -133,7 +155,7 @@ def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:
 
     found = {
         "constitution": constitution.sha256,
-        "train_prompts": of(prompts.train),
+        **({"train_prompts": of(prompts.train)} if prompts.train else {}),
         "heldout_prompts": of(prompts.heldout),
         "benign_prompts": of(prompts.benign),
     }

@@ -20,12 +20,13 @@ from engine.events.verdicts import VerdictData
 from engine.files import write_atomically
 from engine.judges.base import Verdict
 from engine.pipeline.advice import Measured, advise
-from engine.pipeline.compare import ARMS, BASE, arms
+from engine.pipeline.compare import arms
 from engine.pipeline.context import Context
 from engine.pipeline.pairs import expected_score
 from engine.prompts.duplicates import clusters
+from engine.runs.arms import ARMS, BASE
 from engine.runs.folder import read_run
-from engine.stats.confirmation import decide
+from engine.stats.confirmation import decide, decide_between
 from engine.stats.evidence import Evidence
 from engine.stats.paired import (
     NonInferiority,
@@ -98,6 +99,8 @@ def write(context: Context) -> None:
         "agreement": agreement,
         "trainings": _trainings(context, compared),
         "cost": _cost(context, compared),
+        # The journal has the summary alone.
+        **({"models": _models(context)} if context.other is not None else {}),
     }
     pairs, kept = context.results.pairs, context.results.kept
     counts = PairCounts(
@@ -119,7 +122,7 @@ def write(context: Context) -> None:
             "principles": list(context.constitution.ids),
             "weights": {principle.id: principle.weight for principle in context.constitution.principles},
         },
-        "models": {"generator": context.generator.name, "critic": context.critic.name},
+        "models": _models(context),
         "judge": context.judges.comparison.accuracy.to_data(),
         "pairs": counts.to_data(),
         "summary": summary,
@@ -137,8 +140,7 @@ def write(context: Context) -> None:
         context.record.write(ComparisonSummary(summary=sentence(summary), result=summary))
     context.record.write(
         RunComplete(
-            summary=f"{summary['outcome']} · {counts.kept} pair{'s' if counts.kept != 1 else ''} kept, "
-            f"{counts.dropped} dropped · {seconds:.0f} s",
+            summary=f"{summary['outcome']}{_counted(context, counts)} · {seconds:.0f} s",
             seconds=seconds,
             report=REPORT,
             pairs=counts,
@@ -146,6 +148,18 @@ def write(context: Context) -> None:
         ),
         sync=True,
     )
+
+
+def _models(context: Context) -> dict[str, str]:
+    if context.other is not None:
+        return {"generator": context.generator.name, "against": context.other.name}
+    return {"generator": context.generator.name, "critic": context.critic.name}
+
+
+def _counted(context: Context, counts: PairCounts) -> str:
+    if context.other is not None:
+        return ""
+    return f" · {counts.kept} pair{'s' if counts.kept != 1 else ''} kept, {counts.dropped} dropped"
 
 
 def sentence(summary: dict[str, Any]) -> str:
@@ -223,19 +237,18 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> tuple[dict[str,
         ]
     health = _text_health(compared)
     accuracy = context.judges.comparison.accuracy
-    decision = decide(
-        Evidence(
-            score=score,
-            violations=violations,
-            unusable=unusable,
-            benign=harmless,
-            health=health,
-            held_out=True,  # `prepare.load_prompts` and `train._refuse_compared` refuse the run otherwise
-            judge_apart=context.judges.independent,
-            judge=accuracy.summary and f"{accuracy.name} ({accuracy.summary})",
-            seeds=len({one.training for one in compared}),
-        )
+    evidence = Evidence(
+        score=score,
+        violations=violations,
+        unusable=unusable,
+        benign=harmless,
+        health=health,
+        held_out=True,  # `prepare.load_prompts` and `train._refuse_compared` refuse the run otherwise
+        judge_apart=context.judges.independent,
+        judge=accuracy.summary and f"{accuracy.name} ({accuracy.summary})",
+        seeds=len({one.training for one in compared}),
     )
+    decision = decide(evidence) if context.other is None else decide_between(evidence, context.prompts.left_out_of)
     restored = any(end.restored is not None for end in context.finished.trained.values())
     return {
         "outcome": decision.outcome,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.control import Control
-from engine.errors import InputError, Stopped, StorageError
+from engine.errors import InputError, ModelError, Stopped, StorageError
 from engine.events.run import (
     JudgeAccuracyData,
     JudgesChosen,
@@ -26,9 +26,17 @@ from engine.events.run import (
 )
 from engine.files import sweep
 from engine.judges.base import Verdict
-from engine.judges.registry import JudgeParts, RunJudges, check_judge, judge_server, make_run_judges
-from engine.models.hub import memory
+from engine.judges.registry import (
+    JudgeParts,
+    RunJudges,
+    check_judge,
+    judge_server,
+    make_comparison_judges,
+    make_run_judges,
+)
+from engine.models.hub import catalog, memory
 from engine.pipeline import input_changes, prepare, report
+from engine.pipeline.checkpoint_model import base_name, run_of
 from engine.pipeline.choose_pairs import choose_pairs, take_given_pairs
 from engine.pipeline.compare import answer_with_base, answer_with_trained, compare
 from engine.pipeline.context import Context
@@ -42,7 +50,7 @@ from engine.pipeline.revise import choose_revisions, judge_candidates, revise
 from engine.pipeline.side_effects import measure_side_effects
 from engine.pipeline.train import CHECKPOINTS, train
 from engine.runs.control_file import CommandListener
-from engine.runs.folder import ADAPTER, RUN, add_notices, read_run, write_run
+from engine.runs.folder import ADAPTER, RUN, add_notices, read_config, read_run, write_run
 from engine.runs.journal_reader import Damage, JournalReader
 from engine.runs.journal_writer import JournalWriter
 from engine.runs.state import RunState
@@ -90,6 +98,14 @@ STAGES: tuple[Stage, ...] = (
     Stage(report.write),
 )
 """The method, in order."""
+
+COMPARISON_STAGES: tuple[Stage, ...] = (
+    Stage(answer_with_base),
+    Stage(answer_with_trained),
+    Stage(compare),
+    Stage(report.write),
+)
+"""What is done of it where two models are compared and none is trained."""
 
 
 def _planned(smallest: float | None) -> str:
@@ -204,7 +220,7 @@ class Run:
 
     def _perform_stages(self) -> None:
         context = self._context = self._load()
-        for stage in STAGES:
+        for stage in COMPARISON_STAGES if self._config.against else STAGES:
             brought = stage.makes_pairs and context.prompts.pairs
             if not brought and (context.results.kept or not stage.needs_pairs):
                 stage.run(context)
@@ -216,16 +232,21 @@ class Run:
         return context.generator.device if context is not None else self._config.device or "cpu"
 
     def _check_models(self) -> None:
-        from engine.models.hub.catalog import EMBEDDED
         from engine.models.local import check_model
 
         config = self._config
-        wanted = [config.generator, *([config.critic] if config.critic else [])]
+        wanted = [name for name in (config.generator, config.against, config.critic) if name]
         for name in dict.fromkeys(wanted):
             if not self._models.holds(name, config.device, config.dtype):
-                check_model(name, device=config.device, dtype=config.dtype)
-        if config.judge == "panel" and EMBEDDED not in wanted and not self._models.holds(EMBEDDED, config.device):
-            check_model(EMBEDDED, device=config.device)
+                source = catalog.resolve(name)
+                whole = base_name(source) if source.kind == "checkpoint" else name
+                check_model(whole, device=config.device, dtype=config.dtype)
+        if (
+            config.judge == "panel"
+            and catalog.EMBEDDED not in wanted
+            and not self._models.holds(catalog.EMBEDDED, config.device)
+        ):
+            check_model(catalog.EMBEDDED, device=config.device)
 
     def _check_inputs(self) -> list[input_changes.Change]:
         """What changed since the run began, where it began before.
@@ -274,11 +295,12 @@ class Run:
             )
             return
         smallest = planned_detectable(len(self._prompts.heldout), USUAL_SPREAD)
+        models = f"{config.generator} (A) and {config.against} (B)" if config.against else config.generator
+        to_train = "" if config.against else f"{len(self._prompts.train)} to train on, "
         record.write(
             RunStart(
-                summary=f"{config.preset} · {config.generator} · {self._constitution.name} · "
-                f"{len(self._prompts.train)} to train on, {len(self._prompts.heldout)} held out, "
-                f"{len(self._prompts.benign)} benign" + _planned(smallest),
+                summary=f"{config.preset} · {models} · {self._constitution.name} · {to_train}"
+                f"{len(self._prompts.heldout)} held out, {len(self._prompts.benign)} benign" + _planned(smallest),
                 smallest_detectable=smallest,
                 max_score=self._constitution.max_score,
                 config=read_run(self._folder)["config"],
@@ -301,11 +323,18 @@ class Run:
         config, record = self._config, self._record
         assert record is not None
         generator = self._load_model(config.generator)
+        other = self._load_model(config.against) if config.against else None
+        if other is not None and other.sha256 == generator.sha256:
+            raise ModelError(
+                "Both models have the same weights, tokenizer and template; there is nothing to compare.",
+                where=f"{config.generator}, {config.against}",
+                next_step="Name two different ones.",
+            )
         critic = generator if not config.critic else self._load_model(config.critic)
         server = judge_server(config)
         parts = JudgeParts(self._constitution, critic, self._models.get, config.device, server)
         remote = self._remote_model(server) if config.endpoint_texts else None
-        judges = make_run_judges(config.judge, parts)
+        judges = self._judges(parts)
         self._write_judges(judges)
         return Context(
             config=config,
@@ -319,8 +348,21 @@ class Run:
             record=record,
             finished=self._state.finished,
             control=self._control,
+            other=other,
             started=self._started,
         )
+
+    def _judges(self, parts: JudgeParts) -> RunJudges:
+        config = self._config
+        if not config.against:
+            return make_run_judges(config.judge, parts)
+        compared = (config.generator, config.against)
+        places = (catalog.resolve(name).path for name in compared)
+        runs = [run for place in places if place is not None and (run := run_of(place)) is not None]
+        # A judge that chose what one of the models learned from, or that is one of them, is not independent.
+        chosen = [read_config(run).judge for run in runs]
+        critic = config.critic or config.generator
+        return make_comparison_judges(config.judge, parts, chosen_by=chosen, critic_is_compared=critic in compared)
 
     def _remote_model(self, server: Server | None) -> RemoteModel:
         """The model behind the server, once it has answered."""

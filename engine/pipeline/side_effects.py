@@ -8,9 +8,10 @@ from statistics import fmean
 
 from engine.events.comparison import SideEffects
 from engine.models.inference.divergence import Divergence, divergences
-from engine.pipeline.context import Context, Training
+from engine.pipeline.context import Context
 from engine.pipeline.stage import stage
 from engine.prompts.neutral import load_neutral
+from engine.runs.trainings import Training
 from engine.stats.interval import mean_interval
 
 _NO_CHANGE = 1e-6

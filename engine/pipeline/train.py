@@ -12,12 +12,13 @@ from engine.errors import InputError
 from engine.events.notices import RowTruncated
 from engine.events.training import TrainEnd, TrainStart
 from engine.models.hub import memory_estimate
-from engine.pipeline.context import Context, Training
+from engine.pipeline.context import Context
 from engine.pipeline.oom import is_oom, oom_error
 from engine.pipeline.pairs import PreferencePair
 from engine.pipeline.training_reporter import RestoreHealthy, TrainingReporter
 from engine.pipeline.training_rows import encode_rows
 from engine.runs.folder import ADAPTER
+from engine.runs.trainings import Training
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -41,7 +42,7 @@ def train(context: Context) -> None:
         TrainingError: loss or gradients stayed non-finite.
         Stopped: a checkpoint was written first.
     """
-    from engine.training.lora import load
+    from engine.models.hub.adapter import load
 
     ended = context.finished.trained
     for training in context.trainings:

@@ -27,9 +27,10 @@ from engine.events.verdicts import VerdictData, summary
 from engine.judges.base import JudgeInput, Verdict
 from engine.models.inference.requests import Completion, Request
 from engine.pipeline import chats
-from engine.pipeline.context import Context, Training
+from engine.pipeline.context import Context
 from engine.pipeline.stage import judge_texts
 from engine.prompts.load import Prompt
+from engine.runs.trainings import Training
 
 if TYPE_CHECKING:
     from engine.models.nn.lora_weights import Adapter
@@ -330,7 +331,7 @@ class TrainingReporter:
             self._restore()
 
     def _restore(self) -> None:
-        from engine.training.lora import load
+        from engine.models.hub.adapter import load
 
         step = self._monitor.last_healthy
         raise RestoreHealthy(step, load(self._place(step)))

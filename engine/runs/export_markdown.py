@@ -16,7 +16,7 @@ from typing import Any
 from engine.events.base import KEY, SUMMARY, Record
 from engine.events.codec import dumps, plain
 from engine.events.verbosity import Entry, Part, entry
-from engine.runs.report import Change, Report
+from engine.runs.report import OUTCOMES, Change, Report
 from engine.text import sanitize, truncate
 
 _TITLES = {
@@ -33,19 +33,13 @@ _TITLES = {
     "COMPARISON-ANSWER": "Answer",
     "COMPARISON-EVALUATION": "Verdict on an answer",
     "COMPARISON-SECOND-VERDICT": "Second verdict",
-    "COMPARISON-TEST": "Base and trained",
+    "COMPARISON-TEST": "Both answers",
     "SIDE-BY-SIDE-DIFF": "What changed",
     "EVAL-INPUT": "Text",
     "EVAL-MODEL-RESPONSE": "The judge's answer",
     "EVAL-DECISION": "Verdict",
 }
 _COMPARED = ("COMPARISON-", "SIDE-BY-SIDE-DIFF")
-_OUTCOMES = {
-    "confirmed": "Improvement confirmed",
-    "not confirmed": "Improvement not confirmed",
-    "worse": "The trained model is worse",
-    "nothing trained": "Nothing was trained",
-}
 _CHAPTERS = (("train", "Training prompts"), ("compared", "Compared prompts"), ("evaluated", "Judged texts"))
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
@@ -157,7 +151,7 @@ def _quoted_line(line: str) -> str:
 
 
 def _head(name: str, start: Record | None, report: Report, filtered: bool) -> str:
-    title = _OUTCOMES.get(report.outcome, report.outcome.capitalize() or "Not finished")
+    title = OUTCOMES.get(report.outcome, (report.outcome.capitalize() or "Not finished", ""))[0]
     blocks = [f"# {inline(title)}: run {inline(name)}"]
     if start is not None:
         day = datetime.fromtimestamp(max(0.0, min(start.time, 4e9)), UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -166,7 +160,11 @@ def _head(name: str, start: Record | None, report: Report, filtered: bool) -> st
         blocks.append("Only the records that a filter of the log showed.")
     rows = list(_result(report))
     if rows:
-        table = ["| | base | trained | change | 95 % interval | p |", "|:--|--:|--:|--:|:-:|--:|", *rows]
+        table = [
+            f"| | {report.arms[0]} | {report.arms[1]} | change | 95 % interval | p |",
+            "|:--|--:|--:|--:|:-:|--:|",
+            *rows,
+        ]
         blocks.append("\n".join(table))
     conditions = [
         f"- {'met' if c.met else 'not met'}: {inline(c.detail or c.id)}" for c in report.conditions if c.needed

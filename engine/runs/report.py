@@ -11,12 +11,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.runs.arms import arm_names
 from engine.text import sanitize, truncate
 
 Interval = tuple[float, float]
 """Lower and upper end."""
 
 Data = Mapping[str, Any]
+
+OUTCOMES = {
+    "confirmed": ("Improvement confirmed", "good"),
+    "not confirmed": ("Improvement not confirmed", "warn"),
+    "worse": ("The trained model is worse", "bad"),
+    "nothing trained": ("Nothing was trained", "warn"),
+    "B better": ("B is better than A", "good"),
+    "B worse": ("B is worse than A", "bad"),
+    "no difference shown": ("No difference between A and B is shown", "warn"),
+}
+"""Outcome -> as a title, and its role: "good", "warn" or "bad"."""
 
 _MAX_NUMBER = 1e12
 _MAX_TEXT = 400
@@ -237,14 +249,32 @@ class Report:
     advice: tuple[str, ...] = ()
     generator: str = ""
     critic: str = ""
+    against: str = ""
     constitution: str = ""
     seconds: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the outcome is the one that was hoped for."""
+        return self.outcome in ("confirmed", "B better")
+
+    @property
+    def arms(self) -> tuple[str, str]:
+        """How the two models are called (`arm_names`)."""
+        return arm_names(self.against)
+
+    @property
+    def models(self) -> str:
+        """The models in a line: the one that was trained, or the two that were compared."""
+        critic = f" · critic {self.critic}" if self.critic and self.critic != self.generator else ""
+        return f"A {self.generator} · B {self.against}" if self.against else f"{self.generator}{critic}"
 
     @classmethod
     def of(cls, data: Data) -> Report:
         """From `report.json`, or from the summary that the journal has while there is no report."""
         summary = _object(data, "summary") or data
-        judge, models, pairs = _object(data, "judge"), _object(data, "models"), _object(data, "pairs")
+        judge, pairs = _object(data, "judge"), _object(data, "pairs")
+        models = _object(data, "models") or _object(summary, "models")
         score, violations = _object(summary, "score"), _object(summary, "violations")
         advice = data.get("advice")
         return cls(
@@ -267,6 +297,7 @@ class Report:
             advice=tuple(map(_text, advice)) if isinstance(advice, list) else tuple(filter(None, [_text(advice)])),
             generator=_text(models.get("generator")),
             critic=_text(models.get("critic")),
+            against=_text(models.get("against")),
             constitution=_text(_object(data, "constitution").get("name")),
             seconds=_number(data.get("seconds")),
         )

@@ -34,6 +34,7 @@ from engine.events.schema import DamagedEvent, Event
 from engine.events.training import EpochEnd, HealthAlarm, HealthDecision, TrainEnd, TrainSample, TrainStart, TrainStep
 from engine.events.verdicts import EvalDecision, EvalInput
 from engine.runs import time_left
+from engine.runs.arms import arm_names, model_names
 from engine.runs.finished import FinishedItems
 from engine.runs.series import Series
 from engine.text import sanitize, truncate
@@ -340,13 +341,18 @@ class RunState:
         return self._by_item.get(item)
 
     @property
+    def arms(self) -> tuple[str, str]:
+        """How the two models are called whose answers are compared (`arm_names`)."""
+        return arm_names(self.config.get("against"))
+
+    @property
     def ended(self) -> bool:
         return self.status in ("done", "stopped", "failed")
 
     def _run_start(self, event: RunStart, record: Record, _number: int) -> None:
         self.config = event.config
         self.max_score = event.max_score
-        self.model = str(event.config.get("generator", ""))
+        self.model = model_names(event.config)
         self.status = "running"
         self.started = record.time
         self.problem = ""

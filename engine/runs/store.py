@@ -20,7 +20,7 @@ from engine.errors import InputError, StorageError
 from engine.events.base import Record
 from engine.events.codec import DamagedLine, NewerLine, decode
 from engine.files import write_atomically
-from engine.runs.folder import ADAPTER, ADAPTER_WEIGHTS
+from engine.runs.arms import model_names
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.journal_writer import is_written
 from engine.runs.review import review_result
@@ -121,7 +121,7 @@ def inspect(folder: Path) -> RunInfo:
         started=first.time if first is not None else _changed(folder),
         ended=ends[-1].time if ends else 0.0,
         preset=_setting(config, "preset"),
-        generator=_setting(config, "generator"),
+        generator=truncate(_line(model_names(config)), 60),
         figures=figures,
         note=note,
         remark=_remark(folder),
@@ -195,22 +195,6 @@ def read_report(folder: Path) -> dict[str, Any]:
         ) from error
     review = review_result(folder)
     return report if review is None else {**report, "review": review.to_data()}
-
-
-def check_adapter(folder: Path) -> None:
-    """Refuse a run that has no trained adapter (yet).
-
-    Raises:
-        InputError: it has none; says what to do.
-    """
-    if (folder / ADAPTER / ADAPTER_WEIGHTS).exists():
-        return
-    state = inspect(folder).state
-    step = {
-        "running": "Wait for its end, or follow it: `redraft watch`.",
-        "stopped": f"Finish it first: `redraft resume {_line(folder.name)}`.",
-    }.get(state, "No pair was kept, so nothing was trained: `redraft show` says why.")
-    raise InputError(f"the run has no adapter; it is {state}.", where=str(folder), next_step=step)
 
 
 def write_remark(folder: Path, text: str) -> None:

@@ -17,10 +17,11 @@ from typing import Literal
 from engine.stats.evidence import SEEDS, USABLE_MARGIN, Evidence
 from engine.stats.exact import format_p
 from engine.stats.paired import ALPHA, NonInferiority, PairedFlags, PairedResult
-from engine.stats.remedies import remedy
+from engine.stats.remedies import comparison_remedy, remedy
 from engine.stats.text_health import HealthComparison
 
-Outcome = Literal["confirmed", "not confirmed", "worse"]
+Outcome = Literal["confirmed", "not confirmed", "worse", "B better", "B worse", "no difference shown"]
+"""The last three are of two models that are compared, called A and B."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Decision:
     """The outcome, what it is about, and every condition.
 
     Args:
-        outcome: "confirmed", "not confirmed" or "worse".
-        scope: "this checkpoint", or how many training seeds.
+        outcome: "confirmed", "not confirmed" or "worse"; of two models "B better", "B worse" or "no difference shown".
+        scope: "this checkpoint", or how many training seeds; "these two models".
         conditions: in the order of the rule.
     """
 
@@ -80,14 +81,58 @@ def decide(evidence: Evidence) -> Decision:
         Condition("seeds", evidence.seeds >= SEEDS, False, _seeds(evidence.seeds)),
     )
     conditions = tuple(one if one.met else replace(one, remedy=remedy(one.id, evidence)) for one in found)
-    worse = score.significant and score.difference > 0
-    more = violations is not None and _significant_rise(violations)
     confirmed = all(condition.met for condition in conditions if condition.needed)
     return Decision(
-        "worse" if worse or more else "confirmed" if confirmed else "not confirmed",
+        "worse" if _is_worse(evidence) else "confirmed" if confirmed else "not confirmed",
         f"{evidence.seeds} training seeds" if evidence.seeds > 1 else "this checkpoint",
         conditions,
     )
+
+
+def decide_between(evidence: Evidence, left_out_of: Sequence[str]) -> Decision:
+    """Apply the rule to two models that are compared as they are.
+
+    No run trained the second from the first, so nothing is said of an improvement, and never "confirmed". "B better"
+    needs the conditions that are about answers and judge; "B worse" is said where the score rose by the same
+    statistical standard, or violations did.
+
+    Args:
+        evidence: the first model's figures as `base`, the second's as `trained`.
+        left_out_of: runs that trained one of the models and whose training prompts were left out of the comparison.
+    """
+    score, violations = evidence.score, evidence.violations
+    apart = "The judge is one of the two models, or chose the pairs that one of them was trained on."
+    found = (
+        Condition("held_out", bool(left_out_of), False, _left_out(left_out_of)),
+        Condition("score", score.significant and score.difference < 0, True, _score(score)),
+        Condition("violations", _not_more(violations), True, _violations(violations)),
+        Condition("usable", _usable(evidence.unusable), True, _unusable(evidence.unusable)),
+        Condition("benign", _harmless(evidence.benign), True, _benign(evidence.benign)),
+        Condition("health", evidence.health is not None and not evidence.health.alarms, True, _health(evidence.health)),
+        Condition(
+            "judge",
+            evidence.judge_apart and bool(evidence.judge),
+            True,
+            _judge(evidence) if evidence.judge_apart else apart,
+        ),
+    )
+    conditions = tuple(one if one.met else replace(one, remedy=comparison_remedy(one.id, evidence)) for one in found)
+    better = all(condition.met for condition in conditions if condition.needed)
+    outcome: Outcome = "B worse" if _is_worse(evidence) else "B better" if better else "no difference shown"
+    return Decision(outcome, "these two models", conditions)
+
+
+def _is_worse(evidence: Evidence) -> bool:
+    score, violations = evidence.score, evidence.violations
+    rose = score.significant and score.difference > 0
+    return rose or (violations is not None and _significant_rise(violations))
+
+
+def _left_out(runs: Sequence[str]) -> str:
+    if not runs:
+        return "What these models were trained on is not known."
+    names = " and ".join(runs)
+    return f"No compared prompt was trained on in {names}, by hash; what else the models were trained on is not known."
 
 
 def _not_more(violations: PairedFlags | None) -> bool:

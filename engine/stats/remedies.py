@@ -30,6 +30,16 @@ def remedy(condition: str, evidence: Evidence) -> str:
     }[condition]
 
 
+def comparison_remedy(condition: str, evidence: Evidence) -> str:
+    """The same where two models are compared as they are: more prompts or another judge; "" where neither helps."""
+    score = evidence.score
+    if condition == "score" and (score.interval is None or prompts_for_change(score) is not None):
+        return _score(evidence)
+    if condition == "benign" and (not evidence.benign or None not in map(prompts_for_margin, _failed(evidence))):
+        return _benign(evidence)
+    return remedy(condition, evidence) if condition == "judge" else ""
+
+
 def prompts_for_change(score: PairedResult) -> int | None:
     """Held-out prompts that would show the measured change with 80 % power; None where the score did not fall, where
     the spread is not known, or where it takes more than `MAX_FACTOR` times the prompts."""
@@ -96,7 +106,7 @@ def _usable(evidence: Evidence) -> str:
 
 
 def _benign(evidence: Evidence) -> str:
-    failed = [one for one in evidence.benign if not one.holds]
+    failed = _failed(evidence)
     if not failed:
         wanted = _prompts_for_rates(0.0, 0.0, 10, MARGIN)
         return f"Needs about {_up(wanted)} benign prompts: --n-benign {_up(wanted)}." if wanted else ""
@@ -107,6 +117,10 @@ def _benign(evidence: Evidence) -> str:
         return f"More prompts would not help: {worse} on benign prompts became worse. Train less, or with other pairs."
     n = max(one.n for one in failed)
     return f"Needs about {_up(max(1, max(known) - n))} more benign prompts, if nothing else changes."
+
+
+def _failed(evidence: Evidence) -> list[NonInferiority]:
+    return [one for one in evidence.benign if not one.holds]
 
 
 def _seeds(evidence: Evidence) -> str:

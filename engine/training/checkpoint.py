@@ -23,8 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.errors import StorageError
-from engine.training.tensor_files import read_json, read_tensors, write_json, write_tensors
+from engine.errors import ModelError, StorageError
+from engine.models.hub.tensor_files import read_json, read_tensors, write_json, write_tensors
+from engine.models.nn.decoder import LanguageDecoder
+from engine.models.nn.lora_weights import Adapter
+from engine.training.config import TrainConfig, renamed
+from engine.training.lora import Lora, select
 
 VERSION = 1
 KEPT = 2
@@ -135,7 +139,51 @@ class Checkpoints:
             shutil.rmtree(folder)
 
 
+def read_adapter(place: Path, decoder: LanguageDecoder) -> Adapter:
+    """The adapter as it was at a checkpoint.
+
+    Args:
+        place: the checkpoint's folder.
+        decoder: the model that was trained.
+
+    Raises:
+        StorageError: the checkpoint is damaged.
+        ModelError: it is of a training of another model.
+    """
+    values, tensors = _verified(place)
+    made = TrainConfig(**{**TrainConfig().as_dict(), **_settings(values["values"]["identity"])})
+    lora = Lora(select(decoder.adaptable(), made.target_modules), made.lora_r, made.lora_alpha)
+    flat = tensors["adapter"]
+    if flat.shape != lora.flat.shape:
+        raise ModelError(
+            f"The checkpoint is for another model: it has {flat.numel():,} numbers, and this one takes "
+            f"{lora.flat.numel():,}.",
+            where=str(place),
+        )
+    with torch.no_grad():
+        lora.flat.copy_(flat)
+    return lora.export()
+
+
+def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The training settings of an identity, under their names of now."""
+    known = TrainConfig().as_dict()
+    found = {name: value for name, value in renamed(identity).items() if name in known}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
 def _read(place: Path) -> State:
+    values, tensors = _verified(place)
+    _set_random_state(tensors, values["random"])
+    return State(values["step"], {k: v for k, v in tensors.items() if not k.startswith("random.")}, values["values"])
+
+
+def _verified(place: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a checkpoint holds, once it is sure that it is whole.
+
+    Raises:
+        StorageError: it is damaged.
+    """
     values = read_json(place / _VALUES)
     where = str(place / _VALUES)
     if values.get("version") != VERSION:
@@ -145,9 +193,7 @@ def _read(place: Path) -> State:
         raise StorageError("the checkpoint is damaged (its checksum is wrong).", where=where)
     if _sha256(place / _TENSORS) != values["tensors_sha256"]:
         raise StorageError("the checkpoint is damaged (its checksum is wrong).", where=str(place / _TENSORS))
-    tensors = read_tensors(place / _TENSORS)
-    _set_random_state(tensors, values["random"])
-    return State(values["step"], {k: v for k, v in tensors.items() if not k.startswith("random.")}, values["values"])
+    return values, read_tensors(place / _TENSORS)
 
 
 def _sha256(path: Path) -> str:

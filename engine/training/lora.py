@@ -1,4 +1,5 @@
-"""LoRA adapters that learn (Hu et al., 2021): their float32 master values, how they start, and peft's file format.
+"""LoRA adapters that learn (Hu et al., 2021): their float32 master values, how they start, and how they are written in
+peft's file format (`engine.models.hub.adapter` reads it).
 
 All values live in one flat tensor, so that one fused AdamW step, one norm and one reduction between processes serve
 them all. `engine.models` adds an adapter's change to the products; nothing here knows how.
@@ -14,14 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.errors import InputError, StorageError
+from engine.errors import InputError
+from engine.models.hub.adapter import CONFIG, PREFIX, WEIGHTS
+from engine.models.hub.tensor_files import write_json, write_tensors
 from engine.models.nn.lora_weights import Adapter, Learning, LoraPair
 from engine.training.config import ALL_LINEAR
-from engine.training.tensor_files import read_json, read_tensors, write_json, write_tensors
-
-PREFIX = "base_model.model."
-WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
 
 TRANSPOSED = {"gpt2"}
 """Families whose modules are Conv1D in transformers: peft has to know that their weights are stored [in, out]."""
@@ -248,42 +246,3 @@ def untrained(adapter: Adapter) -> Adapter:
     return Adapter(
         {name: LoraPair(pair.a, torch.zeros_like(pair.b), pair.scale) for name, pair in adapter.pairs.items()}
     )
-
-
-def load(folder: Path) -> Adapter:
-    """Read an adapter in peft's format.
-
-    Raises:
-        StorageError: if a file is missing or damaged.
-        InputError: if it is not a plain LoRA adapter (DoRA, biases, trained embeddings, several ranks by pattern).
-    """
-    scale, rank = _read_scale(folder)
-    values = read_tensors(folder / WEIGHTS)
-    where = str(folder / WEIGHTS)
-    pairs: dict[str, LoraPair] = {}
-    for name, a in values.items():
-        module, found, _ = name.removeprefix(PREFIX).partition(".lora_A.")
-        if found:
-            b = values.get(name.replace(".lora_A.", ".lora_B."))
-            if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
-                raise StorageError(f"the matrices of {module} do not fit each other.", where=where)
-            pairs[module] = LoraPair(a.float(), b.float(), scale)
-        elif ".lora_B." not in name:
-            raise InputError(f"{name} is not a LoRA matrix.", where=where)
-    if not pairs:
-        raise StorageError("the file holds no LoRA matrices.", where=where)
-    return Adapter(pairs)
-
-
-def _read_scale(folder: Path) -> tuple[float, int]:
-    """Scale and rank in the adapter's config, after checking that it is plain LoRA."""
-    config = read_json(folder / CONFIG)
-    where = str(folder / CONFIG)
-    if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("bias", "none") != "none":
-        raise InputError("only plain LoRA adapters can be used (no DoRA, no biases).", where=where)
-    if config.get("rank_pattern") or config.get("alpha_pattern") or config.get("modules_to_save"):
-        raise InputError("only adapters with one rank and no saved modules can be used.", where=where)
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float)):
-        raise InputError("r or lora_alpha is not a number.", where=where)
-    return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank, rank

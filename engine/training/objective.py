@@ -17,11 +17,11 @@ from torch import Tensor
 
 from engine.control import Control
 from engine.errors import InputError, StorageError
+from engine.models.hub.tensor_files import read_tensors, write_tensors
 from engine.training.config import LossType, TrainConfig
 from engine.training.data import PairRow, Row, SftRow, fingerprint, split
 from engine.training.losses import PairLogps, preference_losses, segment_sums, sft_loss
 from engine.training.policy import Completions, Policy
-from engine.training.tensor_files import read_tensors, write_tensors
 
 
 @dataclass(frozen=True)

@@ -148,8 +148,8 @@ def test_pickles_in_checkpoints_probes_and_vectors_are_never_opened(tmp_path: Pa
     import numpy as np
 
     from engine.judges.probe.vector_cache import VectorCache
+    from engine.models.hub.adapter import load
     from engine.training.checkpoint import Checkpoints
-    from engine.training.lora import load
 
     mark = tmp_path / "executed"
     trap = pickle.dumps(Trap(mark))

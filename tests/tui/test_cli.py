@@ -22,7 +22,7 @@ from tui.commands.settings_flags import FLAGS, build_config, reference
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 COMMANDS = (
     *("run", "resume", "watch", "open", "eval", "runs", "show", "review", "try", "replay", "report", "gate", "export"),
-    *("merge", "push", "prompts", "constitution", "models", "doctor"),
+    *("merge", "push", "prompts", "constitution", "models", "doctor", "compare"),
 )
 
 
@@ -71,6 +71,7 @@ def test_every_setting_has_a_flag_or_is_reached_by_set() -> None:
     others = set(names(RunConfig())) - reached
     assert others == {
         "preset",
+        "against",
         *(
             f"critique.{name}"
             for name in ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")

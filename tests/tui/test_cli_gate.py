@@ -12,6 +12,7 @@ import pytest
 from engine.runs.more_prompts import more_for_benign, more_for_score, needed_prompts
 from engine.runs.report import BenignChange, Change, Report
 from tui.cli import main
+from tui.commands import gate
 
 
 def report(outcome: str, **summary: Any) -> dict[str, Any]:
@@ -87,10 +88,22 @@ def test_the_reason_names_what_is_not_met_and_about_how_much_is_missing(
 def test_a_run_without_a_report_is_an_error_with_nothing_on_stdout(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["gate", str(run)]) == 2
+    assert main(["gate", str(run)]) == 64
     shown = capsys.readouterr()
     assert not shown.out
     assert "has no report" in shown.err
+
+
+@pytest.mark.parametrize("words", [["nowhere"], ["last", "--bogus"], ["last", "--junit"]])
+def test_bad_input_is_never_taken_for_a_result(redraft_home: Path, words: list[str]) -> None:
+    assert main(["gate", *words]) == 64
+    assert main(["show", words[0], *words[1:]]) == 2
+
+
+def test_an_unexpected_failure_is_never_taken_for_not_confirmed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / "report.json").write_text(json.dumps(report("confirmed")))
+    monkeypatch.setattr(gate, "reason", lambda _report: 1 / 0)
+    assert main(["gate", str(run)]) == 70
 
 
 def test_json_holds_outcome_code_and_what_is_not_met(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

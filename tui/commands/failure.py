@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +35,25 @@ class PipeClosed(Exception):
     """The reader of stdout is gone; the run was stopped for it, and can be resumed."""
 
 
-def run_app(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
+def run_app(
+    app: typer.Typer, arguments: Sequence[str], name: str, codes: Mapping[str, Mapping[int, int]] | None = None
+) -> int:
     """Run a command line and return its exit code. Only the code and the two streams come out of it; no traceback.
 
     Args:
         app: its commands.
         arguments: the words after the program's name.
         name: the program's name in messages.
+        codes: name of a command whose own exit codes mean results -> exit code of an error -> what it is there.
     """
     output.prepare()
     # Words after "--" are texts, whatever they look like.
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return _flush(_run(app, arguments, name, as_json="--json" in options))
+    command = next((word for word in options if not word.startswith("-")), "")
+    return _flush(_run(app, arguments, name, "--json" in options, (codes or {}).get(command, {})))
 
 
-def _run(app: typer.Typer, arguments: Sequence[str], name: str, as_json: bool) -> int:
+def _run(app: typer.Typer, arguments: Sequence[str], name: str, as_json: bool, codes: Mapping[int, int]) -> int:
     try:
         code = app(list(arguments), standalone_mode=False, prog_name=name)
     except (KeyboardInterrupt, Stopped, typer.Abort):
@@ -60,9 +64,11 @@ def _run(app: typer.Typer, arguments: Sequence[str], name: str, as_json: bool) -
         return PIPE_CLOSED if isinstance(end.__context__, BrokenPipeError) else 1
     except _PARSER_ERROR as error:
         context = getattr(error, "ctx", None)
-        return report(usage(error.format_message(), context.command_path if context else name), as_json)
+        code = report(usage(error.format_message(), context.command_path if context else name), as_json)
+        return codes.get(code, code)
     except Exception as error:  # noqa: BLE001 -- the last resort: a user must not see a traceback
-        return report(error, as_json)
+        code = report(error, as_json)
+        return codes.get(code, code)
     return code if isinstance(code, int) else 0
 
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from engine.runs.report import Report
 
 CONFIRMED, NOT_CONFIRMED, WORSE = 0, 1, 2
-"""Exit codes."""
+"""Exit codes of a result."""
+
+ERROR_CODES = {1: 70, 2: 64}
+"""Exit codes of errors that would be taken for a result -> theirs here, as in sysexits.h: EX_SOFTWARE, EX_USAGE."""
 
 
 def gate(
@@ -27,7 +30,10 @@ def gate(
 ) -> None:
     """Exit with 0 if the improvement is confirmed, 1 if not, 2 if the trained model is worse; print the reason.
 
-    A run without a report is an error, not a result: nothing is printed on stdout, and the code is that of the error.
+    For a comparison of two models: 0 if B is better, 2 if B is worse, 1 where no difference is shown.
+
+    A run without a report is an error, not a result: nothing is printed on stdout, and the code is 64, as for any bad
+    input to this command; 70 is an unexpected failure.
     """
     from engine.files import expanded, write_atomically
     from engine.runs.report import Report
@@ -52,7 +58,9 @@ def gate(
 
 def exit_code(report: Report) -> int:
     """The exit code of an outcome."""
-    return {"confirmed": CONFIRMED, "worse": WORSE}.get(report.outcome, NOT_CONFIRMED)
+    if report.passed:
+        return CONFIRMED
+    return WORSE if report.outcome in ("worse", "B worse") else NOT_CONFIRMED
 
 
 def reason(report: Report) -> str:

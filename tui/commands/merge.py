@@ -30,6 +30,7 @@ def merge(
             "Q4_0; with llama.cpp's quantizer also Q4_K_M and others. Repeatable.",
         ),
     ] = None,
+    training_seed: options.TrainingSeed = None,
     dtype: Annotated[
         str, typer.Option(metavar="float32|bfloat16|float16", help="Write weights in this dtype. [default: the base's]")
     ] = "",
@@ -49,7 +50,7 @@ def merge(
     folder = find_run(run)
     wanted = list(dict.fromkeys(gguf_write.check_kind(kind) for kind in kinds or ()))
     report = _progress()
-    done = merge_run(folder, expanded(path), dtype=dtype, force=force, progress=report)
+    done = merge_run(folder, expanded(path), training_seed=training_seed, dtype=dtype, force=force, progress=report)
     files = [_write_gguf(done.folder, folder.name, kind, report) for kind in wanted]
     if files:
         _write_modelfile(done.folder, files[0]["path"])
@@ -57,8 +58,8 @@ def merge(
         output.emit({**_object(done), "gguf": files, "modelfile": str(done.folder / "Modelfile") if files else None})
         return
     output.result(
-        f"{done.folder}: {done.base} with the adapter merged, {done.dtype}, {done.nbytes / 1e6:.0f} MB; "
-        f"logits differ from the adapter's by at most {done.difference:.1e}."
+        f"{done.folder}: {done.base} with the adapter{_of(folder, done)} merged, {done.dtype}, "
+        f"{done.nbytes / 1e6:.0f} MB; logits differ from the adapter's by at most {done.difference:.1e}."
     )
     for file in files:
         output.result(
@@ -69,10 +70,18 @@ def merge(
         output.result(f"{done.folder / 'Modelfile'}: `ollama create NAME -f Modelfile` in that folder.")
 
 
+def _of(run: Path, done: Merged) -> str:
+    from engine.runs.trainings import which
+
+    words = which(run, done.training)
+    return f" of {words}" if words else ""
+
+
 def _object(done: Merged) -> dict[str, Any]:
     return {
         "path": str(done.folder),
         "base": done.base,
+        "training_seed": done.training.seed,
         "dtype": done.dtype,
         "bytes": done.nbytes,
         "max_logit_difference": done.difference,

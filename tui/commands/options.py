@@ -8,6 +8,15 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON on stdout (docs/cli.md).")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, unique beginning of one, folder, or 'last'.")]
+TrainingSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--training-seed",
+        metavar="INTEGER",
+        min=0,
+        help="Take the adapter of this training seed, in a run of several. [default: the first]",
+    ),
+]
 Verbosity = Annotated[
     int,
     typer.Option(

@@ -20,6 +20,7 @@ def push(
             "--merged", metavar="DIR", help="Upload this folder, written by `redraft merge`. [default: adapter]"
         ),
     ] = None,
+    training_seed: options.TrainingSeed = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded; send nothing.")] = False,
     as_json: options.Json = False,
@@ -32,14 +33,26 @@ def push(
     from engine.export.hub import push as upload_to_hub
     from engine.files import expanded
     from engine.runs.store import find_run
+    from engine.runs.trainings import which
 
-    upload = plan(find_run(run), repo, merged=expanded(merged) if merged is not None else None, private=private)
+    folder = find_run(run)
+    place = expanded(merged) if merged is not None else None
+    upload = plan(folder, repo, merged=place, training_seed=training_seed, private=private)
     address = "" if dry_run else upload_to_hub(upload)
     if as_json:
         output.emit(
-            {"repo": upload.repo, "files": upload.files, "private": private, "url": address, "sent": not dry_run}
+            {
+                "repo": upload.repo,
+                "files": upload.files,
+                "training_seed": upload.training.seed if upload.training else None,
+                "private": private,
+                "url": address,
+                "sent": not dry_run,
+            }
         )
         return
+    if upload.training and (words := which(folder, upload.training)):
+        output.notice(f"The adapter is that of {words}.")
     for line in lines(upload):
         output.result(line)
     total = sum(upload.files.values()) / 1e6

@@ -56,9 +56,9 @@ def start(config: RunConfig, folder: Path | None = None, verbosity: int | None =
     from engine.models.hub.catalog import resolve
     from engine.runs.folder import new_folder, remove_if_empty, remove_unless_begun
 
-    resolve(config.generator)
-    if config.critic:
-        resolve(config.critic)
+    for name in (config.generator, config.against, config.critic):
+        if name:
+            resolve(name)
     target = new_folder(paths.runs_dir(), config.preset) if folder is None else _own(folder)
     made_by_user = folder is not None and target.exists()
     try:

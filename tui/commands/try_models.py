@@ -14,6 +14,7 @@ from tui.terminal import output
 if TYPE_CHECKING:
     from engine.export.conversation import TrialAnswer
     from engine.models.inference.requests import Sampling
+    from engine.runs.trainings import Training
 
 
 def try_models(
@@ -30,6 +31,7 @@ def try_models(
         typer.Option(metavar="INTEGER", min=1, help="Max new tokens per answer. [default: the run's, or 160]"),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="INTEGER", min=0, help="Random seed of the first answer.")] = 0,
+    training_seed: options.TrainingSeed = None,
     judge: Annotated[
         str, typer.Option(metavar="NAME", help="Judge the answers by this judge. [default: the run's]")
     ] = "",
@@ -42,38 +44,51 @@ def try_models(
     """
     from engine.errors import InputError
     from engine.runs.folder import read_config
-    from engine.runs.store import check_adapter, find_run
+    from engine.runs.store import find_run
+    from engine.runs.trainings import choose
     from tui.commands.runs import has_terminal, open_app
 
     folder = find_run(run)
-    check_adapter(folder)
+    training = choose(folder, training_seed)
     sampling = read_config(folder).answer
     limit = max_tokens if max_tokens is not None else max(160, sampling.max_tokens)
     sampling = dataclasses.replace(sampling, max_tokens=limit)
     if temperature is not None:
         sampling = dataclasses.replace(sampling, temperature=temperature)
     if prompt:
-        _print(folder, prompt, system, sampling, seed, judge, as_json)
+        _print(folder, training, prompt, system, sampling, seed, judge, as_json)
     elif as_json or not has_terminal():
         raise InputError(
             "the screen needs a terminal.", where="redraft try", next_step="Write the prompt: redraft try RUN PROMPT."
         )
     else:
-        open_app(folder, trying={"sampling": sampling, "system": system, "seed": seed, "judge": judge})
+        asked = {"sampling": sampling, "system": system, "seed": seed, "judge": judge}
+        open_app(folder, trying={**asked, "training_seed": training.seed})
 
 
-def _print(folder: Path, prompt: str, system: str, sampling: Sampling, seed: int, judge: str, as_json: bool) -> None:
+def _print(
+    folder: Path,
+    training: Training,
+    prompt: str,
+    system: str,
+    sampling: Sampling,
+    seed: int,
+    judge: str,
+    as_json: bool,
+) -> None:
     from engine.control import Control
     from engine.export.conversation import Conversation
     from engine.export.trial import Trial
+    from engine.runs.trainings import which
 
-    trial = Trial(folder, judge=judge)
+    trial = Trial(folder, judge=judge, training_seed=training.seed)
     turn = trial.ask(Conversation(system), prompt, sampling, seed, Control())
     if as_json:
-        output.emit(
-            {"prompt": turn.prompt, "system": system, "seed": seed, **{a.arm: _object(a) for a in turn.answers}}
-        )
+        asked = {"prompt": turn.prompt, "system": system, "seed": seed, "training_seed": training.seed}
+        output.emit({**asked, **{answer.arm: _object(answer) for answer in turn.answers}})
         return
+    if words := which(folder, training):
+        output.notice(f"The trained model is that of {words}.")
     for answer in turn.answers:
         for line in _lines(answer):
             output.result(line)

@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.runs.arms import ARMS
 from engine.runs.state import Compared
 from engine.text import sanitize, truncate
 from tui.keymap import LIST, bindings
@@ -66,12 +67,14 @@ class Answers(Dialog[Compared]):
     Args:
         comparisons: all of the run.
         store: holds their texts.
+        arms: how the two models are called.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(LIST)
 
-    def __init__(self, comparisons: Sequence[Compared], store: LogStore) -> None:
+    def __init__(self, comparisons: Sequence[Compared], store: LogStore, arms: tuple[str, str] = ARMS) -> None:
         super().__init__()
+        self._arms = arms
         self.worst, self.best = ends(comparisons)
         self._store = store
         self._list = AnswerRows(self._row, id="answer-rows")
@@ -120,8 +123,10 @@ class Answers(Dialog[Compared]):
         texts = self._store.event(compared.event).texts
         parts = [
             Content.styled("\n" + truncate(_line(texts.get("prompt", "")), _PREVIEW), "bold"),
-            Content.assemble(("base     ", "$rd-dim"), truncate(_line(texts.get("base", "")), _PREVIEW)),
-            Content.assemble(("trained  ", "$rd-dim"), truncate(_line(texts.get("trained", "")), _PREVIEW)),
+            *(
+                Content.assemble((f"{name:<9}", "$rd-dim"), truncate(_line(texts.get(arm, "")), _PREVIEW))
+                for arm, name in zip(ARMS, self._arms, strict=True)
+            ),
         ]
         self._preview.update(Content("\n").join(parts))
 

@@ -224,7 +224,7 @@ class RunCommands:
         if not state.comparisons:
             self.say("There is nothing to compare yet.")
         else:
-            window = Answers(state.comparisons, self._session.store)
+            window = Answers(state.comparisons, self._session.store, state.arms)
             self.open(window, lambda compared: chosen(compared) if compared is not None else None)
 
     def show_verdict(self) -> None:

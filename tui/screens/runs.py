@@ -16,6 +16,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from engine.errors import RedraftError
+from engine.runs.report import OUTCOMES
 from engine.runs.store import RunInfo, list_runs, loss_curve, rename, to_trash, write_remark
 from tui.keymap import RUNS, bindings
 from tui.screens.dialog import Dialog
@@ -29,7 +30,6 @@ from tui.widgets.rows import MOVES, Rows
 from tui.widgets.status import sparkline
 
 _SIGNS = {"running": ("▶", "accent"), "finished": ("✓", "good"), "stopped": ("‖", "warn"), "damaged": ("!", "bad")}
-_OUTCOMES = {"confirmed": "good", "worse": "bad"}
 _CURVE = 12
 """Cells of a curve."""
 
@@ -292,7 +292,8 @@ def _result(run: RunInfo) -> tuple[str, str]:
     """The outcome of a finished run, else its state; and its role."""
     outcome = str(run.figures.get("outcome") or "") if run.state == "finished" else ""
     if outcome:
-        return outcome, _OUTCOMES.get(outcome, "text")
+        role = OUTCOMES.get(outcome, ("", "text"))[1]
+        return outcome, "text" if role == "warn" else role
     return run.state, _SIGNS.get(run.state, ("", "dim"))[1]
 
 

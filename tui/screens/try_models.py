@@ -90,7 +90,7 @@ class TryScreen(Dialog[None]):
     """Asks both models of a run.
 
     Args:
-        name: of the run.
+        name: of the run, and of which training the trained model is where there are several.
         host: answers; started by the screen, and closed with it.
         keymap: names the keys in the footer.
         sampling: how answers are sampled at first.
@@ -235,23 +235,31 @@ class TryScreen(Dialog[None]):
 
 
 def make_screen(
-    folder: Path, keymap: Keymap, *, sampling: Sampling | None = None, system: str = "", seed: int = 0, judge: str = ""
+    folder: Path,
+    keymap: Keymap,
+    *,
+    sampling: Sampling | None = None,
+    system: str = "",
+    seed: int = 0,
+    judge: str = "",
+    training_seed: int | None = None,
 ) -> TryScreen:
     """The screen for a run, with the sampling that its answers were compared with.
 
     Raises:
-        RedraftError: the run has no adapter, or its settings cannot be read.
+        RedraftError: the run has no such adapter, or its settings cannot be read.
     """
     from engine.runs.folder import read_config
-    from engine.runs.store import check_adapter
+    from engine.runs.trainings import choose, which
 
-    check_adapter(folder)
+    training = choose(folder, training_seed)
     config = read_config(folder)
 
     def make(progress: Any) -> Any:
         from engine.export.trial import Trial
 
-        return Trial(folder, judge=judge, progress=progress)
+        return Trial(folder, judge=judge, training_seed=training.seed, progress=progress)
 
     chosen = sampling or dataclasses.replace(config.answer, max_tokens=max(160, config.answer.max_tokens))
-    return TryScreen(folder.name, TrialHost(make), keymap, chosen, system, seed)
+    words = which(folder, training)
+    return TryScreen(f"{folder.name}{words and f' · {words}'}", TrialHost(make), keymap, chosen, system, seed)

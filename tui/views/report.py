@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from engine.runs.arms import ARMS
 from engine.runs.export_markdown import inline
 from engine.runs.report import (
+    OUTCOMES,
     BenignChange,
     BlindReading,
     Change,
@@ -39,12 +41,6 @@ from tui.views.wrap import wrap
 if TYPE_CHECKING:
     from tui.views.pieces import Pieces
 
-_OUTCOMES = {
-    "confirmed": ("Improvement confirmed", "good"),
-    "not confirmed": ("Improvement not confirmed", "warn"),
-    "worse": ("The trained model is worse", "bad"),
-    "nothing trained": ("Nothing was trained", "warn"),
-}
 _CONDITIONS = {"held_out": "held out"}
 _HEALTH = (
     ("repetition", "repetition", 1),
@@ -60,7 +56,7 @@ _SPACED = ("principles", "pairs", "rule")
 
 def outcome_words(outcome: str) -> tuple[str, str]:
     """An outcome as a sentence, and its role; a journal from elsewhere may hold any other."""
-    return _OUTCOMES.get(outcome, (" ".join(sanitize(outcome).split()).capitalize(), "text"))
+    return OUTCOMES.get(outcome, (" ".join(sanitize(outcome).split()).capitalize(), "text"))
 
 
 def lines(report: Report, width: int = 88) -> list[Pieces]:
@@ -98,10 +94,10 @@ def _sections(report: Report) -> list[tuple[str, list[Pieces]]]:
     sections: list[tuple[str, Iterator[Pieces]]] = [
         ("score", _score(report.score, report.max_score)),
         ("violations", _violations(report.violations)),
-        ("reading", reading(report.reading)),
+        ("reading", reading(report.reading, report.arms)),
         ("principles", (_principle(one) for one in report.principles)),
         ("benign", (_benign(one) for one in report.benign)),
-        ("cost", _cost(report.cost)),
+        ("cost", _cost(report.cost, report.arms)),
         ("health", _health(report.health)),
         ("training", _trainings(report.trainings)),
         ("pairs", _pairs(report.pairs)),
@@ -129,7 +125,7 @@ def _wrapped(row: Pieces, width: int) -> Iterator[tuple[int, Pieces]]:
 
 
 def _head(report: Report) -> Iterator[Pieces]:
-    title, role = _OUTCOMES.get(report.outcome, (report.outcome.capitalize() or "Figures", "text"))
+    title, role = OUTCOMES.get(report.outcome, (report.outcome.capitalize() or "Figures", "text"))
     yield [(title, f"{role} strong"), (f"  for {report.scope}" if report.scope else "", "dim")]
     if report.judge:
         accuracy = report.accuracy or "its accuracy was not measured"
@@ -178,12 +174,12 @@ def _violations(found: Change | None) -> Iterator[Pieces]:
     ]
 
 
-def reading(found: BlindReading | None) -> Iterator[Pieces]:
+def reading(found: BlindReading | None, arms: tuple[str, str] = ARMS) -> Iterator[Pieces]:
     """What a reader preferred blind: share, sign test, and the agreement with the judge."""
     if found is None:
         return
     decided = found.trained + found.base
-    row: list[tuple[str, str]] = [("trained preferred ", "text"), (f"{found.trained:,} of {decided:,}", "strong")]
+    row: list[tuple[str, str]] = [(f"{arms[1]} preferred ", "text"), (f"{found.trained:,} of {decided:,}", "strong")]
     row += [(f"   {estimate_text(found.share)}", "text")] if found.share is not None else []
     row += [(f"   sign test {format_p(found.p)}", "text")] if found.p is not None else []
     yield row
@@ -222,7 +218,7 @@ def _benign(one: BenignChange) -> Pieces:
     ]
 
 
-def _cost(cost: Cost | None) -> Iterator[Pieces]:
+def _cost(cost: Cost | None, arms: tuple[str, str]) -> Iterator[Pieces]:
     """What the training changed where nothing was to be corrected, and which benign prompts are refused since."""
     if cost is None:
         return
@@ -246,12 +242,16 @@ def _cost(cost: Cost | None) -> Iterator[Pieces]:
             (f" of {_shown(cost.benign_unusable.answers)}", "dim"),
         ]
         for who, role, refused in (
-            ("trained", "warn", cost.refused_only_by_trained),
-            ("base", "dim", cost.refused_only_by_base),
+            (_model(arms[1]), "warn", cost.refused_only_by_trained),
+            (_model(arms[0]), "dim", cost.refused_only_by_base),
         ):
-            yield [(f"benign prompts that only the {who} model refused: {len(refused) or 'none'}", "text")]
+            yield [(f"benign prompts that only {who} refused: {len(refused) or 'none'}", "text")]
             for item, prompt in refused:
                 yield [(f"  {item}  ", role), (prompt, "text")]
+
+
+def _model(arm: str) -> str:
+    return f"the {arm} model" if arm in ARMS else arm
 
 
 def _health(health: Health) -> Iterator[Pieces]:
@@ -294,7 +294,7 @@ def _trainings(trainings: Sequence[TrainingResult]) -> Iterator[Pieces]:
 
 
 def _pairs(pairs: Pairs | None) -> Iterator[Pieces]:
-    if pairs is None:
+    if pairs is None or not pairs.examples:
         return
     of = f" of {pairs.examples:,}" if pairs.examples is not None else ""
     yield [(f"{_shown(pairs.kept)}{of} kept, {_shown(pairs.dropped)} dropped", "text")]
@@ -312,9 +312,8 @@ def _conditions(conditions: Sequence[Condition]) -> Iterator[Pieces]:
 
 
 def _run(report: Report) -> Iterator[Pieces]:
-    critic = report.critic if report.critic != report.generator else ""
     took = duration(min(report.seconds, 1e9)) if report.seconds is not None else ""
-    parts = (report.generator, critic and f"critic {critic}", report.constitution, took)
+    parts = (report.models, report.constitution, took)
     text = " · ".join(part for part in parts if part)
     if text:
         yield [(text, "dim")]

@@ -19,6 +19,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from engine.runs.arms import ARMS
 from engine.runs.state import Compared, Order, RunState
 from engine.text import sanitize
 from engine.textdiff.diff import AlignedDiff, diff_texts
@@ -291,8 +292,9 @@ class DiffPane(Container, can_focus=True):
         verdicts = [
             self._verdict(number, known) for number, known in zip(item.verdicts, (item.base, item.trained), strict=True)
         ]
+        called = dict(zip(ARMS, self._state.arms, strict=True))
         left, right = (
-            Side.of(name, str(record.texts.get(name, "")), verdict, reasoning, name in item.cut)
+            Side.of(called.get(name, name), str(record.texts.get(name, "")), verdict, reasoning, name in item.cut)
             for record, name, (verdict, reasoning) in zip(records, item.names, verdicts, strict=True)
         )
         diff = await asyncio.to_thread(diff_texts, left.text, right.text)
@@ -388,8 +390,8 @@ class DiffPane(Container, can_focus=True):
     def _label(self) -> None:
         item, order, sides = self._item, self._order(), self._sides
         if item is None:
-            label(self.base, "Base")
-            label(self.trained, "Trained")
+            label(self.base, self._state.arms[0].capitalize())
+            label(self.trained, self._state.arms[1].capitalize())
             return
         place = order.index(item) + 1 if item in order else 0
         total = len(order)

@@ -187,7 +187,7 @@ class StageLines(LineWidget):
             score.append(("no pair and no comparison yet", "dim"))
         else:
             kind, before, after = state.last_score
-            names = ("draft", "revision") if kind == "pair" else ("base", "trained")
+            names = ("draft", "revision") if kind == "pair" else state.arms
             better = isinstance(before, int | float) and isinstance(after, int | float) and after < before
             worse = isinstance(before, int | float) and isinstance(after, int | float) and after > before
             word, role = ("better", "good") if better else ("worse", "bad") if worse else ("same", "dim")

@@ -15,16 +15,10 @@ from typing import Any
 from engine.export.html import charts
 from engine.export.training_pairs import NearestPrompts, TrainingHistory, TrainingPair
 from engine.runs.more_prompts import needed_prompts
-from engine.runs.report import BenignChange, Change, Condition, Report
+from engine.runs.report import OUTCOMES, BenignChange, Change, Condition, Report
 from engine.text import sanitize
 from engine.textdiff.diff import Span, diff_texts
 
-_OUTCOMES = {
-    "confirmed": ("Improvement confirmed", "good"),
-    "not confirmed": ("Improvement not confirmed", "warn"),
-    "worse": ("The trained model is worse", "bad"),
-    "nothing trained": ("Nothing was trained", "warn"),
-}
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 )
@@ -43,7 +37,7 @@ def page(name: str, data: Data, history: TrainingHistory) -> str:
         history: pairs and curves of the run.
     """
     report = Report.of(data)
-    title, role = _OUTCOMES.get(report.outcome, (report.outcome.capitalize() or "Figures", ""))
+    title, role = OUTCOMES.get(report.outcome, (report.outcome.capitalize() or "Figures", ""))
     rows = [row for row in data.get("prompts") or () if isinstance(row, Mapping)]
     body = [
         '<header><button type="button" class="theme" hidden>Dark / light</button>',
@@ -55,7 +49,7 @@ def page(name: str, data: Data, history: TrainingHistory) -> str:
         _section("Principles", _principles(report)),
         _section("Training", _training(report, history)),
         _section("Next", (f"<p>{_text(line)}</p>" for line in report.advice)),
-        _section("Compared answers", _compared(rows, history.pairs), "compared"),
+        _section("Compared answers", _compared(rows, history.pairs, report.arms), "compared"),
         _section("Training pairs", _pairs(history.pairs, rows), "pairs"),
         "</main><footer>",
         f"<p>Written by Redraft {_text(_version(data))}. Every number was measured in this run; the judge is named "
@@ -93,8 +87,7 @@ def _version(data: Data) -> str:
 def _head(name: str, report: Report, data: Data) -> Iterator[str]:
     finished = data.get("finished")
     date = time.strftime("%Y-%m-%d", time.gmtime(finished)) if isinstance(finished, int | float) else ""
-    critic = f"critic {report.critic}" if report.critic and report.critic != report.generator else ""
-    facts = (name, date, report.generator, critic, report.constitution, report.scope and f"about {report.scope}")
+    facts = (name, date, report.models, report.constitution, report.scope and f"about {report.scope}")
     yield f'<p class="facts">{" · ".join(_text(fact) for fact in facts if fact)}</p>'
     if report.judge:
         accuracy = report.accuracy or "its accuracy was not measured"
@@ -123,7 +116,7 @@ def _figures(report: Report) -> Iterator[str]:
     for name, (base, trained) in report.health.figures.items():
         shown = f"{base:.0f} → {trained:.0f}" if name == "words" else f"{100 * base:.0f} % → {100 * trained:.0f} %"
         boxes.append(({"words": "words per answer", "empty": "empty answers"}.get(name, name), shown, ""))
-    if report.pairs is not None:
+    if report.pairs is not None and report.pairs.examples:
         dropped = f"{_n(report.pairs.dropped)} dropped"
         boxes.append(("training pairs", f"{_n(report.pairs.kept)} kept", dropped))
     inner = "".join(
@@ -206,8 +199,9 @@ def _principles(report: Report) -> Iterator[str]:
         )
     if rows:
         yield (
-            '<div class="scroll"><table><tr><th>probability of a violation</th><th class="number">base</th>'
-            '<th class="number">trained</th><th class="number">p (Holm)</th><th></th></tr>'
+            '<div class="scroll"><table><tr><th>probability of a violation</th>'
+            f'<th class="number">{report.arms[0]}</th><th class="number">{report.arms[1]}</th>'
+            '<th class="number">p (Holm)</th><th></th></tr>'
             f"{''.join(rows)}</table></div>"
         )
     if found and len({relative for _, relative in found}) == 1:
@@ -246,7 +240,7 @@ def _select(label: str, name: str, options: Mapping[str, str], first: str = "all
     return f'<label>{label} <select name="{name}"><option value="">{first}</option>{inner}</select></label>'
 
 
-def _compared(rows: Sequence[Data], pairs: Sequence[TrainingPair]) -> Iterator[str]:
+def _compared(rows: Sequence[Data], pairs: Sequence[TrainingPair], arms: tuple[str, str]) -> Iterator[str]:
     if not rows:
         yield '<p class="dim">This run keeps no texts.</p>'
         return
@@ -267,7 +261,7 @@ def _compared(rows: Sequence[Data], pairs: Sequence[TrainingPair]) -> Iterator[s
     parts = []
     for number, row in enumerate(rows):
         near = [(kept[place], value) for place, value in nearest.nearest(str(row.get("prompt", "")))]
-        parts.append(_article(number, row, near, samples))
+        parts.append(_article(number, row, near, samples, arms))
     yield f'<div class="list">{"".join(parts)}</div>'
 
 
@@ -291,7 +285,9 @@ def _score(row: Data, arm: str) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _article(number: int, row: Data, near: Sequence[tuple[TrainingPair, float]], samples: int) -> str:
+def _article(
+    number: int, row: Data, near: Sequence[tuple[TrainingPair, float]], samples: int, arms: tuple[str, str]
+) -> str:
     base, trained = _score(row, "base"), _score(row, "trained")
     diff = diff_texts(sanitize(str(row.get("base", ""))), sanitize(str(row.get("trained", ""))))
     if base is None or trained is None:
@@ -315,10 +311,11 @@ def _article(number: int, row: Data, near: Sequence[tuple[TrainingPair, float]],
         f'data-principle="{_text("|".join(sorted(_row_principles(row))))}" data-kind="{_text(kinds)}" '
         f'data-size="{size:.0f}"><span class="dim">{_text(" · ".join(part for part in about if part))}</span>'
         f'<p class="prompt">{_text(row.get("prompt", ""))}</p><div class="sides">'
-        f'<div><h3>Base <span class="dim">score {_shown(base)}</span></h3><p>{left}</p></div>'
-        f'<div><h3>Trained <span class="{role}">score {_shown(trained)}</span></h3><p>{right}</p></div></div>'
+        f'<div><h3>{arms[0].capitalize()} <span class="dim">score {_shown(base)}</span></h3><p>{left}</p></div>'
+        f'<div><h3>{arms[1].capitalize()} <span class="{role}">score {_shown(trained)}</span></h3><p>{right}</p></div>'
+        "</div>"
         + (f'<ul class="chips">{chips}</ul>' if chips else "")
-        + _verdicts(row)
+        + _verdicts(row, arms)
         + _near(near)
         + "</article>"
     )
@@ -339,7 +336,7 @@ def _shown(score: float | None) -> str:
     return "–" if score is None else f"{score:.1f}"
 
 
-def _verdicts(row: Data) -> str:
+def _verdicts(row: Data, arms: tuple[str, str]) -> str:
     base, trained = _verdict(row, "base"), _verdict(row, "trained")
     probabilities = [_mapping(one.get("principles")) for one in (base, trained)]
     names = list(dict.fromkeys([*probabilities[0], *probabilities[1]]))
@@ -349,14 +346,14 @@ def _verdicts(row: Data) -> str:
         for name in names
     )
     table = (
-        '<table><tr><th>probability of a violation</th><th class="number">base</th><th class="number">trained</th></tr>'
-        f"{lines}</table>"
+        f'<table><tr><th>probability of a violation</th><th class="number">{arms[0]}</th>'
+        f'<th class="number">{arms[1]}</th></tr>{lines}</table>'
         if lines
         else ""
     )
     reasons = "".join(
-        f'<p class="text"><b>{arm}:</b> {_text(one.get("reasoning") or one.get("note") or "–")}</p>'
-        for arm, one in (("Base", base), ("Trained", trained))
+        f'<p class="text"><b>{arm.capitalize()}:</b> {_text(one.get("reasoning") or one.get("note") or "–")}</p>'
+        for arm, one in zip(arms, (base, trained), strict=True)
     )
     return f"<details><summary>Verdicts</summary>{table}{reasons}</details>"
 

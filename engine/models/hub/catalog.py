@@ -330,8 +330,10 @@ class Source:
     """Where a model's files are.
 
     Args:
-        kind: "embedded", "hub", "folder" or "gguf".
-        name: what is shown for it: the catalog's name, the hub id, or the last part of the path.
+        kind: "embedded", "hub", "folder", "gguf"; "adapter", a folder that changes another model
+            (`engine.models.hub.adapter`); or "checkpoint", that of a training (`engine.pipeline.checkpoint_model`).
+        name: what is shown for it: the catalog's name, the hub id, or the last part of the path (of an adapter the last
+            two: "adapter" alone says little).
         repo: id on the hub; "" where there is none.
         revision: branch, tag or commit on the hub; "" for the default branch.
         path: folder or GGUF file; None where it is not known yet.
@@ -366,13 +368,13 @@ def profile(name: str) -> Profile:
         if candidate.name == name:
             return candidate
     raise ModelError(
-        f"Unknown profile {_shown(name)}.", next_step=f"Choose one of {', '.join(p.name for p in PROFILES)}."
+        f"Unknown profile {shown(name)}.", next_step=f"Choose one of {', '.join(p.name for p in PROFILES)}."
     )
 
 
 def resolve(name: str) -> Source:
-    """What a name means: a name of the catalog, a folder, a `.gguf` file, or an id "owner/name" on the hub, with
-    "@revision" where a certain one is wanted. Looks at the local disk only.
+    """What a name means: a name of the catalog, a folder with a model or an adapter, a `.gguf` file, or an id
+    "owner/name" on the hub, with "@revision" where a certain one is wanted. Looks at the local disk only.
 
     Raises:
         ModelError: if it is none of these, with the names that come closest.
@@ -392,14 +394,14 @@ def resolve(name: str) -> Source:
         known = find(repo)
         return Source("hub", wanted if known is None else known.name, repo, revision, entry=known)
     if page := re.match(r"(?:https?://|hf:(?://)?)(?:huggingface\.co/)?([\w.-]+/[\w.-]+)", wanted):
-        raise ModelError("A model is named by its hub id.", where=_shown(wanted), next_step=f"Name {page[1]}.")
+        raise ModelError("A model is named by its hub id.", where=shown(wanted), next_step=f"Name {page[1]}.")
     if "/" in wanted or wanted.endswith(".gguf"):
         raise ModelError(
             "There is no such model folder or GGUF file.",
-            where=_shown(wanted),
+            where=shown(wanted),
             next_step="Check the path, or name a model of the catalog: `redraft models` lists them.",
         )
-    raise ModelError(f"There is no model {_shown(wanted)}{_closest(wanted)}.", next_step=_LISTING)
+    raise ModelError(f"There is no model {shown(wanted)}{_closest(wanted)}.", next_step=_LISTING)
 
 
 _LISTING = (
@@ -411,7 +413,12 @@ def _local(wanted: str) -> Source | None:
     try:
         path = Path(wanted).expanduser()
         if path.is_dir():
-            return Source("folder", path.resolve().name or str(path), path=path)
+            place = path.resolve()
+            if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
+                return Source("adapter", f"{place.parent.name}/{place.name}", path=path)
+            if (path / "state.safetensors").exists() and (path / "state.json").exists():
+                return Source("checkpoint", f"{place.parent.parent.name}/{place.name}", path=path)
+            return Source("folder", place.name or str(path), path=path)
         if path.suffix.lower() == ".gguf" and path.exists():
             return Source("gguf", path.stem, path=path)
         if path.is_file():
@@ -435,7 +442,7 @@ def _not_a_model(path: Path) -> ModelError:
         step = "Name the folder that holds it together with config.json and tokenizer.json."
     else:
         step = "Name a folder with config.json, tokenizer.json and *.safetensors, or a GGUF file."
-    return ModelError("This is a file, but not one whose name ends in .gguf.", where=_shown(str(path)), next_step=step)
+    return ModelError("This is a file, but not one whose name ends in .gguf.", where=shown(str(path)), next_step=step)
 
 
 def _closest(wanted: str) -> str:
@@ -445,6 +452,7 @@ def _closest(wanted: str) -> str:
     return f"; the closest names are {', '.join(near)}" if near else ""
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """A name that a user typed, as messages show it: printable, and not too long."""
     printable = "".join(c if c.isprintable() else "?" for c in text)
     return printable if len(printable) <= 120 else printable[:120] + "…"

@@ -97,16 +97,16 @@ def folder_values(folder: Path) -> dict[str, Any]:
 
 
 def _refuse_adapter(folder: Path) -> None:
+    """Refuse a folder that holds adapter weights, and is not the folder of an adapter alone (`adapter.load`)."""
     held = [name for name in _ADAPTER_WEIGHTS if (folder / name).exists()]
     model = (folder / weights.SINGLE).exists() or (folder / weights.INDEX).exists()
     declared = (folder / "adapter_config.json").exists()
     if (declared and not (folder / "config.json").exists()) or (held and not model and not _pickled(folder)):
-        base = _base_of(folder)
         raise ModelError(
-            f"This folder holds a LoRA adapter{f' of {base}' if base else ''}, not a whole model.",
+            "This folder holds a LoRA adapter, not a whole model.",
             where=str(folder),
-            next_step=f"Name {base or 'the model that it was trained from'}, or merge the two first (peft's "
-            "`merge_and_unload`).",
+            next_step="Name a folder with adapter_config.json and adapter_model.safetensors, and no config.json: its "
+            "base model is loaded and the adapter merged into it.",
         )
     if held:
         raise ModelError(
@@ -115,14 +115,6 @@ def _refuse_adapter(folder: Path) -> None:
             next_step="Merge the two (peft's `merge_and_unload`) and name the result, or move the adapter's files to "
             "another folder to use the model without it.",
         )
-
-
-def _base_of(folder: Path) -> str:
-    """The model that an adapter was trained from, by its own config; "" where that does not say."""
-    if not (folder / "adapter_config.json").exists():
-        return ""
-    base = weights.read_json(folder / "adapter_config.json", LARGEST_CONFIG).get("base_model_name_or_path")
-    return "".join(c for c in base if c.isprintable())[:120] if isinstance(base, str) else ""
 
 
 def _pickled(folder: Path) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.errors import ModelError
-from engine.models.hub import catalog, memory_estimate
+from engine.models.hub import adapter, catalog, memory_estimate
 from engine.models.hub.memory_estimate import MemoryEstimate
 from engine.models.nn.config import ModelConfig
 
@@ -48,7 +48,7 @@ def config_of(name: str) -> ModelConfig:
     Raises:
         ModelError, StorageError: there is no such model, or its sizes are not known before it is fetched.
     """
-    source = catalog.resolve(name)
+    source = adapter.whole(name)
     if source.entry is not None:
         return source.entry.config
     if source.kind == "folder":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.errors import ModelError
-from engine.models.hub import catalog, checkpoint, download, embedded, gguf, load
+from engine.models.hub import adapter, catalog, checkpoint, download, embedded, gguf, load
 
 _BATCH = 4_096
 
@@ -21,7 +21,7 @@ def token_counter(name: str) -> tuple[Callable[[Sequence[str]], list[int]], int]
         ModelError: there is no such model, or it was not fetched yet.
         StorageError: its files cannot be read.
     """
-    source = catalog.resolve(name)
+    source = adapter.whole(name)
     if source.kind == "gguf":
         assert source.path is not None
         tokenizer = load.gguf_tokenizer(source.path)

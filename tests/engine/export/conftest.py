@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from export_samples import write_run
 
-from engine.runs.folder import ADAPTER, RUN
+from engine.runs.folder import RUN
+from engine.runs.trainings import trainings
 from engine.settings import RunConfig, to_json
 
-TrainedRun = Callable[[Path], Path]
+TrainedRun = Callable[..., Path]
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def trained_run(tmp_path: Path, redraft_home: Path) -> TrainedRun:
-    """A function folder of a model -> folder of a run whose adapter changes all of its matrices by random numbers."""
+    """A function folder of a model -> folder of a run whose adapter changes all of its matrices by random numbers; with
+    `seeds` it has as many adapters, and each is other numbers."""
 
     import torch
 
@@ -32,20 +34,22 @@ def trained_run(tmp_path: Path, redraft_home: Path) -> TrainedRun:
     from engine.models.nn.lora_weights import Adapter, LoraPair
     from engine.training import lora
 
-    def make(model: Path) -> Path:
+    def make(model: Path, seeds: int = 1) -> Path:
         folder = tmp_path / "run"
         decoder = families.from_transformers(load.read_folder(model, "float32"))
         source = torch.Generator().manual_seed(3)
-        pairs = {
-            name: LoraPair(
-                0.3 * torch.randn((4, inner), generator=source), 0.3 * torch.randn((out, 4), generator=source), 2.0
-            )
-            for name, (out, inner) in decoder.adaptable().items()
-        }
-        lora.save(Adapter(pairs), folder / ADAPTER, base_model=str(model), family=decoder.config.family)
-        config = to_json(RunConfig(generator=str(model)))
+        config = RunConfig(generator=str(model), seed=5, seeds=seeds)
+        for training in trainings(config):
+            pairs = {
+                name: LoraPair(
+                    0.3 * torch.randn((4, inner), generator=source), 0.3 * torch.randn((out, 4), generator=source), 2.0
+                )
+                for name, (out, inner) in decoder.adaptable().items()
+            }
+            place = folder / training.adapter
+            lora.save(Adapter(pairs), place, base_model=str(model), family=decoder.config.family)
         models = {str(model): weights_hash.of_folder(model)}
-        (folder / RUN).write_text(json.dumps({"version": 1, "config": config, "models": models}))
+        (folder / RUN).write_text(json.dumps({"version": 1, "config": to_json(config), "models": models}))
         return folder
 
     return make

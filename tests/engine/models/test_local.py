@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from engine.control import Control
 from engine.errors import ModelError, RedraftError, StorageError
 from engine.models.inference.requests import LanguageModel, Message, Request, Sampling
-from engine.models.local import LocalModel, load_model
+from engine.models.local import LocalModel, check_model, load_model
 from engine.models.nn.lora_weights import Adapter, LoraPair
+from engine.pipeline.model_cache import ModelCache
+from engine.training import lora
 
 FAMILIES = ("llama", "qwen2", "gemma", "phi", "gpt2")
 HELLO = [Message("user", "Hello, what is the answer?")]
@@ -306,3 +308,73 @@ def test_a_copy_under_another_name_shares_the_weights(load: Callable[..., LocalM
     model = load()
     renamed = dataclasses.replace(model, name="other")
     assert (renamed.name, renamed.decoder) == ("other", model.decoder)
+
+
+def an_adapter_folder(folder: Path, base: LocalModel, named: str) -> Path:
+    lora.save(an_adapter(base, 0.5), folder, base_model=named, family=base.config.family)
+    return folder
+
+
+def test_an_adapter_folder_is_its_base_with_the_adapter_merged(
+    load: Callable[..., LocalModel], tiny: Tiny, tmp_path: Path
+) -> None:
+    base = load(dtype="float32")
+    folder = an_adapter_folder(tmp_path / "run" / "adapter", base, str(tiny("llama")))
+    check_model(str(folder))
+    made = load_model(str(folder), dtype="float32")
+    trained = base.with_adapter(an_adapter(base, 0.5))
+    assert write(made) == write(trained) != write(base)
+    assert (made.name, made.sha256, made.adapter) == ("run/adapter", trained.sha256, None)
+    assert any("merged into" in notice for notice in made.notices)
+
+
+def test_another_adapter_can_be_trained_and_merged_on_top_of_one(
+    load: Callable[..., LocalModel], tiny: Tiny, tmp_path: Path
+) -> None:
+    base = load(dtype="float32")
+    first = an_adapter_folder(tmp_path / "first", base, str(tiny("llama")))
+    second = load_model(str(an_adapter_folder(tmp_path / "second", base, str(first))), dtype="float32")
+    expected = load_model(str(first), dtype="float32").with_adapter(an_adapter(base, 0.5))
+    assert write(second) == write(expected)
+    assert len(second.built_in) == 2
+
+
+def test_adapters_of_one_base_share_its_copy(load: Callable[..., LocalModel], tiny: Tiny, tmp_path: Path) -> None:
+    base, models = load(dtype="float32"), ModelCache()
+    one, other = (
+        models.get(str(an_adapter_folder(tmp_path / name, base, str(tiny("llama")))), dtype="float32") for name in "ab"
+    )
+    embeddings = [model.decoder.embedding for model in (one, other, models.get(str(tiny("llama")), dtype="float32"))]
+    assert len({tensor.data_ptr() for tensor in embeddings}) == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "says"),
+    [
+        ("/nowhere/model", "base model of this adapter, /nowhere/model, is missing"),
+        ("unheard-of", "base model of this adapter, unheard-of, is missing"),
+        ("", "does not say which model it belongs to"),
+        (".", "name each other"),
+    ],
+)
+def test_a_missing_base_is_named(
+    load: Callable[..., LocalModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, says: str
+) -> None:
+    folder = an_adapter_folder(tmp_path / "adapter", load(), base)
+    monkeypatch.chdir(folder)
+    for use in (check_model, load_model):
+        with pytest.raises(ModelError, match=says):
+            use(str(folder))
+
+
+def test_an_adapter_of_another_size_is_refused(load: Callable[..., LocalModel], tiny: Tiny, tmp_path: Path) -> None:
+    larger = str(tiny("llama", intermediate_size=128))
+    with pytest.raises(ModelError, match=r"changes model\.layers\.0\.mlp\.\w+ as a matrix of"):
+        load_model(str(an_adapter_folder(tmp_path / "adapter", load(), larger)))
+
+
+def test_an_adapter_of_pickles_is_refused_unread(load: Callable[..., LocalModel], tiny: Tiny, tmp_path: Path) -> None:
+    folder = an_adapter_folder(tmp_path / "adapter", load(), str(tiny("llama")))
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(ModelError, match="pickle"):
+        check_model(str(folder))

@@ -13,6 +13,7 @@ from tiny_run import check_declared, last, stages, stopping_at, tiny_files
 
 from engine.control import Control
 from engine.errors import Stopped
+from engine.models.hub.adapter import load
 from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import perform
 from engine.runs.control_file import KEEP_TRAINING, RESTORE, send
@@ -20,7 +21,6 @@ from engine.runs.journal_reader import JOURNAL, read
 from engine.runs.state import RunState
 from engine.settings import RunConfig
 from engine.training.config import TrainConfig
-from engine.training.lora import load
 
 HEALTHY = 2e-4
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.stats.confirmation import decide
+from engine.stats.confirmation import decide, decide_between
 from engine.stats.evidence import Evidence
 from engine.stats.paired import compare_flags, compare_scores, refusals_not_inferior
 from engine.stats.text_health import compare_health
@@ -71,6 +71,31 @@ def test_one_condition_that_is_not_met_is_enough_to_withhold_the_word(change: di
 def test_a_change_for_the_worse_is_called_worse() -> None:
     assert decide(evidence(TRAINED, BASE)).outcome == "worse"
     assert decide(replace(evidence(TRAINED, BASE), held_out=False, benign=())).outcome == "worse"
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ({}, "B better"),
+        ({"held_out": False}, "B better"),  # nobody knows what two models were trained on
+        ({"score": compare_scores(BASE, BASE)}, "no difference shown"),
+        ({"judge_apart": False}, "no difference shown"),
+        ({"benign": ()}, "no difference shown"),
+        ({"health": compare_health(TEXTS, ["The answer is no."] * 30)}, "no difference shown"),
+        ({"score": compare_scores(TRAINED, BASE)}, "B worse"),
+    ],
+)
+def test_of_two_models_nothing_is_ever_called_confirmed(change: dict[str, object], outcome: str) -> None:
+    decision = decide_between(replace(evidence(), **change), [])  # type: ignore[arg-type]
+    assert (decision.outcome, decision.scope) == (outcome, "these two models")
+    assert decision.conditions[0].id == "held_out"
+    assert not any("train" in condition.remedy.lower() for condition in decision.conditions)
+
+
+def test_what_a_run_trained_on_is_said_of_two_models() -> None:
+    first, *_ = decide_between(evidence(), ["demo-1", "demo-2"]).conditions
+    assert first.met
+    assert "demo-1 and demo-2, by hash" in first.detail
 
 
 def test_the_rule_is_silent_about_nothing() -> None:

@@ -12,6 +12,7 @@ import torch
 from training_aid import Twin, learned
 
 from engine.errors import InputError, StorageError
+from engine.models.hub import adapter as adapter_files
 from engine.models.nn.decoder import pack
 from engine.training import lora
 from engine.training.lora import Lora, select
@@ -59,13 +60,13 @@ def test_an_adapter_that_peft_wrote_can_be_loaded(twin: Callable[..., Twin], tmp
                 value.normal_(0, 0.1)
         wanted = peer(torch.tensor([TOKENS])).logits[0]
     peer.save_pretrained(tmp_path)
-    torch.testing.assert_close(_logits(pair, lora.load(tmp_path)), wanted, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(_logits(pair, adapter_files.load(tmp_path)), wanted, atol=2e-4, rtol=1e-4)
 
 
 def test_what_is_saved_comes_back(twin: Callable[..., Twin], tmp_path: Path) -> None:
     adapter = learned(twin("gpt2").decoder)
     lora.save(adapter.adapter(), tmp_path, base_model="gpt2", family="gpt2")
-    back = lora.load(tmp_path)
+    back = adapter_files.load(tmp_path)
     assert set(back.pairs) == set(adapter.adapter().pairs)
     for name, pair in adapter.adapter().pairs.items():
         assert torch.equal(back.pairs[name].a, pair.a)
@@ -145,7 +146,7 @@ def test_other_kinds_of_adapters_are_refused(
     path = tmp_path / lora.CONFIG
     path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
     with pytest.raises(InputError, match=match):
-        lora.load(tmp_path)
+        adapter_files.load(tmp_path)
 
 
 def test_a_damaged_adapter_is_named(twin: Callable[..., Twin], tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_damaged_adapter_is_named(twin: Callable[..., Twin], tmp_path: Path) -
     path = tmp_path / lora.WEIGHTS
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(StorageError, match=r"adapter_model\.safetensors.*damaged"):
-        lora.load(tmp_path)
+        adapter_files.load(tmp_path)
     path.unlink()
     with pytest.raises(StorageError, match=r"adapter_model\.safetensors"):
-        lora.load(tmp_path)
+        adapter_files.load(tmp_path)

@@ -1,0 +1,75 @@
+"""What a user may name to be compared: a model, or a run and one of its adapters or checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.errors import InputError, ModelError, RedraftError
+from engine.files import expanded
+from engine.models.hub import catalog
+from engine.runs.folder import RUN, read_config
+from engine.runs.store import find_run
+from engine.runs.trainings import choose, trainings
+from engine.text import sanitize, truncate
+
+
+def compared_model(word: str) -> str:
+    """The name of a model as settings have it.
+
+    Args:
+        word: a catalog name, hub id, folder or GGUF file; or a run (as every command takes it), which stands for its
+            first adapter, with "@base", "@adapter-2" or "@step-40" for another model of it.
+
+    Raises:
+        InputError: the run has no such adapter or checkpoint; says which it has.
+        ModelError: there is no such model and no such run.
+    """
+    found = word
+    # Looked at first: a run's folder is a folder, and "runs/small@step-40" has the form of a model on the hub.
+    if (expanded(word.rpartition("@")[0] or word) / RUN).exists() or (expanded(word) / RUN).exists():
+        found = _of_run(word, None)
+    else:
+        try:
+            catalog.resolve(word)
+        except ModelError as error:
+            found = _of_run(word, error)
+    return str(Path(found).resolve()) if Path(found).expanduser().is_dir() else found
+
+
+def _of_run(word: str, error: ModelError | None) -> str:
+    name, at, part = word.rpartition("@")
+    if not at:
+        name, part = part, ""
+    try:
+        folder = find_run(name)
+    except RedraftError as problem:
+        if error is None or "begin with" in problem.what:
+            raise
+        raise ModelError(
+            f"There is no model and no run {catalog.shown(word)}.",
+            next_step="`redraft models` lists names of models, `redraft runs` those of runs; a folder, a .gguf file, a "
+            "hub id, or RUN@step-40 works too.",
+        ) from None
+    if part == "base":
+        return read_config(folder).generator
+    if not part:
+        return str(folder / choose(folder).adapter)
+    return str(_part(folder, part))
+
+
+def _part(folder: Path, part: str) -> Path:
+    """An adapter or a checkpoint of a run: "adapter-2", "step-40"."""
+    known = trainings(read_config(folder))
+    places = {one.adapter: folder / one.adapter for one in known}
+    for one in reversed(known):
+        for place in sorted((folder / one.checkpoints).glob("step-*")):
+            places[f"step-{int(place.name.removeprefix('step-'))}"] = place
+    held = {name: place for name, place in places.items() if place.is_dir()}
+    if part in held:
+        return held[part]
+    shown = truncate(sanitize(part), 40)
+    raise InputError(
+        f"the run has no {shown!r}.",
+        where=folder.name,
+        next_step=f"It has {', '.join(['base', *held])}.",
+    )
