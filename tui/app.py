@@ -127,6 +127,11 @@ class RedraftApp(TerminalApp):
 
     async def _offer_run(self) -> None:
         found = await asyncio.to_thread(self.control.find_offer)
+        if found is None:
+            from tui.services import run_plan
+
+            profile, why = await asyncio.to_thread(run_plan.proposal, self.control.runs)
+            self.run_screen.propose(profile, why)
         if found is None or self.session.folder is not None or self.busy:
             return
         sentence = self.control.offer(found)

@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 
 from engine.text import sanitize, truncate
 
-APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, LIST = (
+APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, SETUP, LIST = (
     "app",
     "run",
     "log",
@@ -29,6 +29,7 @@ APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, LIS
     "try",
     "sheet",
     "runs",
+    "setup",
     "list",
 )
 """Where a key works: everywhere, on the run screen, in one of its panes, on other screens."""
@@ -46,6 +47,7 @@ PLACES = {
     TRY: "Ask base and trained",
     SHEET: "Verdict and judges",
     RUNS: "List of runs",
+    SETUP: "Set up the next run",
     LIST: "Lists and forms",
 }
 """Place -> heading in the help."""
@@ -260,6 +262,9 @@ KEYS: tuple[Key, ...] = (
         7,
     ),
     Key("open", ("enter",), "Open", "Open the marked run.", RUNS, 1),
+    Key("pick", ("down", "f4"), "List", "Choose from a list: models, judges, profiles, files; else the next field.", SETUP, 1),
+    Key("accept", ("ctrl+s",), "Accept", "Take all fields, as Enter does.", SETUP, 2),
+    Key("close", ("escape",), "Back", "Close the form; nothing is changed.", SETUP, 3),
     Key("close", ("escape",), "Back", "Close the list or form; nothing is changed.", LIST, 2),
     Key("theme", ("t",), "Theme", "Choose the theme.", APP, 15),
     Key("help", ("question_mark", "f1"), "Help", "Show the keys.", APP, 16),

@@ -43,6 +43,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
     from tui.screens.review import ReviewScreen
     from tui.screens.run import RunScreen
     from tui.screens.runs import Runs
+    from tui.screens.setup import Setup
     from tui.screens.text_modal import Sheet
     from tui.screens.try_models import TryScreen
     from tui.widgets.diff import DiffPane
@@ -64,6 +65,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
         keymap.REVIEW: ReviewScreen,
         keymap.TRY: TryScreen,
         keymap.RUNS: Runs,
+        keymap.SETUP: Setup,
         keymap.LIST: Choice,
     }
     for key in KEYS:

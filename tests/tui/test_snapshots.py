@@ -15,14 +15,16 @@ from driving import Told
 from pytest_textual_snapshot import SVGImageExtension, normalize_svg
 from recorded import BROKEN, Recorder
 from syrupy import SnapshotAssertion
+from test_app import until
 from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widgets import Input, TextArea
 
+from engine.models.hub import memory_estimate
 from engine.runs import journal_writer
 from tui.app import RedraftApp
 
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = pytest.mark.usefixtures("own_home", "memory")
 
 SMALL, LARGE = (80, 24), (120, 40)
 EACH = ((SMALL, "redraft-dark"), (LARGE, "redraft-light"))
@@ -51,6 +53,12 @@ SCREENS: dict[str, tuple[str, str]] = {
     "report": ("r", "escape"),
 }
 """Name -> the key that shows it from the run screen, and the key that leaves it."""
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Always as many bytes free."""
+    monkeypatch.setattr(memory_estimate, "free", lambda device="cpu": 16 * 10**9)
 
 
 @pytest.fixture
@@ -140,6 +148,8 @@ async def test_every_screen_looks_as_recorded(run_folder: Path, tmp_path: Path, 
         for name, (key, back) in SCREENS.items():
             if key:
                 await pictures.press(key)
+            if name == "setup":
+                await until(pilot, "Memory 3.2 of 16 GB")
             await pictures.take(name, ALL if name == "run" else EACH)
             if back:
                 await pictures.press(back)
@@ -152,5 +162,6 @@ async def test_the_first_screen_looks_as_recorded(tmp_path: Path, snapshot: Snap
     app = RedraftApp(host=Told(), runs=tmp_path)
     async with app.run_test(size=LARGE) as pilot:
         pictures = Pictures(app, pilot, snapshot, tmp_path)
+        await until(pilot, "Proposed: embedded.")
         await pictures.take("first")
     assert not pictures.different

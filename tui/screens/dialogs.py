@@ -36,19 +36,23 @@ class Choice(Dialog[Answer]):
         text: what the person has to know.
         answers: what is given back, and how it reads; the first is marked.
         marked: place of the answer that is marked at first.
+        wide: whether the answers need a wide window.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(LIST)
 
-    def __init__(self, title: str, text: str, answers: list[tuple[Answer, str]], marked: int = 0) -> None:
+    def __init__(
+        self, title: str, text: str, answers: list[tuple[Answer, str]], marked: int = 0, *, wide: bool = False
+    ) -> None:
         super().__init__()
+        self._wide = wide
         self._title = title
         self._text = text
         self._answers = answers
         self._marked = marked
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="box") as box:
+        with Vertical(classes="box -wide" if self._wide else "box") as box:
             label(box, self._title, "↑ ↓ Enter · Esc")
             if self._text:
                 yield Static(Content(self._text + "\n"))

@@ -84,6 +84,7 @@ class RunScreen(Screen[None]):
         self._first_record: int | None = None
         self._was_active = False
         self._title = ""
+        self._proposal: tuple[str, ...] = ()
         self._last_seen: object = None
 
     def compose(self) -> ComposeResult:
@@ -222,7 +223,14 @@ class RunScreen(Screen[None]):
             f"{self._key('run')} starts the {self.control.config.preset} run.",
             f"{self._key('evaluate_text')} judges a text.  {self._key('runs')} opens an earlier run.",
             f"{self._key('help', APP)} shows all keys.",
+            *self._proposal,
         )
+
+    def propose(self, profile: str, why: str) -> None:
+        """Name the profile that suits this machine in the empty log; "" for none."""
+        sentences = f"{self._key('setup')} chooses a profile. Proposed: {profile}.", f"{why[:1].upper()}{why[1:]}"
+        self._proposal = sentences if profile else ()
+        self.present()
 
     def _key(self, action: str, place: str = RUN) -> str:
         return self._keymap.shown(action, place)

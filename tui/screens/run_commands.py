@@ -135,7 +135,7 @@ class RunCommands:
                 self._control.configure(config)
                 done(config)
 
-        self.open(Setup(self._control.config), take)
+        self.open(Setup(self._control.config, self._control.runs), take)
 
     def choose_run(self, chosen: Callable[[Path], None], pinned: Path, pin: Callable[[PinnedRun], None]) -> None:
         """Choose an earlier run; the list pins one of them to the chart, too."""

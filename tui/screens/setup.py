@@ -1,15 +1,19 @@
-"""What the next run is to do: preset, model, judge, prompts, constitution, counts, seed; checked before it is taken."""
+"""What the next run is to do: preset, models, judge, prompts, constitution, counts, seed; checked as one types, with
+memory, time and the smallest change that it can show before it starts."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.timer import Timer
 from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -17,11 +21,16 @@ from engine.errors import InputError, RedraftError
 from engine.judges.registry import check_judge
 from engine.models.hub.catalog import PROFILES, resolve
 from engine.models.hub.catalog import profile as find_profile
-from engine.models.hub.memory_plan import FITS, plan, proposed_profile
 from engine.prompts import load_prompts
 from engine.settings import JUDGES, PRESETS, RunConfig, preset, with_profile
-from tui.keymap import LIST, bindings
-from tui.screens.dialog import Dialog
+from tui.keymap import SETUP, bindings
+from tui.screens.dialog import Dialog, box_width
+from tui.screens.dialogs import Choice
+from tui.screens.pick_file import CONSTITUTION_FILES, PROMPT_FILES, PickFile
+from tui.services import run_plan
+from tui.services.run_plan import Offered
+from tui.views.pieces import clip
+from tui.views.wrap import cells
 from tui.widgets.border import label
 
 _FILES = {
@@ -41,32 +50,53 @@ _NUMBERS = {
     "n_heldout": ("Held out", "prompts, from the first"),
     "seed": ("Seed", "makes a run repeatable"),
 }
+_PICKED = frozenset({"profile", "generator", "judge", *_FILES})
+"""Fields with a list to choose from."""
+
+_PAUSE = 0.25
+"""Seconds without a key after which files are read and the run is planned."""
+
+_FRAME, _WIDTH = 4, 72
+"""Lines of the window's border and padding, and its width (themes/app.tcss)."""
 
 
 class Setup(Dialog[RunConfig]):
-    """A form of one line a field. Enter takes all of it; the highlighted preset fills in the numbers."""
+    """A form of one line a field. Enter takes all of it; the highlighted preset fills in the numbers.
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(LIST), ("ctrl+s", "accept", "Take")]
+    Args:
+        config: settings to begin with.
+        runs: the folder of earlier runs, which tell how long the next one takes.
+    """
 
-    def __init__(self, config: RunConfig) -> None:
+    BINDINGS: ClassVar[list[BindingType]] = bindings(SETUP)
+
+    def __init__(self, config: RunConfig, runs: Path | None = None) -> None:
         super().__init__()
         self._config = config
+        self._runs = runs
+        self._fields = VerticalScroll(id="setup-fields", can_focus=False)
+        self._note = Static("", id="setup-note")
+        self._waiting: Timer | None = None
+        self._said = ""
+        self._checked = ""
+        """Name of the file's field that was typed in last."""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
-            label(box, "Set up the next run", "Tab next field · Enter accept · Esc cancel")
-            names = list(PRESETS)
-            presets = OptionList(*(Option(Content(f"{name}: {PRESETS[name][0]}")) for name in names), id="presets")
-            presets.highlighted = names.index(self._config.preset) if self._config.preset in names else 0
-            # One row each: with all fields the form has to fit into 24 rows, the problem's line included.
-            presets.styles.text_wrap = "nowrap"
-            presets.styles.text_overflow = "ellipsis"
-            yield presets
-            yield from self._field("profile", *_PROFILE)
-            yield from self._field("generator", "Model", "a catalog name, hub id, folder or GGUF file")
-            for name, (title, hint) in {**_JUDGE, **_FILES, **_NUMBERS}.items():
-                yield from self._field(name, title, hint)
-            yield Static("", classes="problem")
+            label(box, "Set up the next run", "↓ list · Tab next · Enter accept · Esc")
+            with self._fields:
+                names = list(PRESETS)
+                presets = OptionList(*(Option(Content(f"{name}: {PRESETS[name][0]}")) for name in names), id="presets")
+                presets.highlighted = names.index(self._config.preset) if self._config.preset in names else 0
+                # One row each: with all fields the form has to fit into 24 rows, the two lines on the run included.
+                presets.styles.text_wrap = "nowrap"
+                presets.styles.text_overflow = "ellipsis"
+                yield presets
+                yield from self._field("profile", *_PROFILE)
+                yield from self._field("generator", "Model", "a catalog name, hub id, folder or GGUF file")
+                for name, (title, hint) in {**_JUDGE, **_FILES, **_NUMBERS}.items():
+                    yield from self._field(name, title, hint)
+            yield self._note
 
     def _field(self, name: str, title: str, hint: str) -> ComposeResult:
         with Horizontal(classes="row"):
@@ -74,9 +104,22 @@ class Setup(Dialog[RunConfig]):
             field = Input(str(getattr(self._config, name)), placeholder=hint, id=f"set-{name}", compact=True)
             field.cursor_blink = False
             yield field
+            yield Label("▾" if name in _PICKED else "", classes="mark")
 
     def on_mount(self) -> None:
         self.query_one("#presets").focus()
+        self._plan_later()
+
+    def on_resize(self) -> None:
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Let the fields have what the lines below them leave of the window."""
+        width = min(_WIDTH, int(self.app.size.width * 0.96)) - 6
+        below = sum(-(-cells(line) // max(1, width)) for line in self._said.split("\n"))
+        self._fields.styles.max_height = max(4, int(self.app.size.height * 0.94) - _FRAME - below)
+
+    # What was typed
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Take the highlighted preset: its numbers stand in the fields at once, whatever key leaves the list."""
@@ -86,9 +129,10 @@ class Setup(Dialog[RunConfig]):
             return
         chosen = preset(name)
         for number in _NUMBERS:
-            self.query_one(f"#set-{number}", Input).value = str(getattr(chosen, number))
+            self._input(number).value = str(getattr(chosen, number))
         kept = {name: getattr(self._config, name) for name in ("profile", "critic")}
         self._config = dataclasses.replace(chosen, **kept, **self._files(), **self._judge())  # type: ignore[arg-type]
+        self._plan_later()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
@@ -99,7 +143,12 @@ class Setup(Dialog[RunConfig]):
         name = str(event.input.id).removeprefix("set-")
         if name == "profile":
             self._take_profile(event.value.strip())
-        self._say(self._problem(name))
+        if name in _FILES:
+            self._checked = name
+        problem = self._problem(name)
+        self._say(problem)
+        if not problem:
+            self._plan_later()
 
     def _take_profile(self, name: str) -> None:
         """Fill in the roles of a profile, once its whole name is there."""
@@ -107,24 +156,103 @@ class Setup(Dialog[RunConfig]):
             return
         self._config = with_profile(self._config, name)
         for field in ("generator", "judge"):
-            self.query_one(f"#set-{field}", Input).value = str(getattr(self._config, field))
+            self._input(field).value = str(getattr(self._config, field))
 
     def _problem(self, name: str) -> str:
-        """Why this field cannot be used as it stands; "" where it can. Looks at no file: that is done at the end."""
+        """Why this field cannot be used as it stands; "" where it can. Looks at no file: that is done in a thread."""
         try:
             if name == "generator" and self._value(name):
                 resolve(self._value(name))
             elif name == "profile" and self._value(name):
                 find_profile(self._value(name))
-                return _fit(self._config)
+                return run_plan.is_fit(self._config)
             elif name in _NUMBERS:
                 _number(self._value(name), name)
+            elif name in _JUDGE and self._value("judge"):
+                check_judge(dataclasses.replace(self._config, **self._judge()))  # type: ignore[arg-type]
         except RedraftError as error:
-            return str(error)
+            return self._words(error, name)
         return ""
 
-    def _say(self, problem: str) -> None:
-        self.query_one(".problem", Static).update(Content(problem))
+    def _say(self, text: str, role: str = "$rd-bad") -> None:
+        self._said = text
+        self._make_room()
+        self._note.update(Content.styled(text, role))
+
+    def _plan_later(self) -> None:
+        """Read the file that was typed, and say what is known of the run, once no key comes."""
+        if self._waiting is not None:
+            self._waiting.stop()
+        self._waiting = self.set_timer(_PAUSE, lambda: self.run_worker(self._plan(), exclusive=True, group="plan"))
+
+    async def _plan(self) -> None:
+        name, self._checked = self._checked, ""
+        about = ""
+        if name and self._value(name):
+            kind = "constitution" if name == "constitution" else "prompts"
+            path = Path(self._value(name)).expanduser()
+            try:
+                about = (await asyncio.to_thread(run_plan.preview_of, kind, path))[0]
+            except RedraftError as error:
+                self._say(self._words(error, name))
+                return
+            except OSError as error:
+                self._say(f"{_FILES[name][0]}: {path}: {error.strerror}.")
+                return
+        plan = await asyncio.to_thread(run_plan.plan_of, self._typed(), self._runs)
+        about = clip(about, max(20, self._note.size.width))
+        self._say("\n".join(filter(None, (about, plan.sentence()))), "$rd-dim")
+
+    def _typed(self) -> RunConfig:
+        """The settings as far as they can be used now."""
+        numbers = {}
+        for name in _NUMBERS:
+            try:
+                numbers[name] = _number(self._value(name), name)
+            except InputError:
+                continue
+        generator = self._value("generator") or self._config.generator
+        return dataclasses.replace(self._config, generator=generator, **numbers, **self._judge())  # type: ignore[arg-type]
+
+    # Lists to choose from
+
+    def action_pick(self) -> None:
+        focused = self.focused
+        name = str(focused.id).removeprefix("set-") if isinstance(focused, Input) else ""
+        if name in _FILES:
+            self._pick_file(name)
+        elif name in _PICKED:
+            self.run_worker(self._pick(name), exclusive=True, group="pick")
+        elif isinstance(focused, Input):
+            self.focus_next()
+
+    def _pick_file(self, name: str) -> None:
+        constitution = name == "constitution"
+        kind, extensions = ("constitution", CONSTITUTION_FILES) if constitution else ("prompts", PROMPT_FILES)
+        typed = Path(self._value(name) or ".").expanduser().absolute()
+        folder = typed if typed.is_dir() else typed.parent
+        picker = PickFile(_FILES[name][0], folder, extensions, lambda path: run_plan.preview_of(kind, path))
+        self.app.push_screen(picker, lambda path: self._take(name, path))
+
+    async def _pick(self, name: str) -> None:
+        lists: dict[str, tuple[str, Callable[[], list[Offered]]]] = {
+            "profile": ("Profile", run_plan.profiles),
+            "generator": ("Model: memory of a whole run in float32", run_plan.models),
+            "judge": ("Judge: accuracy as measured", lambda: run_plan.judges(self._typed())),
+        }
+        title, found = lists[name]
+        rows = await asyncio.to_thread(found)
+        answers = [*zip((row.value for row in rows), _aligned(rows, box_width(self.app.size.width) - 2), strict=True)]
+        values = [row.value for row in rows]
+        marked = values.index(self._value(name)) if self._value(name) in values else 0
+        if self.is_active:
+            self.app.push_screen(Choice(title, "", answers, marked, wide=True), lambda value: self._take(name, value))
+
+    def _take(self, name: str, value: str | None) -> None:
+        if value is not None:
+            self._input(name).value = value
+
+    # The end
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -147,17 +275,25 @@ class Setup(Dialog[RunConfig]):
             field = "judge"
             check_judge(config)
         except RedraftError as error:
+            if self._waiting is not None:
+                self._waiting.stop()
+            self._say(self._words(error, field))
             # Errors about the judge name the command line's option; here it is the field of the same name.
             option = error.where.removeprefix("--").replace("-", "_")
-            field = option if option in _JUDGE else field
-            said = f"{_JUDGE[field][0]}: {error.what} {error.next_step}" if field in _JUDGE else str(error)
-            self._say(said)
-            self.query_one(f"#set-{field}").focus()
+            self._input(option if option in _JUDGE else field).focus()
             return
         self.dismiss(config)
 
+    def _words(self, error: RedraftError, field: str) -> str:
+        option = error.where.removeprefix("--").replace("-", "_")
+        field = option if option in _JUDGE else field
+        return f"{_JUDGE[field][0]}: {error.what} {error.next_step}" if field in _JUDGE else str(error)
+
+    def _input(self, name: str) -> Input:
+        return self.query_one(f"#set-{name}", Input)
+
     def _value(self, name: str) -> str:
-        return self.query_one(f"#set-{name}", Input).value.strip()
+        return self._input(name).value.strip()
 
     def _profile(self, generator: str) -> dict[str, str]:
         """The profile, where its model was not changed afterwards; a critic of a profile that was left goes with it."""
@@ -178,25 +314,21 @@ class Setup(Dialog[RunConfig]):
             return ""
         full = str(Path(path).expanduser())
         if name == "constitution":
-            from engine.constitution.load import load
-            from engine.judges.rules.matching import failed_examples
-
-            load(full, failed_examples)
+            run_plan.principles_in(Path(full))
         else:
             load_prompts(full)
         return full
 
 
-def _fit(config: RunConfig) -> str:
-    """Whether the chosen models fit into this machine's memory; "" where they do."""
-    rows = plan(config.generator, config.critic)
-    worst = max(rows, key=lambda row: row.need)
-    if all(row.verdict == FITS for row in rows):
-        return ""
-    return (
-        f"{worst.stage} in {worst.dtype} needs {worst.need / 1e9:.1f} GB of {worst.free / 1e9:.1f} GB free: "
-        f"{worst.verdict}. {proposed_profile()[1]} `redraft models --plan` shows every stage."
-    )
+def _aligned(rows: list[Offered], width: int) -> list[str]:
+    """The rows' cells in columns; the last column takes what is left of the width."""
+    columns = [*zip(*(row.cells[:-1] for row in rows), strict=True)]
+    widths = [max(cells(text) for text in column) for column in columns]
+    lines = []
+    for row in rows:
+        head = "  ".join(text.ljust(room) for text, room in zip(row.cells[:-1], widths, strict=True))
+        lines.append(clip(f"{head}  {row.cells[-1]}".rstrip(), width))
+    return lines
 
 
 def _number(text: str, name: str) -> int:
