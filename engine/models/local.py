@@ -380,7 +380,7 @@ def _loaded(
         folder=None if is_gguf else place,
         files=partial(weights_hash.of_files, [place]) if is_gguf else partial(weights_hash.of_folder, place),
         seconds=time.monotonic() - began,
-        notices=(*checked.notices, *chats.notices, *_static_notice(decoder)),
+        notices=(*checked.notices, *chats.notices, *_untied_notice(checked.config, decoder), *_static_notice(decoder)),
     )
 
 
@@ -394,6 +394,15 @@ def _unpacked(
     # Before the frequencies are divided: the copy's own are made of its config.
     gguf_copy.store(place, dtype, model, tokenizer(), divisors, lambda part: progress(0.8 + 0.2 * part, sentence))
     return load.with_divisors(place, model, divisors)
+
+
+def _untied_notice(described: ModelConfig, decoder: LanguageDecoder) -> tuple[str, ...]:
+    if not described.tied or decoder.config.tied:
+        return ()
+    return (
+        "The config ties the output matrix to the embedding, and the weights hold another one: it is used, as "
+        "transformers does since version 5; older versions leave it out.",
+    )
 
 
 def _static_notice(decoder: LanguageDecoder) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,14 +154,43 @@ def check_folder(folder: Path) -> Checkpoint:
     values = folder_values(folder)
     other = other_families.is_known(values.get("model_type"))
     config = None if other else parse_config(folder / "config.json", values)
-    held: dict[str, weights.TensorInfo] = {}
-    for path in weights.files(folder):
-        held |= weights.header(path)
+    held = _held(folder)
     _refuse_quantized(folder, held)
     _refuse_wrapped(folder, held)
-    if config is None:
-        return _check_other(folder, values, held)
-    return match(folder, config, held)
+    found = _check_other(folder, values, held) if config is None else match(folder, config, held)
+    return replace(found, notices=(*found.notices, *_unread_files(folder)))
+
+
+def _held(folder: Path) -> dict[str, weights.TensorInfo]:
+    """The tensors of all files of a folder.
+
+    Raises:
+        ModelError: two files hold one tensor with different numbers.
+    """
+    held: dict[str, weights.TensorInfo] = {}
+    file_of: dict[str, Path] = {}
+    for path in weights.files(folder):
+        found = weights.header(path)
+        for name in found.keys() & held.keys():
+            if weights.raw(path, found[name]) != weights.raw(file_of[name], held[name]):
+                raise ModelError(
+                    f"The tensor {name[:80]} is in {file_of[name].name} and, with other numbers, in {path.name}.",
+                    where=str(folder),
+                    next_step="Delete the file that does not belong to this model, or fetch the model again.",
+                )
+        held |= found
+        file_of |= dict.fromkeys(found, path)
+    return held
+
+
+def _unread_files(folder: Path) -> tuple[str, ...]:
+    """A sentence on weights of the folder that are not read."""
+    read = {path.name for path in weights.files(folder)}
+    others = sorted(path.name for path in folder.glob("*.safetensors") if path.name not in read)
+    if not others:
+        return ()
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    return (f"Weights in the folder that are not read: {', '.join(others[:5])}{more}.",)
 
 
 def _check_other(folder: Path, values: Mapping[str, Any], held: Mapping[str, weights.TensorInfo]) -> Checkpoint:
@@ -178,11 +207,18 @@ def _check_other(folder: Path, values: Mapping[str, Any], held: Mapping[str, wei
 
 
 def _refuse_quantized(folder: Path, held: Mapping[str, weights.TensorInfo]) -> None:
-    kinds = sorted({info.dtype for info in held.values()} & set(_QUANTIZED_TYPES))
+    kinds = sorted(
+        {info.dtype for name, info in held.items() if info.dtype in _QUANTIZED_TYPES or _is_whole(name, info)}
+    )
     if kinds:
         raise quantized(str(folder), kinds[0])
     if any(_QUANTIZED.search(name) for name in held):
         raise quantized(str(folder), "")
+
+
+def _is_whole(name: str, info: weights.TensorInfo) -> bool:
+    """Whether a weight is of whole numbers: without a scale it means nothing."""
+    return name.endswith(".weight") and info.dtype in ("I8", "U8", "I16", "I32", "I64", "BOOL")
 
 
 def _refuse_wrapped(folder: Path, held: Collection[str]) -> None:

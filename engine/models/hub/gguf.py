@@ -8,10 +8,11 @@ file was made from (within 1e-4 in float32; see docs/log/field.md), or none.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -107,13 +108,20 @@ class _Reader:
         if self._file.read(4) != b"GGUF":
             raise _Foreign("This is not a GGUF file.")
         (version,) = self._unpack("<I")
+        if version in (2 << 24, 3 << 24):
+            raise _Foreign("This GGUF file is written for big-endian machines.")
         if version not in (2, 3):
             raise _Foreign(f"This is a GGUF file of version {version}; versions 2 and 3 are read.")
         tensors, pairs = self._unpack("<QQ")
         if tensors > _MAX_TENSORS or pairs > _MAX_TENSORS:
             raise ValueError
-        metadata = {self._text(): self._value(*self._unpack("<I")) for _ in range(pairs)}
+        metadata: dict[str, Any] = {}
+        for _ in range(pairs):
+            key = self._text()
+            metadata[key] = self._value(*self._unpack("<I"))
         found = [self._tensor() for _ in range(tensors)]
+        if len(metadata) < pairs or len({name for name, *_ in found}) < tensors:
+            raise ValueError
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 1 <= alignment <= 1 << 20:
             raise ValueError
@@ -163,10 +171,26 @@ class _Reader:
 
 
 def _size(shape: tuple[int, ...], kind: int) -> int:
-    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+    """Bytes of a tensor; 0 for a type that is not known, which is refused by its name later."""
+    from gguf.constants import GGML_QUANT_SIZES
 
-    elements, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
+    elements, size = GGML_QUANT_SIZES.get(kind, (1, 0))  # type: ignore[call-overload]
     return int(math.prod(shape) // elements * size)
+
+
+@cache
+def _is_read(kind: int) -> bool:
+    """Whether weights of this type can be unpacked: tried with one block."""
+    import numpy as np
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    try:
+        found = GGMLQuantizationType(kind)
+        dequantize(np.zeros((1, GGML_QUANT_SIZES[found][1]), np.uint8), found)
+    except (ValueError, KeyError, NotImplementedError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -225,11 +249,64 @@ def _checked(path: Path, header: GgufHeader) -> GgufModel:
             where=str(path),
             next_step="Name the folder of the same model in safetensors, or another model.",
         )
+    notices = _check_keys(path, header)
     values = _config_values(path, header)
     config = parse_config(path, values)
     names = tensor_names(config)
     _check_tensors(path, header, config, names)
-    return GgufModel(header, values, config, names, _pre_tokenizer_notices(path, metadata))
+    return GgufModel(header, values, config, names, (*notices, *_pre_tokenizer_notices(path, metadata)))
+
+
+_READ_KEYS = frozenset(
+    (
+        "context_length", "embedding_length", "block_count", "feed_forward_length", "expert_count",
+        "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length",
+        "attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon", "attention.sliding_window",
+        "rope.dimension_count", "rope.freq_base",
+        "rope.scale_linear", "rope.scaling.type", "rope.scaling.factor", "rope.scaling.attn_factor",
+        "rope.scaling.original_context_length", "rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor",
+        "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_log_multiplier",
+        # These say nothing about the arithmetic.
+        "vocab_size", "rope.scaling.finetuned", "tensor_data_layout", "expert_used_count",
+    )
+)  # fmt: skip
+"""Keys of an architecture that are read, or do not matter."""
+_ARITHMETIC = re.compile(
+    r"logit_scale|residual_scale|embedding_scale|\w*softcapping|use_parallel_residual|leading_dense|interleave_moe"
+    r"|moe_every|nextn_predict|full_attention|swin_norm|altup|embedding_length_|activation_sparsity|expert_"
+    r"|attention\.(?:causal|clamp_kqv|max_alibi_bias|scale|output_scale|temperature|sliding_window_pattern|shared_kv"
+    r"|\w*lora_rank|\w+_length_mla|relative|group_norm|layer_indices|\w+_swa)"
+    r"|rope\.(?:dimension_sections|freq_base_swa|scaling\.alpha)|ssm\.|wkv\.|shortconv|xielu"
+)
+"""Keys of llama.cpp that change what a model computes, and are not computed here."""
+
+
+def _check_keys(path: Path, header: GgufHeader) -> tuple[str, ...]:
+    """A sentence on the keys of the architecture that are not used.
+
+    Raises:
+        ModelError: one changes what the model computes.
+    """
+    start = f"{header.architecture}."
+    unknown = []
+    for key, value in header.metadata.items():
+        if not key.startswith(start) or (name := key[len(start) :]) in _READ_KEYS:
+            continue
+        if not _ARITHMETIC.match(name):
+            unknown.append(key)
+        elif not _is_neutral(name, value):
+            raise _unsupported(path, f"`{key[:80]}`")
+    if not unknown:
+        return ()
+    shown = ", ".join(key[:80] for key in unknown[:5])
+    return (f"Keys of the GGUF file that are not used: {shown}{', …' if len(unknown) > 5 else ''}.",)
+
+
+def _is_neutral(name: str, value: Any) -> bool:
+    """Whether a key with this value changes nothing."""
+    if name == "attention.causal":
+        return value is not False
+    return not value or (name.endswith(("scale", "scaling.alpha")) and value == 1)
 
 
 def _unsupported(path: Path, what: str) -> ModelError:
@@ -244,8 +321,10 @@ def _config_values(path: Path, header: GgufHeader) -> dict[str, Any]:
     get, tensors = header.get, header.tensors
     if get("expert_count", 0):
         raise _unsupported(path, f"{get('expert_count')} experts")
-    heads, hidden = get("attention.head_count"), get("embedding_length")
-    kv_heads = _same(path, get("attention.head_count_kv"), "key heads that differ by layer")
+    for key in ("attention.head_count", "attention.head_count_kv", "feed_forward_length"):
+        if isinstance(get(key), list):
+            raise _unsupported(path, f"`{header.architecture}.{key}` by layer")
+    heads, kv_heads, hidden = get("attention.head_count"), get("attention.head_count_kv"), get("embedding_length")
     embedding = tensors.get("token_embd.weight")
     values: dict[str, Any] = {
         "model_type": header.architecture,
@@ -261,7 +340,7 @@ def _config_values(path: Path, header: GgufHeader) -> dict[str, Any]:
             "n_head": heads,
             "n_positions": get("context_length"),
             "n_inner": get("feed_forward_length"),
-            "layer_norm_epsilon": get("attention.layer_norm_epsilon", 1e-5),
+            "layer_norm_epsilon": _required(path, header, "attention.layer_norm_epsilon"),
         }
     head_dim = _head_dim(path, header, heads, hidden)
     values |= {
@@ -270,14 +349,11 @@ def _config_values(path: Path, header: GgufHeader) -> dict[str, Any]:
         "num_attention_heads": heads,
         "num_key_value_heads": kv_heads if kv_heads is not None else heads,
         "head_dim": head_dim,
-        "intermediate_size": _same(path, get("feed_forward_length"), "feed-forward sizes that differ by layer"),
+        "intermediate_size": get("feed_forward_length"),
         "max_position_embeddings": get("context_length"),
-        "rms_norm_eps": get("attention.layer_norm_rms_epsilon", 1e-6),
+        "rms_norm_eps": _required(path, header, "attention.layer_norm_rms_epsilon"),
         "rope_parameters": _rope(path, header),
     }
-    for key in ("attention.scale", "logit_scale", "residual_scale", "embedding_scale", "attn_logit_softcapping"):
-        if get(key) not in (None, 0, 0.0, 1.0):
-            raise _unsupported(path, f"`{header.architecture}.{key}`")
     if get("attention.sliding_window"):
         values["max_position_embeddings"] = min(get("context_length"), get("attention.sliding_window"))
     if header.architecture in ("llama", "qwen3"):
@@ -291,13 +367,12 @@ def _config_values(path: Path, header: GgufHeader) -> dict[str, Any]:
     return values
 
 
-def _same(path: Path, value: Any, what: str) -> Any:
-    """A value that some files give once per layer."""
-    if not isinstance(value, list):
-        return value
-    if len(set(value)) != 1:
-        raise _unsupported(path, what)
-    return value[0]
+def _required(path: Path, header: GgufHeader, key: str) -> Any:
+    value = header.get(key)
+    if value is None:
+        where = f"{header.architecture}.{key}"
+        raise ModelError(f"The GGUF file lacks the key `{where}`.", where=str(path), next_step=_AGAIN)
+    return value
 
 
 def _head_dim(path: Path, header: GgufHeader, heads: Any, hidden: Any) -> Any:
@@ -395,6 +470,7 @@ ROPE_FREQS = "rope_freqs.weight"
 def _check_tensors(path: Path, header: GgufHeader, config: ModelConfig, names: Mapping[str, str]) -> None:
     size = weights.regular(path)
     wanted = tensor_shapes(config)
+    _refuse_unused(path, header, config, names)
     used = {names[name]: name for name in header.tensors if name in names}
     missing = [name for name in wanted if name not in used and not name.endswith(".bias")]
     if missing:
@@ -411,11 +487,36 @@ def _check_tensors(path: Path, header: GgufHeader, config: ModelConfig, names: M
             )
     if any(tensor.start + tensor.size > size for tensor in header.tensors.values()):
         raise ModelError("This GGUF file is cut short.", where=str(path), next_step=_AGAIN)
+
+
+def _refuse_unused(path: Path, header: GgufHeader, config: ModelConfig, names: Mapping[str, str]) -> None:
+    """Refuse tensors that are not computed with, or are of a type that cannot be unpacked."""
     rotated = ROPE_FREQS if header.architecture != "gpt2" else ""
     unused = sorted(name for name in header.tensors if name not in names and name != rotated)
     if unused:
         more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
-        raise _unsupported(path, f"{len(unused)} tensors that are not computed with ({', '.join(unused[:3])}{more})")
+        noun = "a tensor that is" if len(unused) == 1 else f"{len(unused)} tensors that are"
+        raise _unsupported(path, f"{noun} not computed with ({', '.join(unused[:3])}{more})")
+    for name, tensor in header.tensors.items():
+        if not _is_read(tensor.kind):
+            raise _unsupported(path, f"weights of the type {_type_name(tensor.kind)} ({name})")
+    frequencies = header.tensors.get(ROPE_FREQS)
+    if frequencies is not None and math.prod(frequencies.shape) != config.rotary_dims // 2:
+        raise ModelError(
+            f"The GGUF file does not fit its own metadata: {ROPE_FREQS} has {math.prod(frequencies.shape)} numbers, "
+            f"and not {config.rotary_dims // 2}.",
+            where=str(path),
+            next_step=_AGAIN,
+        )
+
+
+def _type_name(kind: int) -> str:
+    from gguf.constants import GGMLQuantizationType
+
+    try:
+        return GGMLQuantizationType(kind).name
+    except ValueError:
+        return f"number {kind}"
 
 
 def _transposed(config: ModelConfig, name: str) -> bool:
@@ -546,6 +647,12 @@ def _pre_tokenizer_notices(path: Path, metadata: Mapping[str, Any]) -> tuple[str
         ModelError: it is one that is not read.
     """
     model, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
+    if model in (None, "none", "no_vocab"):
+        raise ModelError(
+            "This GGUF file holds no tokenizer.",
+            where=str(path),
+            next_step="Convert the model with its tokenizer, or name its folder in safetensors.",
+        )
     if model not in ("gpt2", "llama"):
         raise _unsupported(path, f"the tokenizer {str(model)[:40]!r}")
     if model == "llama":
@@ -586,3 +693,24 @@ def set_pre_tokenizer(tokenizer: Any, metadata: Mapping[str, Any]) -> None:
         backend.pre_tokenizer = pre.ByteLevel(add_prefix_space=False, use_regex=True)
     if name in _IGNORE_MERGES:
         backend.model.ignore_merges = True
+
+
+_TURN_MARK = re.compile(r"<\|[^|<>\s{}]{1,64}\|>")
+
+
+def add_turn_marks(tokenizer: Any) -> None:
+    """Make every mark of turns that the chat template writes and the vocabulary holds a token of its own.
+
+    Some converters wrote such tokens as normal ones, which no text is ever split into; llama.cpp corrects the ends of
+    turns alike.
+    """
+    from tokenizers import AddedToken
+
+    template = tokenizer.chat_template
+    marks = dict.fromkeys(_TURN_MARK.findall(template)) if isinstance(template, str) else {}
+    vocab, added = tokenizer.get_vocab(), {str(token.content) for token in tokenizer.added_tokens_decoder.values()}
+    missing = [
+        AddedToken(mark, special=True, normalized=False) for mark in marks if mark in vocab and mark not in added
+    ]
+    if missing:
+        tokenizer.add_tokens(missing, special_tokens=True)

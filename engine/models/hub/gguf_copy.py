@@ -1,6 +1,6 @@
 """Converted copies of GGUF files, kept in the cache folder so that unpacking is done once.
 
-A copy is a model folder in the dtype that was asked for, named by the file's path, size and time. It is written under
+A copy is a model folder in the dtype that was asked for, named by the file's path, size and times. It is written under
 another name and renamed, so it is whole or absent. A copy is a convenience: where there is no room for it, the file is
 unpacked each time.
 """
@@ -23,7 +23,7 @@ from engine.models.hub import weights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_VERSION = 1
+_VERSION = 2
 """Counts up when the conversion changes, so that copies made by an older one are made again."""
 _MANIFEST = "manifest.json"
 _DIVISORS = "rope_divisors.json"
@@ -88,7 +88,8 @@ def divisors_of(place: Path) -> list[float]:
 
 def _place(path: Path, dtype: str) -> Path:
     found = path.stat()
-    name = f"{_VERSION}|{path.resolve()}|{found.st_size}|{found.st_mtime_ns}"
+    # Another file of the same size may be put in its place with the time of change kept; its inode's changes then.
+    name = f"{_VERSION}|{path.resolve()}|{found.st_size}|{found.st_mtime_ns}|{found.st_ino}|{found.st_ctime_ns}"
     return _home() / f"{_of_path(path)}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{dtype}"
 
 

@@ -248,6 +248,7 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
     tokenizer = _tokenizer(path, lambda: AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL))
     gguf.set_pre_tokenizer(tokenizer, header.metadata)
+    gguf.add_turn_marks(tokenizer)
     return tokenizer
 
 

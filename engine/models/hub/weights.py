@@ -171,14 +171,30 @@ def _tensor(path: Path, held: int, name: str, entry: Any, base: int) -> TensorIn
     return TensorInfo(dtype, tuple(shape), base + start, size)
 
 
+def raw(path: Path, info: TensorInfo) -> bytes:
+    """The bytes of one tensor of a file.
+
+    Raises:
+        StorageError: if they cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(info.start)
+            return file.read(info.size)
+    except OSError as error:
+        raise StorageError(f"This file cannot be read ({error.strerror}).", where=str(path)) from None
+
+
 def files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, one or several shards.
+    """The safetensors files of a model folder: model.safetensors, as in transformers, or else the shards of an index.
 
     Raises:
         ModelError: if there are none, with a word on pickles, which are never read; if the index names files outside
             the folder.
         StorageError: if a shard is missing.
     """
+    if (folder / SINGLE).exists():
+        return [folder / SINGLE]
     if (folder / INDEX).exists():
         weight_map = read_json(folder / INDEX).get("weight_map")
         names = set(weight_map.values()) if isinstance(weight_map, dict) and _all_text(weight_map) else set()
@@ -189,8 +205,12 @@ def files(folder: Path) -> list[Path]:
         for shard in shards:
             regular(shard)
         return shards
-    if (folder / SINGLE).exists():
-        return [folder / SINGLE]
+    if any(folder.glob("model-*-of-*.safetensors")):
+        raise ModelError(
+            f"The weights are in several files, and the file that lists them ({INDEX}) is missing.",
+            where=str(folder),
+            next_step="Fetch or copy it from where the model came from.",
+        )
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
         raise ModelError(
             "This folder holds its weights as pickles (.bin, .pt), which can run code when they are read.",

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from engine.errors import ModelError, StorageError
 from engine.models.hub import catalog, checkpoint, load, weights
-from engine.models.local import check_model
+from engine.models.local import check_model, load_model
 from engine.models.nn import families
 from engine.models.nn.decoder import pack
 from engine.models.nn.tensor_names import tensor_shapes
@@ -196,6 +197,62 @@ def test_tensors_beside_the_model_are_reported_with_their_number(folder: Path) -
     assert "3 tensors" in notice
     assert "v_head.summary.bias" in notice
     load.read_folder(folder, "float32")
+
+
+def test_one_file_goes_before_an_index_and_the_rest_is_reported(folder: Path) -> None:
+    before = weights.read(folder)
+    weights.write(folder / "model-00001-of-00001.safetensors", {name: one + 0.5 for name, one in before.items()})
+    index = {"weight_map": dict.fromkeys(before, "model-00001-of-00001.safetensors")}
+    (folder / weights.INDEX).write_text(json.dumps(index))
+    assert difference(folder, folder) < 1e-4
+    (notice,) = checkpoint.check_folder(folder).notices
+    assert "not read: model-00001-of-00001.safetensors" in notice
+
+
+def sharded(folder: Path, **second: torch.Tensor) -> None:
+    """The model in two files, with further tensors in the second one."""
+    held = weights.read(folder)
+    (folder / weights.SINGLE).unlink()
+    names = sorted(held)
+    parts = {"a.safetensors": {name: held[name] for name in names[:9]},
+             "b.safetensors": {name: held[name] for name in names[9:]} | second}  # fmt: skip
+    for name, tensors in parts.items():
+        weights.write(folder / name, tensors)
+    index = {"weight_map": {name: file for file, tensors in parts.items() for name in tensors}}
+    (folder / weights.INDEX).write_text(json.dumps(index))
+
+
+def test_a_tensor_in_two_files_with_different_numbers_is_refused(folder: Path) -> None:
+    first = sorted(weights.read(folder))[0]
+    one = weights.read(folder)[first]
+    sharded(folder, **{first: one})
+    assert checkpoint.check_folder(folder).notices == ()
+    held = {name: tensor for name, tensor in weights.read(folder).items() if name >= first}
+    weights.write(folder / "b.safetensors", held | {first: one + 1.0})
+    with pytest.raises(ModelError, match=rf"{first} is in a\.safetensors and, with other numbers, in b"):
+        checkpoint.check_folder(folder)
+
+
+def test_shards_without_their_index_are_named_as_such(folder: Path) -> None:
+    (folder / weights.SINGLE).rename(folder / "model-00001-of-00002.safetensors")
+    assert f"{weights.INDEX}) is missing" in refusal(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.bool])
+def test_weights_of_whole_numbers_are_refused_as_quantized(folder: Path, dtype: torch.dtype) -> None:
+    held = weights.read(folder) | {"model.layers.0.mlp.up_proj.weight": torch.ones(96, 64).to(dtype)}
+    save_file(held, folder / weights.SINGLE)
+    assert "quantized" in refusal(folder)
+
+
+def test_an_output_matrix_of_its_own_is_used_and_reported_where_the_config_ties_it(tiny: Tiny, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny("llama", tie_word_embeddings=True), tmp_path / "model"))
+    change(folder, lambda held: held | {"lm_head.weight": held["model.embed_tokens.weight"].clone()})
+    assert load_model(str(folder), device="cpu", dtype="float32").notices == ()
+    change(folder, lambda held: held | {"lm_head.weight": held["model.embed_tokens.weight"] + 0.5})
+    (notice,) = load_model(str(folder), device="cpu", dtype="float32").notices
+    assert "ties the output matrix" in notice
+    assert difference(folder, folder) < 1e-4
 
 
 def test_constants_are_not_worth_a_word(folder: Path) -> None:

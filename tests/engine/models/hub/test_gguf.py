@@ -146,8 +146,18 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "unknown scaling": ({"rope.scaling.type": "spiral", "rope.scaling.factor": 2.0}, {}, "rope scaling 'spiral'"),
     "experts": ({"expert_count": 8}, {}, "8 experts"),
     "scaled logits": ({"logit_scale": 8.0}, {}, "llama.logit_scale"),
+    "not causal": ({"attention.causal": False}, {}, "llama.attention.causal"),
+    "alibi": ({"attention.max_alibi_bias": 8.0}, {}, "llama.attention.max_alibi_bias"),
+    "clamped": ({"attention.clamp_kqv": 8.0}, {}, "llama.attention.clamp_kqv"),
+    "capped": ({"final_logit_softcapping": 30.0}, {}, "llama.final_logit_softcapping"),
+    "parallel": ({"use_parallel_residual": True}, {}, "llama.use_parallel_residual"),
+    "more predictions": ({"nextn_predict_layers": 1}, {}, "llama.nextn_predict_layers"),
+    "alpha": ({"rope.scaling.alpha": 1000.0}, {}, "llama.rope.scaling.alpha"),
+    "windows by layer": ({"attention.sliding_window_pattern": [True, False]}, {}, "sliding_window_pattern"),
+    "fused": ({}, {"blk.0.attn_qkv.weight": [[1.0] * 64] * 128}, r"blk\.0\.attn_qkv\.weight"),
+    "norm after attention": ({}, {"blk.0.post_attention_norm.weight": [1.0] * 64}, "post_attention_norm"),
     "part of heads rotated": ({"rope.dimension_count": 8}, {}, "rope.dimension_count"),
-    "unknown tensor": ({}, {"blk.0.attn_sinks.weight": [1.0] * 4}, r"1 tensors .*blk\.0\.attn_sinks\.weight"),
+    "unknown tensor": ({}, {"blk.0.attn_sinks.weight": [1.0] * 4}, r"a tensor that is .*blk\.0\.attn_sinks\.weight"),
     "lora": ({}, {"blk.0.attn_q.weight.lora_a": [[1.0] * 64]}, "lora_a"),
     "bias of a norm": ({}, {"output_norm.bias": [0.0] * 64}, r"output_norm\.bias"),
     "split": ({"split.count": 3}, {}, "llama-gguf-split --merge"),
@@ -195,6 +205,55 @@ def _write_changed(path: Path, folder: Path, values: dict[str, Any]) -> None:
             rotated = package.GGUFWriter.add_rope_dimension_count
             patch.setattr(package.GGUFWriter, "add_rope_dimension_count", lambda self, _: rotated(self, count))
         gguf_files.write_gguf(path, folder)
+
+
+def test_keys_that_are_not_used_are_named_once(tiny: Tiny, tmp_path: Path) -> None:
+    neutral = {"logit_scale": 1.0, "use_parallel_residual": False, "attention.causal": True, "expert_group_count": 0}
+    path = write_gguf(tmp_path / "model.gguf", tiny("llama"), values={**neutral, "pooling_type": 1, "shoe_size": 43})
+    assert gguf.check(path).notices == (
+        "Keys of the GGUF file that are not used: llama.pooling_type, llama.shoe_size.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data.replace(b"GGUF\x03\0\0\0", b"GGUF\0\0\0\x03", 1), "big-endian"),
+        (lambda data: data.replace(b"norm_rms_epsilon", b"norm_rms_epsilun"), "lacks the key .*norm_rms_epsilon`"),
+        (lambda data: data.replace(b"blk.0.ffn_up", b"blk.1.ffn_up"), "header of this GGUF file is damaged"),
+    ],
+)
+def test_a_damaged_or_foreign_header_is_refused(
+    tiny: Tiny, tmp_path: Path, change: Callable[[bytes], bytes], words: str
+) -> None:
+    path = write_gguf(tmp_path / "model.gguf", tiny("llama"))
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ModelError, match=words):
+        check_model(str(path))
+
+
+@pytest.mark.parametrize(("kind", "words"), [(28, "type F64"), (4242, "type number 4242")])
+def test_weights_of_a_type_that_is_not_read_are_refused_from_the_header(
+    tiny: Tiny, tmp_path: Path, kind: int, words: str
+) -> None:
+    path = write_gguf(tmp_path / "model.gguf", tiny("llama"))
+    data, name = path.read_bytes(), b"output_norm.weight"
+    at = data.index(name) + len(name) + 4 + 8  # behind the number of dimensions, and the one dimension
+    path.write_bytes(data[:at] + kind.to_bytes(4, "little") + data[at + 4 :])
+    with pytest.raises(ModelError, match=f"weights of the {words} .output_norm"):
+        check_model(str(path))
+
+
+@pytest.mark.parametrize("kind", [1, 3, 4, 5])
+def test_marks_of_turns_are_tokens_whatever_the_file_calls_them(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int
+) -> None:
+    import gguf as package
+
+    write = package.GGUFWriter.add_token_types
+    monkeypatch.setattr(package.GGUFWriter, "add_token_types", lambda self, kinds: write(self, [3, kind, *kinds[2:]]))
+    tokenizer = load.gguf_tokenizer(write_gguf(tmp_path / "model.gguf", tiny("llama")))
+    assert tokenizer.backend_tokenizer.encode("<|im_start|>user", add_special_tokens=False).ids[0] == 1
 
 
 def test_an_architecture_that_is_not_read_is_named(tiny: Tiny, tmp_path: Path) -> None:

@@ -190,11 +190,13 @@ def test_a_damaged_entry_of_a_tensor_is_refused(tmp_path: Path, entry: Any) -> N
 
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "x.bin", "a/b.safetensors", 5, ""])
 def test_an_index_cannot_name_files_elsewhere(folder: Path, name: Any) -> None:
+    (folder / weights.SINGLE).unlink()
     (folder / weights.INDEX).write_text(json.dumps({"weight_map": {"a": name}}))
     assert weights.INDEX in str(refused(folder))
 
 
 def test_a_missing_shard_is_named(folder: Path) -> None:
+    (folder / weights.SINGLE).unlink()
     (folder / weights.INDEX).write_text(json.dumps({"weight_map": {"a": "model-2.safetensors"}}))
     assert "model-2.safetensors" in str(refused(folder))
 
