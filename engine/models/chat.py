@@ -60,6 +60,9 @@ class Chat:
         template: the model's own, "" for the plain one.
         joins_system: the template leaves a system turn out, so the first user turn carries its text.
         turn_ends: texts that end an assistant's turn, as the template writes it, and that are one token each.
+        next_turn: the token that begins the turn after an answer, where the template ends the answer with none: a model
+            that writes it has ended its answer.
+        opening: what the template writes before an answer and leaves out where it is asked to begin one.
         stops: texts that end a turn where the template has no token for it.
         thinking: the marks around a model's thoughts, where the template or the tokenizer knows them.
     """
@@ -70,6 +73,8 @@ class Chat:
     template: str = ""
     joins_system: bool = False
     turn_ends: tuple[str, ...] = ()
+    next_turn: str = ""
+    opening: str = ""
     stops: tuple[str, ...] = ()
     thinking: tuple[str, str] | None = None
 
@@ -88,12 +93,17 @@ class Chat:
             found.append(
                 "The chat template ends no answer with a token; the tokenizer's end token is trained after it."
             )
+        if self.opening:
+            found.append(
+                "The chat template does not begin an answer where it is asked to; what it writes before answers "
+                "is put at the end of each prompt."
+            )
         return tuple(found)
 
     def end_tokens(self) -> frozenset[int]:
-        """Ids of the tokens that end an assistant's turn by the template."""
+        """Ids of the tokens that end an assistant's turn by the template, or begin the next one."""
         vocab = self.tokenizer.get_vocab()
-        return frozenset(vocab[text] for text in self.turn_ends if text in vocab)
+        return frozenset(vocab[text] for text in (*self.turn_ends, self.next_turn) if text in vocab)
 
     def kept_marks(self) -> tuple[tuple[int, str], ...]:
         """(id, text) of the marks around thoughts, where the tokenizer would leave them out of a decoded text."""
@@ -138,7 +148,7 @@ class Chat:
         if self.plain:
             text = _plain(turns, self._bos())
             return text if answer is None else f"{text} {answer}{self.tokenizer.eos_token or ''}"
-        start = self._apply(turns, True)
+        start = self._apply(turns, True) + self.opening
         prompt = self._without_open_thinking(start)
         return prompt if answer is None else prompt + self._ending(turns, start, answer)
 
@@ -345,6 +355,12 @@ def _probed(chat: Chat, tokens: Collection[str]) -> Chat:
         text = chat._templated([{"role": "system", "content": system}, user], True)
         chat = replace(chat, joins_system=system not in text and one in text)
     with contextlib.suppress(Exception):
+        start, whole = chat._templated([user], True), chat._templated([user, answer], False)
+        opening = whole.removeprefix(start).partition(two)[0] if whole.startswith(start) else ""
+        # Empty thoughts before an answer are the business of `render`.
+        thoughts = any(mark in opening for mark in chat.thinking or ())
+        chat = replace(chat, opening=opening if opening.strip() and not thoughts else "")
+    with contextlib.suppress(Exception):
         tail = chat._templated([user, answer], False).partition(two)[2].lstrip()
         ends = [token for token in sorted(tokens, key=len, reverse=True) if token.strip() and tail.startswith(token)]
         if ends:
@@ -354,6 +370,11 @@ def _probed(chat: Chat, tokens: Collection[str]) -> Chat:
             return replace(chat, stops=(mark.group(),))
         between = chat._templated([user, answer, more], False).partition(two)[2].partition(three)[0]
         heading = between.strip()
+        begins = [
+            token for token in sorted(tokens, key=len, reverse=True) if token.strip() and heading.startswith(token)
+        ]
+        if begins:
+            return replace(chat, next_turn=begins[0])
         if len(heading) > 2:
             return replace(chat, stops=(f"\n{heading}" if "\n" in between else heading,))
     return chat

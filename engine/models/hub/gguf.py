@@ -174,7 +174,7 @@ def _size(shape: tuple[int, ...], kind: int) -> int:
     """Bytes of a tensor; 0 for a type that is not known, which is refused by its name later."""
     from gguf.constants import GGML_QUANT_SIZES
 
-    elements, size = GGML_QUANT_SIZES.get(kind, (1, 0))  # type: ignore[call-overload]
+    elements, size = GGML_QUANT_SIZES.get(kind, (1, 0))
     return int(math.prod(shape) // elements * size)
 
 
@@ -514,7 +514,7 @@ def _type_name(kind: int) -> str:
     from gguf.constants import GGMLQuantizationType
 
     try:
-        return GGMLQuantizationType(kind).name
+        return str(GGMLQuantizationType(kind).name)
     except ValueError:
         return f"number {kind}"
 

@@ -135,6 +135,24 @@ def test_the_token_that_ends_a_turn_ends_an_answer(folder: Path) -> None:
     assert answer_of(which, "It is tall.") == "It is tall.<|im_end|>"
 
 
+def test_a_token_that_begins_the_next_turn_ends_an_answer(folder: Path) -> None:
+    """As in GLM-4's template, which writes nothing after an answer."""
+    template = ROWS.replace("<|im_end|>\n", "") + START
+    which = with_template(folder, template)
+    assert which.turn_ends == ()
+    assert which.end_tokens() == {which.tokenizer.convert_tokens_to_ids("<|im_start|>")}
+    assert answer_of(which, "It is tall.") == "It is tall.<|im_end|>"
+
+
+def test_a_template_that_begins_no_answer_gets_what_it_writes_before_answers(folder: Path) -> None:
+    which = with_template(folder, ROWS)
+    assert which.render(ASKED) == QUESTION
+    assert answer_of(which, "It is tall.") == "It is tall.<|im_end|>"
+    assert any("does not begin an answer" in notice for notice in which.notices)
+    assert with_template(folder, CHATML).opening == ""
+    assert with_template(folder, THINKING).opening == ""
+
+
 def test_an_end_that_is_not_one_token_stops_by_its_text(folder: Path) -> None:
     which = with_template(folder, CHATML.replace("<|im_end|>", "<|eot|>"))
     assert which.turn_ends == ()
