@@ -24,13 +24,17 @@ from engine.text import is_blank, sanitize, truncate
 PROMPT_COLUMNS = ("prompt", "instruction", "question", "text")
 """Names under which a prompt is looked for, in this order."""
 
-CHAT_COLUMNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "contents")
+CHAT_COLUMNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "contents", "turns")
 """Names of lists of turns."""
 
-FALLBACK_COLUMNS = ("query", "problem", "input", "user_prompt")
+FALLBACK_COLUMNS = ("query", "problem", "input", "user_prompt", "transcript")
 """Names that hold the prompt where no other column does."""
 
-SYSTEM_COLUMNS = ("system_prompt", "system", "system_message")
+SYSTEM_COLUMNS = (
+    "system_prompt", "system", "system_message", "systemInstruction", "system_instruction", "instructions", "preamble"
+)  # fmt: skip
+"""Names of system texts: a text, a list of parts, or an object with parts."""
+
 CONTEXT_COLUMNS = ("input", "context", "passage", "document", "article")
 """Names of what an instruction or question is about; put behind it after an empty line."""
 
@@ -44,6 +48,8 @@ _ROLE_ALIASES = {
     "chatgpt": "assistant",
     "bing": "assistant",
     "bard": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
     "model": "assistant",
     "ai": "assistant",
     "developer": "system",
@@ -60,6 +66,8 @@ _ROLE_KEYS = ("role", "from", "speaker", "author")
 _CONTENT_KEYS = ("content", "value", "text", "parts")
 _TURN_KEYS = {*_ROLE_KEYS, *_CONTENT_KEYS, "tool_calls", "function_call", "tool_call_id"}
 _TRANSCRIPT = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+_HEADED_TURN = re.compile(r"\s*### ?(Human|Assistant): ?")
+"""How guanaco's texts write the turns of a transcript, also in the middle of a line."""
 _TURNS_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*(["'])(?:role|from|content|value)\1\s*:""")
 _TEMPLATE_MARKS = re.compile(
     r"<\|(?:im_start|start_header_id|begin_of_text|user|system)\|>|<start_of_turn>|\[INST\]"
@@ -90,11 +98,12 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
     Raises:
         InputError: there is nothing to ask in the row; names the place and the field.
     """
-    record = _with_request_body(record)
+    record = _with_request_body(_with_known_names(record))
     column = _prompt_column(record)
     used = {column, "id", "topic", "principle"}
+    _refuse_answer(record, column, used)
     left_out: list[str] = []
-    messages = _joined(_with_system(_turns(record, column, used, left_out), record, used), left_out)
+    messages = _joined(_with_system(_turns(record, column, used, left_out), record, column, used), left_out)
     text = messages[-1].content.strip()
     if is_blank(text):
         raise _empty(record, column)
@@ -108,6 +117,8 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
 def _turns(record: Record, column: str, used: set[str], left_out: list[str]) -> list[Message]:
     """The turns that a column holds, whatever its shape, up to the last one of the user; adds to `used`."""
     value = _turns_in_text(record, column) or record.fields[column]
+    if isinstance(value, dict) and any(key in value for key in (*_ROLE_KEYS, "text")):
+        value = [{"role": "user", **value}]
     if column in ("chosen", "rejected"):
         used |= {"chosen", "rejected"}
         left_out.append("answers after the last turn of the user")
@@ -115,7 +126,7 @@ def _turns(record: Record, column: str, used: set[str], left_out: list[str]) -> 
     if column in CHAT_COLUMNS or isinstance(value, list):
         return _chat(value, record, column, left_out)
     if isinstance(value, str) and _is_transcript(value):
-        if sanitize(value).strip().rpartition("\n\n")[2] != "Assistant:":
+        if _with_plain_turns(value).rpartition("\n\n")[2] != "Assistant:":
             left_out.append("answers after the last turn of the user")
         return _transcript(value)
     texts = [read_text(record, column)]
@@ -129,12 +140,14 @@ def _turns(record: Record, column: str, used: set[str], left_out: list[str]) -> 
     return [*_history(record, used), Message("user", "\n\n".join(text.strip() for text in texts))]
 
 
-def _with_system(messages: list[Message], record: Record, used: set[str]) -> list[Message]:
+def _with_system(messages: list[Message], record: Record, column: str, used: set[str]) -> list[Message]:
     """The turns after the system texts of the row's own columns, where they do not hold them already."""
     for name in SYSTEM_COLUMNS:
-        if isinstance(record.fields.get(name), str):
+        value = record.fields.get(name)
+        if name != column and isinstance(value, str | list | dict) and value:
             used.add(name)
-            text = read_text(record, name).strip()
+            turn = {"content": value} if not isinstance(value, dict) or "parts" in value else value
+            text = (read_content(turn, f"{record.place}, field {name!r}", optional=True) or "").strip()
             if not is_blank(text) and not any(m.role == "system" and m.content.strip() == text for m in messages):
                 messages = [Message("system", text), *messages]
     return messages
@@ -192,12 +205,37 @@ def missing(record: Record, columns: Sequence[str]) -> InputError:
     )
 
 
-def _with_request_body(record: Record) -> Record:
-    """The row with the fields of `body`, where it is a line of an OpenAI batch file: a request with its chat in it."""
-    body = record.fields.get("body")
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+def _with_known_names(record: Record) -> Record:
+    """The row with its names in lower case, as those of tables are read, where it has none that is known otherwise."""
+    known = {*ALL_COLUMNS, "chosen"}
+    if known & record.fields.keys() or not known & {str(name).casefold() for name in record.fields}:
         return record
-    return replace(record, fields={**{key: value for key, value in record.fields.items() if key != "body"}, **body})
+    return replace(record, fields={str(name).casefold(): value for name, value in record.fields.items()})
+
+
+def _with_request_body(record: Record) -> Record:
+    """The row with the fields of a request in it, where it is a line of a batch file (OpenAI, Anthropic, Gemini)."""
+    for name in ("body", "params", "request"):
+        body = record.fields.get(name)
+        if isinstance(body, dict) and any(isinstance(body.get(key), list) for key in ("messages", "contents")):
+            rest = {key: value for key, value in record.fields.items() if key != name}
+            return replace(record, fields={**rest, **body})
+    return record
+
+
+def _refuse_answer(record: Record, column: str, used: set[str]) -> None:
+    """Refuse a row that is a single turn of another role than the user, as in the flat files of OpenAssistant."""
+    role = record.fields.get("role")
+    if column in CHAT_COLUMNS or not isinstance(role, str):
+        return
+    used.add("role")
+    known = _ROLE_ALIASES.get(role.strip().lower(), role.strip().lower())
+    if known in ("system", "assistant", "call", "result"):
+        raise InputError(
+            f"the row is a turn of the {truncate(sanitize(role), 40)}, not of the user.",
+            where=f"{record.place}, field 'role'",
+            next_step='Write whole chats: {"messages": [...]}.',
+        )
 
 
 def _turns_in_text(record: Record, column: str) -> Any:
@@ -233,7 +271,7 @@ def _prompt_column(record: Record) -> str:
     if blank:
         return blank
     chosen = fields.get("chosen")
-    if isinstance(chosen, list) or (isinstance(chosen, str) and len(_TRANSCRIPT.findall(chosen)) > 1):
+    if isinstance(chosen, list) or (isinstance(chosen, str) and len(_TRANSCRIPT.findall(sanitize(chosen))) > 1):
         return "chosen"
     raise missing(record, ALL_COLUMNS)
 
@@ -247,7 +285,7 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
             next_step='Write [{"role": "user", "content": "..."}].',
         )
     turns = [part for turn in turns for part in _role_pairs(turn)]
-    roles = [_role(turn, f"{record.place}, field '{column}[{n}]'") for n, turn in enumerate(turns)]
+    roles = [read_role(turn, f"{record.place}, field '{column}[{n}]'") for n, turn in enumerate(turns)]
     last = _last_question(roles)
     if last < 0:
         raise InputError(
@@ -259,11 +297,15 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
     for number, (role, turn) in enumerate(zip(roles[: last + 1], turns, strict=False)):
         left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in _unread_keys(turn)]
         of_tools = role in ("call", "result") or bool(turn.get("tool_calls") or turn.get("function_call"))
-        content = _content(turn, f"{record.place}, field '{column}[{number}]'", optional=of_tools)
+        content = read_content(turn, f"{record.place}, field '{column}[{number}]'", optional=of_tools)
         if of_tools:
             left_out.append("tool calls and their results")
-        if role in _ROLES and content is not None and not (of_tools and is_blank(content)):
+        if role not in _ROLES or content is None:
+            continue
+        if not is_blank(content) or number == last:
             messages.append(Message(role, content))
+        elif not of_tools:
+            left_out.append("turns without a text")
     if last + 1 < len(turns):
         left_out.append("answers after the last turn of the user")
     return messages
@@ -289,7 +331,12 @@ def _role_pairs(turn: Any) -> Iterator[Any]:
     yield turn
 
 
-def _role(turn: Any, place: str) -> str:
+def read_role(turn: Any, place: str) -> str:
+    """The role of a turn: system, user or assistant, or call and result of tools.
+
+    Raises:
+        InputError: there is none, or it is not known.
+    """
     if not isinstance(turn, dict):
         raise InputError(
             f"a turn is {kind(turn)}, not an object.",
@@ -305,8 +352,12 @@ def _role(turn: Any, place: str) -> str:
     raise InputError(f"the role is {shown}.", where=place, next_step=f"Use one of {', '.join(_ROLES)}.")
 
 
-def _content(turn: dict[str, Any], place: str, *, optional: bool) -> str | None:
-    """The turn's text: a string, or the text parts of a list; None where there is none and none is needed."""
+def read_content(turn: dict[str, Any], place: str, *, optional: bool = False) -> str | None:
+    """The turn's text: a string, or the text parts of a list; None where there is none and none is needed.
+
+    Raises:
+        InputError: there is none, or a part of it is not a text.
+    """
     content = next((turn[key] for key in _CONTENT_KEYS if key in turn), None)
     content = content["parts"] if isinstance(content, dict) and "parts" in content else content
     if content is None and optional:
@@ -347,8 +398,13 @@ def _joined(messages: Sequence[Message], left_out: list[str]) -> list[Message]:
 
 
 def _history(record: Record, used: set[str]) -> list[Message]:
-    """The earlier turns of an Alpaca row: `history`, a list of [question, answer]."""
+    """The earlier turns of an Alpaca row: `history`, a list of [question, answer], or of turns."""
     pairs = record.fields.get("history")
+    if isinstance(pairs, list) and pairs and all(isinstance(turn, dict) for turn in pairs):
+        used.add("history")
+        places = [f"{record.place}, field 'history[{number}]'" for number in range(len(pairs))]
+        turns = [(read_role(turn, place), read_content(turn, place)) for turn, place in zip(pairs, places, strict=True)]
+        return [Message(role, text) for role, text in turns if role in _ROLES and text]
     if not isinstance(pairs, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs
     ):
@@ -372,13 +428,20 @@ def _shared_turns(record: Record, left_out: list[str]) -> list[Message]:
 
 def _is_transcript(text: str) -> bool:
     """Whether a text is a transcript of hh-rlhf: it begins with a question and has an answer, or the place for one."""
-    found = _TRANSCRIPT.findall(sanitize(text).strip())
-    return found[:1] == ["Human"] and "Assistant" in found and text.lstrip().startswith("Human:")
+    text = _with_plain_turns(text)
+    found = _TRANSCRIPT.findall(text)
+    return found[:1] == ["Human"] and "Assistant" in found and text.startswith("Human:")
+
+
+def _with_plain_turns(text: str) -> str:
+    """The text with the turns of guanaco's transcripts ("### Human: ...### Assistant: ...") as hh-rlhf writes them."""
+    text = sanitize(text).strip()
+    return _HEADED_TURN.sub(r"\n\n\1: ", text).strip() if _HEADED_TURN.match(text) else text
 
 
 def _transcript(text: str) -> list[Message]:
     """The turns of "\\n\\nHuman: ...\\n\\nAssistant: ..." up to the last question."""
-    parts = _TRANSCRIPT.split(sanitize(text))[1:]
+    parts = _TRANSCRIPT.split(_with_plain_turns(text))[1:]
     roles = ["user" if name == "Human" else "assistant" for name in parts[::2]]
     turns = [Message(role, text.strip()) for role, text in zip(roles, parts[1::2], strict=True)]
     last = _last_question([turn.role for turn in turns])

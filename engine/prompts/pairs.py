@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import InputError
-from engine.prompts.columns import ALL_COLUMNS, Usage, read_prompt, read_text
+from engine.prompts.columns import ALL_COLUMNS, Usage, read_content, read_prompt, read_role, read_text
 from engine.prompts.files import read_bytes, show
 from engine.prompts.load import Prompt, PromptSet, Skipped, mapped, notices_of, prompt_id
-from engine.prompts.records import Record, kind, read_records
-from engine.text import is_blank, sanitize
+from engine.prompts.records import Record, read_records
+from engine.text import is_blank, sanitize, truncate
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 
@@ -66,7 +66,7 @@ def load_pairs(path: Path | str, *, columns: Mapping[str, str] | None = None) ->
     for number, record in enumerate(rows, 1):
         try:
             text, messages = read_prompt(_question(record), usage)
-            pair = GivenPair(_answer(record, "chosen"), _answer(record, "rejected"))
+            pair = _pair(record)
             topic, principle = read_text(record, "topic").strip(), read_text(record, "principle").strip()
             identifier = prompt_id(record, f"pair-{number:03d}", places)
         except InputError as error:
@@ -102,10 +102,45 @@ def _question(record: Record) -> Record:
     return record
 
 
+def _pair(record: Record) -> GivenPair:
+    """The two answers of a row.
+
+    Raises:
+        InputError: one of them is none, both are the same, or they answer different chats.
+    """
+    pair = GivenPair(_answer(record, "chosen"), _answer(record, "rejected"))
+    if pair.chosen == pair.rejected:
+        raise InputError(
+            "chosen and rejected are the same text.", where=record.place, next_step="Write two, or delete the row."
+        )
+    before = [_before(record, column) for column in ("chosen", "rejected")]
+    if all(before) and before[0] != before[1]:
+        raise InputError(
+            "the chats of chosen and rejected differ before their last answers.",
+            where=record.place,
+            next_step="Write the chat that both answer as prompt, and the answers as texts.",
+        )
+    return pair
+
+
+def _before(record: Record, column: str) -> Any:
+    """The turns before an answer, where they stand with it; falsy where they do not."""
+    value = record.fields[column]
+    if isinstance(value, str):
+        turns = list(_TURN.finditer(sanitize(value)))
+        return sanitize(value)[: turns[-1].start()].strip() if len(turns) > 1 else ""
+    if not isinstance(value, list):
+        return []
+    place = f"{record.place}, field {column!r}"
+    return [(read_role(turn, place), read_content(turn, place, optional=True)) for turn in value[:-1]]
+
+
 def _answer(record: Record, column: str) -> str:
-    """One answer: a text, the last turn of a chat, or the last turn of a transcript."""
+    """One answer: a text, a turn, the last turn of a chat, or the last turn of a transcript."""
     value = record.fields[column]
     where = f"{record.place}, field {column!r}"
+    if isinstance(value, dict):
+        value = [value]
     if isinstance(value, list):
         text = _last_turn(value, where)
     else:
@@ -120,13 +155,11 @@ def _answer(record: Record, column: str) -> str:
 
 
 def _last_turn(turns: list[Any], where: str) -> str:
-    last = turns[-1] if turns else None
-    role = last.get("role", last.get("from")) if isinstance(last, dict) else None
-    content = last.get("content", last.get("value")) if isinstance(last, dict) else None
-    if role not in ("assistant", "gpt", "model") or not isinstance(content, str):
+    if not turns or read_role(turns[-1], where) != "assistant":
+        last = truncate(sanitize(str(turns[-1].get("role", turns[-1].get("from")))), 40) if turns else "missing"
         raise InputError(
-            f"the last turn must be the assistant's text, but it is {kind(last) if role is None else f'{role!r}'}.",
+            f"the last turn must be the assistant's text, but it is {last!r}.",
             where=where,
             next_step='End it with {"role": "assistant", "content": "..."}.',
         )
-    return sanitize(content)
+    return read_content(turns[-1], where) or ""

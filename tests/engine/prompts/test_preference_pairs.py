@@ -74,6 +74,15 @@ def test_columns_are_read_under_other_names(tmp_path: Path) -> None:
         ({"prompt": "Why?", "chosen": 3, "rejected": "No."}, "not a text"),
         ({"prompt": [USER], "chosen": [USER], "rejected": [BAD]}, "the last turn must be the assistant's"),
         ({"prompt": "", "chosen": "So.", "rejected": "No."}, "the prompt is empty"),
+        ({"prompt": "Why?", "chosen": "So.", "rejected": " So."}, "chosen and rejected are the same"),
+        ({"chosen": [USER, GOOD, USER, GOOD], "rejected": [USER, BAD, USER, BAD]}, "rejected differ before their"),
+        (
+            {
+                "chosen": "\n\nHuman: Hi\n\nAssistant: A\n\nHuman: Why?\n\nAssistant: So.",
+                "rejected": "\n\nHuman: Hi\n\nAssistant: B\n\nHuman: Why?\n\nAssistant: No.",
+            },
+            "rejected differ before their",
+        ),
         ({"chosen": "So.", "rejected": "No."}, "there is no prompt"),
     ],
 )

@@ -154,7 +154,7 @@ def test_a_home_folder_is_expanded(write: Write, monkeypatch: pytest.MonkeyPatch
         ("a.jsonl", '{"messages": "hi"}', "a.jsonl, line 1, field 'messages': this must be a list of turns"),
         ("a.jsonl", '{"prompt": ["hi"]}', "a.jsonl, line 1, field 'prompt[0]': a turn is a text, not an object"),
         ("a.jsonl", '{"prompt": [{"role": "user"}]}', "a.jsonl, line 1, field 'prompt[0]': the content is null"),
-        ("a.jsonl", '{"prompt": [{"role": "bot", "content": "x"}]}', "field 'prompt[0]': the role is bot"),
+        ("a.jsonl", '{"prompt": [{"role": "owl", "content": "x"}]}', "field 'prompt[0]': the role is owl"),
         ("a.jsonl", '{"prompt": []}', "a.jsonl, line 1, field 'prompt': no turn has the role user"),
         ("a.jsonl", '{"prompt": "a", "id": [1]}', "a.jsonl, line 1, field 'id': the id is a list"),
         ("a.jsonl", '{"prompt": "a", "id": true}', "a.jsonl, line 1, field 'id': the id is true or false"),

@@ -501,3 +501,51 @@ def test_prompts_that_hold_a_chat_template_are_named(write: Write, mark: str) ->
     loaded = load_prompts(write("a.jsonl", lines({"prompt": mark})))
     assert "marks of a chat template in prompts" in loaded.notices[0]
     assert "(1 prompt)" in loaded.notices[0]
+
+
+SYSTEM = ("system", "Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "before"),
+    [
+        ({"input": "Why?", "instructions": "Be brief."}, "Why?", [SYSTEM]),
+        ({"messages": [{"role": "user", "content": [{"text": "Why?"}]}], "system": [{"text": "Be brief."}]}, "Why?",
+         [SYSTEM]),
+        (
+            {
+                "contents": [{"role": "user", "parts": [{"text": "Why?"}]}],
+                "systemInstruction": {"parts": [{"text": "Be brief."}]},
+            },
+            "Why?",
+            [SYSTEM],
+        ),
+        ({"request": {"contents": [{"role": "user", "parts": [{"text": "Why?"}]}]}}, "Why?", []),
+        ({"params": {"system": "Be brief.", "messages": [{"role": "user", "content": "Why?"}]}}, "Why?", [SYSTEM]),
+        ({"text": "### Human: Hi### Assistant: Yo.### Human: Why?### Assistant: So."}, "Why?",
+         [("user", "Hi"), ("assistant", "Yo.")]),
+        ({"chosen": "\r\n\r\nHuman: Hi\r\n\r\nAssistant: Yo\r\n\r\nHuman: Why?\r\n\r\nAssistant: So"}, "Why?",
+         [("user", "Hi"), ("assistant", "Yo")]),
+        ({"transcript": "\n\nHuman: Why?\n\nAssistant: So."}, "Why?", []),
+        ({"prompt": "Why?", "history": [{"role": "user", "content": "Hi"}, {"role": "bot", "content": "Yo"}]}, "Why?",
+         [("user", "Hi"), ("assistant", "Yo")]),
+        ({"Instruction": "Why?", "Input": "The sky."}, "Why?\n\nThe sky.", []),
+        ({"prompt": {"role": "user", "content": "Why?"}}, "Why?", []),
+        ({"turns": [{"role": "user", "content": "Why?"}]}, "Why?", []),
+        ({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": ""},
+                       {"role": "user", "content": "Why?"}]}, "Hi\n\nWhy?", []),
+    ],
+)  # fmt: skip
+def test_nothing_of_these_rows_is_left_out(
+    write: Write, row: dict[str, Any], text: str, before: list[tuple[str, str]]
+) -> None:
+    prompt = only(write("a.jsonl", lines(row)))
+    assert prompt.text == text
+    assert [(message.role, message.content) for message in prompt.messages] == before
+
+
+def test_an_answer_is_not_asked_as_a_prompt(write: Write) -> None:
+    rows = lines({"text": "Why?", "role": "prompter"}, {"text": "So.", "role": "assistant"})
+    loaded = load_prompts(write("flat.jsonl", rows))
+    assert [prompt.text for prompt in loaded] == ["Why?"]
+    assert loaded.skipped[0].reason == "the row is a turn of the assistant, not of the user."
