@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 
 from engine.text import sanitize, truncate
 
-APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, SETUP, LIST = (
+APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, SETUP, EDITOR, LIST = (
     "app",
     "run",
     "log",
@@ -30,6 +30,7 @@ APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, SET
     "sheet",
     "runs",
     "setup",
+    "constitution",
     "list",
 )
 """Where a key works: everywhere, on the run screen, in one of its panes, on other screens."""
@@ -48,6 +49,7 @@ PLACES = {
     SHEET: "Verdict and judges",
     RUNS: "List of runs",
     SETUP: "Set up the next run",
+    EDITOR: "Constitution",
     LIST: "Lists and forms",
 }
 """Place -> heading in the help."""
@@ -133,6 +135,13 @@ KEYS: tuple[Key, ...] = (
     Key("export", ("e",), "Export", "Write the records that the log shows into the run's folder.", RUN, 7),
     Key("copy", ("y",), "Copy", "Copy the marked record, comparison or report to the clipboard.", RUN, 13),
     Key("setup", ("c",), "Set up", "Choose preset, prompts, model and seed of the next run.", RUN, 10),
+    Key(
+        "edit_constitution",
+        ("E",),
+        "Constitution",
+        "Edit the constitution of the next run, try it, run its tests.",
+        RUN,
+    ),
     Key("evaluate_text", ("i",), "Evaluate", "Go to the field for a text to judge.", RUN, 8),
     Key("verdict", ("w", "f3"), "Verdict", "Show the latest verdict in full: bars, marked words, reasons.", RUN),
     Key("judges", ("a", "f2"), "Judge", "Show the measured accuracy of the judges.", RUN),
@@ -262,9 +271,28 @@ KEYS: tuple[Key, ...] = (
         7,
     ),
     Key("open", ("enter",), "Open", "Open the marked run.", RUNS, 1),
-    Key("pick", ("down", "f4"), "List", "Choose from a list: models, judges, profiles, files; else the next field.", SETUP, 1),
+    Key(
+        "pick",
+        ("down", "f4"),
+        "List",
+        "Choose from a list: models, judges, profiles, files; else the next field.",
+        SETUP,
+        1,
+    ),
     Key("accept", ("ctrl+s",), "Accept", "Take all fields, as Enter does.", SETUP, 2),
     Key("close", ("escape",), "Back", "Close the form; nothing is changed.", SETUP, 3),
+    Key("save", ("ctrl+s",), "Save", "Save the file; a new one is asked for its name.", EDITOR, 1, always=True),
+    Key("use", ("f9",), "Use it", "Save, and use the constitution for the next run.", EDITOR, 2, always=True),
+    Key(
+        "try", ("f2",), "Try", "Type a text to try: the verdict of the rules is shown at once.", EDITOR, 3, always=True
+    ),
+    Key("tests", ("f5",), "Tests", "Run the tests by the judge of the next run.", EDITOR, 4, always=True),
+    Key("problem", ("f8",), "Problem", "Go to the line of the problem.", EDITOR, 5, always=True),
+    Key("editor", ("f4",), "$EDITOR", "Edit the text in $VISUAL or $EDITOR.", EDITOR, 6, always=True),
+    Key("add('principle')", ("ctrl+n",), "Principle", "Add a principle at the end.", EDITOR, 7, always=True),
+    Key("add('rule')", ("f6",), "Rule", "Add a rule to the principle at the cursor.", EDITOR, 8, always=True),
+    Key("add('test')", ("f7",), "Test", "Add a test to the principle at the cursor.", EDITOR, 9, always=True),
+    Key("close", ("escape",), "Back", "Close; asks first if the text was changed.", EDITOR, 10),
     Key("close", ("escape",), "Back", "Close the list or form; nothing is changed.", LIST, 2),
     Key("theme", ("t",), "Theme", "Choose the theme.", APP, 15),
     Key("help", ("question_mark", "f1"), "Help", "Show the keys.", APP, 16),
@@ -305,11 +333,10 @@ _NAMES = {
     "tab": "Tab",
     "shift+tab": "S-Tab",
     "shift+enter": "S-Enter",
-    "f1": "F1",
-    "f2": "F2",
-    "f3": "F3",
-    "f4": "F4",
-    "f6": "F6",
+    "shift+left": "S-←",
+    "shift+right": "S-→",
+    "delete": "Del",
+    **{f"f{number}": f"F{number}" for number in range(1, 13)},
 }
 _TO_NAME = {shown: name for name, shown in _NAMES.items()}
 

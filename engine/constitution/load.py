@@ -109,6 +109,22 @@ def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Co
     return _parse(text, str(path), digest, failed_examples)
 
 
+def loads(text: str, source: str, failed_examples: FailedExamples = _no_examples) -> Constitution:
+    """The constitution in the text of a TOML file.
+
+    Args:
+        source: what messages call it.
+        failed_examples: as for `load`.
+
+    Raises:
+        InputError: the text is not a valid constitution; names line and field.
+    """
+    data = text.encode("utf-8", "replace")
+    if len(data) > MAX_BYTES:
+        raise InputError(f"The text has more than {MAX_BYTES:,} bytes.", where=source, next_step="Shorten it.")
+    return _parse(text, source, hashlib.sha256(data).hexdigest(), failed_examples)
+
+
 def _is_json(text: str) -> bool:
     """Whether the text is a JSON list; a TOML file may begin with a bracket, too."""
     if text.lstrip()[:1] != "[":

@@ -38,6 +38,7 @@ def test_ids_are_unique() -> None:
 
 def test_every_action_exists_where_its_key_is_bound() -> None:
     from tui.app import RedraftApp
+    from tui.screens.constitution_editor import ConstitutionEditor
     from tui.screens.dialogs import Choice
     from tui.screens.report import ReportScreen
     from tui.screens.review import ReviewScreen
@@ -66,6 +67,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
         keymap.TRY: TryScreen,
         keymap.RUNS: Runs,
         keymap.SETUP: Setup,
+        keymap.EDITOR: ConstitutionEditor,
         keymap.LIST: Choice,
     }
     for key in KEYS:
@@ -85,7 +87,7 @@ def test_a_person_s_keys_replace_the_table_s(tmp_path: Path) -> None:
     assert keys["run.run"] == ("ctrl+r", "f5")
     assert keys["log.fold"] == ("f8",)
     assert not mine.problems
-    assert mine.shown("pause") == "f9"
+    assert mine.shown("pause") == "F9"
 
 
 @pytest.mark.parametrize(
@@ -141,5 +143,5 @@ async def test_a_person_s_key_works_in_the_app_and_stands_in_footer_and_help() -
         await pilot.press("f5")
         assert isinstance(host.commands[0], StartRun)
         picture = "\n".join("".join(s.text for s in line) for line in app.screen._compositor.render_strips())
-        assert "f5 Run" in picture
+        assert "F5 Run" in picture
         assert "lists them." in picture

@@ -525,6 +525,9 @@ class RunScreen(Screen[None]):
     def action_setup(self) -> None:
         self.commands.set_up(self._configured)
 
+    def action_edit_constitution(self) -> None:
+        self.commands.edit_constitution(self._configured)
+
     def action_try(self) -> None:
         self.commands.try_models()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,27 @@ class RunCommands:
                 done(config)
 
         self.open(Setup(self._control.config, self._control.runs), take)
+
+    def edit_constitution(self, done: Callable[[RunConfig], None]) -> None:
+        """Edit the constitution of the next run; `done` gets the settings where they name another one then."""
+        from tui.screens.constitution_editor import ConstitutionEditor
+        from tui.services.constitution_draft import read
+
+        config = self._control.config
+        try:
+            text, note = read(config.constitution)
+        except RedraftError as error:
+            self.say(str(error), severity="warning", seconds=8)
+            return
+
+        def use(path: Path | None) -> None:
+            if path is not None:
+                changed = dataclasses.replace(self._control.config, constitution=str(path))
+                self._control.configure(changed)
+                done(changed)
+                self.say(f"The next run uses {path.name}.")
+
+        self.open(ConstitutionEditor(config.constitution, text, note, config, self._keymap), use)
 
     def choose_run(self, chosen: Callable[[Path], None], pinned: Path, pin: Callable[[PinnedRun], None]) -> None:
         """Choose an earlier run; the list pins one of them to the chart, too."""

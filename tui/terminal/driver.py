@@ -125,6 +125,12 @@ def _own_descriptor(terminal: int) -> int:
         return os.dup(terminal)
 
 
+def shell_streams() -> tuple[int, int]:
+    """Descriptors of stdout and stderr as they were before `own_terminal`: for a program that the terminal is handed
+    to."""
+    return (_held[0], _held[1]) if _held else (1, 2)
+
+
 def release() -> None:
     """Let go of the terminal for good, in the block of `own_terminal`: stdin and what would be put back at its end lead
     nowhere from now on, stdout and stderr into the log."""
