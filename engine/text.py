@@ -24,7 +24,9 @@ _REPLACED: dict[int, str | None] = {
     **dict.fromkeys(map(ord, _SPACE_CONTROLS), " "),
 }
 _INNER_BYTE_ORDER_MARK = re.compile(r"(?<=\w)\ufeff+(?=\w)")
-_ZERO_WIDTH_IN_WORD = re.compile("(?<=\\w)[\u180e\u200b-\u200d\u2060\ufeff](?=\\w)")
+_ZERO_WIDTH_IN_WORD = re.compile(
+    "(?<=\\w)[\u00ad\u034f\u115f\u1160\u180e\u200b-\u200d\u2060-\u2064\u3164\ufeff\uffa0](?=\\w)"
+)
 
 
 def sanitize(text: str) -> str:
@@ -43,8 +45,8 @@ def sanitize(text: str) -> str:
 def split_zero_width(text: str) -> str:
     """The text with a space for every zero-width character between two letters or digits; as long as the text.
 
-    Zero-width spaces and joiners separate words in some texts ("must\u200bobey") and dress up one word in others
-    ("m\u200bust"): a search has to try both readings.
+    Zero-width spaces, joiners, soft hyphens and fillers separate words in some texts ("must\u200bobey") and dress up
+    one word in others ("m\u200bust"): a search has to try both readings.
     """
     return text if text.isascii() else _ZERO_WIDTH_IN_WORD.sub(" ", text)
 

@@ -20,7 +20,8 @@ from engine.text import is_blank, sanitize, split_zero_width, truncate
 SEPARATORS = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) in ("Zs", "Zl", "Zp") or chr(c).isspace()]
 """Every character that Unicode or Python calls a separator or white space: 29 of them."""
 
-ZERO_WIDTH = ["\u180e", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff"]
+ZERO_WIDTH = [*"\u00ad\u034f\u180e\u200b\u200c\u200d\u2060\u2063\ufeff", *"\u115f\u2800\u3164\uffa0"]
+"""The last four are blanks that Unicode calls letters or symbols."""
 
 
 def named(character: str) -> str:

@@ -36,6 +36,8 @@ _UNSUPPORTED = frozenset({400, 403, 415, 422, 500, 501, 502, 503})
 """Statuses by which servers say that they do not support a part of the request; where it names one (403 and 5xx reach
 `negotiate` only then)."""
 _LONGER, _MAX_EXTRA = 4, 16
+_MAX_EMPTY = 3
+"""Empty answers to the first question until a server is given up: some have one while a model is loaded."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ class Capabilities:
         temperature: whether one may be set.
         system: whether there is a role system; else its text is put before the user's.
         no_thinking: whether the chat template is told not to think.
+        stream: whether answers are asked for in pieces, from servers that give no others.
     """
 
     schema: str = "json_schema"
@@ -192,6 +195,7 @@ class Capabilities:
     temperature: bool = True
     system: bool = True
     no_thinking: bool = False
+    stream: bool = False
 
     def without(self, message: str) -> Capabilities | None:
         """What to try after an error with this message: without the feature it names, else without the rarest one."""
@@ -206,6 +210,8 @@ class Capabilities:
         return replace(self, schema=less[self.schema]) if self.schema in less else None
 
     def _without(self, feature: str, words: str) -> Capabilities | None:
+        if feature == "stream" and not self.stream:
+            return replace(self, stream=True, top_logprobs=0)
         if feature == "thinking" and self.no_thinking:
             return replace(self, no_thinking=False)
         if feature == "top_logprobs" and self.top_logprobs > 1:
@@ -221,6 +227,9 @@ class Capabilities:
         if feature == "system" and self.system:
             return replace(self, system=False)
         if feature == "max_tokens":
+            room = re.search(r"maximum context length is (\d+) .*\((\d+) in the messages", words)
+            if room and 16 <= (most := int(room[1]) - int(room[2])) < (self.max_tokens or 1000):
+                return replace(self, max_tokens=most)
             numbers = [int(number) for number in re.findall(r"\d+", words)]
             smaller = [number for number in numbers if 16 <= number < (self.max_tokens or 1000)]
             if smaller and re.search(r"too large|at most|exceed|maximum|less than|greater than|<=", words):
@@ -239,7 +248,7 @@ class Capabilities:
         body: dict[str, Any] = {
             "model": model,
             "messages": self._messages(request.messages),
-            "stream": False,
+            "stream": self.stream,
             self.limit: self.tokens(request),
         }
         if self.no_thinking:
@@ -278,6 +287,8 @@ class Capabilities:
     def notices(self) -> tuple[str, ...]:
         """What the server does without, one sentence each."""
         found = []
+        if self.stream:
+            found.append("it answers in streams only")
         if not self.top_logprobs:
             found.append("it gives no log-probabilities, so probabilities are 0 or 1")
         if self.schema != "json_schema":
@@ -289,7 +300,7 @@ class Capabilities:
         if self.no_thinking:
             found.append("thinking is turned off")
         if self.extra_tokens > 1:
-            found.append(f"answers may have {self.extra_tokens} times as many tokens, since the model thinks first")
+            found.append(f"answers may have {self.extra_tokens} times as many tokens, since shorter ones were cut off")
         if self.max_tokens:
             found.append(f"it allows {self.max_tokens} tokens per answer")
         return tuple(found)
@@ -339,6 +350,7 @@ class Endpoint:
         """
         capabilities = Capabilities()
         cut_at: list[int] = []
+        empty = 0
         thinking_off_refused = False
         while True:
             try:
@@ -349,11 +361,20 @@ class Endpoint:
                     raise EndpointError(
                         f"the server refuses the question ({no.status}: {no.message or 'without a reason'}).",
                         where=str(self._address),
-                        next_step="Check the name of the model and that it is one for chats.",
+                        next_step=_advice(no),
                     ) from None
                 thinking_off_refused |= capabilities.no_thinking and not simpler.no_thinking
                 capabilities = simpler
                 continue
+            if reply.error and not reply.truncated:
+                empty += 1
+                if empty < _MAX_EMPTY:
+                    continue
+                raise EndpointError(
+                    f"{reply.error[0].lower()}{reply.error[1:].rstrip('.')}, {empty} times.",
+                    where=str(self._address),
+                    next_step="Check that the model is one for chats; the server's own log may say more.",
+                )
             free = request.sampling is not None and not reply.thinking
             if free or not reply.truncated or reply.text.rpartition("</think>")[2].strip().endswith("}"):
                 self._capabilities = capabilities
@@ -445,6 +466,18 @@ class Endpoint:
         threading.Thread(target=work, name="redraft-endpoint", daemon=True).start()
 
 
+def _advice(no: HTTPStatusError) -> str:
+    """What helps where a server refuses a question in every form."""
+    if no.status == 413 or re.search(
+        r"context (?:length|size|window)|too long|exceeds? the .*context", no.message.lower()
+    ):
+        return (
+            "Start the server with a longer context (vLLM: --max-model-len, llama.cpp: -c, Ollama: num_ctx), or "
+            "shorten the constitution."
+        )
+    return "Check the name of the model and that it is one for chats."
+
+
 def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, seconds: float, limit: int = 0) -> Reply:
     """The reply in a server's JSON; never raises for what it holds: `error` says why there are no words in it.
 
@@ -474,7 +507,7 @@ def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, second
         error = f"The answer was cut off{at}{' (thinking)' if thinking else ''}."
         return Reply(key, "", seconds=seconds, error=error, truncated=True, thinking=thinking, limit=limit)
     refusal = message.get("refusal")
-    said = client.redact(refusal)[:200] if isinstance(refusal, str) else ""
+    said = client.redact(refusal)[:200].rstrip(".") if isinstance(refusal, str) else ""
     if finish == "content_filter":
         said = said or "its filter withheld the answer"
     return Reply(key, "", seconds=seconds, error=f"The server's model wrote nothing{': ' + said if said else ''}.")

@@ -270,12 +270,14 @@ class HttpClient:
                 f"the server sends questions on to {target}; they were not sent there.",
                 "Use the address that it names, if you trust it.",
             )
-        if response.is_quota and status in (402, 429):
+        if status == 402 or (response.is_quota and status == 429):
             raise self._error(
                 f"the server's account has nothing left ({status}{said}).",
                 "Check the plan of the account, or name another server or model.",
             )
-        if status in (401, 402) or (status == 403 and not response.feature):
+        if status == 403 and "model_not_found" in response.code:
+            raise self._error(f"the server refuses this model ({status}{said}).", "Check the name of the model.")
+        if status == 401 or (status == 403 and not response.feature):
             raise self._error(
                 f"the server refuses access ({status}{said}).",
                 "Name the environment variable that holds the right key: --endpoint-key-env NAME.",

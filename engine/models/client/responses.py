@@ -32,12 +32,16 @@ _CODES = {
 """Part of an error's code or type -> the HTTP status that it stands for."""
 
 _FEATURES = (
+    (
+        "stream",
+        re.compile(r"\bstream(?:ing)?\b.{0,40}(?:only|must|required|true)|only supports? .{0,20}stream|non-?stream"),
+    ),
     ("thinking", re.compile(r"chat_template_kwargs|enable_thinking")),
     ("top_logprobs", re.compile(r"top_logprobs|sample logprobs of \d+")),
     ("logprobs", re.compile(r"log[_ ]?prob|logits_all")),
     ("schema", re.compile(r"response[_ ]format|json[_ ](?:object|mode)|schema|grammar|guided|structured output")),
     ("temperature", re.compile(r"temperature")),
-    ("max_tokens", re.compile(r"max_(?:completion_|output_|new_)?tokens")),
+    ("max_tokens", re.compile(r"max_(?:completion_|output_|new_)?tokens|\d+ in the completion")),
     (
         "system",
         re.compile(
@@ -81,7 +85,7 @@ class Response:
 
 def named_feature(message: str) -> str:
     """The optional part of a chat request that an error message names: logprobs, top_logprobs, schema, temperature,
-    max_tokens, system or thinking; "" for none."""
+    max_tokens, system, stream or thinking; "" for none."""
     words = message.lower()
     return next((name for name, pattern in _FEATURES if pattern.search(words)), "")
 
@@ -135,7 +139,14 @@ def _error_in(document: Mapping[str, Any]) -> tuple[str, str] | None:
         return (error if isinstance(error, str) else "", str(document.get("code", "")).lower())
     message = error.get("message", error.get("msg", ""))
     parts = [str(error.get(name, "")) for name in ("code", "type", "status") if error.get(name) not in (None, "")]
-    return (message if isinstance(message, str) else "", " ".join(parts).lower())
+    return (_with_parameter(error, message if isinstance(message, str) else ""), " ".join(parts).lower())
+
+
+def _with_parameter(error: Mapping[str, Any], message: str) -> str:
+    """The message with the part of the request that the error names beside it: OpenAI's `param`, FastAPI's `loc`."""
+    place = error.get("loc")
+    named = error.get("param") or (place[1] if isinstance(place, list) and len(place) > 1 else None)
+    return f"{message} ({named})" if isinstance(named, str) and named not in message else message
 
 
 def _status_of(code: str) -> int:

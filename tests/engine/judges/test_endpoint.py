@@ -301,7 +301,8 @@ def test_garbage_is_told_of_in_words(sent: bytes, words: str) -> None:
     ],
 )
 def test_an_answer_without_a_verdict_is_no_verdict_with_its_reason(document: Any) -> None:
-    with serving(lambda q, c: send(c, document)) as server:
+    # The first question only finds out whether the server works.
+    with serving(lambda q, c: honest(q, c) if q.number == 1 else send(c, document)) as server:
         found = verdicts(judge_at(server), "x")["x"]
     assert found.flagged is None
     assert found.score is None
@@ -533,7 +534,14 @@ def test_any_bytes_as_an_answers_text_are_read_or_refused_without_an_exception(r
 
 def test_any_json_value_in_the_place_of_a_reply_gives_no_exception() -> None:
     values: list[Any] = [None, True, 7, 1e308, "x", [], {}, [[]], {"message": {}}, {"message": {"content": {}}}]
-    with serving(lambda q, c: send(c, {"choices": [values[q.number % len(values)]]})) as server:
+
+    def answer(question: Question, connection: socket.socket) -> None:
+        if question.number == 1:
+            honest(question, connection)
+        else:
+            send(connection, {"choices": [values[question.number % len(values)]]})
+
+    with serving(answer) as server:
         judge = judge_at(server)
         found = verdicts(judge, *(str(n) for n in range(len(values))))
     assert all(one.flagged is None for one in found.values())

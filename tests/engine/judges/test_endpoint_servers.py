@@ -87,6 +87,9 @@ def schema_is(kind: str) -> Refuses:
         (has("response_format"), message("response_format is not supported"), 500, "response_format"),
         (has("temperature"), message("'temperature' does not support 0 with this model"), 500, "temperature"),
         (has("max_tokens"), message("'max_tokens' is not supported. Use 'max_completion_tokens'"), 400, "max_tokens"),
+        (has("temperature"), message("Unsupported value", param="temperature"), 400, "temperature"),
+        (has("response_format"), {"detail": [{"loc": ["body", "response_format"], "msg": "Extra inputs"}]}, 422,
+         "response_format"),
     ],
 )  # fmt: skip
 def test_a_feature_that_an_error_names_is_done_without(refuses: Refuses, document: Any, status: int, gone: str) -> None:
@@ -132,6 +135,66 @@ def test_the_largest_number_of_tokens_that_a_server_names_is_kept_to() -> None:
     assert flags(found) == (True, False)
     assert questions[-1].body["max_tokens"] == 512
     assert any("512 tokens" in notice for notice in judge.notices)
+
+
+def test_what_fits_beside_the_question_in_a_short_context_is_asked_for() -> None:
+    words = (
+        "This model's maximum context length is 1024 tokens. However, you requested 1700 tokens (700 in the messages, "
+        "1000 in the completion). Please reduce the length of the messages or completion."
+    )
+    found, questions, _ = judged(rejecting(lambda body: body["max_tokens"] > 324, message(words), 400))
+    assert flags(found) == (True, False)
+    assert questions[-1].body["max_tokens"] == 324
+
+
+@pytest.mark.parametrize(
+    "words", ["Only streaming is supported: set stream=true", "must be set to false for non-streaming calls"]
+)
+def test_a_server_that_only_streams_is_asked_for_a_stream(words: str) -> None:
+    def answer(question: Question, connection: socket.socket) -> None:
+        if not question.body["stream"]:
+            send(connection, message(words), 400)
+            return
+        pieces = verdict(*["autonomy_respect"] * ("must" in question.text))
+        events = [{"choices": [{"delta": {"content": piece}}]} for piece in pieces]
+        body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+        connection.sendall(b"HTTP/1.1 200 X\r\nContent-Type: text/event-stream\r\n\r\n" + body.encode())
+
+    found, questions, judge = judged(answer)
+    assert flags(found) == (True, False)
+    assert len(questions) == 4
+    assert any("streams only" in notice for notice in judge.notices)
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "words", "advice"),
+    [
+        (message("Insufficient credits", code=402), 402, "nothing left", "plan of the account"),
+        (message("No access to model m", code="model_not_found"), 403, "refuses this model", "name of the model"),
+        (message("the request exceeds the available context size"), 400, "context size", "longer context"),
+        (message("Request too large"), 413, "too large", "longer context"),
+    ],
+)
+def test_the_next_step_is_that_of_the_cause(document: Any, status: int, words: str, advice: str) -> None:
+    error, _ = failure(lambda question, connection: send(connection, document, status))
+    assert words in error.what
+    assert advice in error.next_step
+
+
+def test_a_server_that_writes_nothing_at_all_ends_before_the_run() -> None:
+    error, questions = failure(lambda question, connection: send(connection, chat(None)))
+    assert "wrote nothing, 3 times" in error.what
+    assert len(questions) == 3
+
+
+def test_an_empty_answer_while_a_model_is_loaded_is_forgiven() -> None:
+    def answer(question: Question, connection: socket.socket) -> None:
+        if question.number < 3:
+            send(connection, chat(""))
+        else:
+            honest(question, connection)
+
+    assert flags(judged(answer)[0]) == (True, False)
 
 
 @pytest.mark.parametrize(
