@@ -271,7 +271,8 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
             assert source.path is not None
             place = source.path
     progress(1.0, f"Loading {source.name}.")
-    return _loaded(source, place, kind, chosen, began, progress)
+    model = _loaded(source, place, kind, chosen, began, progress)
+    return dataclasses.replace(model, notices=(*model.notices, *_unpinned(source, place)))
 
 
 def load_base(source: catalog.Source, *, device: str = "", dtype: str = "", progress: Progress = silent) -> LocalModel:
@@ -403,6 +404,14 @@ def _untied_notice(described: ModelConfig, decoder: LanguageDecoder) -> tuple[st
         "The config ties the output matrix to the embedding, and the weights hold another one: it is used, as "
         "transformers does since version 5; older versions leave it out.",
     )
+
+
+def _unpinned(source: catalog.Source, place: Path) -> tuple[str, ...]:
+    """Which commit of a model on the hub was loaded, where the user named none; its folder has that name."""
+    commit = place.name
+    if source.kind != "hub" or source.revision or len(commit) != 40 or set(commit) - set("0123456789abcdef"):
+        return ()
+    return (f"This is the hub's commit {commit[:12]}; {source.repo}@{commit} names this one for good.",)
 
 
 def _static_notice(decoder: LanguageDecoder) -> tuple[str, ...]:

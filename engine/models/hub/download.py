@@ -6,12 +6,14 @@ The only place of Redraft's that reaches for the hub. A model that is in the hub
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelError, RedraftError, StorageError
 from engine.models.hub.catalog import EMBEDDED, Source
+from engine.models.hub.hf_logging import quiet_hub
 
 Progress = Callable[[float, str], None]
 
@@ -35,9 +37,12 @@ _WANTED = (
 def fetch(source: Source, progress: Progress) -> Path:
     """The folder of the model's files, from the hub's cache where they are there, else from the network.
 
+    A download that was broken off goes on where it stopped. The token, where one is needed, is that of `HF_TOKEN` or of
+    `hf auth login`; `HF_HUB_OFFLINE` keeps to the cache.
+
     Raises:
         ModelError: if the hub cannot be reached, there is no such model, or it asks for an account.
-        StorageError: if the disk has no space or may not be written.
+        StorageError: if the disk has no space or may not be written, or a file is not what the hub says it is.
     """
     found = cached(source)
     if found is not None:
@@ -48,13 +53,19 @@ def fetch(source: Source, progress: Progress) -> Path:
     progress(0.0, f"Asking the hub for {source.repo}.")
     try:
         files = _files(source)
-        _check_space(source, sum(files.values()))
-        bar = _bar(progress, source, sum(files.values()))
-        return Path(
-            snapshot_download(
-                source.repo, revision=source.revision or None, allow_patterns=list(files), tqdm_class=bar, max_workers=2
+        total = sum(file.size for file in files)
+        _check_space(source, total)
+        with quiet_hub():  # a retry would be written over the screen
+            place = snapshot_download(
+                source.repo,
+                revision=source.revision or None,
+                allow_patterns=[file.name for file in files],
+                tqdm_class=_bar(progress, source, total),
+                max_workers=2,
             )
-        )
+        folder = Path(place)
+        _check_content(folder, files)
+        return folder
     except HfHubHTTPError as error:
         raise _refused(source, error) from None
     except PermissionError as error:
@@ -94,19 +105,44 @@ def _shards_present(folder: Path) -> bool:
         return False
 
 
-def _files(source: Source) -> dict[str, int]:
-    """Name -> bytes of the files that are wanted."""
+@dataclass(frozen=True)
+class _File:
+    """A file of a model on the hub; `sha256` is "" for small ones, which are not kept in Git LFS."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+def _check_content(folder: Path, files: Sequence[_File]) -> None:
+    """Refuse a file with other bytes than the hub says, and remove it, so that the next try fetches it again."""
+    from engine.models.hub import weights
+
+    for file in files:
+        path = folder / file.name
+        if file.sha256 and weights.digest(path) != file.sha256:
+            path.resolve().unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            raise StorageError(
+                f"{file.name} was damaged on its way: its SHA-256 is not the one that the hub gives. It was removed.",
+                where=str(path),
+                next_step="Try again.",
+            )
+
+
+def _files(source: Source) -> list[_File]:
+    """The files that are wanted."""
     from fnmatch import fnmatch
 
     from huggingface_hub import HfApi
 
     listing = HfApi().model_info(source.repo, revision=source.revision or None, files_metadata=True, timeout=20)
-    wanted = {
-        sibling.rfilename: sibling.size or 0
+    wanted = [
+        _File(sibling.rfilename, sibling.size or 0, sibling.lfs.sha256 if sibling.lfs else "")
         for sibling in listing.siblings or []
         if "/" not in sibling.rfilename and any(fnmatch(sibling.rfilename, pattern) for pattern in _WANTED)
-    }
-    if not any(name.endswith(".safetensors") for name in wanted):
+    ]
+    if not any(file.name.endswith(".safetensors") for file in wanted):
         raise ModelError(
             f"{source.repo} has no safetensors files on the hub; pickles (.bin) are never read.",
             next_step="Name another model, or a GGUF file of this one.",
@@ -152,10 +188,15 @@ def _unreachable(source: Source, error: Exception) -> RedraftError:
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(f"The disk became full while {source.repo} was fetched.", next_step="Free some space.")
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return ModelError(
+            f"{source.repo} is not on this machine, and the hub is not asked: HF_HUB_OFFLINE is set.",
+            next_step=f"Unset it, copy the model's folder here and give its path, or use {EMBEDDED}.",
+        )
     return ModelError(
         f"{source.repo} is not on this machine, and the hub could not be reached ({type(error).__name__}).",
-        next_step=f"Connect to the network, copy the model's folder here and give its path, or use {EMBEDDED}, "
-        "which needs no network.",
+        next_step="Connect to the network (what was fetched is kept), copy the model's folder here and give its path, "
+        f"or use {EMBEDDED}, which needs no network.",
     )
 
 

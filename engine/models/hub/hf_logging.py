@@ -33,6 +33,19 @@ def quiet(tick: Callable[[float], None] | None = None) -> Iterator[None]:
             gguf_reader.tqdm = plain
 
 
+@contextlib.contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Keep huggingface_hub from writing warnings, such as of a retry, into the terminal."""
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
 class _Bar:
     """The part of tqdm's interface that transformers uses while it loads, without a terminal."""
 
