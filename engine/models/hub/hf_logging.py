@@ -39,7 +39,7 @@ def quiet_hub() -> Iterator[None]:
     from huggingface_hub.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity_error()
     try:
         yield
     finally:
