@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from engine.errors import InputError
 from engine.events.notices import RowTruncated
 from engine.events.training import TrainEnd, TrainStart
+from engine.launched import process_count
 from engine.models.hub import memory_estimate
 from engine.pipeline.context import Context
 from engine.pipeline.oom import is_oom, oom_error
 from engine.pipeline.pairs import PreferencePair
+from engine.pipeline.shared_training import share
 from engine.pipeline.training_reporter import RestoreHealthy, TrainingReporter
 from engine.pipeline.training_rows import encode_rows
 from engine.runs.folder import ADAPTER
@@ -195,7 +197,8 @@ def _train_in_memory(
     validation: Sequence[Row],
     config: TrainConfig,
 ) -> Trained:
-    """The training; where memory runs out, again from its last checkpoint with smaller micro-batches.
+    """The training; where memory runs out, again from its last checkpoint with smaller micro-batches (not where several
+    processes share it: the others would wait for this one's gradients).
 
     Raises:
         ModelError: not even one row fits.
@@ -204,6 +207,8 @@ def _train_in_memory(
 
     model, longest = context.generator, max(row.tokens for row in (*rows, *validation))
     while True:
+        if process_count() > 1:
+            share(context, training, rows, validation, config)
         try:
             return train_loop(
                 model.decoder,
@@ -217,7 +222,7 @@ def _train_in_memory(
                 references=context.folder / CHECKPOINTS,
             )
         except (MemoryError, RuntimeError) as error:
-            if not is_oom(error):
+            if not is_oom(error) or process_count() > 1:
                 raise
             if config.micro_batch_tokens < longest:  # every row was a micro-batch of its own
                 raise oom_error("training", model.device, need=_need(model, rows, config)) from error

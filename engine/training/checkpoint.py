@@ -151,7 +151,9 @@ def read_adapter(place: Path, decoder: LanguageDecoder) -> Adapter:
         ModelError: it is of a training of another model.
     """
     values, tensors = _verified(place)
-    made = TrainConfig(**{**TrainConfig().as_dict(), **_settings(values["values"]["identity"])})
+    known = TrainConfig().as_dict()
+    named = {name: value for name, value in renamed(values["values"]["identity"]).items() if name in known}
+    made = TrainConfig.from_dict({**known, **named})
     lora = Lora(select(decoder.adaptable(), made.target_modules), made.lora_r, made.lora_alpha)
     flat = tensors["adapter"]
     if flat.shape != lora.flat.shape:
@@ -163,13 +165,6 @@ def read_adapter(place: Path, decoder: LanguageDecoder) -> Adapter:
     with torch.no_grad():
         lora.flat.copy_(flat)
     return lora.export()
-
-
-def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The training settings of an identity, under their names of now."""
-    known = TrainConfig().as_dict()
-    found = {name: value for name, value in renamed(identity).items() if name in known}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def _read(place: Path) -> State:

@@ -167,12 +167,17 @@ class _Run:
 
     def run(self) -> Trained:
         resumed_from = self._resume()
+        self.processes.enter()
         try:
             while self.sampler.epoch < self.config.num_train_epochs:
                 self._epoch()
+            if self.processes.count > 1:  # what a callback raised after the last step
+                self.processes.check_step(self.control)
         except Stopped:
-            self._save()
+            if self.processes.main:
+                self._save()
             raise
+        self.processes.leave()
         return Trained(
             adapter=self.lora.export(),
             steps=self.state.step,
@@ -189,7 +194,7 @@ class _Run:
             self._emit(self._step([self.rows[i] for i in batch]))
             # After an epoch's last step comes its summary, and the checkpoint after that.
             if self.sampler.batch is not None and self._due():
-                self._save()
+                self.processes.on_main(self._save)
         losses = self.state.epoch_losses
         summary = Epoch(
             epoch=self.sampler.epoch + 1,
@@ -201,9 +206,8 @@ class _Run:
         self.state.epochs.append(dataclasses.asdict(summary))
         self.state.epoch_losses, self.state.epoch_seconds = [], 0.0
         self.sampler.next_epoch()
-        if self.processes.main:
-            self.hooks.on_epoch(summary)
-        self._save(again=True)
+        self.processes.on_main(self.hooks.on_epoch, summary)
+        self.processes.on_main(self._save, True)
 
     def _step(self, rows: Sequence[Row]) -> Step:
         begun = time.perf_counter()
@@ -274,21 +278,22 @@ class _Run:
         )
 
     def _emit(self, step: Step) -> None:
-        if self.processes.main:
-            self.hooks.on_step(step)
-            if step.skipped:
-                self.hooks.on_notice(
-                    f"Step {step.step} was skipped: its loss is {step.loss}, its gradient's norm {step.grad_norm}."
-                )
+        self.processes.on_main(self.hooks.on_step, step)
+        if step.skipped:
+            self.processes.on_main(
+                self.hooks.on_notice,
+                f"Step {step.step} was skipped: its loss is {step.loss}, its gradient's norm {step.grad_norm}.",
+            )
         if self.bad >= self.config.max_nonfinite_steps:
+            self.processes.leave()
             raise TrainingError(
                 f"{self.bad} steps in a row gave a loss or gradient that is not finite.",
                 where=f"training, step {step.step}",
                 next_step=f"Lower the learning rate (it is {self.config.learning_rate:g}), or train in float32.",
             )
         every = self.config.sample_steps
-        if every and self.processes.main and (step.step == 1 or step.step % every == 0):
-            self.hooks.on_sample(step, self.lora.export())
+        if every and (step.step == 1 or step.step % every == 0):
+            self.processes.on_main(lambda: self.hooks.on_sample(step, self.lora.export()))
 
     def _validate(self) -> dict[str, float]:
         if not self.validation:
@@ -304,8 +309,9 @@ class _Run:
         return most > 0 and (self.state.step - self.saved >= most or self.saving <= _SHARE * passed)
 
     def _save(self, again: bool = False) -> None:
-        """Write a checkpoint, unless there is one of this step; `again` writes it over (the epoch's end is new)."""
-        if self.checkpoints is None or not self.processes.main or (self.saved == self.state.step and not again):
+        """Write a checkpoint, unless there is one of this step; `again` writes it over (the epoch's end is new). Only
+        in the first process."""
+        if self.checkpoints is None or (self.saved == self.state.step and not again):
             return
         begun = time.perf_counter()
         values = {

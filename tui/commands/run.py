@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
@@ -16,8 +18,34 @@ from tui.terminal import output
 if TYPE_CHECKING:
     from engine.settings import RunConfig
 
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def with_other_processes(command: Command) -> Command:
+    """Let the first of several launched processes perform the command, and the others share its trainings."""
+
+    @functools.wraps(command)
+    def shared(*arguments: Any, **options: Any) -> None:
+        from engine.launched import process_count, process_index
+
+        if process_count() == 1:
+            command(*arguments, **options)
+            return
+        from engine.pipeline.shared_training import release, serve
+
+        if process_index() > 0:
+            serve()
+            return
+        try:
+            command(*arguments, **options)
+        finally:  # however it ended, the others may end, too
+            release()
+
+    return cast(Command, shared)
+
 
 @with_flags()
+@with_other_processes
 def run(
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="Begin with the settings of this preset: demo, standard or thorough.")
@@ -73,6 +101,7 @@ def start(config: RunConfig, folder: Path | None = None, verbosity: int | None =
         raise
 
 
+@with_other_processes
 def resume(
     run: options.Run = "last",
     force: Annotated[

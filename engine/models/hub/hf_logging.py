@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ _lock = threading.RLock()
 @contextlib.contextmanager
 def quiet(tick: Callable[[float], None] | None = None) -> Iterator[None]:
     """Keep transformers from writing warnings and progress bars into the terminal; turn its bars into `tick` calls."""
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
     def bar(_factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Bar:
         return _Bar(args[0] if args else kwargs.get("iterable"), kwargs.get("total"), tick)
@@ -22,28 +23,29 @@ def quiet(tick: Callable[[float], None] | None = None) -> Iterator[None]:
     from transformers import modeling_gguf_pytorch_utils as gguf_reader
 
     with _lock:
-        level, hook, plain = logging.get_verbosity(), logging.set_tqdm_hook(bar), gguf_reader.tqdm
-        logging.set_verbosity_error()
+        level, plain = transformers_logging.get_verbosity(), gguf_reader.tqdm
+        hook = transformers_logging.set_tqdm_hook(bar)
+        transformers_logging.set_verbosity_error()
         gguf_reader.tqdm = lambda *args, **kwargs: bar(None, args, kwargs)
         try:
             yield
         finally:
-            logging.set_verbosity(level)
-            logging.set_tqdm_hook(hook)
+            transformers_logging.set_verbosity(level)
+            transformers_logging.set_tqdm_hook(hook)
             gguf_reader.tqdm = plain
 
 
 @contextlib.contextmanager
 def quiet_hub() -> Iterator[None]:
     """Keep huggingface_hub from writing warnings, such as of a retry, into the terminal."""
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils import logging as hub_logging
 
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
+    level = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        hub_logging.set_verbosity(level)
 
 
 class _Bar:

@@ -22,6 +22,7 @@ from engine.errors import InputError, Stopped, TrainingError
 from engine.models.nn.lora_weights import Adapter
 from engine.training.config import TrainConfig
 from engine.training.data import Row
+from engine.training.distributed import Processes
 from engine.training.loop import Epoch, Hooks, Step, Trained, train
 from engine.training.lora import tensors
 from engine.training.objective import MicroBatchLoss, Sft, Totals
@@ -394,13 +395,13 @@ def _launch(processes: int, folder: Path, out: Path, objective: str) -> None:
         assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("objective", ["sft", "dpo"])
-def test_two_processes_equal_one(objective: str, twin: Callable[..., Twin], tmp_path: Path) -> None:
+def test_two_processes_equal_one(twin: Callable[..., Twin], tmp_path: Path) -> None:
+    """SFT; DPO in `tests/engine/pipeline/test_shared_training.py`, in a whole run."""
     from safetensors.torch import load_file
 
     folder = twin("llama").folder
     for count in (1, 2):
-        _launch(count, folder, tmp_path / str(count), objective)
+        _launch(count, folder, tmp_path / str(count), "sft")
     single, told = (
         load_file(tmp_path / "1" / "rank0.safetensors"),
         json.loads((tmp_path / "1" / "rank0.json").read_text()),
@@ -446,3 +447,27 @@ def test_float64_sums_stay_on_the_cpu_whatever_the_device(twin: Callable[..., Tw
         train(twin("llama").decoder, sft_rows(4), _sft(num_train_epochs=1))
     assert watch.made > 0
     assert watch.named == []
+
+
+class TwoProcesses(Processes):
+    """The first of two processes, without the other."""
+
+    count = 2
+    main = True
+
+    def sum_(self, tensor: torch.Tensor) -> None:
+        """The other one has nothing to add."""
+
+
+def test_what_a_callback_raises_in_one_of_several_processes_waits_for_the_step() -> None:
+    processes = TwoProcesses(torch.device("cpu"))
+    called: list[int] = []
+    processes.on_main(lambda: 1 / 0)
+    processes.on_main(called.append, 1)
+    assert not called  # a callback after one that failed would work on what it left
+    with pytest.raises(ZeroDivisionError):
+        processes.check_step(Control())
+    stopped = Control()
+    stopped.stop()
+    with pytest.raises(Stopped):
+        TwoProcesses(torch.device("cpu")).check_step(stopped)
