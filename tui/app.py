@@ -42,6 +42,9 @@ from tui.terminal.driver import own_terminal
 from tui.terminal.shutdown import Ending, finish
 from tui.widgets.evaluate import EvaluateField
 
+_THEMES_EVERY = 2.0
+"""Seconds between two looks at the user's theme files."""
+
 _NOTICE_EVERY = 5.0
 """Seconds between two notices of the same thing: a long paste arrives in many parts."""
 
@@ -75,7 +78,9 @@ class RedraftApp(TerminalApp):
         trying: Mapping[str, Any] | None = None,
     ) -> None:
         # Textual asks for colors before it is made.
-        self._palettes, self._theme_problems = themes.load_all(paths.config_dir() / "themes")
+        self._themes_folder = paths.config_dir() / "themes"
+        self._theme_files = themes.files_in(self._themes_folder)
+        self._palettes, self._theme_problems = themes.load_all(self._themes_folder)
         super().__init__()
         config = config or preset("demo")
         self.keymap = keymap.load(paths.config_dir() / "keys.toml")
@@ -101,9 +106,33 @@ class RedraftApp(TerminalApp):
 
     def _use_themes(self) -> None:
         for palette in self._palettes.values():
-            self.register_theme(palette.theme())
+            self.register_theme((palette.in_16_colors() if self._has_16_colors else palette).theme())
         wanted = self.preferences.current.theme
         self.theme = wanted if wanted in self._palettes else themes.DEFAULT
+
+    @property
+    def _has_16_colors(self) -> bool:
+        return self.console.color_system in ("standard", "windows")
+
+    def _reload_themes(self) -> None:
+        """Take the user's themes again where one of their files changed."""
+        found = themes.files_in(self._themes_folder)
+        if found == self._theme_files:
+            return
+        self._theme_files = found
+        gone = set(self._palettes)
+        self._palettes, problems = themes.load_all(self._themes_folder)
+        shown = self.theme
+        with self.batch_update():
+            # The style sheet is read again where the theme's name changes only.
+            self.theme = next(name for name in self.available_themes if name != shown)
+            for name in gone - set(self._palettes):
+                self.unregister_theme(name)
+            self._use_themes()
+            if shown in self._palettes:
+                self.theme = shown
+        for problem in problems:
+            self.notify(problem, severity="warning", timeout=10, markup=False)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         # Textual's own themes know nothing of the names that the style sheet uses.
@@ -116,6 +145,7 @@ class RedraftApp(TerminalApp):
         self.set_class(self.colorless, "-no-color")
         for problem in [*self.keymap.problems, *self._theme_problems]:
             self.notify(problem, severity="warning", timeout=10, markup=False)
+        self.set_interval(_THEMES_EVERY, self._reload_themes)
         self.run_worker(self._offer_run(), group="offer")
         if self._reading is not None:
             count, seed = self._reading

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -50,6 +50,35 @@ READABLE = tuple(
 """Pairs of colors, text and what is behind it, that the app draws: each needs a contrast of 4.5 or more."""
 
 
+_BRIGHT = {"white": "#ffffff", "cyan": "#55ffff", "green": "#55ff55", "red": "#ff5555", "yellow": "#ffff55"}
+_DARK_16 = {
+    **dict.fromkeys(("background", "panel"), "#000000"),
+    **dict.fromkeys(("foreground",), _BRIGHT["white"]),
+    **dict.fromkeys(("border", "soft", "dim"), "#aaaaaa"),
+    **dict.fromkeys(("accent", "span1"), _BRIGHT["cyan"]),
+    **dict.fromkeys(("good", "span4"), _BRIGHT["green"]),
+    **dict.fromkeys(("warn", "span2"), _BRIGHT["yellow"]),
+    "bad": _BRIGHT["red"],
+    "span3": "#ff55ff",
+    "added": "#0000aa",
+    "removed": "#aa0000",
+    "hit": "#aa00aa",
+}
+# No green, yellow or gray of 16 is dark enough on white: what is good is black there, with its sign.
+_LIGHT_16 = {
+    **dict.fromkeys(("background", "panel"), _BRIGHT["white"]),
+    **dict.fromkeys(("foreground", "border", "soft", "dim", "good", "span4"), "#000000"),
+    **dict.fromkeys(("accent", "span1"), "#0000aa"),
+    **dict.fromkeys(("bad", "span2"), "#aa0000"),
+    **dict.fromkeys(("warn", "span3"), "#aa00aa"),
+    "added": _BRIGHT["green"],
+    "removed": _BRIGHT["red"],
+    "hit": _BRIGHT["yellow"],
+}
+"""Colors on terminals with 16, as Rich names them; a theme's own would be taken for their nearest neighbors there, of
+which many cannot be read on each other."""
+
+
 @dataclass(frozen=True)
 class Palette:
     """A theme as in its file: color name -> "#rrggbb"."""
@@ -58,6 +87,10 @@ class Palette:
     title: str
     dark: bool
     colors: Mapping[str, str]
+
+    def in_16_colors(self) -> Palette:
+        """The theme on a terminal with 16 colors: of its own it keeps whether it is dark."""
+        return replace(self, colors=_DARK_16 if self.dark else _LIGHT_16)
 
     def theme(self) -> Theme:
         """The theme as Textual takes it."""
@@ -122,6 +155,15 @@ def load_all(folder: Path) -> tuple[dict[str, Palette], list[str]]:
         else:
             palettes[palette.name] = palette
     return palettes, problems
+
+
+def files_in(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, time of the last change and size of the user's theme files; () where there are none."""
+    try:
+        found = [(path.name, path.stat()) for path in sorted(folder.glob("*.toml"))]
+    except OSError:
+        return ()
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in found)
 
 
 def parse(text: str, where: str) -> Palette:
