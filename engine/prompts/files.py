@@ -117,8 +117,10 @@ def _encoding_advice(data: bytes, error: UnicodeDecodeError) -> str:
     valid = sum(_is_utf8(run) for run in foreign)
     if 2 * valid > len(foreign):
         return "Other characters of the file are valid UTF-8, so it is damaged at this place: retype this line."
+    # Western texts have single letters of their own among plain ones; those of other scripts stand in rows.
+    western = 2 * sum(len(run) == 1 for run in foreign) > len(foreign)
     try:
-        data.decode("cp1252")
+        data.decode("cp1252" if western else "ascii")
     except UnicodeDecodeError:
         return "Find out the encoding it was saved with (`file -i FILE` guesses it), and save it as UTF-8."
     # latin-1 would turn the quotes and dashes of windows-1252 into control characters.

@@ -38,7 +38,7 @@ _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(\S.*)")
 _HEADING = re.compile(r"#{1,6}\s+\S")
 _JSON_ROW = re.compile(r"""\s*\[?\s*\{\s*(["'])[^"']*\1\s*:""")
 _FOREIGN = (
-    (re.compile(r"\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE), "HTML"),
+    (re.compile(r"\s*<(?:!doctype\s+html|html|head|body|table)\b", re.IGNORECASE), "HTML"),
     (re.compile(r"\s*<\?xml\b"), "XML"),
     (re.compile(r"\s*\{\\rtf"), "RTF"),
     (re.compile(r"\s*(?:event: \w+\s+)?data: [{\[]"), "a recorded event stream"),
@@ -48,6 +48,10 @@ _FOREIGN = (
 _SPEAKER = re.compile(r"(?:Human|User|Assistant): ?\S")
 _RULER = re.compile(r"\s*:?-+:?\s*")
 """A cell between the header and the rows of a Markdown table."""
+_EXCEL_DELIMITER = re.compile(r"\s*sep=.(?=\n)")
+"""The line by which Excel tells itself the delimiter."""
+_JSON_STRING = re.compile(r'\s*"(?:[^"\\]|\\.)*"\s*,?\s*')
+_HEADER_NAME = re.compile(r"\w[\w .-]{0,29}")
 _YAML_KEY = re.compile(r"(?:- )?['\"]?[\w .-]{1,60}['\"]?:(?:\s|$)")
 
 
@@ -113,10 +117,12 @@ def read_records(path: Path | str, columns: Sequence[str], *, data: bytes | None
         return Records(kind, _yaml_rows(text, name, columns, notices), notices)
     check_lines(text, name)
     if kind == "csv":
+        text = _EXCEL_DELIMITER.sub("", text, count=1) if _EXCEL_DELIMITER.match(text) else text
         return Records(kind, _table(text, name, columns), notices)
     if kind == "markdown":
         return Records(kind, _markdown_items(text, name, columns[0], notices), notices)
     _refuse_foreign(text, name, columns[0])
+    _refuse_unknown_table(text, name, columns[0])
     return Records(kind, _plain_lines(text, name, columns, notices), notices)
 
 
@@ -137,7 +143,7 @@ def detect_format(text: str, suffix: str, columns: Sequence[str]) -> Format:
         return "json"
     lines = [line for line in text[:200_000].split("\n") if line.strip()]
     sample = lines[:_SNIFFED_LINES]
-    if suffix in _JSON_LINES or _holds_json(text, sample):
+    if suffix in _JSON_LINES or _holds_json(text, sample, columns):
         return "jsonl"
     if suffix in _TABLES:
         return "csv"
@@ -168,9 +174,13 @@ def kind(value: Any) -> str:
 # What a content is
 
 
-def _holds_json(text: str, sample: Sequence[str]) -> bool:
+def _holds_json(text: str, sample: Sequence[str], columns: Sequence[str]) -> bool:
     """Whether most of the first lines are JSON objects, or begin like some (a comma too many, Python's quotes: these
     are refused with their line later), or the text is a JSON list or an object."""
+    quoted = len(sample) > 1 and all(_JSON_STRING.fullmatch(line) for line in sample)
+    # A text to judge may well be two lines of quotations.
+    if quoted and "prompt" in columns and _names(sample[:1])[0] not in columns:
+        return True
     objects = sum(_JSON_ROW.match(line) is not None for line in sample)
     if objects and 2 * objects >= sum(not line.lstrip().startswith("#") for line in sample):
         return True
@@ -229,8 +239,8 @@ def _holds_table(sample: Sequence[str], columns: Sequence[str]) -> bool:
         names = _names(rows[0])
         if len(names) > 1 and len(rows) > 1 and set(names) & set(columns) and len(rows[1]) == len(names):
             return True
-    # One column, in quotes throughout: a spreadsheet writes it so.
-    return _names(sample[:1])[0] in columns and all(line.startswith('"') and line.endswith('"') for line in sample)
+    # One column in quotes: a spreadsheet writes it so. A cell may span lines.
+    return _names(sample[:1])[0] in columns and sample[0].strip().startswith('"')
 
 
 def _holds_markdown(sample: Sequence[str]) -> bool:
@@ -252,6 +262,26 @@ def _refuse_foreign(text: str, name: str, column: str) -> None:
             where=name,
             next_step=f'Write the texts one per line, or as JSON lines: {{"{column}": "..."}}.',
         )
+
+
+def _refuse_unknown_table(text: str, name: str, column: str) -> None:
+    """Raise `InputError` for a table whose columns are not known: its lines are no texts."""
+    sample = [line for line in text[:200_000].split("\n") if line.strip()][:_SNIFFED_LINES]
+    for delimiter, enough in (("\t", 2), (",", 3), (";", 3), ("|", 3)):
+        try:
+            rows = list(csv.reader(io.StringIO("\n".join(sample), newline=""), delimiter=delimiter, strict=True))
+        except csv.Error:
+            continue
+        names = rows[0] if len(rows) >= enough else []
+        if len(names) < 2 or any(len(row) != len(names) for row in rows):
+            continue
+        if all(_HEADER_NAME.fullmatch(one) for one in names):
+            raise InputError(
+                f"the file holds a table with the columns {', '.join(truncate(one, 40) for one in names[:12])}, "
+                f"and none of them is known to hold a {column}.",
+                where=name,
+                next_step=f"Name the column: --map {column}={names[0]}. Or rename it to {column} in the first line.",
+            )
 
 
 # Text
@@ -302,6 +332,7 @@ def _markdown_items(text: str, name: str, column: str, notices: list[str]) -> It
 
 
 def _json_rows(text: str, name: str, columns: Sequence[str], notices: list[str], *, lines: bool) -> Iterator[Record]:
+    text = text.replace("\x1e", "")  # of JSON text sequences (RFC 7464)
     start = text.lstrip()[:1]
     # A list that is not the whole text is a broken row of JSON lines, or a broken list: each says where.
     if start == "[" and (not lines or isinstance(_try_json(text), list)):
@@ -311,7 +342,7 @@ def _json_rows(text: str, name: str, columns: Sequence[str], notices: list[str],
         # People name JSON lines .json, and pretty-printed objects .jsonl; one object spans lines then.
         whole = _try_json(text) if "\n" in text.strip() or not lines else None
         if whole is not None:
-            yield from _json_items(_unwrapped(whole, name, columns, notices), name)
+            yield from _json_items(_unwrapped(whole, name, columns, notices), name, columns[0])
             return
         if _spans_lines(text):
             yield from _concatenated(text, name)
@@ -325,24 +356,24 @@ def _json_rows(text: str, name: str, columns: Sequence[str], notices: list[str],
             comments += 1
             continue
         place = f"{name}, line {number}"
-        yield Record(place, _object(_parse(line, place), place))
+        if _JSON_STRING.fullmatch(line):
+            line = line.rstrip().removesuffix(",")
+        yield Record(place, _object(_parse(line, place), place, columns[0]))
     if comments:
         notices.append(f"{name}: {comments:,} comment {'lines' if comments > 1 else 'line'} left out.")
 
 
-def _json_items(value: Any, name: str) -> Iterator[Record]:
+def _json_items(value: Any, name: str, column: str) -> Iterator[Record]:
     for number, item in enumerate(value, 1):
         place = f"{name}, item {number}"
-        yield Record(place, _object(item, place))
+        yield Record(place, _object(item, place, column))
 
 
 def _list_items(value: list[Any], name: str, columns: Sequence[str]) -> Iterator[Record]:
     """The rows of a list of objects, of chats or of texts; a list of turns is one chat."""
-    if value and all(isinstance(item, str) for item in value):
-        value = [{columns[0]: item} for item in value]
-    elif _is_chat(value) and not any(set(columns) & set(turn) for turn in value):
+    if _is_chat(value) and not any(set(columns) & set(turn) for turn in value):
         value = [value]
-    yield from _json_items(value, name)
+    yield from _json_items(value, name, columns[0])
 
 
 def _is_chat(value: Any) -> bool:
@@ -357,18 +388,36 @@ def _unwrapped(whole: Any, name: str, columns: Sequence[str], notices: list[str]
     """The rows of a JSON value: of a list itself, of an object one of its lists of objects, else the object."""
     if isinstance(whole, list):
         return whole
+    if isinstance(whole, str):
+        raise _no_object(whole, f"{name}, item 1")
     known = {*columns, "messages", "conversations"}
+    if isinstance(whole, dict) and any(_is_column(whole.get(key)) for key in columns):
+        return _from_columns(whole, name, notices)
     if isinstance(whole, dict) and not known & set(whole):
         for key in _WRAPPERS:
             rows = whole.get(key)
-            if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+            if isinstance(rows, list) and rows and all(isinstance(row, dict | str) for row in rows):
                 others = [truncate(sanitize(other), 40) for other in whole if other != key]
                 if others:
                     notices.append(f"{name}: the rows are in {key!r}; not used: {', '.join(others[:12])}.")
                 # The rows of the datasets server of the Hugging Face hub have one wrapper more.
-                inner = [row["row"] for row in rows if isinstance(row.get("row"), dict)]
+                inner = [row["row"] for row in rows if isinstance(row, dict) and isinstance(row.get("row"), dict)]
                 return inner if len(inner) == len(rows) else rows
     return [whole]
+
+
+def _is_column(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(cell, str) for cell in value)
+
+
+def _from_columns(whole: dict[str, Any], name: str, notices: list[str]) -> list[dict[str, Any]]:
+    """The rows of an object of columns, as `to_dict` of datasets and pandas writes them."""
+    length = max(len(cells) for cells in whole.values() if _is_column(cells))
+    columns = {key: cells for key, cells in whole.items() if isinstance(cells, list) and len(cells) == length}
+    others = [truncate(sanitize(key), 40) for key in whole if key not in columns]
+    if others:
+        notices.append(f"{name}: not used: {', '.join(others[:12])}.")
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
 def _spans_lines(text: str) -> bool:
@@ -399,7 +448,7 @@ def _concatenated(text: str, name: str) -> Iterator[Record]:
         except (ValueError, RecursionError):
             _parse(text[at:], place)
             return
-        yield Record(place, _object(value, place))
+        yield Record(place, _object(value, place, "prompt"))
         line += text.count("\n", at, end)
         at = end
 
@@ -432,14 +481,19 @@ def _parse(text: str, place: str) -> Any:
     )
 
 
-def _object(value: Any, place: str) -> dict[str, Any]:
+def _object(value: Any, place: str, column: str) -> dict[str, Any]:
+    """The fields of a row; a text alone is in the column of this name."""
     if _is_chat(value):
         return {"messages": value}
+    if isinstance(value, str):
+        return {column: value}
     if not isinstance(value, dict):
-        raise InputError(
-            f"this is {kind(value)}, not an object.", where=place, next_step='Write it as {"prompt": "..."}.'
-        )
+        raise _no_object(value, place)
     return value
+
+
+def _no_object(value: Any, place: str) -> InputError:
+    return InputError(f"this is {kind(value)}, not an object.", where=place, next_step='Write it as {"prompt": "..."}.')
 
 
 # YAML
@@ -477,7 +531,7 @@ def _yaml_rows(text: str, name: str, columns: Sequence[str], notices: list[str])
         rows: list[Any] = list(_promptfoo(templates, tests))
     else:
         rows = _unwrapped(value, name, columns, notices)
-    yield from _json_items(rows, name)
+    yield from _json_items(rows, name, columns[0])
 
 
 def _promptfoo(templates: Any, tests: Sequence[Any]) -> Iterator[Any]:

@@ -549,3 +549,44 @@ def test_an_answer_is_not_asked_as_a_prompt(write: Write) -> None:
     loaded = load_prompts(write("flat.jsonl", rows))
     assert [prompt.text for prompt in loaded] == ["Why?"]
     assert loaded.skipped[0].reason == "the row is a turn of the assistant, not of the user."
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "sep=;\nprompt;x\nWhy?;1\nHow, then?;2\n"),
+        ("a.txt", '"prompt"\n"Why?"\n"How, then?"\n'),
+        ("a.txt", '"Why?",\n"How, then?"\n'),
+        ("a.jsonl", '"Why?"\n"How, then?"\n'),
+        ("a.json", '\x1e{"prompt": "Why?"}\n\x1e{"prompt": "How, then?"}\n'),
+        ("a.json", '{"prompt": ["Why?", "How, then?"], "topic": ["a", "b"], "version": 1}'),
+        ("a.yaml", "- Why?\n- How, then?\n"),
+        ("a.yaml", "prompts:\n  - Why?\n  - How, then?\n"),
+        ("a.json", '{"prompts": ["Why?", "How, then?"]}'),
+    ],
+)
+def test_texts_in_other_wrappings_are_read(write: Write, name: str, content: str) -> None:
+    assert [prompt.text for prompt in load_prompts(write(name, content))] == ["Why?", "How, then?"]
+
+
+def test_a_quoted_cell_may_span_lines_whatever_the_name(write: Write) -> None:
+    assert [prompt.text for prompt in load_prompts(write("a.txt", '"prompt"\n"One\ntwo?"\n'))] == ["One\ntwo?"]
+
+
+@pytest.mark.parametrize("content", ["frage\tantwort\nWarum?\tDarum\n", "goal,target\nWrite a,Sure\nWrite b,Sure\n"])
+def test_a_table_of_unknown_columns_is_no_list_of_texts(write: Write, content: str) -> None:
+    path = write("a.txt", content)
+    column = content.replace(",", "\t").split("\t")[0]
+    with pytest.raises(InputError, match=f"table with the columns {column}") as raised:
+        load_prompts(path)
+    assert f"--map prompt={column}" in raised.value.next_step
+    assert load_prompts(path, columns={"prompt": column}).prompts[0].text in ("Warum?", "Write a")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"), [("shift-jis", "日本語の質問は何ですか"), ("cp1251", "Почему небо синее?")]
+)
+def test_other_scripts_are_not_taken_for_windows_1252(write: Write, encoding: str, text: str) -> None:
+    with pytest.raises(InputError) as raised:
+        load_prompts(write("a.txt", text.encode(encoding)))
+    assert "windows-1252" not in raised.value.next_step
