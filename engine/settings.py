@@ -107,6 +107,13 @@ class RunConfig:
     column_map: tuple[str, ...] = setting(
         (), "Read columns of prompt and pair files under these names", metavar="NAME=COLUMN,...", group="Data"
     )
+    system: str = setting(
+        "",
+        "Put this system text before every prompt that brings none: for drafts, training and answers",
+        unset="none",
+        metavar="TEXT",
+        group="Data",
+    )
     heldout_prompts: str = setting(
         "", "Compare on these prompts, never train on them", unset="built-in", metavar="FILE", group="Data"
     )

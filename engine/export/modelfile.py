@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 _SYSTEM, _ONE, _ANSWER, _TWO = "qzsystemz", "qzuseronez", "qzanswerz", "qzusertwoz"
 
 
-def modelfile(gguf_name: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def modelfile(gguf_name: str, tokenizer: PreTrainedTokenizerBase, system: str = "") -> str:
     """The text of a Modelfile.
 
     Args:
         gguf_name: name of the GGUF file next to it.
         tokenizer: the model's, with its chat template.
+        system: what the model was trained under; "" for none. A text with three quotes in a row cannot be said.
     """
     chats = chat.for_tokenizer(tokenizer)
     lines = [f"FROM ./{gguf_name}"]
     template = go_template(chats)
     if template:
         lines.append(f'TEMPLATE """{template}"""')
+    if system.strip() and '"""' not in system:
+        lines.append(f'SYSTEM """{system}"""')
     eos = tokenizer.eos_token
     for stop in dict.fromkeys([*chats.turn_ends, *chats.stop, *([eos] if isinstance(eos, str) else [])]):
         text = stop.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

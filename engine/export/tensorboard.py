@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.errors import InputError, StorageError
-from engine.events.registry import parse
-from engine.events.schema import DamagedEvent
-from engine.events.training import EpochEnd, TrainStart, TrainStep
-from engine.export.tables import step_metrics, value
-from engine.runs.journal_reader import read
-
-_SCALARS = ("loss", "learning_rate", "grad_norm", "epoch", "num_tokens")
+from engine.export.scalars import Scalar, all_scalars
 
 
 def write_events(folder: Path, target: Path) -> int:
@@ -30,29 +23,14 @@ def write_events(folder: Path, target: Path) -> int:
         InputError: the run has not trained, or the package tensorboard is missing.
         StorageError: the journal cannot be read, or the file not be written.
     """
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-    except ImportError:
-        raise InputError(
-            "writing event files needs the package tensorboard.",
-            where="--format tensorboard",
-            next_step="Install it: pip install 'redraft[trackers]'.",
-        ) from None
-    scalars = list(_scalars(folder))
+    files = EventFiles(target)
+    scalars = list(all_scalars(folder))
     if not scalars:
         raise InputError("the run has not trained yet.", where=str(folder), next_step="Follow it: `redraft watch`.")
     try:
-        for training in dict.fromkeys(scalar.training for scalar in scalars):
-            place = target if training == 1 else target / f"training-{training}"
-            place.mkdir(parents=True, exist_ok=True)
-            writer = EventFileWriter(str(place))
-            for one in scalars:
-                if one.training == training:
-                    summary = Summary(value=[Summary.Value(tag=one.tag, simple_value=one.value)])
-                    writer.add_event(Event(wall_time=one.seconds, step=one.step, summary=summary))
-            writer.close()
+        for one in scalars:
+            files.add(one)
+        files.close()
     except OSError as error:
         raise StorageError(
             f"the event file cannot be written ({error.strerror or error}).",
@@ -62,33 +40,47 @@ def write_events(folder: Path, target: Path) -> int:
     return len(scalars)
 
 
-@dataclass(frozen=True)
-class _Scalar:
-    training: int
-    tag: str
-    value: float
-    step: int
-    seconds: float
+class EventFiles:
+    """Event files that grow: one per training, the first in `target` itself.
 
+    Args:
+        target: TensorBoard's `--logdir`.
 
-def _scalars(folder: Path) -> Iterator[_Scalar]:
-    """Each scalar in order; a step that was repeated after a resume counts once."""
-    metrics, done, training = step_metrics(), 0, 1
-    seen: set[tuple[int, int]] = set()
-    for record in read(folder):
+    Raises:
+        InputError: the package tensorboard is missing.
+    """
+
+    def __init__(self, target: Path) -> None:
         try:
-            event = parse(record)
-        except DamagedEvent:
-            continue
-        if isinstance(event, TrainStart):
-            training = event.training
-        elif isinstance(event, TrainStep) and (training, event.step) not in seen:
-            seen.add((training, event.step))
-            done = event.step
-            found = {name: getattr(event, name) for name in _SCALARS}
-            found |= {name: value(event, name) for name in metrics}
-            for name, number in found.items():
-                if isinstance(number, int | float):
-                    yield _Scalar(training, f"train/{name}", float(number), done, record.time)
-        elif isinstance(event, EpochEnd) and event.validation_loss is not None:
-            yield _Scalar(training, "eval/loss", event.validation_loss, done, record.time)
+            from tensorboard.compat.proto.event_pb2 import Event
+            from tensorboard.compat.proto.summary_pb2 import Summary
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError:
+            raise InputError(
+                "writing event files needs the package tensorboard.",
+                where="tensorboard",
+                next_step="Install it: pip install 'redraft[trackers]'.",
+            ) from None
+        self._event: Any = Event
+        self._summary: Any = Summary
+        self._open: Any = EventFileWriter
+        self._target = target
+        self._writers: dict[int, Any] = {}
+
+    def add(self, one: Scalar) -> None:
+        """Append a scalar to the file of its training.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if one.training not in self._writers:
+            place = self._target if one.training == 1 else self._target / f"training-{one.training}"
+            place.mkdir(parents=True, exist_ok=True)
+            self._writers[one.training] = self._open(str(place))
+        found = self._summary(value=[self._summary.Value(tag=one.tag, simple_value=one.value)])
+        self._writers[one.training].add_event(self._event(wall_time=one.seconds, step=one.step, summary=found))
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        for writer in self._writers.values():
+            writer.close()

@@ -28,7 +28,7 @@ def write_trl(folder: Path, target: Path) -> list[Path]:
     """
     config, pairs = read_config(folder), _kept(folder)
     model = _model(config)
-    rows = [_trl_row(pair, config.train.objective) for pair in pairs]
+    rows = [_trl_row(pair, config) for pair in pairs]
     command = "dpo" if config.train.objective == "dpo" else "sft"
     head = f"# The training of the Redraft run {folder.name}. In this folder: trl {command} --config trl.yaml\n"
     return _write(target, "trl.yaml", head, trl_values(config, model), rows)
@@ -43,7 +43,7 @@ def write_axolotl(folder: Path, target: Path) -> list[Path]:
     """
     config, pairs = read_config(folder), _kept(folder)
     model = _model(config)
-    rows = [_axolotl_row(pair, config.train.objective) for pair in pairs]
+    rows = [_axolotl_row(pair, config) for pair in pairs]
     head = f"# The training of the Redraft run {folder.name}. In this folder: axolotl train axolotl.yaml\n"
     return _write(target, "axolotl.yaml", head, axolotl_values(config, model), rows)
 
@@ -157,15 +157,20 @@ def _model(config: RunConfig) -> str:
     return str(source.path.resolve())
 
 
-def _trl_row(pair: TrainingPair, objective: str) -> dict[str, Any]:
-    prompt = [{"role": "user", "content": pair.prompt}]
+def _prompt(pair: TrainingPair, config: RunConfig) -> list[dict[str, str]]:
+    system = [{"role": "system", "content": config.system}] if config.system.strip() else []
+    return [*system, {"role": "user", "content": pair.prompt}]
+
+
+def _trl_row(pair: TrainingPair, config: RunConfig) -> dict[str, Any]:
+    prompt, objective = _prompt(pair, config), config.train.objective
     if objective == "dpo":
         return {"prompt": prompt, "chosen": _answer(pair.chosen), "rejected": _answer(pair.rejected)}
     return {"prompt": prompt, "completion": _answer(pair.chosen)}
 
 
-def _axolotl_row(pair: TrainingPair, objective: str) -> dict[str, Any]:
-    prompt = [{"role": "user", "content": pair.prompt}]
+def _axolotl_row(pair: TrainingPair, config: RunConfig) -> dict[str, Any]:
+    prompt, objective = _prompt(pair, config), config.train.objective
     if objective == "dpo":
         return {"messages": prompt, "chosen": _answer(pair.chosen)[0], "rejected": _answer(pair.rejected)[0]}
     return {"messages": [*prompt, *_answer(pair.chosen)]}

@@ -24,6 +24,7 @@ from engine.prompts.pairs import load_pairs
 from engine.prompts.preview import parse_columns
 from engine.runs.journal_reader import JOURNAL, read
 from engine.settings import RunConfig
+from engine.text import sanitize
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
@@ -84,6 +85,9 @@ def load_prompts(config: RunConfig) -> Prompts:
     if not heldout:
         raise InputError("there is no held-out prompt to compare on.", where="--n-heldout", next_step="Use at least 1.")
     pairs = {prompt.id: given.pairs[prompt.id] for prompt in train} if given else {}
+    train, heldout, benign = (
+        tuple(prompt.with_system(sanitize(config.system)) for prompt in one) for one in (train, heldout, benign)
+    )
     return Prompts(train, heldout, benign, tuple(notices), pairs, tuple(trained))
 
 

@@ -51,6 +51,12 @@ class Prompt:
     principle: str = ""
     messages: tuple[Message, ...] = ()
 
+    def with_system(self, text: str) -> Prompt:
+        """The prompt under this system text; itself where it brings one of its own, or the text is empty."""
+        if not text.strip() or any(message.role == "system" for message in self.messages):
+            return self
+        return replace(self, messages=(Message("system", text), *self.messages))
+
     @property
     def sha256(self) -> str:
         """The hash by which held-out prompts are recognized: of the text and of earlier turns, but not of a system

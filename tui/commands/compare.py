@@ -20,6 +20,7 @@ PRESET = "compare"
     "judge",
     "critic",
     "constitution",
+    "system",
     "heldout_prompts",
     "benign_prompts",
     "column_map",

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from engine.control import Control
+from engine.events.base import Record
 from engine.runs.journal_reader import JournalReader
 from tui.commands.failure import STOPPED, PipeClosed
 from tui.commands.plain import PlainDisplay
@@ -23,11 +24,16 @@ _EVERY = 0.1
 
 
 def perform(
-    work: Callable[[Control], object], folder: Path, display: PlainDisplay, begun: threading.Event | None = None
+    work: Callable[[Control], object],
+    folder: Path,
+    display: PlainDisplay,
+    begun: threading.Event | None = None,
+    on_records: Callable[[Sequence[Record]], None] = lambda _records: None,
 ) -> None:
     """Run `work` on a thread and show the journal of `folder` until it ends.
 
     Where `begun` is given, nothing is shown before the work sets it: work that is refused shows its refusal only.
+    `on_records` gets the records before they are shown, and must not raise.
 
     Ctrl-C and SIGTERM stop it cleanly, a second one ends the process at once. SIGHUP (the terminal is gone) and a
     watcher's request only detach it from the terminal: the work continues. A closed stdout stops it, as it stops every
@@ -60,7 +66,7 @@ def perform(
                 _detach(terminals)
             alive = thread.is_alive()
             if begun is None or begun.is_set():
-                closed = not _show(reader, display, control) or closed
+                closed = not _show(reader, display, control, on_records) or closed
             if not alive:
                 break
             thread.join(_EVERY)
@@ -90,10 +96,16 @@ def follow(
             return
 
 
-def _show(reader: JournalReader, display: PlainDisplay, control: Control) -> bool:
+def _show(
+    reader: JournalReader,
+    display: PlainDisplay,
+    control: Control,
+    on_records: Callable[[Sequence[Record]], None],
+) -> bool:
     """Show what is new; False where stdout was closed just now."""
     try:
         while events := reader.poll(limit=200):
+            on_records(events)
             display.show(events)
     except BrokenPipeError:
         display.notice("stdout was closed; stopping …")

@@ -53,7 +53,7 @@ def merge(
     done = merge_run(folder, expanded(path), training_seed=training_seed, dtype=dtype, force=force, progress=report)
     files = [_write_gguf(done.folder, folder.name, kind, report) for kind in wanted]
     if files:
-        _write_modelfile(done.folder, files[0]["path"])
+        _write_modelfile(folder, done.folder, files[0]["path"])
     if as_json:
         output.emit({**_object(done), "gguf": files, "modelfile": str(done.folder / "Modelfile") if files else None})
         return
@@ -105,12 +105,13 @@ def _write_gguf(folder: Path, name: str, kind: str, report: Callable[[float, str
     }
 
 
-def _write_modelfile(folder: Path, gguf: str) -> None:
+def _write_modelfile(run: Path, folder: Path, gguf: str) -> None:
     from engine.export.modelfile import modelfile
     from engine.files import write_atomically
     from engine.models.hub.load import folder_tokenizer
+    from engine.runs.folder import read_config
 
-    text = modelfile(Path(gguf).name, folder_tokenizer(folder))
+    text = modelfile(Path(gguf).name, folder_tokenizer(folder), read_config(run).system)
     write_atomically(folder / "Modelfile", text.encode(), 0o644)
 
 

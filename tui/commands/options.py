@@ -8,6 +8,14 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON on stdout (docs/cli.md).")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, unique beginning of one, folder, or 'last'.")]
+ReportTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--report-to",
+        metavar="tensorboard|trackio|wandb",
+        help="Report losses and rewards of training to this tracker, too; may be repeated. [default: none]",
+    ),
+]
 TrainingSeed = Annotated[
     int | None,
     typer.Option(

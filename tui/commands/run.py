@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
@@ -16,6 +16,7 @@ from tui.commands.settings_flags import build_config, with_flags
 from tui.terminal import output
 
 if TYPE_CHECKING:
+    from engine.export.trackers import Reporting
     from engine.settings import RunConfig
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -57,6 +58,7 @@ def run(
     folder: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the run to this folder, new or empty.")
     ] = None,
+    report_to: options.ReportTo = None,
     verbosity: options.Shown = None,
     as_json: options.Json = False,
     **flags: Any,
@@ -66,10 +68,16 @@ def run(
     Options show the defaults of --preset standard. The journal always contains everything; --verbosity chooses what is
     printed.
     """
-    start(build_config(preset, flags, set_ or []), folder, verbosity, as_json)
+    start(build_config(preset, flags, set_ or []), folder, verbosity, as_json, report_to or ())
 
 
-def start(config: RunConfig, folder: Path | None = None, verbosity: int | None = None, as_json: bool = False) -> None:
+def start(
+    config: RunConfig,
+    folder: Path | None = None,
+    verbosity: int | None = None,
+    as_json: bool = False,
+    report_to: Sequence[str] = (),
+) -> None:
     """Begin a run. Everything that can be refused is refused before its folder is made; what fails after that and
     before the first stage (weights that are not finite, a server that does not answer) leaves no folder either.
 
@@ -78,19 +86,21 @@ def start(config: RunConfig, folder: Path | None = None, verbosity: int | None =
         folder: new or empty; None makes one among the others.
         verbosity: 0 to 3; None takes the command's default.
         as_json: write the result as JSON to stdout, and the stages to stderr.
+        report_to: names of trackers.
     """
     from engine import paths
     from engine.errors import RedraftError
     from engine.models.hub.catalog import resolve
     from engine.runs.folder import new_folder, remove_if_empty, remove_unless_begun
 
+    _check_trackers(report_to)
     for name in (config.generator, config.against, config.critic):
         if name:
             resolve(name)
     target = new_folder(paths.runs_dir(), config.preset) if folder is None else _own(folder)
     made_by_user = folder is not None and target.exists()
     try:
-        _perform(config, target, verbosity, as_json)
+        _perform(config, target, verbosity, as_json, report_to=report_to)
     except RedraftError:
         remove_unless_begun(target)
         if folder is None:
@@ -108,6 +118,7 @@ def resume(
         bool, typer.Option("--force", help="Resume even if constitution, prompts, model or versions changed.")
     ] = False,
     anyway: Annotated[bool, typer.Option("--anyway", hidden=True)] = False,
+    report_to: options.ReportTo = None,
     verbosity: options.Shown = None,
     as_json: options.Json = False,
 ) -> None:
@@ -120,6 +131,7 @@ def resume(
     from engine.runs.store import find_run, inspect
 
     folder = find_run(run)
+    _check_trackers(report_to or ())
     state = inspect(folder).state
     if state == "running":
         raise InputError(
@@ -129,10 +141,32 @@ def resume(
         output.notice(f"{folder.name} is already finished.")
         _print_result(folder, as_json)
         return
-    _perform(read_config(folder), folder, verbosity, as_json, force or anyway)
+    _perform(read_config(folder), folder, verbosity, as_json, force or anyway, report_to or ())
 
 
-def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bool, force: bool = False) -> None:
+def _check_trackers(names: Sequence[str]) -> None:
+    if names:
+        from engine.export.trackers import check_trackers
+
+        check_trackers(names)
+
+
+def _reporting(names: Sequence[str], folder: Path, config: RunConfig) -> Reporting | None:
+    if not names:
+        return None
+    from engine.export.trackers import Reporting, make_tracker
+
+    return Reporting({name: make_tracker(name, folder, config) for name in names}, output.notice)
+
+
+def _perform(
+    config: RunConfig,
+    folder: Path,
+    verbosity: int | None,
+    as_json: bool,
+    force: bool = False,
+    report_to: Sequence[str] = (),
+) -> None:
     import threading
 
     from engine.control import Control
@@ -156,8 +190,12 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
 
     shown = verbosity if verbosity is not None else (1 if as_json else 2)
     display = PlainDisplay(sys.stderr if as_json else sys.stdout, sys.stderr, shown)
+    reporting = _reporting(report_to, folder, config)
     try:
-        perform(work, folder, display, begun)
+        if reporting is None:
+            perform(work, folder, display, begun)
+        else:
+            perform(work, folder, display, begun, reporting.add)
     except Stopped:
         if (folder / JOURNAL).exists():
             output.notice(f"stopped; resume with `redraft resume {_name(folder)}`.")
@@ -168,6 +206,9 @@ def _perform(config: RunConfig, folder: Path, verbosity: int | None, as_json: bo
         if has_begun(folder):
             output.notice(f"what is finished is kept; resume with `redraft resume {_name(folder)}`.")
         raise
+    finally:
+        if reporting is not None:
+            reporting.close()
     _print_result(folder, as_json)
 
 

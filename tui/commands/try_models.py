@@ -22,7 +22,10 @@ def try_models(
     prompt: Annotated[
         str, typer.Argument(metavar="PROMPT", help="Answer this prompt and exit, instead of opening the screen.")
     ] = "",
-    system: Annotated[str, typer.Option("--system", metavar="TEXT", help="System text of the conversation.")] = "",
+    system: Annotated[
+        str | None,
+        typer.Option("--system", metavar="TEXT", help="System text of the conversation. [default: the run's]"),
+    ] = None,
     temperature: Annotated[
         float | None, typer.Option(metavar="FLOAT", min=0, max=100, help="Sampling temperature. [default: the run's]")
     ] = None,
@@ -50,7 +53,8 @@ def try_models(
 
     folder = find_run(run)
     training = choose(folder, training_seed)
-    sampling = read_config(folder).answer
+    config = read_config(folder)
+    sampling, system = config.answer, config.system if system is None else system
     limit = max_tokens if max_tokens is not None else max(160, sampling.max_tokens)
     sampling = dataclasses.replace(sampling, max_tokens=limit)
     if temperature is not None:

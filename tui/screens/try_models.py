@@ -239,7 +239,7 @@ def make_screen(
     keymap: Keymap,
     *,
     sampling: Sampling | None = None,
-    system: str = "",
+    system: str | None = None,
     seed: int = 0,
     judge: str = "",
     training_seed: int | None = None,
@@ -262,4 +262,5 @@ def make_screen(
 
     chosen = sampling or dataclasses.replace(config.answer, max_tokens=max(160, config.answer.max_tokens))
     words = which(folder, training)
-    return TryScreen(f"{folder.name}{words and f' · {words}'}", TrialHost(make), keymap, chosen, system, seed)
+    name = f"{folder.name}{words and f' · {words}'}"
+    return TryScreen(name, TrialHost(make), keymap, chosen, config.system if system is None else system, seed)

@@ -213,6 +213,9 @@ def test_a_quantizer_that_fails_leaves_no_file(tiny: Tiny, tmp_path: Path, monke
 def test_a_modelfile_has_the_chat_template_and_the_texts_that_end_an_answer(tiny: Tiny) -> None:
     text = modelfile("model-Q8_0.gguf", load.folder_tokenizer(tiny("llama")))
     assert text.startswith("FROM ./model-Q8_0.gguf\n")
+    assert "SYSTEM" not in text
+    trained_under = modelfile("model.gguf", load.folder_tokenizer(tiny("llama")), "Be brief.")
+    assert '\nSYSTEM """Be brief."""\n' in trained_under
     assert 'PARAMETER stop "<|im_end|>"' in text
     assert render_go(text, [("user", "a"), ("assistant", "b"), ("user", "c")]) == (
         "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_end|>\n"

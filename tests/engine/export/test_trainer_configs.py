@@ -49,10 +49,12 @@ def test_axolotls_config_holds_the_settings_and_names_the_columns_of_the_pairs(t
     run = write_run(tmp_path / "small")
     record = json.loads((run / "run.json").read_text())
     record["config"]["train"]["objective"] = objective
+    record["config"]["system"] = "Be brief."
     (run / "run.json").write_text(json.dumps(record))
     config, data = write_axolotl(run, tmp_path / "axolotl")
     values: dict[str, Any] = yaml.safe_load(config.read_text())
     row = json.loads(data.read_text().splitlines()[0])
+    assert row["messages"][0] == {"role": "system", "content": "Be brief."}
     named = {values["datasets"][0][key] for key in values["datasets"][0] if key.startswith("field_")}
     assert named <= set(row)
     assert values["datasets"][0]["path"] == "./data/train.jsonl"

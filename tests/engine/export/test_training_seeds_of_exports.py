@@ -21,7 +21,7 @@ def run(tiny: Callable[..., Path], trained_run: Callable[..., Path]) -> Path:
     """A run with the training seeds 5, 6 and 7, judged by rules."""
     folder = trained_run(tiny("llama", max_position_embeddings=1024), seeds=3)
     record = json.loads((folder / "run.json").read_text())
-    record["config"] |= {"judge": "rules", "dtype": "float32"}
+    record["config"] |= {"judge": "rules", "dtype": "float32", "system": "Be brief."}
     (folder / "run.json").write_text(json.dumps(record))
     (folder / "report.json").write_text(json.dumps(report()))
     return folder
@@ -44,7 +44,8 @@ def test_the_trained_model_that_is_asked_is_that_of_the_seed(run: Path) -> None:
     assert first.weights["base"] == third.weights["base"]
     assert first.weights["trained"] != third.weights["trained"]
     done = call("try", run, "why?", "--training-seed", 6, "--max-tokens", 2, "--json")
-    assert json.loads(done.stdout)["training_seed"] == 6
+    answered = json.loads(done.stdout)
+    assert (answered["training_seed"], answered["system"]) == (6, "Be brief.")
 
 
 def test_push_uploads_the_adapter_of_the_seed_with_a_card_that_names_it(run: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tiny_run import VOWELS, constitution, tiny_config
 
 from engine.control import Control
+from engine.models.inference.requests import Message
+from engine.pipeline.prepare import load_prompts
 from engine.pipeline.runner import perform
 from engine.runs.journal_reader import read
 
@@ -23,7 +26,7 @@ def test_notices_and_distinct_prompts_of_a_run(tmp_path: Path, tiny: Callable[..
     folder = tmp_path / "run"
     folder.mkdir()
     files = {"train_prompts": str(train), "heldout_prompts": str(held)}
-    config = tiny_config(tiny, rules, **files, n_heldout=40, deduplicate=True)
+    config = tiny_config(tiny, rules, **files, n_heldout=40, deduplicate=True, system="Be brief.")
     perform(config, folder, Control())
     events = list(read(folder))
     notices = [event.summary for event in events if event.stage == "NOTICE"]
@@ -35,7 +38,22 @@ def test_notices_and_distinct_prompts_of_a_run(tmp_path: Path, tiny: Callable[..
         assert [notice.split(": ")[1][:8] for notice in kept] == ["a column", "40 promp"]
     prompts = [event.texts["prompt"] for event in events if event.stage.startswith("TRAINING-EXAMPLE")]
     assert sorted(prompts) == ["Name a fruit.", "Translate.\n\nOne.", "Translate.\n\nTwo."]
+    drafted = [event.raw["request"] for event in events if event.stage == "INITIAL-GENERATION"]
+    assert len(drafted) == 3
+    assert all("<|im_start|>system\nBe brief." in request for request in drafted)
     report = json.loads((folder / "report.json").read_bytes())
     if report["summary"]["outcome"] != "nothing trained":
         assert report["summary"]["score"]["n"] <= 1
         assert report["summary"]["score"]["interval"] is None
+
+
+def test_a_system_text_comes_before_every_prompt_that_brings_none(tmp_path: Path, tiny: Callable[..., Path]) -> None:
+    (tmp_path / "train.jsonl").write_text('{"prompt": "Why one?"}\n{"prompt": "Why two?", "system": "Be rude."}\n')
+    config = tiny_config(tiny, train_prompts=str(tmp_path / "train.jsonl"), n_benign=1, system="Be brief.")
+    prompts = load_prompts(config)
+    first, second = prompts.train
+    assert first.messages == (Message("system", "Be brief."),)
+    assert second.messages == (Message("system", "Be rude."),)
+    assert {prompt.messages for _, prompt in prompts.compared()} == {(Message("system", "Be brief."),)}
+    plain = load_prompts(replace(config, system=""))
+    assert [prompt.sha256 for prompt in plain.train] == [prompt.sha256 for prompt in prompts.train]
