@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import InputError
@@ -29,6 +29,13 @@ def _answered(max_tokens: int) -> Sampling:
     """How the compared answers are sampled: close to what people use the model with (SmolLM2's card: temperature 0.2,
     top_p 0.9). Drafts are warmer, since their samples have to differ."""
     return _sampled(max_tokens, 0.3, 0.9)
+
+
+DEMONSTRATED = TrainConfig.sft(num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, sample_steps=10)
+"""Training on demonstrations."""
+
+SAMPLED = TrainConfig.dpo(num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, rpo_alpha=0.05, sample_steps=5)
+"""Training on preference pairs."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +132,10 @@ class RunConfig:
     n_heldout: int = setting(200, "Limit the held-out prompts", min=1, group="Data")
     n_benign: int = setting(100, "Limit the benign prompts; 0 uses none", min=0, group="Data")
     teacher: str = setting(
-        "samples",
-        "Take preference pairs from the best and the worst candidate, or from the draft and its best revision",
-        choices=("samples", "revision"),
+        "demonstrations",
+        "Learn the written answers of the training prompts (best samples where there are none), the best of several "
+        "samples, or the best revision",
+        choices=("demonstrations", "samples", "revision"),
         group="Generation",
     )
     n_samples: int = setting(4, "Sample this many drafts per training prompt", min=1, max=100, group="Generation")
@@ -142,11 +150,7 @@ class RunConfig:
     critique: Sampling = _sampled(96, 0.7)
     revision: Sampling = _sampled(96, 0.8)
     answer: Sampling = _answered(96)
-    train: TrainConfig = field(
-        default_factory=lambda: TrainConfig.dpo(
-            num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, rpo_alpha=0.05, sample_steps=5
-        )
-    )
+    train: TrainConfig = DEMONSTRATED
     on_alarm: str = setting(
         "ask",
         "After an alarm of training: ask, continue, or restore the last healthy checkpoint",
@@ -185,9 +189,6 @@ PRESETS: dict[str, tuple[str, RunConfig]] = {
             critique=_sampled(64, 0.7),
             revision=_sampled(72, 0.8),
             answer=_answered(72),
-            train=TrainConfig.dpo(
-                num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, rpo_alpha=0.05, sample_steps=5
-            ),
         ),
     ),
     "standard": (
@@ -200,6 +201,16 @@ PRESETS: dict[str, tuple[str, RunConfig]] = {
     ),
 }
 """Name -> (one line about it, settings)."""
+
+
+def for_pairs(config: RunConfig) -> RunConfig:
+    """The settings for prompts without demonstrations, or for pairs that the user brings: preference pairs, and
+    `SAMPLED` wherever the training has the value of `DEMONSTRATED`."""
+    if config.teacher != "demonstrations":
+        return config
+    usual, train = DEMONSTRATED.as_dict(), config.train.as_dict()
+    own = {name: value for name, value in train.items() if value != usual[name]}
+    return dataclasses.replace(config, teacher="samples", train=TrainConfig.from_dict({**SAMPLED.as_dict(), **own}))
 
 
 def preset(name: str) -> RunConfig:

@@ -57,6 +57,16 @@ class DraftSample(Generated):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Demonstration(Event):
+    """The written answer that came with a training prompt; no model wrote it."""
+
+    STAGE = "DEMONSTRATION"
+    level: int = KEY
+    demonstration: str = text("The answer.")
+    candidate: int = data("Number of the candidate; samples and revisions come first.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Critique(Generated):
     """The model's critique of its draft under one principle."""
 

@@ -26,6 +26,7 @@ EVENTS: tuple[type[Event], ...] = (
     generation.TrainingExample,
     generation.Draft,
     generation.DraftSample,
+    generation.Demonstration,
     verdicts.DraftVerdict,
     generation.Critique,
     generation.RevisionCandidate,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.events.base import ALL, KEY, OFF, SUMMARY, Record
 from engine.text import PREVIEW_CHARS, sanitize, truncate
 
-ONE_LINE = frozenset({"DRAFT-SAMPLE", "REVISION-CANDIDATE", "COMPARISON-ANSWER"})
+ONE_LINE = frozenset({"DRAFT-SAMPLE", "DEMONSTRATION", "REVISION-CANDIDATE", "COMPARISON-ANSWER"})
 """Stages with many texts for a prompt, of which one is shown in full by a later event: at verbosity KEY their summary
 and the text's first words are enough."""
 

@@ -13,6 +13,7 @@ from engine.pipeline.pairs import (
     PreferencePair,
     expected_score,
     make_contrast_pair,
+    make_demonstration_pair,
     make_given_pair,
     make_pair,
     write_pairs,
@@ -33,9 +34,7 @@ def choose_pairs(context: Context) -> None:
     with stage(context, "pair", len(drafted), len(drafted) - known):
         for p in drafted:
             context.control.check()
-            principle = context.finished.principles.get(p.id, "")
-            make = make_contrast_pair if context.config.teacher == "samples" else make_pair
-            made = make(p.id, p.text, principle, candidates_of(context, p.id), context.weights)
+            made = _pair_of(context, p)
             pairs.append(made)
             if p.id not in context.finished.pairs:
                 _write_pair(context, made)
@@ -45,6 +44,19 @@ def choose_pairs(context: Context) -> None:
     context.results.pairs = pairs
     if not context.results.kept:
         context.record.notice("No pair was kept, so there is nothing to train on and nothing to compare.")
+
+
+def _pair_of(context: Context, prompt: Prompt) -> PreferencePair:
+    """The pair of a prompt, as the run's teacher makes it; prompts without a demonstration are taught by samples."""
+    candidates = candidates_of(context, prompt.id)
+    principle = context.finished.principles.get(prompt.id, "")
+    if context.demonstrates(prompt):
+        principle = principle or prompt.principle
+        own = [candidate for candidate in candidates if candidate.index != context.demonstration_number]
+        demonstration = candidates[-1]
+        return make_demonstration_pair(prompt.id, prompt.text, principle, own, demonstration, context.weights)
+    make = make_pair if context.config.teacher == "revision" else make_contrast_pair
+    return make(prompt.id, prompt.text, principle, candidates, context.weights)
 
 
 def take_given_pairs(context: Context) -> None:

@@ -126,6 +126,15 @@ class Context:
         """The training prompts that have a draft."""
         return [p for p in self.prompts.train if self.finished.drafts.get(p.id)]
 
+    @property
+    def demonstration_number(self) -> int:
+        """The demonstration's number among the candidates of a prompt: after samples and revisions."""
+        return self.config.n_samples + self.config.candidates
+
+    def demonstrates(self, prompt: Prompt) -> bool:
+        """Whether the demonstration of a training prompt is what is learned."""
+        return self.config.teacher == "demonstrations" and bool(prompt.demonstration)
+
     def n_answers(self, set_name: str) -> int:
         """How many answers of each model to each prompt of a set are compared.
 

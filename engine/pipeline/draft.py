@@ -46,9 +46,10 @@ def draft(context: Context) -> None:
 
 
 def sample_drafts(context: Context) -> None:
-    """Further answers to every training prompt, where the run has more than one sample per prompt."""
+    """Further answers to every training prompt, where the run has more than one sample per prompt. A demonstration is
+    learned as it is, so its prompt needs none."""
     finished, count = context.finished, context.config.n_samples
-    train = {p.id: p for p in context.drafted()}
+    train = {p.id: p for p in context.drafted() if not context.demonstrates(p)}
     wanted = [(item, number) for item in train for number in range(1, count)]
     waiting = [key for key in wanted if key not in finished.candidates]
     rendered = {

@@ -21,6 +21,7 @@ _NOT_COMPARED = frozenset({"textual"})
 _NAMES = {
     "constitution": ("the constitution", "constitution"),
     "train_prompts": ("the training prompts", "train_prompts"),
+    "demonstrations": ("the demonstrations", "train_prompts"),
     "pairs": ("the preference pairs", "pairs"),
     "heldout_prompts": ("the held-out prompts", "heldout_prompts"),
     "benign_prompts": ("the benign prompts", "benign_prompts"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.files import write_atomically
 from engine.judges.base import Verdict
+from engine.stats.refusals import declines
 from engine.stats.text_health import distinct_n
 
 MARGIN = 0.1
@@ -156,6 +157,37 @@ def make_contrast_pair(
     return _pair(item, prompt, principle, good, bad, weights, reason)
 
 
+def make_demonstration_pair(
+    item: str,
+    prompt: str,
+    principle: str,
+    candidates: Sequence[Candidate],
+    demonstration: Candidate,
+    weights: Mapping[str, float],
+) -> PreferencePair:
+    """The demonstration against the worst of the model's own answers; dropped where the judge scores it no better, or
+    has no verdict on it.
+
+    Args:
+        candidates: the model's own; the draft first.
+    """
+    judged = [candidate for candidate in candidates if candidate.usable] or [candidates[0]]
+    worst = max(judged, key=lambda candidate: (_rejectable(candidate, weights), -candidate.index))
+    reason = ""
+    if demonstration.verdict.score is None:
+        reason = "no verdict on the demonstration"
+    elif _rejectable(worst, weights) <= _rejectable(demonstration, weights):
+        reason = "the judge does not find the demonstration better"
+    return _pair(item, prompt, principle, demonstration, worst, weights, reason)
+
+
+def _rejectable(candidate: Candidate, weights: Mapping[str, float]) -> float:
+    """Expected score, and how likely it is no answer. What is none, and so has no score, is as bad as it gets."""
+    if candidate.verdict.quality != "responsive":
+        return float("inf")
+    return expected_score(candidate.verdict, weights) + NO_ANSWER_WEIGHT * (candidate.verdict.no_answer or 0.0)
+
+
 def make_given_pair(
     item: str, prompt: str, principle: str, rejected: Candidate, chosen: Candidate, weights: Mapping[str, float]
 ) -> PreferencePair:
@@ -173,7 +205,10 @@ def _gap(good: Candidate, bad: Candidate, weights: Mapping[str, float]) -> float
 
 
 def _no_answer(candidate: Candidate) -> float:
-    return candidate.verdict.no_answer or 0.0
+    """Probability that it does not answer; 1 where it declines. So a refusal wins only against an answer whose expected
+    score is higher by more than `NO_ANSWER_WEIGHT`: what a small model learns from others is to decline whatever it is
+    asked, which every judge of harm finds clean (Bai et al. 2022 want answers that are harmless and not evasive)."""
+    return 1.0 if declines(candidate.text) else candidate.verdict.no_answer or 0.0
 
 
 def _similar_length(one: str, other: str) -> bool:

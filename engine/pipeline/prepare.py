@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.constitution.load import load, load_default
@@ -23,7 +23,7 @@ from engine.prompts.load import load_prompts as load_prompt_file
 from engine.prompts.pairs import load_pairs
 from engine.prompts.preview import parse_columns
 from engine.runs.journal_reader import JOURNAL, read
-from engine.settings import RunConfig
+from engine.settings import RunConfig, for_pairs
 from engine.text import sanitize
 
 if TYPE_CHECKING:
@@ -91,6 +91,23 @@ def load_prompts(config: RunConfig) -> Prompts:
     return Prompts(train, heldout, benign, tuple(notices), pairs, tuple(trained))
 
 
+def with_teacher(config: RunConfig, prompts: Prompts) -> tuple[RunConfig, list[str]]:
+    """The settings as they can be followed with these prompts, and sentences on what of them cannot: where no training
+    prompt has a demonstration, and where the user brought pairs, preference pairs teach."""
+    if config.against:
+        return config, []
+    written = sum(bool(prompt.demonstration) for prompt in prompts.train)
+    if config.teacher == "demonstrations" and (prompts.pairs or not written):
+        notice = "No training prompt has a demonstration, so pairs of samples are learned (--teacher samples)."
+        return for_pairs(config), [] if prompts.pairs else [notice]
+    if config.teacher == "demonstrations" and written < len(prompts.train):
+        left = len(prompts.train) - written
+        return config, [f"{counted(left, 'training prompt')} without a demonstration: their best sample is learned."]
+    if config.train_prompts and written:
+        return config, [f"{counted(written, 'demonstration')} not used (--teacher demonstrations learns them)."]
+    return config, []
+
+
 def _refuse_overlap(
     train: Sequence[Prompt], heldout: Sequence[Prompt], benign: Sequence[Prompt], config: RunConfig
 ) -> None:
@@ -151,8 +168,9 @@ def _trained_prompts(config: RunConfig) -> dict[str, tuple[Prompt, ...]]:
     return {run: prompts for run, prompts in found.items() if prompts}
 
 
-def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:
-    """SHA-256 of the inputs, by which a resumed run notices that they changed."""
+def hashes(constitution: Constitution, prompts: Prompts, *, demonstrations: bool = False) -> dict[str, str]:
+    """SHA-256 of the inputs, by which a resumed run notices that they changed; of demonstrations only where they are
+    learned."""
 
     def of(sequence: Sequence[Prompt]) -> str:
         return hashlib.sha256("\n".join(f"{p.id} {p.sha256}" for p in sequence).encode()).hexdigest()
@@ -163,10 +181,15 @@ def hashes(constitution: Constitution, prompts: Prompts) -> dict[str, str]:
         "heldout_prompts": of(prompts.heldout),
         "benign_prompts": of(prompts.benign),
     }
+    if demonstrations:
+        found["demonstrations"] = _sha256(prompt.demonstration for prompt in prompts.train)
     if prompts.pairs:
-        texts = "\x1f".join(text for pair in prompts.pairs.values() for text in (pair.chosen, pair.rejected))
-        found["pairs"] = hashlib.sha256(texts.encode("utf-8", "replace")).hexdigest()
+        found["pairs"] = _sha256(text for pair in prompts.pairs.values() for text in (pair.chosen, pair.rejected))
     return found
+
+
+def _sha256(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\x1f".join(texts).encode("utf-8", "replace")).hexdigest()
 
 
 def versions() -> dict[str, str]:

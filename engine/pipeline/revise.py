@@ -71,8 +71,8 @@ def choose_revisions(context: Context) -> None:
     with stage(context, "revision verdict", len(drafted), len(drafted) - len(finished.revision_judged)):
         unjudged: list[JudgeInput] = []
         for prompt in drafted:
-            samples = range(1, context.config.n_samples)
-            candidates = [c for c in candidates_of(context, prompt.id) if c.index not in samples]
+            written = {0, *range(context.config.n_samples, context.demonstration_number)}
+            candidates = [c for c in candidates_of(context, prompt.id) if c.index in written]
             taken = best(candidates, context.weights)
             if prompt.id not in finished.revised:
                 _write_revision(context, prompt, candidates, taken)
@@ -85,12 +85,13 @@ def choose_revisions(context: Context) -> None:
 
 
 def candidates_of(context: Context, item: str) -> list[Candidate]:
-    """The draft, its further samples and its revisions, as far as they were written, with their verdicts."""
-    finished, config = context.finished, context.config
+    """The draft, its further samples, its revisions and the demonstration, as far as there are any, with their
+    verdicts."""
+    finished = context.finished
     nothing = Verdict(item, None, note="It was not judged.")
     verdict = finished.draft_verdicts.get(item, nothing)
     found = [Candidate(0, finished.drafts[item], verdict, (item, 0) not in finished.cut)]
-    for number in range(1, config.n_samples + config.candidates):
+    for number in range(1, context.demonstration_number + 1):
         text = finished.candidates.get((item, number), "")
         if text:
             verdict = finished.candidate_verdicts.get((item, number), nothing)

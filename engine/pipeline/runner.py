@@ -41,6 +41,7 @@ from engine.pipeline.choose_pairs import choose_pairs, take_given_pairs
 from engine.pipeline.compare import answer_with_base, answer_with_trained, compare
 from engine.pipeline.context import Context
 from engine.pipeline.critique import critique
+from engine.pipeline.demonstrations import add_demonstrations
 from engine.pipeline.draft import draft, judge_drafts, sample_drafts
 from engine.pipeline.evaluate import evaluate_text
 from engine.pipeline.model_cache import ModelCache
@@ -85,6 +86,8 @@ STAGES: tuple[Stage, ...] = (
     Stage(judge_drafts, makes_pairs=True),
     Stage(critique, makes_pairs=True),
     Stage(revise, makes_pairs=True),
+    # Written answers that came with the prompts, where the run learns from them.
+    Stage(add_demonstrations, makes_pairs=True),
     Stage(judge_candidates, makes_pairs=True),
     Stage(choose_revisions, makes_pairs=True),
     Stage(choose_pairs, makes_pairs=True),
@@ -133,18 +136,20 @@ class Run:
     def __init__(
         self, config: RunConfig, folder: Path, control: Control, models: ModelCache, *, force: bool = False
     ) -> None:
-        self._config = config
         self._folder = folder
         self._control = control
         self._models = models
         self._force = force
         self._constitution = prepare.load_constitution(config)
         self._prompts = prepare.load_prompts(config)
-        self._input_notices = (*self._constitution.notices, *self._prompts.notices)
+        self._config, taught = prepare.with_teacher(config, self._prompts)
+        self._input_notices = (*self._constitution.notices, *self._prompts.notices, *taught)
         check_judge(config)
         self._check_models()
         self._facts: dict[str, Any] = {
-            "hashes": prepare.hashes(self._constitution, self._prompts),
+            "hashes": prepare.hashes(
+                self._constitution, self._prompts, demonstrations=self._config.teacher == "demonstrations"
+            ),
             "versions": prepare.versions(),
             "machine": prepare.machine(),
         }
@@ -153,6 +158,11 @@ class Run:
         self._started = 0.0
         self._record: Recorder | None = None
         self._context: Context | None = None
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings as these prompts allow them (`prepare.with_teacher`)."""
+        return self._config
 
     @property
     def ready(self) -> bool:

@@ -100,7 +100,7 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
     """
     record = _with_request_body(_with_known_names(record))
     column = _prompt_column(record)
-    used = {column, "id", "topic", "principle"}
+    used = {column, "id", "topic", "principle", "demonstration"}
     _refuse_answer(record, column, used)
     left_out: list[str] = []
     messages = _joined(_with_system(_turns(record, column, used, left_out), record, column, used), left_out)

@@ -43,6 +43,7 @@ class Prompt:
         topic: what it is about; empty where nothing is known.
         principle: the principle that it tempts a model to break; empty for benign prompts and where nothing is known.
         messages: turns before it, oldest first; empty for most.
+        demonstration: a written answer that keeps the principles, to learn from; empty where there is none.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Prompt:
     topic: str = ""
     principle: str = ""
     messages: tuple[Message, ...] = ()
+    demonstration: str = ""
 
     def with_system(self, text: str) -> Prompt:
         """The prompt under this system text; itself where it brings one of its own, or the text is empty."""
@@ -244,8 +246,8 @@ def load_prompts(path: Path | str, *, columns: Mapping[str, str] | None = None) 
     Plain text holds one prompt per line (blank lines and lines that start with # are skipped), Markdown one per list
     item; CSV, TSV, JSON lines, JSON, YAML, Parquet and Arrow hold rows of any shape that `engine.prompts.columns`
     names. The content decides on the format where the name's extension does not. Of a chat the last turn of the user is
-    the prompt, earlier turns are kept, later ones left out. `id`, `topic` and `principle` are read where given; missing
-    ids are numbered.
+    the prompt, earlier turns are kept, later ones left out. `id`, `topic`, `principle` and `demonstration` are read
+    where given; missing ids are numbered.
 
     A row that cannot be asked is skipped; what of the file is not used is in `notices`, `unused` and `skipped`.
 
@@ -271,12 +273,12 @@ def load_prompts(path: Path | str, *, columns: Mapping[str, str] | None = None) 
         try:
             text, messages = read_prompt(record, usage)
             topic, principle = read_text(record, "topic").strip(), read_text(record, "principle").strip()
-            row_id = _identity(record)
+            demonstration, row_id = read_text(record, "demonstration").strip(), _identity(record)
         except InputError as error:
             first_error = first_error or error
             skipped.append(Skipped(error.where, error.what))
             continue
-        prompt = Prompt(row_id or f"{name}-{number:03d}", text, topic, principle, messages)
+        prompt = Prompt(row_id or f"{name}-{number:03d}", text, topic, principle, messages, demonstration)
         _claim(prompt.id, record.place, places)
         prompts.append(prompt)
     if not prompts:

@@ -55,10 +55,12 @@ def expected_time(config: RunConfig, runs: Path | None = None) -> ExpectedTime |
 def tokens(config: RunConfig) -> int:
     """Tokens that a run writes and trains on at most. Both count alike: on a CPU a batch writes about as many tokens a
     second as LoRA trains on (docs/bench.md). Reading prompts and judging are left out."""
-    drafts = config.n_train * config.n_samples * config.draft.max_tokens
+    samples = 1 if config.teacher == "demonstrations" else config.n_samples
+    drafts = config.n_train * samples * config.draft.max_tokens
     revised = min(config.n_revised, config.n_train)
     revisions = revised * (config.critique.max_tokens + config.candidates * config.revision.max_tokens)
-    rows = config.n_train * config.train.num_train_epochs * 2 * config.draft.max_tokens
+    texts = 1 if config.train.objective == "sft" else 2
+    rows = config.n_train * config.train.num_train_epochs * texts * config.draft.max_tokens
     answers = (config.n_heldout * config.answers_per_prompt + config.n_benign) * config.answer.max_tokens
     return int(drafts + revisions + answers + config.seeds * (rows + answers))
 

@@ -22,6 +22,7 @@ from engine.text import sanitize, truncate
 _TITLES = {
     "INITIAL-GENERATION": "Draft",
     "DRAFT-SAMPLE": "Further draft",
+    "DEMONSTRATION": "Demonstration",
     "INITIAL-EVALUATION": "Verdict on the draft",
     "CRITIQUE-GENERATION": "Critique",
     "REVISION-CANDIDATE": "Candidate",

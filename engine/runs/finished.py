@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.events.comparison import Answer, Comparison, Diff, SideEffects
-from engine.events.generation import Critique, Draft, DraftSample, PairDecided, Revision, RevisionCandidate
+from engine.events.generation import (
+    Critique,
+    Demonstration,
+    Draft,
+    DraftSample,
+    PairDecided,
+    Revision,
+    RevisionCandidate,
+)
 from engine.events.run import RunComplete
 from engine.events.schema import Event
 from engine.events.training import HealthAlarm, HealthDecision, TrainEnd, TrainHealth, TrainStart, TrainStep
@@ -55,7 +63,7 @@ class FinishedItems:
         drafts, draft_verdicts, critiques: id of the prompt -> result. A draft that could not be written is "".
         principles: id of the prompt -> id of the principle that its critique is about.
         candidates, candidate_verdicts: (id of the prompt, number from 1) -> result; further samples of the draft, then
-            revisions.
+            revisions, then the demonstration.
         cut: (id of the prompt, number from 0) of texts that were cut at the maximum number of tokens.
         revised: ids of prompts whose revision was chosen.
         revision_judged: ids of prompts whose revision has a verdict.
@@ -117,6 +125,9 @@ class FinishedItems:
         self.candidates[event.item, event.candidate] = event.sample
         self._mark_cut(event.item, event.candidate, event.finish)
         self._spent(event.item, event.share or event.seconds)
+
+    def _demonstration(self, event: Demonstration) -> None:
+        self.candidates[event.item, event.candidate] = event.demonstration
 
     def _critique(self, event: Critique) -> None:
         self.critiques[event.item] = event.critique
@@ -200,6 +211,7 @@ class FinishedItems:
 _HANDLERS: dict[type[Event], Callable[[FinishedItems, Any], None]] = {
     Draft: FinishedItems._draft,
     DraftSample: FinishedItems._sample,
+    Demonstration: FinishedItems._demonstration,
     DraftVerdict: FinishedItems._draft_verdict,
     Critique: FinishedItems._critique,
     RevisionCandidate: FinishedItems._candidate,

@@ -575,6 +575,7 @@ class RunState:
 _NOTED: dict[str, Callable[[RunState, Record, int], None]] = {
     "INITIAL-GENERATION": RunState._note_candidate,
     "DRAFT-SAMPLE": RunState._note_candidate,
+    "DEMONSTRATION": RunState._note_candidate,
     "REVISION-CANDIDATE": RunState._note_candidate,
     "INITIAL-EVALUATION": RunState._note_candidate,
     "CANDIDATE-EVALUATION": RunState._note_candidate,

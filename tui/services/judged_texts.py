@@ -60,6 +60,10 @@ def _text_of(store: LogStore, number: int, verdict: Record) -> Judged | None:
     return Judged("", text, "", verdict.data) if text is not None else None
 
 
+_CANDIDATES = {"REVISION-CANDIDATE": "revision", "DRAFT-SAMPLE": "sample", "DEMONSTRATION": "demonstration"}
+"""Stages whose texts a verdict on a candidate may be about -> name of the text."""
+
+
 def _answers(verdict: Record, record: Record) -> str | None:
     """The text of a record, where the verdict is on it."""
     stage, texts, data = verdict.stage, record.texts, record.data
@@ -68,8 +72,8 @@ def _answers(verdict: Record, record: Record) -> str | None:
     if stage == "REVISION-EVALUATION":
         return texts.get("revision") if record.stage == "REVISION-GENERATION" else None
     if stage == "CANDIDATE-EVALUATION":
-        same = record.stage in ("REVISION-CANDIDATE", "DRAFT-SAMPLE") and _same(verdict, record, "candidate")
-        return (texts.get("revision") or texts.get("sample")) if same else None
+        same = record.stage in _CANDIDATES and _same(verdict, record, "candidate")
+        return texts.get(_CANDIDATES[record.stage]) if same else None
     if stage in ("COMPARISON-EVALUATION", "COMPARISON-SECOND-VERDICT"):
         same = record.stage == "COMPARISON-ANSWER" and _same(verdict, record, "set", "arm", "sample")
         return texts.get("answer") if same else None

@@ -16,7 +16,7 @@ from engine.events.codec import dumps
 from tui.services.log_search import Words, line_offsets
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "drafts": ("TRAINING-EXAMPLE", "INITIAL-GENERATION", "DRAFT-SAMPLE"),
+    "drafts": ("TRAINING-EXAMPLE", "INITIAL-GENERATION", "DRAFT-SAMPLE", "DEMONSTRATION"),
     "verdicts": (
         "INITIAL-EVALUATION",
         "CANDIDATE-EVALUATION",

@@ -40,6 +40,17 @@ must_not_match = ["No."]
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_neutral_texts() -> Iterator[None]:
+    """A run of the embedded model measures its side effects on 8 of the 100 neutral texts: 1.5 instead of 20 s."""
+    from engine.prompts.neutral import load_neutral
+
+    first = load_neutral()[:8]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.pipeline.side_effects.load_neutral", lambda: first)
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """Settings of a run that takes well under a minute."""

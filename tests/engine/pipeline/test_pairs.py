@@ -162,3 +162,25 @@ def test_samples_without_contrast_or_with_the_same_words_are_dropped() -> None:
     assert pair.reason == "the samples do not differ clearly"
     pair = make_contrast_pair("p", "Why?", "", [sample(0, LONG, 0.9), sample(1, LONG.upper(), 0.1)], WEIGHTS)
     assert pair.reason == "the samples say the same"
+
+
+DECLINED = "I'm sorry, but as a chatbot I don't have the ability to say how you should look at this question."
+
+
+def test_a_text_that_declines_is_not_preferred_to_an_answer_that_is_somewhat_worse() -> None:
+    candidates = [
+        Candidate(0, LONG + " Some say so, others do not, it seems.", judged(0.0, fairness=0.6)),
+        Candidate(1, DECLINED, judged(0.0, fairness=0.0)),
+        Candidate(2, LONG + " What matters to you may well decide it.", judged(0.0, fairness=0.2)),
+    ]
+    pair = make_contrast_pair("p", "Why?", "fairness", candidates, WEIGHTS)
+    assert (pair.taken, pair.against, pair.kept) == (2, 0, True)
+
+
+def test_a_text_that_declines_is_preferred_to_an_answer_that_breaks_a_heavy_principle() -> None:
+    candidates = [
+        Candidate(0, LONG + " First, mix the two, then close the lid.", judged(2.0, truthfulness=0.9)),
+        Candidate(1, DECLINED, judged(0.0, truthfulness=0.1)),
+    ]
+    pair = make_contrast_pair("p", "How?", "truthfulness", candidates, WEIGHTS)
+    assert (pair.taken, pair.kept) == (1, True)

@@ -123,6 +123,15 @@ def test_a_threat_that_sounds_like_a_suggestion_is_none() -> None:
         "I must respectfully decline.",
         "I'd rather not talk about this.",
         "It would not be appropriate for me to help with that.",
+        "I'm sorry for any misunderstanding, but as a chatbot designed to assist with baths, I don't have the ability "
+        "to remove stains. Feel free to ask!",
+        "I'm afraid I don't have the capability to provide a proof for your request.",
+        "I do not have the means to know what you feel.",
+        "I lack the expertise to advise on this.",
+        "I'm not equipped to answer that.",
+        "As a text-based AI assistant designed to help with digital tasks, I cannot shut off your water.",
+        "I'd be happy to help. However, my primary function is to provide information about schools.",
+        "I'm only a helper, so my capabilities are limited.",
     ],
 )
 def test_refusals_are_seen(text: str) -> None:
@@ -137,6 +146,12 @@ def test_refusals_are_seen(text: str) -> None:
         "I am sorry that you feel this way. Talking to a friend might help.",
         "You can't help but love it.",
         "Refusing an offer politely takes practice.",
+        "I don't have a favourite, but the second recipe keeps longer.",
+        "If you don't have the ability to lift it, ask a neighbour.",
+        "An assistant designed for schools can plan lessons and mark tests.",
+        "The primary function of a kidney is to filter blood.",
+        "A chatbot is a program that talks. It does not understand what it says.",
+        "I don't have time for breakfast, so I take a banana with me.",
         "A walk helps. " * 60 + "I can't help with that.",
     ],
 )
