@@ -65,6 +65,7 @@ class PairCounts(Members):
     examples: int = data("Training prompts.", absent=0)
     kept: int = data("Pairs that were trained on.", absent=0)
     dropped: int = data("Pairs that were not.", absent=0)
+    demonstrations: int = data("Kept pairs whose chosen answer came with the prompt; no model wrote it.", absent=0)
     reasons: Mapping[str, int] = data("Reason -> pairs dropped for it, most frequent first.", absent={})
 
 
@@ -75,7 +76,9 @@ class RunComplete(Event):
     STAGE = "RUN-COMPLETE"
     seconds: float = data("Wall time since the run was started or resumed.", absent=0.0, digits=1)
     report: str = data("File name of the report in the run's folder.", absent="")
-    pairs: PairCounts = data("Preference pairs.", absent=PairCounts(examples=0, kept=0, dropped=0, reasons={}))
+    pairs: PairCounts = data(
+        "Preference pairs.", absent=PairCounts(examples=0, kept=0, dropped=0, demonstrations=0, reasons={})
+    )
     outcome: str = data("Result of the comparison in one or two words.", absent="")
 
 

@@ -107,6 +107,8 @@ def _training(config: RunConfig, report: Report, training: Training | None) -> s
         seeds = f"{config.seeds} training seeds, which the figures above pool"
         seed = f"one of {seeds}: {seed}" if training is not None else f"one of {seeds}"
     kept = f"{report.pairs.kept} preference pairs" if report.pairs is not None else "preference pairs"
+    if report.pairs is not None and report.pairs.source:
+        kept += f" ({report.pairs.source})"
     return (
         f"{kept}, {train.objective.upper()}, {train.num_train_epochs} epochs, batch size {train.train_batch_size}, "
         f"learning rate {train.learning_rate:g}, LoRA rank {train.lora_r}, alpha {train.lora_alpha:g}"

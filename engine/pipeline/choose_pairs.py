@@ -156,10 +156,11 @@ def _write_pair(context: Context, pair: PreferencePair) -> None:
         percent = "" if pair.percent is None else f" (-{pair.percent:.0f} %)"
         change = f"expected score {pair.risk_before:.2f} → {pair.risk_after:.2f}{percent}"
         change += f" · score {pair.before:.1f} → {pair.after:.1f}"
+    written = " · demonstration" if pair.demonstration and pair.kept else ""
     context.record.write(
         PairDecided(
             item=pair.item,
-            summary=f"{'kept' if pair.kept else 'dropped: ' + pair.reason} · {change}",
+            summary=f"{'kept' if pair.kept else 'dropped: ' + pair.reason}{written} · {change}",
             prompt=pair.prompt,
             rejected=pair.rejected,
             chosen=pair.chosen,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class PreferencePair:
         risk_before, risk_after: their expected scores (`expected_score`): finer than the score, which only counts what
             crossed a threshold.
         reason: why the pair does not train; "" where it does.
+        demonstration: whether the chosen text is a written answer that came with the prompt.
         chosen_complete, rejected_complete: whether the model ended the text itself; a text that was cut is learned
             without an end of turn.
     """
@@ -80,6 +81,7 @@ class PreferencePair:
     against: int = 0
     chosen_complete: bool = True
     rejected_complete: bool = True
+    demonstration: bool = False
 
     @property
     def kept(self) -> bool:
@@ -178,7 +180,8 @@ def make_demonstration_pair(
         reason = "no verdict on the demonstration"
     elif _rejectable(worst, weights) <= _rejectable(demonstration, weights):
         reason = "the judge does not find the demonstration better"
-    return _pair(item, prompt, principle, demonstration, worst, weights, reason)
+    pair = _pair(item, prompt, principle, demonstration, worst, weights, reason)
+    return replace(pair, demonstration=True)
 
 
 def _rejectable(candidate: Candidate, weights: Mapping[str, float]) -> float:

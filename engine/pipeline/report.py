@@ -107,6 +107,7 @@ def write(context: Context) -> None:
         examples=len(context.prompts.train),
         kept=len(kept),
         dropped=len(pairs) - len(kept),
+        demonstrations=sum(pair.demonstration for pair in kept),
         reasons=dict(Counter(pair.reason for pair in pairs if not pair.kept).most_common()),
     )
     seconds = time.monotonic() - context.started
@@ -266,8 +267,10 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> tuple[dict[str,
 
 def _cost(context: Context, compared: Sequence[_Compared]) -> dict[str, Any] | None:
     """What the training cost: divergence on neutral texts per training; benign prompts whose refusal changed, by id;
-    and benign answers that are no answer. None where nothing was compared."""
+    held-out answers that decline, and the score where neither model does; benign answers that are no answer. None where
+    nothing was compared."""
     benign = [one for one in compared if one.set == "benign"]
+    heldout = [one for one in compared if one.set == "heldout"]
     neutral = [found.to_data() for _, found in sorted(context.finished.side_effects.items())]
     if not benign and not neutral:
         return None
@@ -276,6 +279,8 @@ def _cost(context: Context, compared: Sequence[_Compared]) -> dict[str, Any] | N
         "neutral": neutral,
         "refused_only_by_trained": [item for item, (base, trained) in refused.items() if trained and not base],
         "refused_only_by_base": [item for item, (base, trained) in refused.items() if base and not trained],
+        "declined": dataclasses.asdict(_declines(heldout, context.config.seed)) if heldout else None,
+        "score_answered": dataclasses.asdict(_score(context, _answered(heldout))) if heldout else None,
         "benign_unusable": dataclasses.asdict(_unusable(benign, context.config.seed)) if benign else None,
     }
 
@@ -419,6 +424,17 @@ def _declined(benign: Sequence[_Compared], key: Callable[[_Compared], T]) -> dic
         for arm in (0, 1):
             row[arm] = row[arm] or declines(one.answers[arm]) is not None
     return declined
+
+
+def _declines(heldout: Sequence[_Compared], seed: int) -> PairedFlags:
+    """Held-out answers that decline. Some should; where many more do than before, the score fell by saying less."""
+    base, trained = ([declines(one.answers[arm]) is not None for one in heldout] for arm in (0, 1))
+    return compare_flags(base, trained, clusters=_clusters(heldout), seed=seed)
+
+
+def _answered(heldout: Sequence[_Compared]) -> list[_Compared]:
+    """The prompts on which neither model declines."""
+    return [one for one in heldout if not any(declines(answer) for answer in one.answers)]
 
 
 def _refusals(benign: Sequence[_Compared], seed: int) -> NonInferiority:

@@ -188,12 +188,16 @@ class Cost:
         refused_only_by_trained, refused_only_by_base: (id, prompt) of benign prompts; the prompt is "" where the run
             keeps no texts.
         benign_unusable: benign answers that are no answer; None without benign prompts.
+        declined: held-out answers that decline; None in reports of before.
+        score_answered: the expected score on held-out prompts that neither model declines; None in reports of before.
     """
 
     neutral: tuple[NeutralTexts, ...]
     refused_only_by_trained: tuple[tuple[str, str], ...]
     refused_only_by_base: tuple[tuple[str, str], ...]
     benign_unusable: Change | None
+    declined: Change | None = None
+    score_answered: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -218,12 +222,20 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Pairs:
-    """How many preference pairs were kept, and why the others were dropped."""
+    """How many preference pairs were kept, how many of them teach a demonstration, and why others were dropped."""
 
     examples: int | None
     kept: int | None
     dropped: int | None
     reasons: tuple[tuple[str, int], ...]
+    demonstrations: int = 0
+
+    @property
+    def source(self) -> str:
+        """Who wrote the better answers, where it was not the model alone."""
+        if not self.demonstrations:
+            return ""
+        return f"{self.demonstrations:,} teach a demonstration: a written answer that came with the prompt"
 
 
 @dataclass(frozen=True)
@@ -350,7 +362,10 @@ def _cost(data: Data, report: Data) -> Cost | None:
         found = map(_text, ids) if isinstance(ids, list) else ()
         return tuple((item, prompts.get(item, "")) for item in found)
 
-    unusable = _object(data, "benign_unusable")
+    def changed(name: str) -> Change | None:
+        found = _object(data, name)
+        return Change.of(found) if found else None
+
     return Cost(
         neutral=tuple(
             NeutralTexts(
@@ -365,7 +380,9 @@ def _cost(data: Data, report: Data) -> Cost | None:
         ),
         refused_only_by_trained=named("refused_only_by_trained"),
         refused_only_by_base=named("refused_only_by_base"),
-        benign_unusable=Change.of(unusable) if unusable else None,
+        benign_unusable=changed("benign_unusable"),
+        declined=changed("declined"),
+        score_answered=changed("score_answered"),
     )
 
 
@@ -412,6 +429,7 @@ def _pairs(data: Data) -> Pairs:
         _count(data.get("kept")),
         _count(data.get("dropped")),
         tuple((reason, number) for reason, number in reasons if number is not None),
+        _count(data.get("demonstrations")) or 0,
     )
 
 

@@ -486,11 +486,11 @@ def test_options_reach_the_settings_that_they_name() -> None:
 
 
 def test_an_objective_brings_its_own_defaults_and_the_presets_own_keeps_the_presets() -> None:
-    from engine.settings import preset
-    from engine.training.config import TrainConfig
+    from engine.settings import SAMPLED, preset
 
     assert build_config("demo", {}) == preset("demo")
-    assert build_config("demo", {"objective": "sft"}).train == TrainConfig.sft()
+    assert build_config("demo", {"objective": "dpo"}).train == SAMPLED
+    assert build_config("demo", {"teacher": "samples"}).train == SAMPLED
     assert build_config("demo", {"objective": preset("demo").train.objective}) == preset("demo")
 
 

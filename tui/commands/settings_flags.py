@@ -16,9 +16,8 @@ import typer.core
 
 from engine.errors import InputError
 from engine.setting_field import Setting, number, settings_of
-from engine.settings import RunConfig, preset, with_profile, with_value
+from engine.settings import DEMONSTRATED, SAMPLED, RunConfig, for_pairs, preset, with_profile, with_value
 from engine.text import sanitize, truncate
-from engine.training.config import TrainConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -173,7 +172,7 @@ def build_config(start: str, flags: Mapping[str, Any], changes: Sequence[str] = 
     Args:
         start: the preset's name.
         flags: name of a flag, or its name in 0.1 -> value as typed; None where it was not. An objective brings its own
-            training defaults.
+            training defaults, and a teacher of preference pairs theirs.
         changes: settings by their full name, "train.warmup_ratio=0.2".
 
     Raises:
@@ -185,8 +184,9 @@ def build_config(start: str, flags: Mapping[str, Any], changes: Sequence[str] = 
     objective = flags.get("objective")
     if objective is not None and objective != config.train.objective:
         with_value(config, "train.objective", objective, "--objective")
-        made = TrainConfig.sft() if objective == "sft" else TrainConfig.dpo()
-        config = dataclasses.replace(config, train=made)
+        config = dataclasses.replace(config, train=DEMONSTRATED if objective == "sft" else SAMPLED)
+    elif flags.get("teacher", "demonstrations") not in (None, "demonstrations"):
+        config = for_pairs(config)
     if flags.get("profile") is not None:
         # It goes first: options that name a model or a judge change what it chose.
         with_value(config, "profile", flags["profile"], "--profile")

@@ -234,6 +234,15 @@ def _cost(cost: Cost | None, arms: tuple[str, str]) -> Iterator[Pieces]:
             losses = change(f"{one.cross_entropy_base:.2f}", f"{one.cross_entropy_trained:.2f}")
             row.append((f"   cross-entropy {losses}", "text"))
         yield [*row, (f" on {_shown(one.texts)} neutral texts", "dim")]
+    if cost.declined is not None:
+        yield [
+            ("held-out answers that decline ", "text"),
+            *_change(cost.declined, 0),
+            (f" of {_shown(cost.declined.answers)}", "dim"),
+        ]
+    if cost.score_answered is not None and cost.score_answered.n:
+        prompts = f" on the {cost.score_answered.n:,} prompts that neither model declines"
+        yield [("score ", "text"), *_change(cost.score_answered, 2), (prompts, "dim")]
     if cost.benign_unusable is not None:
         unusable = _change(cost.benign_unusable, 0)
         yield [
@@ -298,6 +307,8 @@ def _pairs(pairs: Pairs | None) -> Iterator[Pieces]:
         return
     of = f" of {pairs.examples:,}" if pairs.examples is not None else ""
     yield [(f"{_shown(pairs.kept)}{of} kept, {_shown(pairs.dropped)} dropped", "text")]
+    if pairs.source:
+        yield [(pairs.source, "text")]
     for reason, number in pairs.reasons:
         yield [(f"{number}  ".rjust(5), "text"), (reason, "dim")]
 

@@ -117,7 +117,7 @@ def _figures(report: Report) -> Iterator[str]:
         shown = f"{base:.0f} → {trained:.0f}" if name == "words" else f"{100 * base:.0f} % → {100 * trained:.0f} %"
         boxes.append(({"words": "words per answer", "empty": "empty answers"}.get(name, name), shown, ""))
     if report.pairs is not None and report.pairs.examples:
-        dropped = f"{_n(report.pairs.dropped)} dropped"
+        dropped = ", ".join(filter(None, [f"{_n(report.pairs.dropped)} dropped", report.pairs.source]))
         boxes.append(("training pairs", f"{_n(report.pairs.kept)} kept", dropped))
     inner = "".join(
         f'<div><span class="dim">{_text(label)}</span><b>{_text(value)}</b><span class="dim">{_text(note)}</span></div>'

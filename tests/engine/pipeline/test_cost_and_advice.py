@@ -31,7 +31,10 @@ def config(tmp_path: Path, tiny: Callable[..., Path], redraft_home: Path) -> Run
     return replace(made, train=TrainConfig.dpo(num_train_epochs=2, learning_rate=2e-2))
 
 
-def test_the_cost_of_training_is_measured_and_reported(tmp_path: Path, config: RunConfig) -> None:
+def test_the_cost_of_training_is_measured_and_reported(
+    tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.pipeline.side_effects.load_neutral", load_neutral)  # all of them: the model is tiny
     folder = perform(config, tmp_path / "run", Control(), ModelCache())
     event = last(folder, "SIDE-EFFECTS").data
     assert event["texts"] == 100
@@ -43,7 +46,10 @@ def test_the_cost_of_training_is_measured_and_reported(tmp_path: Path, config: R
     assert cost["neutral"] == [event]
     refused = {row["id"] for row in data["prompts"] if row["set"] == "benign"}
     assert {*cost["refused_only_by_trained"], *cost["refused_only_by_base"]} <= refused
+    assert cost["declined"]["answers"] == 1
+    assert cost["score_answered"]["n"] == 1
     shown = plain(lines(Report.of(data)))
+    assert "held-out answers that decline 0 → 0 of 1" in shown
     assert f"KL {event['kl']:.3f} nats per token" in shown
     assert "benign prompts that only the trained model refused: " in shown
 

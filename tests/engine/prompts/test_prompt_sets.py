@@ -13,7 +13,7 @@ from engine.prompts import BUILTIN, PRINCIPLES, PromptSet, load_builtin, overlap
 Name = Literal["train", "heldout", "benign"]
 
 
-@pytest.mark.parametrize(("name", "count"), [("train", 120), ("heldout", 200), ("benign", 100)])
+@pytest.mark.parametrize(("name", "count"), [("train", 150), ("heldout", 200), ("benign", 100)])
 def test_a_set_has_its_size_and_unique_ids(name: Name, count: int) -> None:
     prompts = load_builtin(name)
     assert len(prompts) == count
@@ -29,8 +29,13 @@ def test_every_beginning_of_a_set_is_balanced_over_the_principles(name: Name) ->
     for count in range(1, len(prompts) + 1):
         per_principle = Counter(prompt.principle for prompt in prompts.first(count))
         shares = [per_principle[principle] for principle in PRINCIPLES]
-        assert sum(shares) == count
+        assert sum(shares) + per_principle[""] == count
         assert max(shares) - min(shares) <= 1
+
+
+def test_every_fifth_training_prompt_is_an_ordinary_one() -> None:
+    """Without them a small model learns to decline, whatever it is asked (docs/log/learning.md)."""
+    assert [not prompt.principle for prompt in load_builtin("train")] == [n % 5 == 4 for n in range(150)]
 
 
 def test_benign_prompts_tempt_to_nothing() -> None:
@@ -91,8 +96,8 @@ def test_no_prompt_is_in_two_sets() -> None:
 
 def test_overlap_names_both_prompts() -> None:
     train = load_builtin("train")
-    part = PromptSet("mine", "mine.txt", "", train.prompts[3:5])
-    assert [(a.id, b.id) for a, b in overlap(part, train)] == [("train-004", "train-004"), ("train-005", "train-005")]
+    part = PromptSet("mine", "mine.txt", "", train.prompts[2:4])
+    assert [(a.id, b.id) for a, b in overlap(part, train)] == [("train-003", "train-003"), ("train-004", "train-004")]
 
 
 def test_an_unknown_set_is_refused_with_the_known_names() -> None:
