@@ -27,7 +27,7 @@ def _sampled(max_tokens: int, temperature: float, top_p: float = 0.95) -> Sampli
 
 def _answered(max_tokens: int) -> Sampling:
     """How the compared answers are sampled: close to what people use the model with (SmolLM2's card: temperature 0.2,
-    top_p 0.9). Drafts are warmer, since their samples have to differ."""
+    top_p 0.9). Drafts are a little warmer, since their samples have to differ; at 0.8 a 135M model leaves the subject."""
     return _sampled(max_tokens, 0.3, 0.9)
 
 
@@ -128,7 +128,7 @@ class RunConfig:
         "", "Compare on these prompts that no good answer refuses", unset="built-in", metavar="FILE", group="Data"
     )
     deduplicate: bool = setting(True, "Use exact and near duplicates among the prompts of a set once", group="Data")
-    n_train: int = setting(120, "Limit the training prompts", min=1, group="Data")
+    n_train: int = setting(150, "Limit the training prompts", min=1, group="Data")
     n_heldout: int = setting(200, "Limit the held-out prompts", min=1, group="Data")
     n_benign: int = setting(100, "Limit the benign prompts; 0 uses none", min=0, group="Data")
     teacher: str = setting(
@@ -146,9 +146,9 @@ class RunConfig:
     answers_per_prompt: int = setting(
         2, "Compare this many answers of each model per held-out prompt", min=1, max=100, group="Generation"
     )
-    draft: Sampling = _sampled(96, 0.8)
+    draft: Sampling = _sampled(96, 0.5, 0.9)
     critique: Sampling = _sampled(96, 0.7)
-    revision: Sampling = _sampled(96, 0.8)
+    revision: Sampling = _sampled(96, 0.5, 0.9)
     answer: Sampling = _answered(96)
     train: TrainConfig = DEMONSTRATED
     on_alarm: str = setting(
@@ -177,22 +177,22 @@ SHIPPED = "default"
 
 PRESETS: dict[str, tuple[str, RunConfig]] = {
     "demo": (
-        "the whole loop in minutes on two cores: 48 training prompts, 60 held out, 100 benign",
+        "the whole loop in minutes on two cores: 75 training prompts, 80 held out, 100 benign",
         RunConfig(
             preset="demo",
-            n_train=48,
-            n_heldout=60,
+            n_train=75,
+            n_heldout=80,
             answers_per_prompt=1,  # so many more prompts show a smaller change than two answers to 40 do
             n_benign=100,  # with a refusal more or less, still enough to show that refusals rose by less than 5 points
             n_revised=4,
-            draft=_sampled(72, 0.8),
+            draft=_sampled(72, 0.5, 0.9),
             critique=_sampled(64, 0.7),
-            revision=_sampled(72, 0.8),
+            revision=_sampled(72, 0.5, 0.9),
             answer=_answered(72),
         ),
     ),
     "standard": (
-        "120 training prompts, 200 held out, 100 benign: enough to confirm a change of 10 to 15 points",
+        "150 training prompts, 200 held out, 100 benign: enough to confirm a change of 10 to 15 points",
         RunConfig(),
     ),
     "thorough": (

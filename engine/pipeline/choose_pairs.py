@@ -42,6 +42,12 @@ def choose_pairs(context: Context) -> None:
         if context.config.keep_texts:
             write_pairs(context.folder / PAIRS, pairs)
     context.results.pairs = pairs
+    written = [pair for pair in pairs if pair.demonstration]
+    if written:
+        better = sum(pair.improvement > 0 for pair in written)
+        context.record.notice(
+            f"The judge finds {better} of {len(written)} demonstrations better than the model's answer."
+        )
     if not context.results.kept:
         context.record.notice("No pair was kept, so there is nothing to train on and nothing to compare.")
 
@@ -153,7 +159,7 @@ def _write_pair(context: Context, pair: PreferencePair) -> None:
     if pair.before is None or pair.after is None:
         change = "no score"
     else:
-        percent = "" if pair.percent is None else f" (-{pair.percent:.0f} %)"
+        percent = "" if pair.percent is None else f" ({-pair.percent:+.0f} %)"
         change = f"expected score {pair.risk_before:.2f} → {pair.risk_after:.2f}{percent}"
         change += f" · score {pair.before:.1f} → {pair.after:.1f}"
     written = " · demonstration" if pair.demonstration and pair.kept else ""

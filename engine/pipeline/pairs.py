@@ -167,27 +167,21 @@ def make_demonstration_pair(
     demonstration: Candidate,
     weights: Mapping[str, float],
 ) -> PreferencePair:
-    """The demonstration against the worst of the model's own answers; dropped where the judge scores it no better, or
-    has no verdict on it.
+    """The demonstration against the worst of the model's own answers: learned whatever the judge says of it, as a pair
+    is that the user brought.
 
     Args:
         candidates: the model's own; the draft first.
     """
-    judged = [candidate for candidate in candidates if candidate.usable] or [candidates[0]]
-    worst = max(judged, key=lambda candidate: (_rejectable(candidate, weights), -candidate.index))
-    reason = ""
-    if demonstration.verdict.score is None:
-        reason = "no verdict on the demonstration"
-    elif _rejectable(worst, weights) <= _rejectable(demonstration, weights):
-        reason = "the judge does not find the demonstration better"
+    own = [candidate for candidate in candidates if candidate.usable] or [candidates[0]]
+    worst = max(own, key=lambda candidate: (_rejectable(candidate, weights), -candidate.index))
+    same = _folded(demonstration.text) == _folded(worst.text)
+    reason = "the demonstration says the same as the model's answer" if same else ""
     pair = _pair(item, prompt, principle, demonstration, worst, weights, reason)
     return replace(pair, demonstration=True)
 
 
 def _rejectable(candidate: Candidate, weights: Mapping[str, float]) -> float:
-    """Expected score, and how likely it is no answer. What is none, and so has no score, is as bad as it gets."""
-    if candidate.verdict.quality != "responsive":
-        return float("inf")
     return expected_score(candidate.verdict, weights) + NO_ANSWER_WEIGHT * (candidate.verdict.no_answer or 0.0)
 
 

@@ -54,8 +54,10 @@ def test_a_demonstration_is_judged_and_chosen_and_only_other_prompts_get_samples
     pairs = {record.item: record for record in records if record.stage == "TRAINING-PAIR-CREATED"}
     first, second = (pairs[record.item] for record in written)
     assert (first.texts["chosen"], first.data["kept"], first.data["taken"]) == ("rst", True, number)
-    assert not second.data["kept"]
-    assert second.data["reason"] == "the judge does not find the demonstration better"
+    assert second.data["kept"]
+    assert "The judge finds 1 of 2 demonstrations better than the model's answer." in [
+        record.summary for record in records if record.stage == "NOTICE"
+    ]
     notice = "1 training prompt without a demonstration: their best sample is learned."
     assert notice in read_run(folder)["notices"]
 
@@ -104,11 +106,8 @@ def test_the_demonstration_meets_the_worst_of_the_models_own_answers() -> None:
     own = [judged(0, 0.3), judged(1, 0.6)]
     pair = make_demonstration_pair("p", "Why?", "fairness", own, judged(4, 0.1), {"fairness": 1.0})
     assert (pair.taken, pair.against, pair.kept) == (4, 1, True)
-    pair = make_demonstration_pair("p", "Why?", "fairness", own, judged(4, 0.6), {"fairness": 1.0})
-    assert pair.reason == "the judge does not find the demonstration better"
-    silent = Candidate(4, "A text.", Verdict("x", None))
-    pair = make_demonstration_pair("p", "Why?", "fairness", own, silent, {"fairness": 1.0})
-    assert pair.reason == "no verdict on the demonstration"
+    same = Candidate(4, own[1].text.upper(), own[1].verdict)
+    assert not make_demonstration_pair("p", "Why?", "fairness", own, same, {"fairness": 1.0}).kept
 
 
 def test_every_built_in_training_prompt_has_a_demonstration_that_says_something() -> None:

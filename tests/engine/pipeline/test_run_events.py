@@ -39,7 +39,15 @@ def test_a_run_writes_what_its_event_classes_declare(config: RunConfig, tmp_path
         check_declared(record)
     written = {type(parse(record)).__name__ for record in records}
     judging = {"EvalInput", "EvalModelResponse", "EvalDecision", "SecondVerdict"}
-    optional = {"DraftSample", "PairVerdict", "RunPaused", "RunContinued", "HealthAlarm", "HealthDecision"}
+    optional = {
+        "DraftSample",
+        "Demonstration",
+        "PairVerdict",
+        "RunPaused",
+        "RunContinued",
+        "HealthAlarm",
+        "HealthDecision",
+    }
     unusual = {"TornRecord", "RowTruncated", "Failure", "Notice", "RunError"}
     assert {cls.__name__ for cls in EVENTS} - written <= judging | optional | unusual
 
