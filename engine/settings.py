@@ -27,11 +27,11 @@ def _sampled(max_tokens: int, temperature: float, top_p: float = 0.95) -> Sampli
 
 def _answered(max_tokens: int) -> Sampling:
     """How the compared answers are sampled: close to what people use the model with (SmolLM2's card: temperature 0.2,
-    top_p 0.9). Drafts are a little warmer, since their samples have to differ; at 0.8 a 135M model leaves the subject."""
+    top_p 0.9). Drafts are warmer, since their samples have to differ; at 0.8 a 135M model leaves the subject."""
     return _sampled(max_tokens, 0.3, 0.9)
 
 
-DEMONSTRATED = TrainConfig.sft(num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, sample_steps=10)
+DEMONSTRATED = TrainConfig.sft(num_train_epochs=3, train_batch_size=4, learning_rate=4e-4, sample_steps=10)
 """Training on demonstrations."""
 
 SAMPLED = TrainConfig.dpo(num_train_epochs=3, train_batch_size=4, learning_rate=3e-4, rpo_alpha=0.05, sample_steps=5)

@@ -55,7 +55,7 @@ async def test_lists_offer_models_that_fit_and_judges_with_their_accuracy(tmp_pa
         await until(pilot, "single would need 19 GB")
         await pilot.press("c")
         await until(pilot, "Memory 3.2 of 16 GB: fits · time is known after a first run")
-        assert "detects a change of 0.10 of the score" in text_of(app)
+        assert "detects a change of 0.08 of the score" in text_of(app)
         await pilot.press("tab", "down")
         await until(pilot, "proposed")
         await pilot.press("down", "enter")
