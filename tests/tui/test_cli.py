@@ -476,7 +476,7 @@ def test_options_reach_the_settings_that_they_name() -> None:
             "device=cpu",
         ],
     )
-    assert (config.preset, config.n_train, config.n_benign, config.keep_texts) == ("demo", 48, 0, False)
+    assert (config.preset, config.n_train, config.n_benign, config.keep_texts) == ("demo", 75, 0, False)
     assert (config.train.objective, config.train.num_train_epochs, config.train.warmup_ratio) == ("dpo", 4, 0.25)
     assert (config.seed, config.train.seed, config.device) == (7, 7, "cpu")
     assert config.train.target_modules == ("q_proj", "v_proj")
