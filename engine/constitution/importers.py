@@ -39,10 +39,15 @@ _HEADING = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*\s*")
 _FENCE = re.compile(r"\s*(?:```|~~~)")
 _CRITIQUES = ("critic", "critique", "critique_request", "prompt")
 _REVISIONS = ("revision", "revision_request", "edit_request")
-_STATEMENTS = ("statement", "principle", "text", "constitution", "rule")
+_STATEMENTS = ("statement", "principle", "text", "constitution", "rule", "description")
 _NAMES = ("name", "title", "id")
 _WRAPPERS = ("constitutions", "constitution", "principles", "rules", "statements")
 _JUST_NUMBERED = {"principle", "rule", "article", "statement", "constitution", "item", "entry", "critique", "request"}
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_BOLD_LINE = re.compile(r"\*\*(\S.*?)[.:]?\*\*[.:]?\s+(\S.*)")
+"""A principle that begins with its name in bold."""
+_NUMBERED = re.compile(r"(?<=[^\W\d_])[\s_]*\d{1,3}$")
+"""The number at the end of a name that is one of several of a principle; no version ("1.2", "GPT-4") and no year."""
 _UNDERLINE = re.compile(r"(=+|-{2,})\s*")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,4}[.)])\s+(\S.*)")
 
@@ -55,7 +60,7 @@ def import_json(text: str, source: str, sha256: str) -> Constitution:
     """
     value = _entries(text, source)
     notices: list[str] = []
-    if isinstance(value, dict) and (wrapper := next((k for k in _WRAPPERS if isinstance(value.get(k), list)), "")):
+    if isinstance(value, dict) and (wrapper := next((k for k in _WRAPPERS if _is_wrapped(value.get(k))), "")):
         others = [sanitize(key[:64]) for key in value if key != wrapper]
         notices += [f"{source}: only {wrapper} is used, not: {', '.join(others[:12])}."] if others else []
         value = value[wrapper]
@@ -64,6 +69,9 @@ def import_json(text: str, source: str, sha256: str) -> Constitution:
             raise InputError("This is not a constitution.", where=source, next_step=_SHAPE)
         found = [_listed(entry, number, source) for number, entry in enumerate(value, 1)]
         return _constitution(found, source, sha256, "Delete some of them.", notices)
+    if all(isinstance(entry, str) for entry in value.values()):
+        named = [_stated(text, f'{source}, entry "{sanitize(name[:64])}"', name) for name, text in value.items()]
+        return _constitution(named, source, sha256, "Delete some of them.", notices)
     groups: dict[str, list[tuple[str, str]]] = {}
     entries: Counter[str] = Counter()
     for name, entry in value.items():
@@ -79,9 +87,16 @@ def import_json(text: str, source: str, sha256: str) -> Constitution:
     return _constitution([(base, "", found) for base, found in groups.items()], source, sha256, advice, notices)
 
 
+def _is_wrapped(value: Any) -> bool:
+    """Whether this is the list, or the object of texts, that another object holds."""
+    return isinstance(value, list) or (
+        isinstance(value, dict) and bool(value) and all(isinstance(entry, str) for entry in value.values())
+    )
+
+
 def _without_number(name: str) -> str:
     """The name without a number at its end; as it is where the rest says nothing ("principle 1")."""
-    base = re.sub(r"[\s_-]*\d+$", "", name)
+    base = _NUMBERED.sub("", name)
     return name if not base or base.strip().casefold() in _JUST_NUMBERED else base
 
 
@@ -101,7 +116,7 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
     Raises:
         InputError: there is no heading with text, there are too many, or the text below one is too long.
     """
-    sections = _sections(text)
+    sections = _sections(_COMMENT.sub(lambda comment: "\n" * comment.group().count("\n"), text))
     found = [
         _stated(" ".join(body), f"{source}, line {number}", title or "Preamble")
         for title, number, body in sections
@@ -110,9 +125,13 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
     if len(sections) == 1 and not sections[0][0]:
         # No heading at all: a list of principles, if each line is an item of one.
         _, first, body = sections[0]
+        where = f"{source}, line {first}"
         items = [_LIST_ITEM.fullmatch(line) for line in body]
+        named = [_BOLD_LINE.fullmatch(line) for line in body]
         if all(items):
-            found = [_stated(item[1], f"{source}, line {first}") for item in items if item]
+            found = [_stated(item[1], where) for item in items if item]
+        elif all(named):
+            found = [_stated(one[2], where, one[1]) for one in named if one]
     if not found:
         raise InputError(
             "This is a Markdown document without a heading that has text below it.",
@@ -121,6 +140,8 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
         )
     empty = [sanitize(title[:64]) for title, _, body in sections if title and not body]
     notices = [f"{source}: headings without text below them are not used: {', '.join(empty[:12])}."] if empty else []
+    if found[0][0] == "Preamble":
+        notices.append(f"{source}: the text before the first heading is a principle, too: Preamble.")
     return _constitution(found, source, sha256, "Join sections, or write the principles as TOML.", notices)
 
 
@@ -254,16 +275,18 @@ def _requests(name: str, entry: object, source: str) -> list[tuple[str, str]]:
     where = f'{source}, entry "{sanitize(name[:64])}"'
     if not isinstance(entry, dict):
         raise InputError("The entry is not an object.", where=where, next_step=_SHAPE)
-    unknown = sorted(set(entry) - {"prompt", "edit_request"})
+    critique = next((key for key in ("prompt", *_CRITIQUES) if key in entry), "prompt")
+    revision_key = next((key for key in ("edit_request", *_REVISIONS) if key in entry), "edit_request")
+    unknown = sorted(set(entry) - {critique, revision_key, "name"})
     if unknown:
         raise InputError(
             f'Unknown key "{sanitize(unknown[0][:64])}".', where=where, next_step="Allowed here: prompt, edit_request."
         )
-    prompts = entry.get("prompt")
+    prompts = entry.get(critique)
     prompts = [prompts] if isinstance(prompts, str) else prompts
     if not isinstance(prompts, list) or not prompts or len(prompts) > MAX_TEXTS:
         raise InputError("Expected a text or a list of texts.", where=f"{where}, prompt", next_step=_SHAPE)
-    revision = _request(entry.get("edit_request"), f"{where}, edit_request")
+    revision = _request(entry.get(revision_key), f"{where}, {revision_key}")
     return [(_request(prompt, f"{where}, prompt"), revision) for prompt in prompts]
 
 
@@ -282,7 +305,7 @@ def _identifier(name: str, number: int, taken: set[str]) -> str:
     """An id of ASCII letters, digits and "_.-", not among those taken."""
     # Marks are taken off letters ("é" is "e"); letters of other scripts have no ASCII form and are numbered instead.
     plain = "".join(c for c in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(c))
-    if not name or any(c.isalnum() and not c.isascii() for c in plain):
+    if not any(c.isalnum() for c in plain) or any(c.isalnum() and not c.isascii() for c in plain):
         identifier = f"principle_{number}"
     else:
         plain = re.sub(r"[^a-z0-9_.-]+", "_", plain).strip("_.-")[:56]

@@ -28,6 +28,12 @@ MAX_BYTES = 2_000_000
 
 BUILT_IN = "built in"
 
+_FOREIGN = {
+    b"PK\x03\x04": "a ZIP archive, as office documents are",
+    b"%PDF": "a PDF",
+    b"{\\rtf": "RTF",
+}
+"""First bytes of a file -> what it is."""
 _STATEMENT_COLUMNS = ("statement", "principle", "text", "rule")
 
 _FORMER_DEFAULTS = {
@@ -77,6 +83,7 @@ def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Co
     """
     path = Path(path)
     data = _read(path)
+    _refuse_foreign(data, path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -183,6 +190,17 @@ def _table_rows(text: str, suffix: str) -> list[tuple[int, list[str]]]:
 
 def _column_names(cells: Sequence[str]) -> list[str]:
     return [cell.strip().strip('"').casefold() for cell in cells]
+
+
+def _refuse_foreign(data: bytes, path: Path) -> None:
+    """Raise `InputError` for documents that hold text in a way that is not read."""
+    for magic, what in _FOREIGN.items():
+        if data.startswith(magic):
+            raise InputError(
+                f"This is {what}, which no constitution is written in.",
+                where=str(path),
+                next_step="Save its text as Markdown, with a heading for each principle, or as TOML.",
+            )
 
 
 def _read(path: Path) -> bytes:

@@ -186,3 +186,61 @@ def test_tables_that_would_be_cut_or_mistaken_are_refused(tmp_path: Path, text: 
     with pytest.raises(InputError) as caught:
         loaded(tmp_path, text, name)
     assert reason in str(caught.value)
+
+
+def request(text: str) -> dict[str, str]:
+    return {"prompt": text, "edit_request": text}
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (["policy 2023", "policy 2024"], ["policy_2023", "policy_2024"]),
+        (["GPT-3", "GPT-4"], ["gpt-3", "gpt-4"]),
+        (["rule 1.1", "rule 1.2"], ["rule_1.1", "rule_1.2"]),
+        (["\U0001f642", "\U0001f525"], ["principle_1", "principle_2"]),
+        (["harm0", "harm_1", "harm 12"], ["harm"]),
+    ],
+)
+def test_only_a_count_at_the_end_of_a_name_joins_entries(tmp_path: Path, names: list[str], ids: list[str]) -> None:
+    made = loaded(tmp_path, {name: request(name) for name in names}, "c.json")
+    assert [principle.id for principle in made.principles] == ids
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ({"Honesty": "Do not lie.", "Harm": "Do no harm."}, "c.json"),
+        ({"principles": {"Honesty": "Do not lie.", "Harm": "Do no harm."}}, "c.json"),
+        (
+            [{"title": "Honesty", "description": "Do not lie."}, {"title": "Harm", "description": "Do no harm."}],
+            "c.json",
+        ),
+        ("**Honesty.** Do not lie.\n\n**Harm:** Do no harm.\n", "c.md"),
+        ("<!-- draft\nof May -->\n## Honesty\nDo not lie.\n<!-- more -->\n## Harm\nDo no harm.\n", "c.md"),
+    ],
+)
+def test_named_statements_are_read(tmp_path: Path, content: Any, name: str) -> None:
+    made = loaded(tmp_path, content, name)
+    assert [(one.id, one.description) for one in made.principles] == [
+        ("honesty", "Do not lie."),
+        ("harm", "Do no harm."),
+    ]
+
+
+def test_named_requests_of_chains_are_read(tmp_path: Path) -> None:
+    entry = {"critique_request": "Which?", "revision_request": "Anew."}
+    (principle,) = loaded(tmp_path, {"harmful1": entry, "harmful2": entry}, "c.json").principles
+    assert (principle.id, principle.critiques, principle.revisions) == ("harmful", ("Which?",), ("Anew.",))
+
+
+def test_text_before_the_first_heading_is_announced_as_a_principle(tmp_path: Path) -> None:
+    made = loaded(tmp_path, "Be good.\n## Harm\nDo no harm.\n", "c.md")
+    assert [one.id for one in made.principles] == ["preamble", "harm"]
+    assert "Preamble" in made.notices[0]
+
+
+def test_an_office_document_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "c.docx").write_bytes(b"PK\x03\x04" + bytes(range(200)))
+    with pytest.raises(InputError, match="a ZIP archive, as office documents"):
+        load(tmp_path / "c.docx")
