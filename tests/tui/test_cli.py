@@ -494,12 +494,15 @@ def test_an_objective_brings_its_own_defaults_and_the_presets_own_keeps_the_pres
     assert build_config("demo", {"objective": preset("demo").train.objective}) == preset("demo")
 
 
-def test_a_dumb_terminal_gets_the_plain_display(redraft_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("term", ["dumb", "unknown", "emacs", "", None])
+def test_a_dumb_terminal_gets_the_plain_display(
+    redraft_home: Path, monkeypatch: pytest.MonkeyPatch, term: str | None
+) -> None:
     from tui.commands import runs
     from tui.terminal import output
 
     monkeypatch.setattr(output, "is_terminal", lambda _: True)
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.delenv("TERM") if term is None else monkeypatch.setenv("TERM", term)
     assert not runs.has_terminal()
     monkeypatch.setenv("TERM", "xterm-256color")
     assert runs.has_terminal()

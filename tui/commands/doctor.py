@@ -52,7 +52,7 @@ def terminal() -> dict[str, Any]:
 def _colors(environment: Mapping[str, str]) -> str:
     """How many colors the environment promises; the app may find more by querying the terminal."""
     term = environment.get("TERM", "")
-    if environment.get("NO_COLOR") or term in {"", "dumb"}:
+    if environment.get("NO_COLOR") or term in {"", "dumb", "unknown", "emacs"}:
         return "none"
     if environment.get("COLORTERM", "").lower() in {"truecolor", "24bit"}:
         return "16 million"

@@ -71,7 +71,7 @@ class PlainDisplay:
         self._err = err
         self._verbosity = verbosity
         self._colour = output.coloured(out)
-        self._live = output.is_terminal(err) and os.environ.get("TERM", "") not in {"dumb", ""}
+        self._live = output.is_terminal(err) and not output.is_dumb()
         self._stage = _Stage()
         self._drawn = False
         self._told = (-1, 0.0)  # tenth and time of the last line of progress

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -48,7 +47,7 @@ def open_run(run: options.Run = "last") -> None:
 
 def has_terminal() -> bool:
     """Whether the app can be opened: stdin and stdout have to be a terminal that can move its cursor."""
-    if os.environ.get("TERM") == "dumb":  # Emacs shells, CI consoles with a pty
+    if output.is_dumb():
         return False
     return sys.stdin is not None and output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)
 

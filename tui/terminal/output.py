@@ -63,7 +63,13 @@ def notice(text: str) -> None:
 
 def coloured(stream: TextIO) -> bool:
     """Whether color is wanted there: a terminal that knows it, and no NO_COLOR (https://no-color.org)."""
-    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in {"dumb", ""}
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether `TERM` names no terminal that moves its cursor: Emacs shells, CI consoles with a pty, an environment that
+    was emptied ("unknown" and "emacs" are terminfo's names of such)."""
+    return os.environ.get("TERM", "") in {"dumb", "unknown", "emacs", ""}
 
 
 def is_terminal(stream: TextIO) -> bool:
