@@ -91,8 +91,8 @@ def larger_profile(generator: str, critic: str, gain: float, dtype: str, device:
     for profile, need in needs:
         if memory_estimate.fits(need, device).fits:
             return [
-                f"{fell} The profile {profile.name} fits this machine's memory ({need / 1e9:.1f} GB): --generator "
-                f"{profile.generator} --critic {profile.judge} --teacher revision."
+                f"{fell} The profile {profile.name} fits this machine's memory ({need / 1e9:.1f} GB): --profile "
+                f"{profile.name}."
             ]
     profile, need = min(needs, key=lambda one: one[1])
     return [f"{fell} The profile {profile.name} needs {need / 1e9:.1f} GB of memory, more than this machine has free."]

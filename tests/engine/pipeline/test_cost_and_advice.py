@@ -81,7 +81,7 @@ def test_the_next_profile_is_the_one_that_fits_the_free_memory(monkeypatch: pyte
         for one in PROFILES
     ]
     for free, words in (
-        (3 * need[1], f"The profile {PROFILES[1].name} fits"),
+        (3 * need[1], f"--profile {PROFILES[1].name}."),
         (need[1] // 2, "more than this machine"),
     ):
         monkeypatch.setattr(memory_estimate, "free", lambda device="cpu", free=free: free)
@@ -89,7 +89,7 @@ def test_the_next_profile_is_the_one_that_fits_the_free_memory(monkeypatch: pyte
         assert said.startswith("The score fell by 12%.")
         assert words in said
     assert larger_profile("/models/my-own", "", 0.12, "float32") == []
-    assert larger_profile(PROFILES[-1].generator, PROFILES[-1].judge, 0.12, "float32") == []
+    assert larger_profile(PROFILES[-1].generator, PROFILES[-1].critic, 0.12, "float32") == []
 
 
 def test_the_neutral_texts_are_short_distinct_and_not_among_the_prompts() -> None:
