@@ -320,6 +320,10 @@ class RedraftApp(TerminalApp):
         """Why an action has no effect now; "" where it has one."""
         return self.run_screen.why_not(action)
 
+    def compare_models(self) -> None:
+        """Ask for two models and compare them."""
+        self.run_screen.commands.compare_models()
+
     def write_picture(self) -> None:
         """Write a picture of the screen."""
         self.run_screen.commands.write_picture()

@@ -6,8 +6,10 @@ cannot stop a run: where it fails, the run continues without it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -132,7 +134,8 @@ class Reporting:
     def _each(self, work: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self._trackers.items()):
             try:
-                work(tracker)
+                with contextlib.redirect_stdout(sys.stderr):  # trackers say hello, and stdout is for results
+                    work(tracker)
             except Exception as error:  # noqa: BLE001 - whatever a tracker does, it must not cost the run
                 del self._trackers[name]
                 self._on_failure(f"{name} failed ({type(error).__name__}: {error}); the run continues without it.")

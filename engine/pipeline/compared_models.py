@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from engine.errors import InputError, ModelError, RedraftError
@@ -10,7 +11,24 @@ from engine.models.hub import catalog
 from engine.runs.folder import RUN, read_config
 from engine.runs.store import find_run
 from engine.runs.trainings import choose, trainings
+from engine.settings import RunConfig
 from engine.text import sanitize, truncate
+
+PRESET = "compare"
+"""What the settings of a comparison call their preset, and its folder's name begins with."""
+
+
+def comparison(config: RunConfig, first: str, second: str) -> RunConfig:
+    """The settings of a comparison of two models; prompts, judge and sampling are those of `config`.
+
+    Args:
+        first, second: as `compared_model` takes them.
+
+    Raises:
+        RedraftError: there is no such model or run.
+    """
+    a, b = compared_model(first), compared_model(second)
+    return dataclasses.replace(config, preset=PRESET, profile="", pairs="", seeds=1, generator=a, against=b)
 
 
 def compared_model(word: str) -> str:

@@ -12,9 +12,6 @@ from tui.commands import options
 from tui.commands.run import start
 from tui.commands.settings_flags import build_config, with_flags
 
-PRESET = "compare"
-"""What the settings of a comparison call their preset, and its folder's name begins with."""
-
 
 @with_flags(
     "judge",
@@ -63,30 +60,12 @@ def compare(
     of another training seed, and a checkpoint. What comes out is a run that every command opens; nothing is trained, so
     it never says "confirmed".
     """
-    start(comparison(first, second, flags, temperature, max_tokens, set_ or ()), folder, verbosity, as_json)
+    from engine.pipeline.compared_models import comparison
 
-
-def comparison(
-    first: str,
-    second: str,
-    flags: dict[str, Any] | None = None,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    changes: Any = (),
-) -> Any:
-    """The settings of a comparison of two models, each named as the command takes it.
-
-    Raises:
-        RedraftError: there is no such model or run, or an option cannot be used.
-    """
-    from engine.pipeline.compared_models import compared_model
-
-    config = build_config("standard", flags or {}, changes)
+    config = build_config("standard", flags, set_ or ())
     answer = config.answer
     if temperature is not None:
         answer = dataclasses.replace(answer, temperature=temperature)
     if max_tokens is not None:
         answer = dataclasses.replace(answer, max_tokens=max_tokens)
-    return dataclasses.replace(
-        config, preset=PRESET, generator=compared_model(first), against=compared_model(second), answer=answer
-    )
+    start(comparison(dataclasses.replace(config, answer=answer), first, second), folder, verbosity, as_json)

@@ -66,6 +66,24 @@ class RunCommands:
         """Start a run with the chosen settings."""
         self.say(self._control.start())
 
+    def compare_models(self) -> None:
+        """Ask for two models and start their comparison; the run that is shown is suggested, where it trained one."""
+        from engine.runs.folder import ADAPTER
+        from tui.screens.compare_models import CompareModels
+
+        if self._control.busy:
+            self.say(self._control.start())  # which says that one is in progress
+            return
+        folder = self._session.folder
+        trained = folder is not None and (folder / ADAPTER).is_dir()
+        first, second = (f"{folder}@base", str(folder)) if trained else (self._control.config.generator, "")
+
+        def begin(config: RunConfig | None) -> None:
+            if config is not None:
+                self.say(self._control.start(config))
+
+        self.open(CompareModels(self._control.config, first, second), begin)
+
     def resume(self) -> None:
         """Resume the run that is shown, or the one that was offered."""
         self.say(self._control.resume())

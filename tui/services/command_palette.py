@@ -21,6 +21,8 @@ class PaletteTarget(Protocol):
 
     def toggle_notify(self) -> None: ...
 
+    def compare_models(self) -> None: ...
+
     def export(self, formats: tuple[str, ...], verbosity: int) -> None: ...
 
 
@@ -32,6 +34,11 @@ def commands(keymap: Keymap, target: PaletteTarget) -> Iterator[SystemCommand]:
             reason = target.why_not(key.action)
             about = f"Not now: {reason}. {key.help}" if reason else key.help
             yield SystemCommand(f"{key.label}  {name}", about, lambda k=key: target.press(k))
+    yield SystemCommand(
+        "Compare two models",
+        "Compare any two models, runs or checkpoints: the same prompts, judge and report; nothing is trained.",
+        target.compare_models,
+    )
     yield SystemCommand("Picture", "Write a picture of the screen (SVG) into the run's folder.", target.write_picture)
     yield SystemCommand(
         "Notifications", "Turn bell, window title and notification at the end of a run on or off.", target.toggle_notify

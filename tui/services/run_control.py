@@ -162,12 +162,12 @@ class RunControl:
         self.config = config
         self.host.send(Configure(config))
 
-    def start(self) -> str:
-        """Start a run with the chosen settings."""
+    def start(self, config: RunConfig | None = None) -> str:
+        """Start a run with the chosen settings, or with these."""
         if self.busy:
             return self._active()
         self._opened_before = self.host.state.folder
-        self.host.send(StartRun(self.config))
+        self.host.send(StartRun(config or self.config))
         return ""
 
     def resume(self) -> str:

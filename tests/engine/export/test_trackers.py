@@ -23,6 +23,7 @@ class Recorded(SimpleNamespace):
         super().__init__(calls=[])
 
     def init(self, **options: Any) -> None:
+        print("Hello from a tracker")
         self.calls.append(("init", options))
 
     def log(self, values: dict[str, float], step: int) -> None:
@@ -33,7 +34,9 @@ class Recorded(SimpleNamespace):
 
 
 @pytest.mark.parametrize("name", ["trackio", "wandb"])
-def test_a_tracker_gets_each_step_once_under_trls_names(run: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_tracker_gets_each_step_once_under_trls_names(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     module = Recorded()
     monkeypatch.setitem(sys.modules, name, module)  # type: ignore[arg-type]
     monkeypatch.setenv(f"{name.upper()}_PROJECT", "mine")
@@ -43,6 +46,7 @@ def test_a_tracker_gets_each_step_once_under_trls_names(run: Path, monkeypatch: 
         reporting.add(records)
     reporting.add(list(read(run)))  # as after a resume
     reporting.close()
+    assert not capsys.readouterr().out
     (first, options), *steps, (last, _) = module.calls
     assert (first, last) == ("init", "finish")
     assert (options["project"], options["name"]) == ("mine", "small")
