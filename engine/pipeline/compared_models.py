@@ -44,14 +44,22 @@ def compared_model(word: str) -> str:
     """
     found = word
     # Looked at first: a run's folder is a folder, and "runs/small@step-40" has the form of a model on the hub.
-    if (expanded(word.rpartition("@")[0] or word) / RUN).exists() or (expanded(word) / RUN).exists():
+    if _is_run(word.rpartition("@")[0]) or _is_run(word):
         found = _of_run(word, None)
     else:
         try:
             catalog.resolve(word)
         except ModelError as error:
             found = _of_run(word, error)
-    return str(Path(found).resolve()) if Path(found).expanduser().is_dir() else found
+    # Whole paths: a run may be resumed from another folder.
+    return str(expanded(found).resolve()) if expanded(found).is_dir() else found
+
+
+def _is_run(path: str) -> bool:
+    try:
+        return bool(path) and (expanded(path) / RUN).exists()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _of_run(word: str, error: ModelError | None) -> str:
@@ -63,6 +71,8 @@ def _of_run(word: str, error: ModelError | None) -> str:
     except RedraftError as problem:
         if error is None or "begin with" in problem.what:
             raise
+        if error.where:  # what is wrong with a path
+            raise error from None
         raise ModelError(
             f"There is no model and no run {catalog.shown(word)}.",
             next_step="`redraft models` lists names of models, `redraft runs` those of runs; a folder, a .gguf file, a "

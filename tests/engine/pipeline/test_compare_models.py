@@ -145,8 +145,15 @@ def test_a_run_stands_for_its_adapters_and_checkpoints(run: Path, tiny: Callable
     assert compared_model(f"small@step-{step}") == str(last)
     with pytest.raises(InputError, match=rf"no 'step-999'.*base, adapter, adapter-2.*step-{step}"):
         compared_model("small@step-999")
-    with pytest.raises(ModelError, match="no model and no run"):
-        compared_model("neither-of-both")
+    for word in ("neither-of-both", "long" * 2_000, "@base", ""):
+        with pytest.raises(ModelError, match="no model and no run"):
+            compared_model(word)
+
+
+def test_a_path_that_is_no_model_is_said_as_such(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match="Name the folder that holds it"):
+        compared_model(str(tmp_path / "weights.safetensors"))
 
 
 def test_the_checkpoint_of_the_last_step_is_the_adapter(run: Path) -> None:
