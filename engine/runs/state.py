@@ -130,9 +130,10 @@ class Compared:
         return 0.0 if before is None or after is None else round(after - before, 2)
 
     @property
-    def order(self) -> tuple[float, float, int, int]:
-        """Sort key: the largest change of the score first, then of the probabilities, of words, then as they came."""
-        return (-abs(self.rise), -abs(self.drift), -self.changed, self.event)
+    def order(self) -> tuple[bool, float, float, int, int]:
+        """Sort key: held-out prompts before benign ones; the largest change of the score first, then of the
+        probabilities, of words, then as they came."""
+        return (self.benign, -abs(self.rise), -abs(self.drift), -self.changed, self.event)
 
     @property
     def principle(self) -> str:

@@ -41,11 +41,12 @@ def test_it_tells_of_machine_and_runs_but_no_text_no_secret_and_no_name(redraft_
         told = doctor(*arguments, **secret)
         for hidden in ("XYZZY", "PLUGH", "10.9.8.", socket.gethostname()):
             assert hidden not in told
-        for wanted in ("torch", "float32", "demo-1", "stopped", "draft", "ssh"):
+        for wanted in ("torch", "demo-1", "stopped", "draft", "ssh"):
             assert wanted in told
     found = json.loads(told)
     assert found["runs"]["recent"][0]["total"] == 20
     assert found["compute"]["cpu"]["threads"] >= 1
+    assert found["compute"]["cpu"]["dtype"] in ("float32", "bfloat16")  # by what was measured on this machine
     assert found["space"]["data"]["free"] > 0
     assert found["terminal"]["ssh"] is True
 

@@ -106,6 +106,16 @@ def test_the_greatest_change_comes_first_and_worse_counts_like_better() -> None:
     assert [comparison.item for comparison in state.by_change] == ["c", "b", "a"]
 
 
+def test_held_out_prompts_come_before_benign_ones_however_much_those_changed() -> None:
+    state = taken(
+        [
+            event("COMPARISON-TEST 1/2", item="a", base=BROKEN, trained=CLEAN, set="benign"),
+            event("COMPARISON-TEST 2/2", item="b", base=CLEAN, trained=CLEAN, set="heldout"),
+        ]
+    )
+    assert [comparison.item for comparison in state.by_change] == ["b", "a"]
+
+
 def test_without_a_verdict_nothing_got_better_or_worse() -> None:
     unknown = {**CLEAN, "flagged": None, "score": None}
     state = taken(
