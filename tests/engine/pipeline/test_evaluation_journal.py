@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_run import stages
 
-from engine.errors import ModelError
+from engine.errors import StorageError
 from engine.models.hub.catalog import EMBEDDED
 from engine.pipeline.evaluation_journal import Session
 from engine.pipeline.model_cache import ModelCache, Progress
@@ -32,15 +32,16 @@ def test_a_model_that_the_judge_reads_tells_how_far_its_loading_is_once(redraft_
     assert "MODEL-LOADING" not in order[order.index("EVAL-DECISION") :]
 
 
-def test_a_watch_ends_with_what_it_was_set_for() -> None:
+def test_a_watch_ends_with_what_it_was_set_for(tmp_path: Path) -> None:
     models, heard = ModelCache(), list[str]()
+    folder = str(tmp_path)  # without a model in it
 
     def watch(name: str) -> Progress:
         heard.append(name)
         return lambda _fraction, _sentence: None
 
-    with models.watched(watch), pytest.raises(ModelError, match="no-such-model"):
-        models.get("no-such-model")
-    with pytest.raises(ModelError, match="no-such-model"):
-        models.get("no-such-model")
-    assert heard == ["no-such-model"]
+    with models.watched(watch), pytest.raises(StorageError):
+        models.get(folder)
+    with pytest.raises(StorageError):
+        models.get(folder)
+    assert heard == [folder]
