@@ -68,6 +68,12 @@ def parse_config(path: Path, values: Mapping[str, Any]) -> ModelConfig:
     try:
         return from_config(values)
     except ConfigError as problem:
+        if problem.field == "model_type" and values.get("auto_map"):
+            raise ModelError(
+                "This model needs code of its own (`auto_map`), which is never run.",
+                where=str(path),
+                next_step="Name a model of a family that transformers computes.",
+            ) from None
         raise _unusable(path, problem) from None
 
 
@@ -75,13 +81,15 @@ def _unusable(path: Path, problem: ConfigError) -> ModelError:
     return ModelError(
         f"This model cannot be loaded: `{problem.field}` {problem}.",
         where=str(path),
-        next_step="Name a model of one of these families." if problem.field == "model_type" else _next(problem),
+        next_step=_next(problem),
     )
 
 
 def _next(problem: ConfigError) -> str:
-    computed = any(word in str(problem) for word in ("Redraft does not compute", "does not attend"))
-    return "Name another model." if computed else _AGAIN
+    if problem.field == "model_type":
+        return "Name a causal language model; a newer version of transformers may know this one."
+    certain = ("Redraft does not compute", "does not attend", "takes images")
+    return "Name another model." if any(word in str(problem) for word in certain) else _AGAIN
 
 
 def folder_values(folder: Path) -> dict[str, Any]:
@@ -122,10 +130,11 @@ def _pickled(folder: Path) -> bool:
 
 
 def _refuse_quantized_config(folder: Path, values: Mapping[str, Any]) -> None:
-    for key in ("quantization_config", "compression_config"):
+    for key in ("quantization_config", "compression_config", "quantization"):
         found = values.get(key)
         if found:
             method = found.get("quant_method") if isinstance(found, Mapping) else None
+            method = method or ("MLX" if key == "quantization" else "")
             raise quantized(f"{folder / 'config.json'}, field `{key}`", str(method or ""))
     for name in _QUANTIZATION_FILES:
         if (folder / name).exists():
@@ -218,7 +227,7 @@ def _refuse_quantized(folder: Path, held: Mapping[str, weights.TensorInfo]) -> N
 
 def _is_whole(name: str, info: weights.TensorInfo) -> bool:
     """Whether a weight is of whole numbers: without a scale it means nothing."""
-    return name.endswith(".weight") and info.dtype in ("I8", "U8", "I16", "I32", "I64", "BOOL")
+    return name.endswith(".weight") and info.dtype.startswith(("I", "U", "BOOL"))
 
 
 def _refuse_wrapped(folder: Path, held: Collection[str]) -> None:

@@ -82,6 +82,7 @@ def read_header(path: Path, max_kept: int = _MAX_KEPT) -> GgufHeader:
 def _read_header(path: Path, size: int, _changed: int, max_kept: int) -> GgufHeader:
     """Once for a file as it stands: a vocabulary of 150,000 tokens takes seconds to skip."""
     try:
+        weights.refuse_lfs_pointer(path)
         with path.open("rb") as file:
             return _Reader(file, size, max_kept).header()
     except OSError as error:
@@ -106,7 +107,7 @@ class _Reader:
 
     def header(self) -> GgufHeader:
         if self._file.read(4) != b"GGUF":
-            raise _Foreign("This is not a GGUF file.")
+            raise _Foreign("This is not a GGUF file: it does not begin with GGUF. Fetch or copy it again.")
         (version,) = self._unpack("<I")
         if version in (2 << 24, 3 << 24):
             raise _Foreign("This GGUF file is written for big-endian machines.")

@@ -124,7 +124,11 @@ def folder_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     present = [name for name in _TOKENIZER_FILES if (folder / name).exists()]
     if not present:
-        raise ModelError(f"There is no tokenizer ({_TOKENIZER_FILES[0]}) in this folder.", where=str(folder))
+        raise ModelError(
+            f"There is no tokenizer ({_TOKENIZER_FILES[0]}) in this folder.",
+            where=str(folder),
+            next_step="Copy the files whose names begin with tokenizer from the model that it was made from.",
+        )
     for name in (*present, "tokenizer_config.json", "chat_template.jinja", "chat_template.json"):
         if (folder / name).exists() and weights.regular(folder / name) > 200_000_000:
             raise ModelError("This file is too large for a tokenizer's.", where=str(folder / name))
@@ -139,11 +143,11 @@ def folder_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             tokenizer.chat_template = weights.read_json(folder / "chat_template.json").get("chat_template")
         return tokenizer
     except ModelError:
-        if "tokenizer.json" in present or "tokenizer.model" not in present:
+        if "tokenizer.json" in present:
             raise
         # What was tried after it (tiktoken) is named in the error and has nothing to do with it.
         raise ModelError(
-            "This folder has its tokenizer only as tokenizer.model, and Redraft needs tokenizer.json.",
+            f"This folder has its tokenizer only as {' and '.join(present)}, and Redraft needs tokenizer.json.",
             where=str(folder),
             next_step="Copy tokenizer.json from the model's page, or make it where the package sentencepiece is "
             "installed: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)`.",

@@ -43,6 +43,9 @@ _BYTES = {
     "I16": 2,
     "I8": 1,
     "U8": 1,
+    "U16": 2,
+    "U32": 4,
+    "U64": 8,
     "BOOL": 1,
 }
 _NAMES = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "float32": "F32"}
@@ -81,9 +84,30 @@ def regular(path: Path) -> int:
     return state.st_size
 
 
+_OTHER_KINDS = {
+    "params.json": "the model in the form of its makers; name the folder of the same model for transformers",
+    "model_index.json": "a diffusion model; name a causal language model",
+    "modules.json": "a model for embeddings (sentence-transformers); name a causal language model",
+}
+"""Files of folders that have no `config.json` -> what such a folder holds, and what to name instead."""
+
+_OTHER_WEIGHTS = {
+    "**/*.onnx": ("ONNX", "Name the folder of the same model in safetensors."),
+    "*.h5": ("TensorFlow", "Name the folder of the same model in safetensors."),
+    "*.msgpack": ("Flax", "Name the folder of the same model in safetensors."),
+    "*.npz": ("numpy arrays", "Name the folder of the same model in safetensors."),
+    "global_step*/*": ("DeepSpeed's form", "Merge them: `python zero_to_fp32.py . FOLDER --safe_serialization`."),
+    "**/*.distcp": ("FSDP's form", "Merge them: `accelerate merge-weights DIR FOLDER`."),
+}
+"""Weights in other forms -> what they are called, and what to do."""
+
+
 def _missing_advice(path: Path) -> str:
     """What to do about a missing file: a folder one level off is the usual cause where `config.json` is missing."""
     if path.name == "config.json":
+        for name, what in _OTHER_KINDS.items():
+            if (path.parent / name).exists():
+                return f"This folder holds {what}."
         for pattern in ("*.gguf", "checkpoint-*/config.json", "snapshots/*/config.json", "*/config.json"):
             found = sorted(path.parent.glob(pattern))
             if found:
@@ -91,7 +115,7 @@ def _missing_advice(path: Path) -> str:
     return _AGAIN
 
 
-def _refuse_lfs_pointer(path: Path) -> None:
+def refuse_lfs_pointer(path: Path) -> None:
     """Raise `StorageError` if the file is what `git clone` leaves in place of a large file without Git LFS."""
     with path.open("rb") as file:
         if file.read(40).startswith(b"version https://git-lfs"):
@@ -112,7 +136,7 @@ def read_json(path: Path, largest: int = _LARGEST_JSON) -> dict[str, Any]:
     if regular(path) > largest:
         raise ModelError(f"This file is larger than {largest:,} bytes.", where=str(path), next_step=_AGAIN)
     try:
-        _refuse_lfs_pointer(path)
+        refuse_lfs_pointer(path)
         value = json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
         problem = f"This is not JSON: {error.msg}."
@@ -135,7 +159,7 @@ def header(path: Path) -> dict[str, TensorInfo]:
     """
     size = regular(path)
     try:
-        _refuse_lfs_pointer(path)
+        refuse_lfs_pointer(path)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > min(size - 8, _LARGEST_HEADER):
@@ -163,11 +187,13 @@ def _tensor(path: Path, held: int, name: str, entry: Any, base: int) -> TensorIn
         if not all(type(n) is int and n >= 0 for n in (*shape, start, end)) or len(shape) > 8:
             raise ValueError
         size = math.prod(shape) * _BYTES[dtype]
-        if end - start != size or base + end > held:
+        if end - start != size:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         problem = f"The entry of tensor {name[:80]!r} is damaged, or in a dtype that Redraft does not read."
         raise ModelError(problem, where=str(path), next_step=_AGAIN) from None
+    if base + end > held:
+        raise StorageError("This file is cut short.", where=str(path), next_step=_AGAIN)
     return TensorInfo(dtype, tuple(shape), base + start, size)
 
 
@@ -217,6 +243,11 @@ def files(folder: Path) -> list[Path]:
             where=str(folder),
             next_step="Use the model's safetensors files, or convert it on a machine that you can throw away.",
         )
+    for pattern, (what, next_step) in _OTHER_WEIGHTS.items():
+        if any(folder.glob(pattern)):
+            raise ModelError(
+                f"This folder holds its weights as {what}, not as safetensors.", where=str(folder), next_step=next_step
+            )
     raise ModelError(f"There is no {SINGLE} in this folder.", where=str(folder), next_step=_AGAIN)
 
 

@@ -174,7 +174,7 @@ def from_config(config: Mapping[str, Any]) -> ModelConfig:
     family = config.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         named = f"is {family[:40]!r}" if isinstance(family, str) else "is missing"
-        raise ConfigError("model_type", f"{named}, and Redraft computes with {', '.join(FAMILIES)}")
+        raise ConfigError("model_type", f"{named}, which is no causal language model that transformers knows")
     config = {**_FAMILY_DEFAULTS.get(family, {}), **config}
     for key in ("use_bidirectional_attention", "add_cross_attention", "is_encoder_decoder"):
         if config.get(key):

@@ -101,8 +101,21 @@ def test_the_catalogue_needs_neither_torch_nor_numpy() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["https://huggingface.co/Qwen/Qwen2-0.5B", "hf:Qwen/Qwen2-0.5B", "hf://Qwen/Qwen2-0.5B"]
+    "name",
+    [
+        "https://huggingface.co/Qwen/Qwen2-0.5B",
+        "hf.co/Qwen/Qwen2-0.5B",
+        "hf:Qwen/Qwen2-0.5B",
+        "hf://Qwen/Qwen2-0.5B",
+    ],
 )
 def test_the_address_of_a_model_page_is_answered_with_the_hub_id(name: str) -> None:
     with pytest.raises(ModelError, match=r"Name Qwen/Qwen2-0\.5B\."):
         catalog.resolve(name)
+
+
+@pytest.mark.parametrize("address", ["http://localhost/v1", "https://api.example.com/v1", "http://127.0.0.1:8000/v1"])
+def test_the_address_of_a_server_is_no_model(address: str) -> None:
+    with pytest.raises(ModelError, match="address of a server") as raised:
+        catalog.resolve(address)
+    assert "--endpoint URL" in raised.value.next_step

@@ -374,3 +374,54 @@ def test_git_lfs_pointers_are_named(folder: Path, name: str) -> None:
     (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1\n")
     with pytest.raises(StorageError, match=r"Git LFS pointer.*git lfs pull"):
         check_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("onnx/model.onnx", "as ONNX"),
+        ("tf_model.h5", "as TensorFlow"),
+        ("flax_model.msgpack", "as Flax"),
+        ("global_step10/mp_rank_00_model_states.pt", "zero_to_fp32"),
+        ("pytorch_model_fsdp_0/__0_0.distcp", "merge-weights"),
+    ],
+)
+def test_weights_in_another_form_are_named_by_it(folder: Path, name: str, words: str) -> None:
+    (folder / weights.SINGLE).unlink()
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"x")
+    assert words in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("params.json", "its makers"), ("model_index.json", "diffusion"), ("modules.json", "embeddings")],
+)
+def test_a_folder_of_another_kind_is_named_by_it(folder: Path, name: str, words: str) -> None:
+    (folder / "config.json").rename(folder / name)
+    (folder / "unet").mkdir()
+    (folder / "unet" / "config.json").write_text("{}")
+    with pytest.raises(StorageError, match=words):
+        check_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_type": "t5"}, "no causal language model that transformers knows"),
+        ({"model_type": "myllm", "auto_map": {"AutoModelForCausalLM": "modeling_my.My"}}, "code of its own"),
+        ({"quantization": {"group_size": 64, "bits": 4}}, r"quantized \(MLX\)"),
+    ],
+)
+def test_a_config_is_refused_by_its_own_cause(folder: Path, changes: dict[str, Any], words: str) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ModelError, match=words) as raised:
+        check_model(str(folder))
+    assert "again" not in raised.value.next_step
+
+
+def test_packed_weights_of_mlx_are_quantized_not_damaged(folder: Path) -> None:
+    held = weights.read(folder) | {"model.layers.0.mlp.up_proj.weight": torch.ones(96, 8).to(torch.uint32)}
+    save_file(held, folder / weights.SINGLE)
+    assert "quantized" in refusal(folder)
