@@ -10,7 +10,7 @@ SOURCES := engine tui themes tests benchmarks examples labeling scripts
 TORCH_INDEX ?= $(shell test "$$(uname -s)" = Linux && ! command -v nvidia-smi >/dev/null && echo https://download.pytorch.org/whl/cpu)
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: run test check format docs bench chaos hostile clean
+.PHONY: run test check format docs bench chaos hostile keys clean
 
 run: $(VENV)/.run
 	@$(BIN)/redraft
@@ -48,6 +48,11 @@ KILLS ?= 200
 MINUTES ?= 60
 chaos: $(VENV)/.test
 	REDRAFT_CHAOS=$(KILLS) REDRAFT_CHAOS_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/chaos -s -o timeout=0
+
+# 20,000 random keys and clicks at each of three window sizes, about an hour; the suite presses each key of the table once.
+KEYS ?= 20000
+keys: $(VENV)/.test
+	REDRAFT_KEYS=$(KEYS) $(BIN)/python -m pytest tests/tui/test_random_keys.py
 
 # 10,000 hostile texts through the judge; the suite has a short form.
 hostile: $(VENV)/.test

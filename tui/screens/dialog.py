@@ -60,5 +60,9 @@ class Dialog(ClosesOnce, ModalScreen[Answer | None]):
 
             self.set_timer(_NOTE_SECONDS, restore)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Ignore keys that come before the window is made, or while it is closing: their panes are not there."""
+        return self.is_mounted and self.is_active and super().check_action(action, parameters)
+
     def action_close(self) -> None:
         self.dismiss(None)
