@@ -20,7 +20,7 @@ from engine.events.run import StageStart
 from engine.files import own_folder, write_atomically
 from engine.runs.control_file import CONTROL
 from engine.runs.journal_reader import JOURNAL, JournalReader
-from engine.runs.journal_writer import LOCK
+from engine.runs.journal_writer import LOCK, holding_lock
 from engine.settings import RunConfig, from_json, to_json
 
 RUN = "run.json"
@@ -79,12 +79,14 @@ def has_begun(folder: Path) -> bool:
 
 def remove_unless_begun(folder: Path) -> None:
     """Empty the folder of a new run that failed before its first stage (its weights could not be used, its server did
-    not answer): it holds settings, and a journal of nothing but that failure."""
-    if has_begun(folder):
-        return
-    for name in (JOURNAL, RUN, CONTROL, LOCK):
-        with contextlib.suppress(OSError):
-            (folder / name).unlink()
+    not answer): it holds settings, and a journal of nothing but that failure. A folder that another process writes,
+    which may be why the run failed, stays as it is."""
+    with holding_lock(folder) as held:
+        if not held or has_begun(folder):
+            return
+        for name in (JOURNAL, RUN, CONTROL, LOCK):
+            with contextlib.suppress(OSError):
+                (folder / name).unlink()
 
 
 def write_run(folder: Path, config: RunConfig, facts: dict[str, Any]) -> None:

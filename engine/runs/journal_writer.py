@@ -10,7 +10,8 @@ import dataclasses
 import fcntl
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -200,6 +201,21 @@ def is_written(folder: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+@contextmanager
+def holding_lock(folder: Path) -> Iterator[bool]:
+    """Keep other processes from writing the run inside the `with` block; False where one writes it already, or where
+    the run has no lock."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _take_lock(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _without_texts(record: Record) -> Record:

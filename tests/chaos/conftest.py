@@ -1,4 +1,4 @@
-"""A tiny run for the chaos tests, the nursery that forks its lives, and a home without anything in it."""
+"""A tiny run for the chaos tests, the fork server that forks its processes, and a home without anything in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lives import Lives, Nursery, Whole, as_arguments, faults
+from run_processes import ForkServer, RunProcesses, Whole, as_arguments, faults
 from tiny_run import LETTERS, constitution, tiny_config
 
 from engine.models.inference.requests import Sampling
@@ -16,15 +16,15 @@ from engine.training.config import TrainConfig
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data, settings and cache of all lives."""
+    """Data, settings and cache of all processes."""
     return tmp_path_factory.mktemp("chaos") / "home"
 
 
 @pytest.fixture(scope="session")
-def nursery(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    nursery = Nursery(home, faults(tmp_path_factory.mktemp("faults")))
-    yield nursery
-    nursery.close()
+def fork_server(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    fork_server = ForkServer(home, faults(tmp_path_factory.mktemp("faults")))
+    yield fork_server
+    fork_server.close()
 
 
 @pytest.fixture(scope="session")
@@ -56,17 +56,17 @@ def config(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def run(nursery: Nursery, config: RunConfig, tmp_path: Path) -> Callable[[str], Lives]:
+def run(fork_server: ForkServer, config: RunConfig, tmp_path: Path) -> Callable[[str], RunProcesses]:
     """A function name -> a run in a folder of that name."""
-    return lambda name: Lives(nursery, tmp_path / name, config, as_arguments(config))
+    return lambda name: RunProcesses(fork_server, tmp_path / name, config, as_arguments(config))
 
 
 @pytest.fixture(scope="session")
-def like(nursery: Nursery, config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def like(fork_server: ForkServer, config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing happened to."""
-    lives = Lives(nursery, tmp_path_factory.mktemp("whole") / "run", config, as_arguments(config))
-    lives.finish()
-    return lives.folder
+    processes = RunProcesses(fork_server, tmp_path_factory.mktemp("whole") / "run", config, as_arguments(config))
+    processes.finish()
+    return processes.folder
 
 
 @pytest.fixture(scope="session")

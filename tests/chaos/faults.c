@@ -1,6 +1,6 @@
 /* Makes the writes of a process fail, or kills it in the middle of one, at exactly the k-th.
 
-   Preloaded into the nursery (tests/chaos/nursery.py). Nothing happens before `chaos_arm` is called in a child; then
+   Preloaded into the fork server (tests/chaos/fork_server.py). Nothing happens before `chaos_arm` is called in a child; then
    every operation below that folder which needs space is counted: making files and folders, writing, growing, syncing
    and renaming. What a full disk still allows (reading, cutting short, removing) is left alone, as a real one does.
    It is preloaded rather than patched into Python, because files are also written by C code. */

@@ -80,7 +80,7 @@ def owner(folder: Path) -> int | None:
 
 
 def alive(process: int) -> bool:
-    """Whether it lives; a zombie does not."""
+    """Whether it processes; a zombie does not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

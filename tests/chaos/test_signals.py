@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lives import LONG, SEED, Lives, Nursery, Whole, as_arguments, check, events
 from processes import Pty, alive, kill, owner, terminals_of, used
+from run_processes import LONG, SEED, ForkServer, RunProcesses, Whole, as_arguments, check, events
 
 from engine.errors import InputError
 from engine.runs.control_file import CONTINUE, PAUSE, send
@@ -19,7 +19,7 @@ from engine.settings import RunConfig, to_json
 
 pytestmark = pytest.mark.alone
 
-Runs = Callable[[str], Lives]
+Runs = Callable[[str], RunProcesses]
 TIMES = max(1, LONG // 4)
 
 
@@ -33,11 +33,11 @@ def pty() -> Iterator[Pty]:
 class App:
     """The app in a terminal, with a run that it performs."""
 
-    def __init__(self, nursery: Nursery, config: RunConfig, home: Path) -> None:
+    def __init__(self, fork_server: ForkServer, config: RunConfig, home: Path) -> None:
         self.pty = Pty()
-        self.nursery = nursery
+        self.fork_server = fork_server
         self._home = home
-        self.launched = nursery.begin(
+        self.launched = fork_server.begin(
             what="app", config=to_json(config), terminal=self.pty.name, environment={"REDRAFT_HOME": str(home)}
         )
         self.pty.until(lambda: b"Quit" in self.pty.sent)
@@ -48,7 +48,7 @@ class App:
         process = owner(self.folder)
         assert process is not None
         self.process = process
-        self.lives = Lives(nursery, self.folder, config, as_arguments(config))
+        self.processes = RunProcesses(fork_server, self.folder, config, as_arguments(config))
 
     @property
     def folders(self) -> list[Path]:
@@ -56,7 +56,7 @@ class App:
 
     def reach(self, at: int) -> None:
         """Wait until the run has written this much."""
-        self.pty.until(lambda: self.lives.look() >= at)
+        self.pty.until(lambda: self.processes.look() >= at)
 
     def lose(self, how: str) -> None:
         """What happens to people."""
@@ -75,11 +75,11 @@ class App:
             self.pty.pump(0.01)
 
 
-def on_a_terminal(lives: Lives, at: int) -> tuple[Pty, int]:
+def on_a_terminal(processes: RunProcesses, at: int) -> tuple[Pty, int]:
     """The terminal and the process of a run without a screen, when it has written this much."""
     pty = Pty()
-    child = lives.nursery.begin(what="command", arguments=lives.command, terminal=pty.name)
-    pty.until(lambda: lives.look() >= at)
+    child = processes.fork_server.begin(what="command", arguments=processes.command, terminal=pty.name)
+    pty.until(lambda: processes.look() >= at)
     return pty, child
 
 
@@ -106,41 +106,41 @@ def quiet(folder: Path, process: int) -> None:
 
 @pytest.mark.parametrize("how", ["SIGHUP", "closed", "killed parent"])
 def test_the_apps_run_goes_on_when_its_terminal_goes_away(
-    nursery: Nursery, config: RunConfig, whole: Whole, like: Path, tmp_path: Path, how: str
+    fork_server: ForkServer, config: RunConfig, whole: Whole, like: Path, tmp_path: Path, how: str
 ) -> None:
     source = random.Random(f"{SEED} {how}")
     for turn in range(TIMES):
-        app = App(nursery, config, tmp_path / f"home-{turn}")
+        app = App(fork_server, config, tmp_path / f"home-{turn}")
         app.reach(source.randrange(whole.records - 5))
         time.sleep(source.random() * 0.02)
         app.lose(how)
         if turn % 5 == 0:
             quiet(app.folder, app.process)
         app.ended(60)
-        assert app.nursery.wait(app.launched) == {"killed parent": -signal.SIGKILL}.get(how, 0)
+        assert app.fork_server.wait(app.launched) == {"killed parent": -signal.SIGKILL}.get(how, 0)
         check(app.folder, whole, like)
         app.pty.close()
 
 
 def test_sigterm_ends_the_app_with_a_checkpoint_and_the_terminal_restored(
-    nursery: Nursery, config: RunConfig, whole: Whole, like: Path, tmp_path: Path
+    fork_server: ForkServer, config: RunConfig, whole: Whole, like: Path, tmp_path: Path
 ) -> None:
     source = random.Random(f"{SEED} term")
     longest = 0.0
     for turn in range(TIMES):
-        app = App(nursery, config, tmp_path / f"home-{turn}")
+        app = App(fork_server, config, tmp_path / f"home-{turn}")
         app.reach(source.randrange(whole.records))
         time.sleep(source.random() * 0.02)
         began = time.monotonic()
         kill(app.launched if turn % 2 else app.process, signal.SIGTERM)
         app.ended(5)
-        assert nursery.wait(app.launched, 5) == 128 + signal.SIGTERM
+        assert fork_server.wait(app.launched, 5) == 128 + signal.SIGTERM
         longest = max(longest, time.monotonic() - began)
         app.pty.pump(0.1)
         assert app.pty.restored
         assert events(app.folder)[-1].stage in ("RUN-STOPPED", "RUN-COMPLETE")
         if events(app.folder)[-1].stage == "RUN-STOPPED":
-            app.lives.finish()
+            app.processes.finish()
         check(app.folder, whole, like)
         app.pty.close()
     print(f"the slowest of {TIMES} ends took {longest:.2f} s")
@@ -152,8 +152,8 @@ def test_a_run_without_a_screen_goes_on_when_its_terminal_goes_away(
 ) -> None:
     source = random.Random(f"{SEED} run {how}")
     for turn in range(TIMES):
-        lives = run(f"{how}-{turn}")
-        pty, child = on_a_terminal(lives, source.randrange(1, whole.records - 5))
+        processes = run(f"{how}-{turn}")
+        pty, child = on_a_terminal(processes, source.randrange(1, whole.records - 5))
         pty.until(lambda c=child: terminals_of(c))
         pty.let_go()
         if how == "closed":
@@ -161,9 +161,9 @@ def test_a_run_without_a_screen_goes_on_when_its_terminal_goes_away(
         else:
             kill(child, signal.SIGHUP)
         if turn % 5 == 0:
-            quiet(lives.folder, child)
-        assert lives.nursery.wait(child) == 0
-        check(lives.folder, whole, like)
+            quiet(processes.folder, child)
+        assert processes.fork_server.wait(child) == 0
+        check(processes.folder, whole, like)
         pty.close()
 
 
@@ -173,44 +173,44 @@ def test_a_run_without_a_screen_that_is_stopped_can_be_gone_on_with(
 ) -> None:
     source = random.Random(f"{SEED} run {how}")
     for turn in range(TIMES):
-        lives = run(f"{turn}")
-        pty, child = on_a_terminal(lives, source.randrange(1, whole.records - 5))
+        processes = run(f"{turn}")
+        pty, child = on_a_terminal(processes, source.randrange(1, whole.records - 5))
         if how == "SIGTERM":
             kill(child, signal.SIGTERM)
         else:
             pty.type("\x03" * (2 if "twice" in how else 1))
         began = time.monotonic()
-        pty.until(lambda c=child: lives.nursery.poll(c) is not None, 5)  # noqa: B023
+        pty.until(lambda c=child: processes.fork_server.poll(c) is not None, 5)  # noqa: B023
         assert time.monotonic() - began < 5
         # What is asked for in a run's last moments may find it complete.
-        complete = events(lives.folder)[-1].stage == "RUN-COMPLETE"
-        assert lives.nursery.poll(child) in ((0, 130) if complete else (130,))
+        complete = events(processes.folder)[-1].stage == "RUN-COMPLETE"
+        assert processes.fork_server.poll(child) in ((0, 130) if complete else (130,))
         assert pty.restored
         pty.close()
         if not complete:
-            lives.finish()
-        check(lives.folder, whole, like)
+            processes.finish()
+        check(processes.folder, whole, like)
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP", "closed"])
 def test_a_watcher_that_is_ended_leaves_its_terminal_and_the_run_alone(
     run: Runs, whole: Whole, like: Path, how: str
 ) -> None:
-    lives, pty = run("watched"), Pty()
-    child = lives.begin()
-    assert lives.reach(20, child)
-    send(lives.folder, PAUSE)
-    watcher = lives.nursery.begin(what="command", arguments=["watch", str(lives.folder)], terminal=pty.name)
+    processes, pty = run("watched"), Pty()
+    child = processes.begin()
+    assert processes.reach(20, child)
+    send(processes.folder, PAUSE)
+    watcher = processes.fork_server.begin(what="command", arguments=["watch", str(processes.folder)], terminal=pty.name)
     pty.until(lambda: b"RUN-PAUSED" in pty.sent)
     pty.let_go()
     if how == "closed":
         pty.close()
     else:
         kill(watcher, signal.Signals[how])
-    lives.nursery.wait(watcher, 5)
+    processes.fork_server.wait(watcher, 5)
     if how == "SIGTERM":
         assert pty.restored
     pty.close()
-    send(lives.folder, CONTINUE)
-    assert lives.nursery.wait(child) == 0
-    check(lives.folder, whole, like)
+    send(processes.folder, CONTINUE)
+    assert processes.fork_server.wait(child) == 0
+    check(processes.folder, whole, like)

@@ -9,35 +9,35 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lives import COUNT, FULL, LONG, ONCE, SEED, Lives, Nursery, Whole, as_arguments, check
+from run_processes import COUNT, FULL, LONG, ONCE, SEED, ForkServer, RunProcesses, Whole, as_arguments, check
 
 from engine.runs.journal_reader import JournalReader
 from engine.settings import RunConfig
 
 pytestmark = pytest.mark.alone
 
-Runs = Callable[[str], Lives]
+Runs = Callable[[str], RunProcesses]
 
 
 @pytest.fixture(scope="module")
-def operations(nursery: Nursery, config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> int:
+def operations(fork_server: ForkServer, config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> int:
     """How many operations on files a run makes that need space."""
-    if not nursery.faults:
+    if not fork_server.faults:
         pytest.skip("there is no C compiler")
     folder = tmp_path_factory.mktemp("counted")
-    lives = Lives(nursery, folder / "run", config, as_arguments(config))
-    child = lives.begin(fault=[str(lives.folder), COUNT, -1], count=str(folder / "count"))
-    assert nursery.wait(child) == 0, lives.log.read_text()
+    processes = RunProcesses(fork_server, folder / "run", config, as_arguments(config))
+    child = processes.begin(fault=[str(processes.folder), COUNT, -1], count=str(folder / "count"))
+    assert fork_server.wait(child) == 0, processes.log.read_text()
     return int((folder / "count").read_text())
 
 
-def fails_clearly(lives: Lives, code: int) -> None:
+def fails_clearly(processes: RunProcesses, code: int) -> None:
     """What a person sees of a full disk, and what is left on it."""
-    told = lives.log.read_text()
+    told = processes.log.read_text()
     assert code == 4, told
     assert "No space left" in told
     assert "Traceback" not in told
-    reader = JournalReader(lives.folder)
+    reader = JournalReader(processes.folder)
     reader.poll()
     assert reader.damage == []
 
@@ -49,13 +49,13 @@ def test_where_any_write_finds_the_disk_full_the_run_ends_clearly_and_goes_on_la
     failed = 0
     step = max(1, operations // (LONG or 3))
     for at in range((SEED + how) % step, operations, step):
-        lives = run(f"full-{at}")
-        code = lives.nursery.wait(lives.begin(fault=[str(lives.folder), how, at]))
+        processes = run(f"full-{at}")
+        code = processes.fork_server.wait(processes.begin(fault=[str(processes.folder), how, at]))
         if code:
-            fails_clearly(lives, code)
+            fails_clearly(processes, code)
             failed += 1
-        lives.finish()
-        check(lives.folder, whole, like)
+        processes.finish()
+        check(processes.folder, whole, like)
     print(f"{failed} failures at {operations} operations", file=sys.stderr)
     # Of a disk that took a part of a write and then the rest a run need not notice anything.
     assert failed > (1 if how == FULL else 0)
@@ -77,28 +77,28 @@ def resize(place: Path, options: str) -> None:
 
 
 def test_on_a_file_system_that_really_is_full(
-    nursery: Nursery, run: Runs, small_disk: Path, whole: Whole, like: Path
+    fork_server: ForkServer, run: Runs, small_disk: Path, whole: Whole, like: Path
 ) -> None:
-    lives = run("unused")
-    lives.folder = small_disk / "run"
-    lives.__post_init__()
+    processes = run("unused")
+    processes.folder = small_disk / "run"
+    processes.__post_init__()
     failed = 0
     for kilobytes in (64, 128, 256, 512, 1024, 65536):
         resize(small_disk, f"size={kilobytes}k")
         log = small_disk.with_suffix(".log")
         log.unlink(missing_ok=True)
-        code = nursery.wait(nursery.begin(what="command", arguments=lives.command, log=str(log)))
+        code = fork_server.wait(fork_server.begin(what="command", arguments=processes.command, log=str(log)))
         if code == 0:
             break
         assert code == 4, log.read_text()
         assert "No space left" in log.read_text()
         failed += 1
     assert failed >= 2
-    check(lives.folder, whole, like)
+    check(processes.folder, whole, like)
 
 
 def test_in_a_folder_that_is_read_only_nothing_is_begun_and_everything_can_be_read(
-    nursery: Nursery, config: object, run: Runs, like: Path, small_disk: Path, tmp_path: Path
+    fork_server: ForkServer, config: object, run: Runs, like: Path, small_disk: Path, tmp_path: Path
 ) -> None:
     resize(small_disk, "size=64m")
     subprocess.run(["cp", "-r", str(like), str(small_disk / "run")], check=True)
@@ -112,7 +112,7 @@ def test_in_a_folder_that_is_read_only_nothing_is_begun_and_everything_can_be_re
     def redraft(*arguments: str) -> tuple[int, str]:
         log = tmp_path / "log"
         log.unlink(missing_ok=True)
-        code = nursery.wait(nursery.begin(what="command", arguments=list(arguments), log=str(log)))
+        code = fork_server.wait(fork_server.begin(what="command", arguments=list(arguments), log=str(log)))
         return code, log.read_text()
 
     place = str(small_disk / "run")

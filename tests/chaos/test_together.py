@@ -10,81 +10,83 @@ from pathlib import Path
 from shutil import copytree, rmtree
 
 import pytest
-from lives import Lives, Nursery, Whole, as_arguments, check, events
 from processes import kill
+from run_processes import ForkServer, RunProcesses, Whole, as_arguments, check, events
 
 from engine.runs.control_file import CONTROL, PAUSE, STOP, send
 from engine.settings import RunConfig
 
 pytestmark = pytest.mark.alone
 
-Runs = Callable[[str], Lives]
+Runs = Callable[[str], RunProcesses]
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["a new run", "a run that is gone on with"])
 def test_of_two_processes_on_one_run_one_performs_it_and_the_other_is_told(
     run: Runs, whole: Whole, like: Path, begun: bool
 ) -> None:
-    lives = run("shared")
+    processes = run("shared")
     if begun:
-        first = lives.begin()
-        assert lives.reach(50, first)
+        first = processes.begin()
+        assert processes.reach(50, first)
         kill(first)
-        lives.nursery.wait(first)
-    other = Lives(lives.nursery, lives.folder, lives.config, lives.arguments)
-    command = lives.command
+        processes.fork_server.wait(first)
+    other = RunProcesses(processes.fork_server, processes.folder, processes.config, processes.arguments)
+    command = processes.command
     children = [
-        lives.nursery.begin(what="command", arguments=command, log=str(lives.folder.with_suffix(f".{name}")))
+        processes.fork_server.begin(
+            what="command", arguments=command, log=str(processes.folder.with_suffix(f".{name}"))
+        )
         for name in ("one", "two")
     ]
-    codes = [lives.nursery.wait(child) for child in children]
+    codes = [processes.fork_server.wait(child) for child in children]
     assert sorted(codes)[0] == 0
     # The one that came late is refused in whatever way it noticed: the lock, the folder in use, the run that runs; on a
     # busy machine it may come so late that there is nothing left to do.
     assert sorted(codes)[1] in (0, 2, 4)
-    told = "".join(lives.folder.with_suffix(f".{name}").read_text() for name in ("one", "two"))
+    told = "".join(processes.folder.with_suffix(f".{name}").read_text() for name in ("one", "two"))
     assert any(words in told for words in ("another process", "is running", "not empty", "nothing left to do")), told
     assert other.look() > 0
-    check(lives.folder, whole, like)
+    check(processes.folder, whole, like)
 
 
 @pytest.mark.parametrize("wish", [PAUSE, STOP])
 def test_what_was_asked_of_an_owner_that_died_binds_nobody(run: Runs, whole: Whole, like: Path, wish: str) -> None:
-    lives = run("orphan")
-    child = lives.begin()
-    assert lives.reach(40, child)
+    processes = run("orphan")
+    child = processes.begin()
+    assert processes.reach(40, child)
     kill(child, signal.SIGSTOP)
-    send(lives.folder, wish)
+    send(processes.folder, wish)
     kill(child)
-    lives.nursery.wait(child)
-    assert (lives.folder / CONTROL).exists()
-    lives.finish()
-    check(lives.folder, whole, like)
-    assert not (lives.folder / CONTROL).exists()
+    processes.fork_server.wait(child)
+    assert (processes.folder / CONTROL).exists()
+    processes.finish()
+    check(processes.folder, whole, like)
+    assert not (processes.folder / CONTROL).exists()
 
 
 def test_an_owner_that_dies_while_it_waits_is_gone_on_with_without_waiting(run: Runs, whole: Whole, like: Path) -> None:
-    lives = run("waiting")
-    child = lives.begin()
-    assert lives.reach(40, child)
-    send(lives.folder, PAUSE)
+    processes = run("waiting")
+    child = processes.begin()
+    assert processes.reach(40, child)
+    send(processes.folder, PAUSE)
     end = time.monotonic() + 20
-    while events(lives.folder)[-1].stage != "RUN-PAUSED":
+    while events(processes.folder)[-1].stage != "RUN-PAUSED":
         assert time.monotonic() < end
         time.sleep(0.01)
     kill(child)
-    lives.nursery.wait(child)
-    lives.finish()
-    check(lives.folder, whole, like)
+    processes.fork_server.wait(child)
+    processes.finish()
+    check(processes.folder, whole, like)
 
 
 @pytest.fixture
-def copied(nursery: Nursery, config: RunConfig, tmp_path: Path) -> Lives:
+def copied(fork_server: ForkServer, config: RunConfig, tmp_path: Path) -> RunProcesses:
     """A run on a model of its own."""
     model = tmp_path / "model"
     copytree(config.generator, model)
     config = replace(config, generator=str(model))
-    return Lives(nursery, tmp_path / "run", config, as_arguments(config))
+    return RunProcesses(fork_server, tmp_path / "run", config, as_arguments(config))
 
 
 def harmed(model: Path, harm: str, zeros: int | None = None) -> None:
@@ -100,28 +102,30 @@ def harmed(model: Path, harm: str, zeros: int | None = None) -> None:
 
 @pytest.mark.parametrize("harm", ["removed", "cut", "overwritten"])
 def test_the_models_files_may_go_away_once_it_is_loaded(
-    copied: Lives, nursery: Nursery, whole: Whole, harm: str
+    copied: RunProcesses, fork_server: ForkServer, whole: Whole, harm: str
 ) -> None:
-    lives = copied
-    child = lives.begin()
-    assert lives.reach(20, child)
-    harmed(Path(lives.config.generator), harm)
-    assert nursery.wait(child) == 0, lives.log.read_text()
-    assert (lives.folder / "pairs.jsonl").read_bytes() == whole.pairs
-    assert events(lives.folder)[-1].stage == "RUN-COMPLETE"
+    processes = copied
+    child = processes.begin()
+    assert processes.reach(20, child)
+    harmed(Path(processes.config.generator), harm)
+    assert fork_server.wait(child) == 0, processes.log.read_text()
+    assert (processes.folder / "pairs.jsonl").read_bytes() == whole.pairs
+    assert events(processes.folder)[-1].stage == "RUN-COMPLETE"
 
 
 @pytest.mark.parametrize("harm", ["removed", "cut", "overwritten"])
-def test_a_model_that_is_gone_when_the_run_goes_on_is_named(copied: Lives, nursery: Nursery, harm: str) -> None:
-    lives = copied
-    child = lives.begin()
-    assert lives.reach(20, child)
+def test_a_model_that_is_gone_when_the_run_goes_on_is_named(
+    copied: RunProcesses, fork_server: ForkServer, harm: str
+) -> None:
+    processes = copied
+    child = processes.begin()
+    assert processes.reach(20, child)
     kill(child)
-    nursery.wait(child)
-    harmed(Path(lives.config.generator), harm, zeros=64)
-    lives.log.unlink()
-    code = nursery.wait(lives.begin())
-    told = lives.log.read_text()
+    fork_server.wait(child)
+    harmed(Path(processes.config.generator), harm, zeros=64)
+    processes.log.unlink()
+    code = fork_server.wait(processes.begin())
+    told = processes.log.read_text()
     assert code in (2, 3, 4), told
-    assert lives.config.generator in told
+    assert processes.config.generator in told
     assert "Traceback" not in told

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from lives import LONG, Nursery
+from run_processes import LONG, ForkServer
 
 pytestmark = pytest.mark.alone
 
@@ -83,7 +83,7 @@ def test_eight_readers_see_every_record_and_do_not_hold_up_the_writer(tmp_path: 
         assert lost < 0.02
 
 
-def test_eight_terminals_with_redraft_watch_show_every_record(nursery: Nursery, tmp_path: Path) -> None:
+def test_eight_terminals_with_redraft_watch_show_every_record(fork_server: ForkServer, tmp_path: Path) -> None:
     seconds = 10 if LONG else 2
     folder = tmp_path / "run"
     folder.mkdir()
@@ -92,9 +92,11 @@ def test_eight_terminals_with_redraft_watch_show_every_record(nursery: Nursery, 
     while not (folder / "journal.jsonl").exists():
         assert writer.poll() is None
     arguments = ["watch", str(folder), "--json", "-v", "3"]
-    watchers = [nursery.begin(what="command", arguments=arguments, log=str(tmp_path / f"{n}.log")) for n in range(8)]
+    watchers = [
+        fork_server.begin(what="command", arguments=arguments, log=str(tmp_path / f"{n}.log")) for n in range(8)
+    ]
     wrote = said(writer)
-    assert [nursery.wait(watcher) for watcher in watchers] == [0] * 8
+    assert [fork_server.wait(watcher) for watcher in watchers] == [0] * 8
     print(f"eight times `redraft watch --json`: the writer kept {wrote['rate']:.0f} of 5,000/s", file=sys.stderr)
     for number in range(8):
         lines = (tmp_path / f"{number}.log").read_bytes().splitlines()
@@ -102,7 +104,9 @@ def test_eight_terminals_with_redraft_watch_show_every_record(nursery: Nursery, 
         assert len(rows) == wrote["records"]
 
 
-def test_ends_that_are_told_in_one_breath_are_all_heard(nursery: Nursery, tmp_path: Path) -> None:
-    children = [nursery.begin(what="command", arguments=["--version"], log=str(tmp_path / "log")) for _ in range(12)]
+def test_ends_that_are_told_in_one_breath_are_all_heard(fork_server: ForkServer, tmp_path: Path) -> None:
+    children = [
+        fork_server.begin(what="command", arguments=["--version"], log=str(tmp_path / "log")) for _ in range(12)
+    ]
     time.sleep(2.0)  # meanwhile all of them end, and are told of together
-    assert [nursery.wait(child, seconds=60.0) for child in reversed(children)] == [0] * 12
+    assert [fork_server.wait(child, seconds=60.0) for child in reversed(children)] == [0] * 12

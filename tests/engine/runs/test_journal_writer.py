@@ -17,6 +17,7 @@ import pytest
 from engine.errors import StorageError
 from engine.events.base import Record
 from engine.events.codec import encode
+from engine.runs.folder import remove_unless_begun
 from engine.runs.journal_reader import JOURNAL, JournalReader, read
 from engine.runs.journal_writer import JournalWriter, is_written
 
@@ -83,6 +84,7 @@ _SECOND = """
 import sys
 from pathlib import Path
 from engine.errors import StorageError
+from engine.runs.folder import remove_unless_begun
 from engine.runs.journal_writer import JournalWriter
 try:
     JournalWriter(Path(sys.argv[1]))
@@ -101,6 +103,7 @@ def test_a_second_writer_in_another_process_is_refused_and_told_who_writes(tmp_p
 _KILLED = """
 import os, sys
 from pathlib import Path
+from engine.runs.folder import remove_unless_begun
 from engine.runs.journal_writer import JournalWriter
 journal = JournalWriter(Path(sys.argv[1]))
 number = 0
@@ -174,6 +177,7 @@ _FULL = """
 import json, resource, sys
 from pathlib import Path
 from engine.errors import StorageError
+from engine.runs.folder import remove_unless_begun
 from engine.runs.journal_writer import JournalWriter
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -246,3 +250,13 @@ def test_asking_who_writes_does_not_keep_a_writer_out(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_written_by_nobody(tmp_path: Path) -> None:
     assert not is_written(tmp_path)
     assert not is_written(tmp_path / "nothing")
+
+
+def test_the_folder_of_a_failed_run_is_emptied_only_where_no_other_process_writes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with JournalWriter(folder) as journal:
+        journal.append("RUN-START", 1, "begun by another process")
+        remove_unless_begun(folder)
+        assert (folder / JOURNAL).exists()
+    remove_unless_begun(folder)
+    assert not list(folder.iterdir())

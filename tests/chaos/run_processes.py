@@ -1,4 +1,4 @@
-"""What the chaos tests share: lives of a run, and what its journal must then hold."""
+"""What the chaos tests share: processes of a run, and what its journal must then hold."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def faults(folder: Path) -> Path | None:
     return library
 
 
-class Nursery:
-    """Forks lives of runs (see `nursery.py`)."""
+class ForkServer:
+    """Forks processes of runs (see `fork_server.py`)."""
 
     def __init__(self, home: Path, library: Path | None) -> None:
         self.faults = library is not None
@@ -68,7 +68,7 @@ class Nursery:
         if library is not None:
             environment["LD_PRELOAD"] = str(library)
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("nursery.py"))],
+            [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -88,7 +88,7 @@ class Nursery:
         return self._begun.pop()
 
     def poll(self, child: int) -> int | None:
-        """The child's exit code (negative: the signal that killed it), None while it lives."""
+        """The child's exit code (negative: the signal that killed it), None while it runs."""
         # What was read with an earlier line is in the buffer, and no descriptor tells of it.
         while child not in self._ended and (
             b"\n" in self._buffer or select.select([self._process.stdout], [], [], 0)[0]
@@ -109,7 +109,7 @@ class Nursery:
         return code
 
     def close(self) -> None:
-        """End the nursery; lives that go on are not touched."""
+        """End the fork server; processes that go on are not touched."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
@@ -125,9 +125,9 @@ class Nursery:
         end = time.monotonic() + seconds
         while b"\n" not in self._buffer:
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, end - time.monotonic()))
-            assert ready, "the nursery does not answer"
+            assert ready, "the fork server does not answer"
             data = os.read(self._process.stdout.fileno(), 1 << 16)
-            assert data, "the nursery died"
+            assert data, "the fork server died"
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         answer: dict[str, int] = json.loads(line)
@@ -135,10 +135,10 @@ class Nursery:
 
 
 @dataclass
-class Lives:
+class RunProcesses:
     """One run's folder, and the processes that perform it, one after the other."""
 
-    nursery: Nursery
+    fork_server: ForkServer
     folder: Path
     config: RunConfig
     arguments: list[str]
@@ -160,11 +160,11 @@ class Lives:
 
     def begin(self, **order: Any) -> int:
         """Begin the run, or go on with it."""
-        return self.nursery.begin(what="command", arguments=self.command, log=str(self.log), **order)
+        return self.fork_server.begin(what="command", arguments=self.command, log=str(self.log), **order)
 
     def finish(self) -> None:
         """Go on to the end, undisturbed."""
-        code = self.nursery.wait(self.begin())
+        code = self.fork_server.wait(self.begin())
         assert code == 0, f"exit code {code}: {self.log.read_text()[-2000:]}"
         assert events(self.folder)[-1].stage == "RUN-COMPLETE"
 
@@ -177,7 +177,7 @@ class Lives:
         """Wait until this many records are written; False where the child ended before."""
         end = time.monotonic() + seconds
         while self.look() < at:
-            if self.nursery.poll(child) is not None:
+            if self.fork_server.poll(child) is not None:
                 return False
             assert time.monotonic() < end, "the run does not get on"
             time.sleep(0.0005)

@@ -1,7 +1,7 @@
-"""A process with the heavy modules imported that forks a child for each life of a run: a kill then costs no start-up.
+"""A process with the heavy modules imported that forks a child for each process of a run: a kill costs no start-up.
 
-Started by `lives.Nursery`, never imported by a test. It reads one JSON object a line and answers each child's end with
-one. The children perform the command line's own code (or the app's) and are killed for real.
+Started by `run_processes.ForkServer`, never imported by a test. It reads one JSON object a line and answers each
+child's end with one. The children perform the command line's own code (or the app's) and are killed for real.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     from engine.models import machine_profile
     from engine.models.hub import load
 
-    # One thread: a process with several must not fork, and a tiny model needs no more. A life that measured the machine
+    # One thread: a process with several must not fork, and a tiny model needs no more. One that measured the machine
     # anew would take two seconds for it.
     torch.set_num_threads(1)
     machine_profile.machine_profile = lambda **_: machine_profile.Profile("float32", 1, {})
