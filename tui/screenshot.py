@@ -17,7 +17,7 @@ from engine.worker import Command, WorkerState
 from tui.app import RedraftApp
 
 
-class Nobody:
+class NullHost:
     """A host that performs nothing: a picture needs no models."""
 
     state = WorkerState()
@@ -40,7 +40,7 @@ class Nobody:
 
 async def draw(folder: Path, size: tuple[int, int] = (120, 40), keys: Sequence[str] = ()) -> str:
     """The app showing this run after these keys, as SVG."""
-    app = RedraftApp(folder, host=Nobody())
+    app = RedraftApp(folder, host=NullHost())
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.5)
         for key in keys:

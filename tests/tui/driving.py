@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.worker import Command, WorkerState, WorkerStatus
 
 
-class Told:
+class RecordingHost:
     """Keeps the commands that the app sends."""
 
     def __init__(self, folder: Path | None = None, doing: WorkerStatus = WorkerStatus.IDLE) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from recorded import Recorder
 from textual.events import Paste
 from textual.pilot import Pilot
@@ -45,7 +45,7 @@ async def until(pilot: Pilot[None], words: str) -> None:
 
 
 async def test_shows_what_will_come_and_which_key_starts_it() -> None:
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         picture = text_of(app)
@@ -55,7 +55,7 @@ async def test_shows_what_will_come_and_which_key_starts_it() -> None:
 
 
 async def test_one_key_starts_the_run() -> None:
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("ctrl+r")
@@ -63,7 +63,7 @@ async def test_one_key_starts_the_run() -> None:
 
 
 async def test_a_finished_run_shows_log_chart_and_comparison(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         picture = text_of(app)
@@ -80,27 +80,27 @@ async def test_a_finished_run_shows_log_chart_and_comparison(finished: Path) -> 
 
 
 async def test_verbosity_changes_earlier_records_without_losing_the_place(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         view = app.run_screen.log_box.view
         await pilot.press("home", "pagedown", "pagedown")
-        place = view.port.top
+        place = view.viewport.top
         assert place is not None
         await pilot.press("3")
         await settle(pilot)
-        assert view.port.top is not None
-        assert view.port.top.number == place.number
-        assert len(view.port.shown) > 300
+        assert view.viewport.top is not None
+        assert view.viewport.top.number == place.number
+        assert len(view.viewport.shown) > 300
         await pilot.press("1")
         assert "INITIAL-GENERATION" not in text_of(app)
         await pilot.press("2")
-        assert view.port.top == place
+        assert view.viewport.top == place
         assert "INITIAL-GENERATION" in text_of(app)
 
 
 async def test_verbosity_0_says_that_the_log_is_off(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("0")
         await settle(pilot)
@@ -109,7 +109,7 @@ async def test_verbosity_0_says_that_the_log_is_off(finished: Path) -> None:
 
 async def test_a_live_run_appears_as_it_is_written(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
-    host = Told(recorder.folder, WorkerStatus.RUNNING)
+    host = RecordingHost(recorder.folder, WorkerStatus.RUNNING)
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         recorder.start()
@@ -124,7 +124,7 @@ async def test_a_live_run_appears_as_it_is_written(tmp_path: Path) -> None:
 
 async def test_the_comparison_takes_room_only_when_there_is_one(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
-    app = RedraftApp(host=Told(recorder.folder, WorkerStatus.RUNNING))
+    app = RedraftApp(host=RecordingHost(recorder.folder, WorkerStatus.RUNNING))
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         recorder.start()
         await settle(pilot)
@@ -138,7 +138,7 @@ async def test_the_comparison_takes_room_only_when_there_is_one(tmp_path: Path) 
 async def test_pause_becomes_continue(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
     recorder.start()
-    host = Told(recorder.folder, WorkerStatus.RUNNING)
+    host = RecordingHost(recorder.folder, WorkerStatus.RUNNING)
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
@@ -154,7 +154,7 @@ async def test_pause_becomes_continue(tmp_path: Path) -> None:
 
 
 async def test_stop_asks_first(tmp_path: Path) -> None:
-    host = Told(tmp_path / "live", WorkerStatus.RUNNING)
+    host = RecordingHost(tmp_path / "live", WorkerStatus.RUNNING)
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("s")
@@ -167,7 +167,7 @@ async def test_stop_asks_first(tmp_path: Path) -> None:
 
 
 async def test_quit_asks_while_a_run_goes_on(tmp_path: Path) -> None:
-    app = RedraftApp(host=Told(tmp_path / "live", WorkerStatus.RUNNING))
+    app = RedraftApp(host=RecordingHost(tmp_path / "live", WorkerStatus.RUNNING))
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("ctrl+q")
         await settle(pilot)
@@ -184,7 +184,7 @@ async def test_quit_asks_while_a_run_goes_on(tmp_path: Path) -> None:
 
 
 async def test_letters_are_typed_while_the_field_has_the_focus() -> None:
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("i")
@@ -201,7 +201,7 @@ async def test_letters_are_typed_while_the_field_has_the_focus() -> None:
 
 
 async def test_an_empty_text_is_refused_in_words() -> None:
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("i")
@@ -213,7 +213,7 @@ async def test_an_empty_text_is_refused_in_words() -> None:
 
 
 async def test_a_short_paste_goes_in_once() -> None:
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("i")
@@ -229,7 +229,7 @@ async def test_a_short_paste_goes_in_once() -> None:
 async def test_the_log_grows_at_verbosity_3(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
     recorder.start()
-    app = RedraftApp(recorder.folder, host=Told(recorder.folder, WorkerStatus.RUNNING))
+    app = RedraftApp(recorder.folder, host=RecordingHost(recorder.folder, WorkerStatus.RUNNING))
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("3")
         await settle(pilot)
@@ -241,7 +241,7 @@ async def test_the_log_grows_at_verbosity_3(tmp_path: Path) -> None:
 
 async def test_a_paste_of_a_megabyte_is_held_and_judged_whole() -> None:
 
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     text = "Never go out at night. " * 45_000
     async with app.run_test(notifications=True, size=SIZE) as pilot:
@@ -259,7 +259,7 @@ async def test_a_verdict_stands_under_the_field(tmp_path: Path) -> None:
 
     recorder = Recorder(tmp_path / "session")
     recorder.folder.joinpath("run.json").write_text('{"kind": "session"}')
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("i")
@@ -280,7 +280,7 @@ async def test_a_verdict_stands_under_the_field(tmp_path: Path) -> None:
 async def test_a_model_that_is_loaded_for_a_verdict_tells_how_far_it_is(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "session")
     recorder.folder.joinpath("run.json").write_text('{"kind": "session"}')
-    host = Told(recorder.folder)
+    host = RecordingHost(recorder.folder)
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("i", "a", "enter")
@@ -308,7 +308,7 @@ def shown_in(pane: VerdictView) -> str:
 async def test_a_text_that_could_not_be_judged_says_so(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "session")
     recorder.folder.joinpath("run.json").write_text('{"kind": "session"}')
-    host = Told(recorder.folder)
+    host = RecordingHost(recorder.folder)
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=(200, 60)) as pilot:
         await pilot.press("i", "a", "enter")
@@ -326,7 +326,7 @@ async def test_a_text_that_could_not_be_judged_says_so(tmp_path: Path) -> None:
 
 
 async def test_what_is_typed_fast_is_judged_whole() -> None:
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("i")
@@ -341,7 +341,7 @@ async def test_a_stopped_run_can_be_resumed(tmp_path: Path) -> None:
     recorder.drafts(until=3)
     recorder("RUN-STOPPED", 1, "stopped in draft", data={"stage": "draft"})
     recorder.writer.close()
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(folder=recorder.folder, host=host)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
@@ -356,14 +356,14 @@ async def test_a_run_whose_process_died_counts_as_stopped(tmp_path: Path) -> Non
     recorder.start()
     recorder.drafts(until=3)
     recorder.writer.close()
-    app = RedraftApp(folder=recorder.folder, host=Told())
+    app = RedraftApp(folder=recorder.folder, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         assert "Stopped" in text_of(app)
 
 
 async def test_search_goes_to_hits_and_filters(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         view = app.run_screen.log_box.view
@@ -385,20 +385,20 @@ async def test_search_goes_to_hits_and_filters(finished: Path) -> None:
         assert view.marked != first
         await pilot.press("h")
         await settle(pilot)
-        assert len(view.port.shown) == 20
+        assert len(view.viewport.shown) == 20
         await pilot.press("h")
-        assert len(view.port.shown) > 100
+        assert len(view.viewport.shown) > 100
 
 
 async def test_escape_leaves_the_search_field_without_searching(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         view = app.run_screen.log_box.view
         await pilot.press("slash", *"draft", "escape")
         await settle(pilot)
         assert view.words is None
-        assert view.port.following
+        assert view.viewport.following
         assert app.focused is view
         await pilot.press("slash", *"verdict", "enter")
         await settle(pilot)
@@ -409,12 +409,12 @@ async def test_escape_leaves_the_search_field_without_searching(finished: Path) 
 
 
 async def test_the_export_holds_what_the_filter_shows(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("slash", *"training-pair", "enter", "h")
         await settle(pilot)
-        shown = len(app.run_screen.log_box.view.port.shown)
+        shown = len(app.run_screen.log_box.view.viewport.shown)
         await pilot.press("e")
         await until(pilot, f"({shown} records)")
         rows = json.loads((finished / "exports" / f"{finished.name}-v2-filtered.json").read_text())
@@ -423,7 +423,7 @@ async def test_the_export_holds_what_the_filter_shows(finished: Path) -> None:
 
 
 async def test_a_run_without_a_journal_says_so(tmp_path: Path) -> None:
-    app = RedraftApp(folder=tmp_path / "empty", host=Told())
+    app = RedraftApp(folder=tmp_path / "empty", host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         assert "there is no journal" in " ".join(text_of(app).split())
@@ -433,7 +433,7 @@ async def test_a_damaged_journal_brings_one_notice_with_the_whole_count(finished
     journal = finished / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(b"garbage\n" + line for line in lines))
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         notices = [notice.message for notice in app._notifications]
@@ -441,7 +441,7 @@ async def test_a_damaged_journal_brings_one_notice_with_the_whole_count(finished
 
 
 async def test_a_notice_never_covers_a_window_but_is_in_its_border(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told(), runs=finished.parent)
+    app = RedraftApp(folder=finished, host=RecordingHost(), runs=finished.parent)
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await settle(pilot)
         await pilot.press("r")
@@ -458,16 +458,16 @@ async def test_following_stops_above_the_end_and_counts_what_is_new(tmp_path: Pa
     recorder = Recorder(tmp_path / "live")
     recorder.start()
     recorder.drafts(until=5)
-    app = RedraftApp(host=Told(recorder.folder, WorkerStatus.RUNNING))
+    app = RedraftApp(host=RecordingHost(recorder.folder, WorkerStatus.RUNNING))
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("pageup")
-        top = app.run_screen.log_box.view.port.top
+        top = app.run_screen.log_box.view.viewport.top
         recorder("NOTICE", 1, "something new")
         recorder("NOTICE", 1, "something else")
         await settle(pilot)
         assert "2 new" in text_of(app)
-        assert app.run_screen.log_box.view.port.top == top
+        assert app.run_screen.log_box.view.viewport.top == top
         await pilot.press("f")
         await settle(pilot)
         assert "something else" in text_of(app)
@@ -476,7 +476,7 @@ async def test_following_stops_above_the_end_and_counts_what_is_new(tmp_path: Pa
 
 
 async def test_next_and_previous_comparison(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("]", "]")
@@ -491,7 +491,7 @@ async def test_next_and_previous_comparison(finished: Path) -> None:
 
 
 async def test_export_writes_into_the_run_and_says_where(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("e")
@@ -505,7 +505,7 @@ async def test_export_writes_into_the_run_and_says_where(finished: Path) -> None
 
 async def test_export_that_fails_says_why(finished: Path) -> None:
     (finished / "exports").write_text("in the way")
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("e")
@@ -514,7 +514,7 @@ async def test_export_that_fails_says_why(finished: Path) -> None:
 
 
 async def test_help_report_setup_and_runs_open_and_close(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told(), runs=finished.parent)
+    app = RedraftApp(folder=finished, host=RecordingHost(), runs=finished.parent)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         for key, kind in (("question_mark", Help), ("r", ReportScreen), ("c", Setup), ("l", Runs)):
             await pilot.press(key)
@@ -526,7 +526,7 @@ async def test_help_report_setup_and_runs_open_and_close(finished: Path) -> None
 
 
 async def test_an_earlier_run_opens_from_the_list(finished: Path) -> None:
-    app = RedraftApp(host=Told(), runs=finished.parent)
+    app = RedraftApp(host=RecordingHost(), runs=finished.parent)
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("l")
         await settle(pilot)
@@ -539,7 +539,7 @@ async def test_an_earlier_run_opens_from_the_list(finished: Path) -> None:
 async def test_setup_names_the_field_that_cannot_be_used(tmp_path: Path) -> None:
     table = tmp_path / "prompts.csv"
     table.write_text("name,value\na,b\n")
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("c")
         await settle(pilot)
@@ -557,7 +557,7 @@ async def test_setup_names_the_field_that_cannot_be_used(tmp_path: Path) -> None
 
 
 async def test_the_highlighted_preset_is_the_one_that_is_taken() -> None:
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("c")
         await settle(pilot)
@@ -572,7 +572,7 @@ async def test_the_highlighted_preset_is_the_one_that_is_taken() -> None:
 
 
 async def test_setup_refuses_an_unknown_model_as_it_is_typed() -> None:
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("c")
         await settle(pilot)
@@ -591,7 +591,7 @@ async def test_setup_refuses_an_unknown_model_as_it_is_typed() -> None:
 
 
 async def test_theme_is_tried_taken_and_remembered() -> None:
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await pilot.press("t")
         await settle(pilot)
@@ -599,14 +599,14 @@ async def test_theme_is_tried_taken_and_remembered() -> None:
         await settle(pilot)
         chosen = app.theme
         assert chosen != "redraft-dark"
-    again = RedraftApp(host=Told())
+    again = RedraftApp(host=RecordingHost())
     async with again.run_test(notifications=True, size=SIZE) as pilot:
         assert again.theme == chosen
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (10, 1), (20, 5), (39, 9), (40, 9), (39, 40)])
 async def test_a_window_too_small_gets_a_notice(size: tuple[int, int], finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=size) as pilot:
         await settle(pilot)
         assert isinstance(app.screen, TooSmall)
@@ -622,7 +622,7 @@ async def test_a_window_too_small_gets_a_notice(size: tuple[int, int], finished:
 async def test_every_key_of_the_run_screen_works_at_every_size(size: tuple[int, int], finished: Path) -> None:
     from tui.keymap import KEYS, LOG, RUN
 
-    app = RedraftApp(folder=finished, host=Told(), runs=finished.parent)
+    app = RedraftApp(folder=finished, host=RecordingHost(), runs=finished.parent)
     async with app.run_test(notifications=True, size=size) as pilot:
         await settle(pilot)
         for key in KEYS:
@@ -637,7 +637,7 @@ async def test_every_key_of_the_run_screen_works_at_every_size(size: tuple[int, 
 
 
 async def test_in_a_small_window_one_pane_is_in_sight_and_keys_change_it(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await settle(pilot)
         assert "4 Log" in text_of(app)
@@ -654,7 +654,7 @@ async def test_in_a_small_window_one_pane_is_in_sight_and_keys_change_it(finishe
 
 
 async def test_zoom_gives_a_pane_the_screen_and_takes_it_back(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         before = app.run_screen.log_box.size
@@ -675,7 +675,7 @@ async def test_markup_and_control_bytes_in_texts_stay_text(tmp_path: Path) -> No
     recorder("EPOCH-1-BATCH-1", 2, "loss", texts={"sample prompt": evil, "sample": evil}, data=data)
     data = {"set": "heldout", "base": {"flagged": True, "broken": ["[red]x"]}, "trained": {}}
     recorder("COMPARISON-TEST 1/1", 2, "x", item="a", texts={"base": evil, "trained": evil}, data=data)
-    app = RedraftApp(folder=recorder.folder, host=Told())
+    app = RedraftApp(folder=recorder.folder, host=RecordingHost())
     async with app.run_test(notifications=True, size=(160, 50)) as pilot:
         await settle(pilot)
         picture = text_of(app)
@@ -687,7 +687,7 @@ async def test_markup_and_control_bytes_in_texts_stay_text(tmp_path: Path) -> No
 
 
 async def test_nothing_is_drawn_while_nothing_happens(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         drawn: list[object] = []
@@ -707,7 +707,7 @@ async def test_a_portrait_of_a_run_needs_no_terminal(finished: Path) -> None:
 
 
 async def test_setup_takes_a_judge_and_names_what_does_not_fit_together() -> None:
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await pilot.press("c")
@@ -739,7 +739,7 @@ async def test_setup_takes_a_judge_and_names_what_does_not_fit_together() -> Non
 
 async def test_an_alarm_of_training_is_shown_and_one_key_answers_it(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
-    host = Told(recorder.folder, WorkerStatus.RUNNING)
+    host = RecordingHost(recorder.folder, WorkerStatus.RUNNING)
     app = RedraftApp(host=host)
     alarm = {"kind": "likelihood", "step": 9, "measured": -4.2, "limit": -1.0, "last_healthy": 5, "action": "ask"}
     async with app.run_test(notifications=True, size=SIZE) as pilot:
@@ -761,7 +761,7 @@ async def test_an_alarm_of_training_is_shown_and_one_key_answers_it(tmp_path: Pa
 
 
 async def test_a_key_of_the_report_writes_it_as_one_html_file(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("r")

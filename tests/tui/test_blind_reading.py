@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from textual.pilot import Pilot
 
 from engine.runs.report import Report
@@ -37,7 +37,7 @@ def picture(screen: ReviewScreen) -> str:
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
 async def test_pairs_are_read_with_one_key_each_and_name_no_model(finished: Path, size: tuple[int, int]) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=size) as pilot:
         await pilot.press("b")
         screen = await opened(pilot)
@@ -57,7 +57,7 @@ async def test_pairs_are_read_with_one_key_each_and_name_no_model(finished: Path
 
 
 async def test_the_end_shows_the_result_and_the_report_has_it(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told(), reading=(2, 7))
+    app = RedraftApp(folder=finished, host=RecordingHost(), reading=(2, 7))
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
         for place, pair in enumerate(Review(finished, seed=7, count=2).pairs):
@@ -73,7 +73,7 @@ async def test_the_end_shows_the_result_and_the_report_has_it(finished: Path) ->
 
 
 async def test_a_run_without_a_comparison_says_so(tmp_path: Path) -> None:
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await pilot.press("b")
         await pilot.pause(0.2)

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import Recorder, run
@@ -104,7 +104,7 @@ def test_a_crosshair_stands_at_its_step() -> None:
 
 @pytest.mark.usefixtures("own_home")
 async def test_keys_move_the_crosshair_and_the_chart_says_the_values(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, "mean of 5 steps")
         await pilot.press("6", "home")
@@ -132,7 +132,7 @@ async def test_reward_margins_are_shown_by_a_key_where_there_are_some(tmp_path: 
         data = {"loss": 0.7, "rewards/margins": step / 10, "step": step, "steps": 40}
         recorder(f"EPOCH-1-BATCH-{step}", 3, "", data=data)
     recorder.writer.close()
-    app = RedraftApp(folder=recorder.folder, host=Told())
+    app = RedraftApp(folder=recorder.folder, host=RecordingHost())
     app.preferences.remember(letters=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, "Loss · train 0.70")
@@ -152,7 +152,7 @@ def test_a_terminal_without_braille_gets_letters(monkeypatch: pytest.MonkeyPatch
 async def test_a_pinned_run_is_drawn_beside_the_shown_one(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     shown, other = run(folder / "demo-2"), run(folder / "demo-1", steps=90)
-    app = RedraftApp(folder=shown, host=Told(), runs=folder)
+    app = RedraftApp(folder=shown, host=RecordingHost(), runs=folder)
     async with app.run_test(size=(120, 40)) as pilot:
         await pin(pilot, other)
         await until(pilot, "demo-1 ╍")

@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 
 from tui.app import RedraftApp
 from tui.services import clipboard
@@ -31,7 +31,7 @@ def test_a_text_too_long_for_terminals_has_none(monkeypatch: pytest.MonkeyPatch)
 async def test_the_marked_record_is_copied_or_written_to_a_file(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     sent: list[str] = []
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.pause(0.3)

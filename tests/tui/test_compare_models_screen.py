@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from textual.widgets import Input
 
 from engine.worker import StartRun, WorkerStatus
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("own_home")
 
 
 async def test_two_names_start_a_comparison_and_a_wrong_one_is_said(finished: Path) -> None:
-    host = Told(finished)
+    host = RecordingHost(finished)
     app = RedraftApp(finished, host=host, runs=finished.parent)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.1)
@@ -41,7 +41,7 @@ async def test_two_names_start_a_comparison_and_a_wrong_one_is_said(finished: Pa
 
 
 async def test_during_a_run_nothing_is_asked(finished: Path) -> None:
-    app = RedraftApp(finished, host=Told(finished, WorkerStatus.RUNNING), runs=finished.parent)
+    app = RedraftApp(finished, host=RecordingHost(finished, WorkerStatus.RUNNING), runs=finished.parent)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.1)
         app.compare_models()

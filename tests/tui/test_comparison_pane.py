@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded import verdict
@@ -101,7 +101,7 @@ def styled(column: DiffColumn, words: str) -> set[tuple[bool, bool]]:
 
 @pytest.mark.parametrize("size", [(200, 60), (120, 40), (80, 24), (60, 20)])
 async def test_the_question_stands_above_both_answers_at_every_size(run: Path, size: tuple[int, int]) -> None:
-    app = RedraftApp(folder=run, host=Told())
+    app = RedraftApp(folder=run, host=RecordingHost())
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await pilot.press("7")
@@ -113,7 +113,7 @@ async def test_the_question_stands_above_both_answers_at_every_size(run: Path, s
 
 
 async def test_matched_words_are_underlined_and_named_below_the_text(run: Path) -> None:
-    app = RedraftApp(folder=run, host=Told())
+    app = RedraftApp(folder=run, host=RecordingHost())
     async with app.run_test(size=(160, 50)) as pilot:
         await settle(pilot)
         assert styled(app.run_screen.diff.base, "should definitely") == {(True, True), (True, False)}
@@ -125,7 +125,7 @@ async def test_matched_words_are_underlined_and_named_below_the_text(run: Path) 
 
 
 async def test_modes_mark_words_or_sentences_or_leave_out_what_is_the_same(run: Path) -> None:
-    app = RedraftApp(folder=run, host=Told())
+    app = RedraftApp(folder=run, host=RecordingHost())
     async with app.run_test(size=(160, 50)) as pilot:
         await settle(pilot)
         await pilot.press("M")
@@ -143,7 +143,7 @@ async def test_modes_mark_words_or_sentences_or_leave_out_what_is_the_same(run: 
 
 
 async def test_orders_begin_with_the_largest_change_or_what_got_worse(run: Path) -> None:
-    app = RedraftApp(folder=run, host=Told())
+    app = RedraftApp(folder=run, host=RecordingHost())
     async with app.run_test(size=(160, 50)) as pilot:
         await settle(pilot)
         pane = app.run_screen.diff
@@ -163,7 +163,7 @@ async def test_orders_begin_with_the_largest_change_or_what_got_worse(run: Path)
 
 
 async def test_the_pairs_of_a_run_are_compared_with_the_draft_s_verdict(run: Path) -> None:
-    app = RedraftApp(folder=run, host=Told())
+    app = RedraftApp(folder=run, host=RecordingHost())
     async with app.run_test(size=(160, 50)) as pilot:
         await settle(pilot)
         await pilot.press("B")
@@ -180,7 +180,7 @@ async def test_the_pairs_of_a_run_are_compared_with_the_draft_s_verdict(run: Pat
 
 
 async def test_two_records_of_the_log_are_compared(run: Path) -> None:
-    app = RedraftApp(folder=run, host=Told())
+    app = RedraftApp(folder=run, host=RecordingHost())
     async with app.run_test(notifications=True, size=(160, 50)) as pilot:
         await settle(pilot)
         await pilot.press("C")
@@ -203,7 +203,7 @@ async def test_two_records_of_the_log_are_compared(run: Path) -> None:
 
 
 async def test_further_comparisons_fill_the_lines_that_are_left(run: Path) -> None:
-    app = RedraftApp(folder=run, host=Told())
+    app = RedraftApp(folder=run, host=RecordingHost())
     async with app.run_test(size=(200, 60)) as pilot:
         await settle(pilot)
         picture = text_of(app)
@@ -215,7 +215,7 @@ async def test_further_comparisons_fill_the_lines_that_are_left(run: Path) -> No
 
 
 async def test_the_side_that_keys_act_on_is_marked(run: Path) -> None:
-    app = RedraftApp(folder=run, host=Told())
+    app = RedraftApp(folder=run, host=RecordingHost())
     async with app.run_test(size=(160, 50)) as pilot:
         await settle(pilot)
         await pilot.press("7", "left")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from terminals import Terminal
 from test_app import text_of, until
 
@@ -67,7 +67,7 @@ def mine(tmp_path: Path, own_home: Path) -> Path:
 
 def opened(path: Path | str, tmp_path: Path) -> RedraftApp:
     config = dataclasses.replace(preset("demo"), constitution=str(path), judge="rules")
-    return RedraftApp(host=Told(), runs=tmp_path / "runs", config=config)
+    return RedraftApp(host=RecordingHost(), runs=tmp_path / "runs", config=config)
 
 
 def editor(app: RedraftApp) -> ConstitutionEditor:

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from textual.events import Key, MouseDown, MouseUp
 from textual.geometry import Offset
 from textual.pilot import Pilot
@@ -37,9 +37,8 @@ async def click_at_once(pilot: Pilot[None], where: Offset, times: int) -> None:
 
 
 def app_with(finished: Path, busy: bool = False) -> RedraftApp:
-    return RedraftApp(
-        finished, host=Told(finished, WorkerStatus.RUNNING if busy else WorkerStatus.IDLE), runs=finished.parent
-    )
+    status = WorkerStatus.RUNNING if busy else WorkerStatus.IDLE
+    return RedraftApp(finished, host=RecordingHost(finished, status), runs=finished.parent)
 
 
 @pytest.mark.parametrize("opener", ["l", "c", "t", "question_mark", "r", "a", "s", "ctrl+q", "ctrl+p"])

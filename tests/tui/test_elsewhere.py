@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from terminals import Terminal
 
 from engine.runs.journal_reader import read
@@ -196,7 +196,7 @@ async def test_an_interrupted_run_is_offered_and_a_key_goes_on_with_it(runs: Pat
     with JournalWriter(runs / "demo-3") as journal:
         journal.append("RUN-START", 1, "begins", data={"config": {"preset": "demo"}})
         journal.append("STAGE-START", 1, "draft", data={"name": "draft", "total": 20, "done": 12})
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host, runs=runs)
     async with app.run_test(size=(120, 40)) as pilot:
         for _ in range(200):
@@ -213,7 +213,7 @@ async def test_a_finished_run_is_not_offered(runs: Path) -> None:
     with JournalWriter(runs / "demo-4") as journal:
         journal.append("RUN-START", 1, "begins")
         journal.append("RUN-COMPLETE", 1, "done")
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host, runs=runs)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from hypothesis import given
 from hypothesis import strategies as st
 from test_app import settle, text_of
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("own_home")
 
 @pytest.mark.parametrize(("keys", "place"), [(["4"], LOG), (["5"], PROMPTS), (["6"], LOSS), (["7"], DIFF)])
 async def test_help_begins_with_the_pane_in_focus(finished: Path, keys: list[str], place: str) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         await pilot.press(*keys)
@@ -64,7 +64,7 @@ def test_wrapping_pieces_loses_no_word(pieces: list[tuple[str, str]]) -> None:
 
 
 async def test_the_palette_says_why_a_command_has_no_effect() -> None:
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         about = {command.title.split("  ")[0]: command.help for command in command_palette.commands(app.keymap, app)}

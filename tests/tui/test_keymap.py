@@ -126,7 +126,7 @@ def test_overrides_name_only_what_differs() -> None:
 
 
 async def test_a_person_s_key_works_in_the_app_and_stands_in_footer_and_help() -> None:
-    from driving import Told
+    from driving import RecordingHost
 
     from engine import paths
     from engine.worker import StartRun
@@ -134,7 +134,7 @@ async def test_a_person_s_key_works_in_the_app_and_stands_in_footer_and_help() -
 
     paths.config_dir().mkdir(parents=True)
     (paths.config_dir() / "keys.toml").write_text('run = "f5"\nnothing = "x"\n')
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.pause(0.3)

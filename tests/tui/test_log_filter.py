@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from recorded import Recorder
 from test_app import settle, text_of, until
 
@@ -22,15 +22,15 @@ SIZE = (120, 40)
 
 def shown_stages(app: RedraftApp) -> list[str]:
     view = app.run_screen.log_box.view
-    return [view.store.event(number).stage for number in view.port.shown]
+    return [view.store.event(number).stage for number in view.viewport.shown]
 
 
 async def test_enter_on_a_prompt_shows_its_story_and_escape_all_records(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         view = app.run_screen.log_box.view
-        total = len(view.port.shown)
+        total = len(view.viewport.shown)
         await pilot.press("5", "down", "down", "enter")
         await settle(pilot)
         assert app.focused is view
@@ -38,18 +38,18 @@ async def test_enter_on_a_prompt_shows_its_story_and_escape_all_records(finished
         assert stages[0] == "TRAINING-EXAMPLE 3/20"
         assert stages[-1] == "TRAINING-PAIR-CREATED"
         assert {"INITIAL-GENERATION", "INITIAL-EVALUATION", "CRITIQUE-GENERATION"} <= set(stages)
-        assert len({view.store.event(number).item for number in view.port.shown}) == 1
+        assert len({view.store.event(number).item for number in view.viewport.shown}) == 1
         assert " P " in text_of(app).splitlines()[1]
         await pilot.press("escape")
-        assert len(view.port.shown) == total
+        assert len(view.viewport.shown) == total
 
 
 async def test_enter_on_a_record_shows_the_story_of_its_prompt_and_enter_again_all(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         view = app.run_screen.log_box.view
-        total = len(view.port.shown)
+        total = len(view.viewport.shown)
         await pilot.press("slash", *"training-pair", "enter")
         await settle(pilot)
         marked = view.marked
@@ -61,7 +61,7 @@ async def test_enter_on_a_record_shows_the_story_of_its_prompt_and_enter_again_a
         assert shown_stages(app).count("TRAINING-PAIR-CREATED") == 1
         await pilot.press("enter")
         await settle(pilot)
-        assert len(view.port.shown) == total
+        assert len(view.viewport.shown) == total
         assert view.marked == marked
 
 
@@ -69,7 +69,7 @@ async def test_a_story_grows_while_the_run_continues(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
     recorder.start()
     recorder.drafts(until=3)
-    app = RedraftApp(recorder.folder, host=Told(recorder.folder, WorkerStatus.RUNNING))
+    app = RedraftApp(recorder.folder, host=RecordingHost(recorder.folder, WorkerStatus.RUNNING))
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("5", "enter")
@@ -83,7 +83,7 @@ async def test_a_story_grows_while_the_run_continues(tmp_path: Path) -> None:
 
 
 async def test_stages_are_chosen_from_a_list_and_combine_with_words(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("S")
@@ -101,7 +101,7 @@ async def test_stages_are_chosen_from_a_list_and_combine_with_words(finished: Pa
 
 
 async def test_a_principle_is_chosen_from_those_that_the_judge_named(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("R")
@@ -116,14 +116,14 @@ async def test_a_principle_is_chosen_from_those_that_the_judge_named(finished: P
 
 
 async def test_no_principle_can_be_chosen_before_a_verdict(tmp_path: Path) -> None:
-    app = RedraftApp(host=Told(), runs=tmp_path)
+    app = RedraftApp(host=RecordingHost(), runs=tmp_path)
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("R")
         await until(pilot, "No text was judged yet.")
 
 
 async def test_keys_jump_to_violations_kept_pairs_and_errors(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         view = app.run_screen.log_box.view

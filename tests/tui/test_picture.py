@@ -8,7 +8,7 @@ from typing import Any
 
 import pyte
 import pytest
-from driving import Told
+from driving import RecordingHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.color import ColorSystem
@@ -133,7 +133,7 @@ def test_without_colours_only_attributes_are_sent() -> None:
 
 @pytest.mark.usefixtures("own_home")
 async def test_the_whole_app_is_drawn_the_same_with_a_fraction_of_the_bytes(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told(), runs=finished.parent)
+    app = RedraftApp(folder=finished, host=RecordingHost(), runs=finished.parent)
     both = Both(120, 40)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         frames = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from recorded import Recorder
 from test_app import text_of, until
 
@@ -73,7 +73,7 @@ def test_the_last_words_are_cut_at_a_word_and_fill_the_line() -> None:
 
 async def test_what_is_written_is_shown_with_its_prompt_and_speed(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
-    app = RedraftApp(host=Told(recorder.folder, WorkerStatus.RUNNING))
+    app = RedraftApp(host=RecordingHost(recorder.folder, WorkerStatus.RUNNING))
     async with app.run_test(size=(120, 40)) as pilot:
         recorder("RUN-START", SUMMARY, "demo", data={"config": recorder.config})
         loading = {"model": "smollm2", "fraction": 0.35}

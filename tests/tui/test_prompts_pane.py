@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from test_app import settle, text_of
 
 from engine.settings import preset
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("own_home")
 
 
 async def test_the_marked_prompt_is_shown_whole_and_held_out_ones_by_their_change(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         prompts = app.run_screen.prompts
@@ -33,7 +33,7 @@ async def test_the_marked_prompt_is_shown_whole_and_held_out_ones_by_their_chang
 
 
 async def test_prompts_are_filtered_by_words_as_they_are_typed(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         prompts = app.run_screen.prompts
@@ -51,7 +51,7 @@ async def test_prompts_are_filtered_by_words_as_they_are_typed(finished: Path) -
 
 
 async def test_kept_and_dropped_prompts_can_be_listed_alone(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         prompts = app.run_screen.prompts

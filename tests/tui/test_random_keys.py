@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from recorded import run
 from textual.events import Key
 from textual.keys import key_to_character
@@ -59,7 +59,7 @@ async def test_no_sequence_of_keys_fails(
     pressed: list[str] = []
     while left:
         folder = run(runs / f"demo-{len(pressed) + 3}", train=6, heldout=9, steps=30)
-        app = RedraftApp(folder, host=Told(), runs=runs)
+        app = RedraftApp(folder, host=RecordingHost(), runs=runs)
         try:
             async with app.run_test(size=size, notifications=True) as pilot:
                 while left and app.return_code is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from recorded import Recorder
 from test_app import settle, text_of, until
 
@@ -45,7 +45,7 @@ async def test_a_run_that_ends_shows_its_outcome_and_calls_the_user(
     monkeypatch.setenv("TERM_PROGRAM", "WezTerm")
     monkeypatch.delenv("TMUX", raising=False)
     recorder = Recorder(tmp_path / "live", heldout=6)
-    host = Told(recorder.folder, WorkerStatus.RUNNING)
+    host = RecordingHost(recorder.folder, WorkerStatus.RUNNING)
     app = Sent(host=host)
     async with app.run_test(size=(120, 40)) as pilot:
         recorder.start()
@@ -68,7 +68,7 @@ async def test_a_run_that_ends_shows_its_outcome_and_calls_the_user(
 
 
 async def test_opening_a_finished_run_calls_nobody(finished: Path) -> None:
-    app = Sent(folder=finished, host=Told())
+    app = Sent(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, "Done")
         assert app.rung == 0
@@ -77,7 +77,7 @@ async def test_opening_a_finished_run_calls_nobody(finished: Path) -> None:
 
 async def test_notifications_can_be_turned_off(tmp_path: Path, own_home: Path) -> None:
     recorder = Recorder(tmp_path / "live", heldout=2)
-    host = Told(recorder.folder, WorkerStatus.RUNNING)
+    host = RecordingHost(recorder.folder, WorkerStatus.RUNNING)
     app = Sent(host=host)
     async with app.run_test(size=(120, 40)) as pilot:
         app.sent.clear()
@@ -122,7 +122,7 @@ def test_the_worst_and_best_answers_are_told_apart_by_the_change_of_their_score(
 
 
 async def test_from_the_report_to_the_worst_answer_and_its_comparison(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, "Done")
         await pilot.press("r")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from recorded import Recorder, run
 from test_app import settle, text_of, until
 
@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
 async def test_each_run_shows_its_outcome_and_its_score(runs: Path, size: tuple[int, int]) -> None:
-    app = RedraftApp(host=Told(), runs=runs)
+    app = RedraftApp(host=RecordingHost(), runs=runs)
     async with app.run_test(size=size) as pilot:
         await pilot.press("l")
         await until(pilot, "not confirmed")
@@ -43,7 +43,7 @@ async def test_each_run_shows_its_outcome_and_its_score(runs: Path, size: tuple[
 
 
 async def test_a_run_is_renamed_noted_filtered_and_deleted(runs: Path) -> None:
-    app = RedraftApp(host=Told(), runs=runs)
+    app = RedraftApp(host=RecordingHost(), runs=runs)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("l")
         await until(pilot, "demo-1")
@@ -78,7 +78,7 @@ async def test_a_run_is_renamed_noted_filtered_and_deleted(runs: Path) -> None:
 
 
 async def test_a_stopped_run_is_resumed_from_the_list(runs: Path) -> None:
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host, runs=runs)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("l")

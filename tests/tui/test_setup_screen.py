@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from recorded import run
 from test_app import text_of, until
 from textual.pilot import Pilot
@@ -49,7 +49,7 @@ def value_of(app: RedraftApp, name: str) -> str:
 
 
 async def test_lists_offer_models_that_fit_and_judges_with_their_accuracy(tmp_path: Path) -> None:
-    app = RedraftApp(host=Told(), runs=tmp_path)
+    app = RedraftApp(host=RecordingHost(), runs=tmp_path)
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, "Proposed: embedded.")
         await until(pilot, "single would need 19 GB")
@@ -89,7 +89,7 @@ async def test_files_are_chosen_with_a_preview_and_checked_as_they_are_typed(
     (folder / "bad.csv").write_text("name,value\na,b\n")
     (folder / "picture.png").write_bytes(b"")
     monkeypatch.chdir(folder)
-    app = RedraftApp(host=Told(), runs=tmp_path / "runs")
+    app = RedraftApp(host=RecordingHost(), runs=tmp_path / "runs")
     async with app.run_test(size=(60, 20)) as pilot:
         await pilot.press("c")
         await until_screen(pilot, Setup)

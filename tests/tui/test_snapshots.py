@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from pytest_textual_snapshot import SVGImageExtension, normalize_svg
 from recorded import BROKEN, Recorder
 from syrupy import SnapshotAssertion
@@ -141,7 +141,7 @@ class Pictures:
 
 
 async def test_every_screen_looks_as_recorded(run_folder: Path, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
-    app = RedraftApp(folder=run_folder, host=Told(), runs=run_folder.parent)
+    app = RedraftApp(folder=run_folder, host=RecordingHost(), runs=run_folder.parent)
     async with app.run_test(size=LARGE) as pilot:
         pictures = Pictures(app, pilot, snapshot, tmp_path)
         await pilot.pause(0.5)
@@ -159,7 +159,7 @@ async def test_every_screen_looks_as_recorded(run_folder: Path, tmp_path: Path, 
 
 
 async def test_the_first_screen_looks_as_recorded(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
-    app = RedraftApp(host=Told(), runs=tmp_path)
+    app = RedraftApp(host=RecordingHost(), runs=tmp_path)
     async with app.run_test(size=LARGE) as pilot:
         pictures = Pictures(app, pilot, snapshot, tmp_path)
         await until(pilot, "Proposed: embedded.")

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from rich.color import Color as RichColor
 from rich.color import ColorSystem
 from test_app import until
@@ -98,7 +98,7 @@ async def test_a_theme_file_that_changes_is_taken_at_once() -> None:
     folder.mkdir(parents=True)
     mine = folder / "mine.toml"
     mine.write_text('name = "mine"\n[colors]\naccent = "#112233"\n')
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     app.preferences.remember(theme="mine")
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         assert app.theme == "mine"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -77,7 +77,7 @@ async def type_line(pilot: Pilot[None], text: str) -> None:
 
 
 def opened(trial: Written, make: Callable[..., Any] | None = None) -> tuple[RedraftApp, TryScreen]:
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     host = TrialHost(make or (lambda progress: trial))  # type: ignore[arg-type]
     return app, TryScreen("demo-1", host, app.keymap, Sampling(temperature=0.7), "", 0)
 
@@ -209,7 +209,7 @@ async def test_a_narrow_terminal_shows_one_answer_above_the_other() -> None:
 
 
 async def test_a_key_of_the_run_screen_opens_it(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await settle(pilot)
         await pilot.press("T")

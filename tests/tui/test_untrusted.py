@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from terminals import Terminal
@@ -198,7 +198,7 @@ async def settle(pilot: Pilot[None]) -> None:
 
 async def test_the_app_shows_hostile_texts_as_texts_in_every_pane_and_window(own_home: Path) -> None:
     folder = journal(own_home / "data" / "runs" / "demo-[bold]x", *PAYLOADS)
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(folder=folder, host=host)
     seen = ""
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
@@ -245,7 +245,7 @@ async def test_the_app_shows_hostile_texts_as_texts_in_every_pane_and_window(own
 
 
 async def test_a_text_that_is_pasted_and_judged_is_never_obeyed(own_home: Path) -> None:
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(host=host)
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         for payload in (PAYLOADS[0], PAYLOADS[4], PAYLOADS[7], PAYLOADS[9]):
@@ -261,7 +261,7 @@ async def test_a_text_that_is_pasted_and_judged_is_never_obeyed(own_home: Path) 
 
 async def test_where_a_runs_inputs_changed_the_app_asks_and_goes_on_only_where_that_is_wanted(own_home: Path) -> None:
     folder = journal(own_home / "data" / "runs" / "demo-1", "x")
-    host = Told()
+    host = RecordingHost()
     app = RedraftApp(folder=folder, host=host)
     why = "demo-1: inputs of the run have changed: torch 2.12 → 2.13. Restore them; or: `redraft resume`."
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import BROKEN, Recorder, verdict
@@ -167,7 +167,7 @@ def judged(tmp_path: Path) -> Recorder:
 @pytest.mark.parametrize("theme", sorted(load_all(Path("/nowhere"))[0]))
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 async def test_the_pane_shows_bars_and_underlined_words(size: tuple[int, int], theme: str, judged: Recorder) -> None:
-    app = RedraftApp(folder=judged.folder, host=Told())
+    app = RedraftApp(folder=judged.folder, host=RecordingHost())
     async with app.run_test(notifications=True, size=size) as pilot:
         app.theme = theme
         await pilot.press("i")
@@ -186,7 +186,7 @@ async def test_the_pane_shows_bars_and_underlined_words(size: tuple[int, int], t
 async def test_one_key_shows_the_verdict_whole_and_one_more_the_judges_accuracy(
     keys: tuple[str, ...], judged: Recorder
 ) -> None:
-    app = RedraftApp(folder=judged.folder, host=Told())
+    app = RedraftApp(folder=judged.folder, host=RecordingHost())
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await picture_with(app, pilot, "EVAL-DECISION")
         await pilot.press(*keys)
@@ -213,7 +213,7 @@ async def test_a_finished_run_shows_both_judges_and_how_far_they_agree(tmp_path:
     result = {**recorder.summary(), "agreement": AGREED}
     recorder("COMPARISON-SUMMARY", 1, "not confirmed", data={"result": result})
     recorder.writer.close()
-    app = RedraftApp(folder=recorder.folder, host=Told())
+    app = RedraftApp(folder=recorder.folder, host=RecordingHost())
     async with app.run_test(notifications=True, size=(120, 50)) as pilot:
         await settle(pilot)
         await pilot.press("a")
@@ -234,7 +234,7 @@ def test_it_is_said_whether_the_judge_of_the_comparison_chose_the_pairs() -> Non
 
 
 async def test_before_anything_was_judged_the_settings_judge_is_shown() -> None:
-    app = RedraftApp(host=Told())
+    app = RedraftApp(host=RecordingHost())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await pilot.press("w")
         assert "No verdict yet." in await picture_with(app, pilot, "No verdict yet.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import Told
+from driving import RecordingHost
 from recorded import BAD, BASE, GOOD, TRAINED, verdict
 from textual.pilot import Pilot
 
@@ -37,7 +37,7 @@ def broken() -> dict[str, bool]:
 
 
 async def test_one_key_agrees_with_the_side_of_a_comparison(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await settle(pilot)
         await pilot.press("7", "left", "Y")
@@ -56,7 +56,7 @@ async def test_one_key_agrees_with_the_side_of_a_comparison(finished: Path) -> N
 
 
 async def test_disagreeing_asks_which_principle_is_right(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         await pilot.press("7", "right", "D")
@@ -71,7 +71,7 @@ async def test_disagreeing_asks_which_principle_is_right(finished: Path) -> None
 
 
 async def test_the_marked_verdict_of_the_log_is_labeled_with_its_text_and_prompt(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         number = next(e.seq for e in read(finished) if e.stage == "INITIAL-EVALUATION")
@@ -84,7 +84,7 @@ async def test_the_marked_verdict_of_the_log_is_labeled_with_its_text_and_prompt
 
 
 async def test_of_a_comparison_in_the_log_the_answer_is_asked_for(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         number = next(e.seq for e in read(finished) if e.stage.startswith("COMPARISON-TEST"))
@@ -102,7 +102,7 @@ async def test_a_verdict_on_a_typed_text_is_labeled_from_the_field_and_its_windo
         (folder / "run.json").write_text('{"kind": "session", "config": {}}')
         journal.append("EVAL-INPUT", 2, "", item="eval-1", texts={"text": BAD, "prompt": "Which one?"})
         journal.append("EVAL-DECISION", 1, "", item="eval-1", data=verdict(2.0, autonomy_respect=0.94))
-    app = RedraftApp(folder=folder, host=Told())
+    app = RedraftApp(folder=folder, host=RecordingHost())
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         await pilot.press("i", "f4")
@@ -121,7 +121,7 @@ async def test_a_verdict_on_a_typed_text_is_labeled_from_the_field_and_its_windo
 
 
 async def test_without_a_verdict_in_focus_nothing_is_kept(finished: Path) -> None:
-    app = RedraftApp(folder=finished, host=Told())
+    app = RedraftApp(folder=finished, host=RecordingHost())
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await settle(pilot)
         await pilot.press("Y")

@@ -299,18 +299,25 @@ class RunScreen(Screen[None]):
         """Why an action has no effect now; "" where it has one."""
         control, state, view = self.control, self.session.state, self.log_box.view
         active = control.busy or control.remote is not None
-        comparing = {"compare_next", "compare_previous", "compare_order", "pane_diff", "answers", "heighten(1)"}
+        comparing = {
+            "compare_next",
+            "compare_previous",
+            "compare_order",
+            "pane_diff",
+            "answers",
+            "resize_comparison(1)",
+        }
         reasons = (
             (action == "run" and control.busy, "a run is in progress"),
             (action in ("pause", "stop", "detach") and not active, "no run is in progress"),
             (action == "resume" and not control.can_resume, "there is no stopped run here"),
-            (action in {*comparing, "heighten(-1)"} and not state.comparisons, "nothing was compared yet"),
+            (action in {*comparing, "resize_comparison(-1)"} and not state.comparisons, "nothing was compared yet"),
             (action == "report" and not state.result, "the comparison has not run"),
             (action == "principle_filter" and not state.principles, "no text was judged yet"),
             (action == "verdict" and state.decision < 0, "no text was judged yet"),
             (action in ("next_hit", "previous_hit", "only_hits") and view.words is None, "nothing is searched for"),
             (action == "export" and self.session.folder is None, "there is no run"),
-            (action.startswith(("widen", "heighten")) and self.arrangement.single, "one pane is in sight"),
+            (action.startswith(("widen", "resize_comparison")) and self.arrangement.single, "one pane is in sight"),
         )
         return next((reason for applies, reason in reasons if applies), "")
 
@@ -368,7 +375,7 @@ class RunScreen(Screen[None]):
     def action_widen(self, cells: int) -> None:
         self.arrangement.widen(cells)
 
-    def action_heighten(self, lines: int) -> None:
+    def action_resize_comparison(self, lines: int) -> None:
         self.arrangement.resize_diff(lines)
 
     # Keys

@@ -18,7 +18,7 @@ _CHUNK = 64 << 10
 
 
 @dataclass(frozen=True)
-class News:
+class JournalUpdate:
     """An event that was appended to the journal `source`, and the bytes of its line."""
 
     source: int
@@ -27,7 +27,7 @@ class News:
     event: Record
 
 
-class Feed:
+class JournalTailer:
     """Follows journals, each known by the number that the caller gave it."""
 
     def __init__(self) -> None:
@@ -58,15 +58,15 @@ class Feed:
         """Stretches of the journals that hold no whole record."""
         return sum(len(reader.damage) for reader in self._readers.values())
 
-    def poll(self, seconds: float) -> list[News]:
+    def poll(self, seconds: float) -> list[JournalUpdate]:
         """New events of all journals, oldest first in each; stops soon after `seconds` of work."""
-        news: list[News] = []
+        news: list[JournalUpdate] = []
         deadline = time.perf_counter() + seconds
         self.behind = False
         for source, reader in self._readers.items():
             try:
                 while events := reader.poll(limit=1):
-                    news += map(News, [source] * len(events), *zip(*reader.places, strict=True), events)
+                    news += map(JournalUpdate, [source] * len(events), *zip(*reader.places, strict=True), events)
                     reader.places.clear()
                     if time.perf_counter() > deadline:
                         self.behind = True

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.state import RunState
-from tui.services.journal_tailer import Feed
+from tui.services.journal_tailer import JournalTailer
 from tui.services.log_store import LogStore
 from tui.views.formatting import count
 
@@ -19,7 +19,7 @@ class Session:
         """The run's folder; before there is one, that of the evaluations."""
         self.store = LogStore()
         self.state = RunState(resumable=False)
-        self._feed = Feed()
+        self._feed = JournalTailer()
         self._sources: dict[Path, int] = {}
         self.missing = False
         """Whether the folder that was opened has no journal."""

@@ -48,9 +48,9 @@ class Layouts:
     def fold_all(self) -> None:
         """Fold all records, those to come too, or unfold them."""
         self._all_folded = not self._all_folded
-        self.fold_none_apart()
+        self.reset_folds()
 
-    def fold_none_apart(self) -> None:
+    def reset_folds(self) -> None:
         """No record is folded, or unfolded, by itself any more."""
         self._folded.clear()
         self._known.clear()

@@ -64,8 +64,8 @@ class LogView(Widget, can_focus=True):
         super().__init__(id="log-view")
         self.store = store
         self.verbosity = verbosity
-        self.port = Viewport(self._height_of)
-        self.port.show(store.shown(verbosity))
+        self.viewport = Viewport(self._height_of)
+        self.viewport.show(store.shown(verbosity))
         self.marked: int | None = None
         """The record that keys act on; None until one is marked."""
         self.words: Words | None = None
@@ -91,16 +91,16 @@ class LogView(Widget, can_focus=True):
         self.marked = self.words = self._filter = self._scan = None
         self.filter = LogFilter()
         self.search_note = ""
-        self._layouts.fold_none_apart()
-        self.port.following = True
+        self._layouts.reset_folds()
+        self.viewport.following = True
         self._reshow()
 
     def grown(self) -> None:
         """Records were added."""
-        self.port.newest = len(self.store) - 1
+        self.viewport.newest = len(self.store) - 1
         if self._filter is not None:
             self._fill_filter()
-        self.port.grown()
+        self.viewport.grown()
         self._changed()
 
     def set_verbosity(self, verbosity: int) -> None:
@@ -114,14 +114,14 @@ class LogView(Widget, can_focus=True):
         self._reshow()
 
     def _reshow(self) -> None:
-        self.port.newest = len(self.store) - 1
-        self.port.show(self._filter if self._filter is not None else self.store.shown(self.verbosity))
+        self.viewport.newest = len(self.store) - 1
+        self.viewport.show(self._filter if self._filter is not None else self.store.shown(self.verbosity))
         if self.marked is not None and not self._is_shown(self.marked):
             self.marked = None
         self._changed()
 
     def _is_shown(self, number: int) -> bool:
-        shown = self.port.shown
+        shown = self.viewport.shown
         position = bisect_left(shown, number)
         return position < len(shown) and shown[position] == number
 
@@ -134,24 +134,24 @@ class LogView(Widget, can_focus=True):
         """What an empty log says."""
         if hint != self.hint:
             self.hint = hint
-            if not len(self.port.shown):
+            if not len(self.viewport.shown):
                 self.refresh()
 
     @property
     def followed(self) -> bool:
-        return self.port.following
+        return self.viewport.following
 
     def status(self) -> tuple[str, str]:
         """Title and subtitle of the pane's border; `chips` stand between them."""
-        port = self.port
-        title = "Log · following" if port.following else "Log · not following"
-        total = count(len(port.shown), "record")
+        viewport = self.viewport
+        title = "Log · following" if viewport.following else "Log · not following"
+        total = count(len(viewport.shown), "record")
         if self._filter is not None and not self._filter.done:
             total += f" · {self._filter.share:4.0%} searched"
         if self.search_note:
             total = f"{self.search_note} · {total}"
-        if port.unseen:
-            total += f" · {port.unseen:,} new ↓"
+        if viewport.unseen:
+            total += f" · {viewport.unseen:,} new ↓"
         return title, total
 
     # Drawing
@@ -159,8 +159,8 @@ class LogView(Widget, can_focus=True):
     def on_resize(self) -> None:
         self._layouts.colors = not self.app.has_class("-no-color")
         self._layouts.forget()
-        self.port.height = max(1, self.size.height)
-        self.port.relaid()
+        self.viewport.height = max(1, self.size.height)
+        self.viewport.relaid()
         self._changed()
 
     def notify_style_update(self) -> None:
@@ -180,9 +180,9 @@ class LogView(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         if self._rows is None:
-            self._rows = self.port.rows()
+            self._rows = self.viewport.rows()
         width, base = self.size.width, self.rich_style
-        if not len(self.port.shown):
+        if not len(self.viewport.shown):
             return self._hint_line(y, width, base)
         if y >= len(self._rows):
             return Strip.blank(width, base)
@@ -216,7 +216,7 @@ class LogView(Widget, can_focus=True):
         return segments
 
     def _scrollbar_cell(self, y: int) -> Segment:
-        first, length = self.port.scrollbar()
+        first, length = self.viewport.scrollbar()
         if not length:
             return Segment(" ", self.rich_style)
         inside = first <= y < first + length
@@ -246,42 +246,42 @@ class LogView(Widget, can_focus=True):
     # Moving
 
     def action_line(self, lines: int) -> None:
-        self.port.move(lines)
+        self.viewport.move(lines)
         self._changed()
 
     def action_page(self, pages: int) -> None:
-        self.port.move(pages * max(1, self.port.height - 1))
+        self.viewport.move(pages * max(1, self.viewport.height - 1))
         self._changed()
 
     def action_first(self) -> None:
-        self.port.to_start()
+        self.viewport.to_start()
         self._changed()
 
     def action_last(self) -> None:
-        self.port.follow(True)
+        self.viewport.follow(True)
         self._changed()
 
     def toggle_follow(self) -> None:
         """Follow the end, or stay."""
-        self.port.follow(not self.port.following)
+        self.viewport.follow(not self.viewport.following)
         self._changed()
 
     def go_to(self, number: int) -> bool:
         """Mark this record, or the nearest one shown after it, and bring it into the window."""
-        shown = self.port.shown
+        shown = self.viewport.shown
         position = bisect_left(shown, number)
         if position >= len(shown):
             return False
         self.marked = shown[position]
-        self.port.reveal(self.marked)
+        self.viewport.reveal(self.marked)
         self._changed()
         return True
 
     def action_mark(self, step: int) -> None:
-        shown = self.port.shown
+        shown = self.viewport.shown
         if not len(shown):
             return
-        rows = self.port.rows()
+        rows = self.viewport.rows()
         if self.marked is None or self.marked not in {row.number for row in rows}:
             visible = [row.number for row in rows]
             self.go_to(visible[0] if step > 0 else visible[-1])
@@ -291,21 +291,21 @@ class LogView(Widget, can_focus=True):
 
     def action_fold(self) -> None:
         if self.marked is None:
-            top = self.port.top
+            top = self.viewport.top
             self.marked = top.number if top else None
         if self.marked is not None:
             self._layouts.fold(self.marked)
-            self.port.relaid()
+            self.viewport.relaid()
             self._changed()
 
     def action_fold_all(self) -> None:
         self._layouts.fold_all()
-        self.port.relaid()
+        self.viewport.relaid()
         self._changed()
 
     def copied(self) -> str:
         """The marked record (or the one at the top) as text, as it is shown, unwrapped; "" where there is none."""
-        top = self.port.top
+        top = self.viewport.top
         number = self.marked if self.marked is not None else top.number if top else None
         shown = entry(self.store.event(number), self.verbosity) if number is not None else None
         if shown is None:
@@ -323,7 +323,7 @@ class LogView(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         if event.x >= self.size.width - 1:
-            self.port.to_fraction(event.y / max(1, self.size.height - 1))
+            self.viewport.to_fraction(event.y / max(1, self.size.height - 1))
         elif self._rows and 0 <= event.y < len(self._rows):
             row = self._rows[event.y]
             if row.number == self.marked and row.line == 0:
@@ -342,7 +342,7 @@ class LogView(Widget, can_focus=True):
         if self.filter.words is not None:
             self.set_filter(replace(self.filter, words=self.words))
         elif self.words is not None:
-            top = self.port.top
+            top = self.viewport.top
             self._begin_scan(self.words, f"“{text}”", top.number if top else 0, 1)
         else:
             self._changed()
@@ -361,7 +361,7 @@ class LogView(Widget, can_focus=True):
         self._jump(replace(target, within=self.filter), target.name, step)
 
     def _jump(self, sought: Matcher, name: str, step: int) -> None:
-        top = self.port.top
+        top = self.viewport.top
         start = self.marked if self.marked is not None else (top.number if top else 0)
         self._begin_scan(sought, name, start + step, step)
 
@@ -411,15 +411,15 @@ class LogView(Widget, can_focus=True):
     def show_item(self, item: str) -> None:
         """Show the records of this prompt alone, from the first."""
         self.marked = None
-        self.port.follow(False)
+        self.viewport.follow(False)
         self.set_filter(replace(self.filter, item=item))
         if item:
-            self.port.to_start()
+            self.viewport.to_start()
             self._changed()
 
     def action_story(self) -> None:
         """Show the records of the marked record's prompt alone, or all again; folds a record that has no prompt."""
-        number = self.marked if self.marked is not None else self.port.top.number if self.port.top else None
+        number = self.marked if self.marked is not None else self.viewport.top.number if self.viewport.top else None
         if number is None:
             return
         item = self.store.event(number).item
@@ -436,19 +436,19 @@ class LogView(Widget, can_focus=True):
         """Show all records again; False where they are shown already."""
         if not self.filter:
             return False
-        number = self.marked if self.marked is not None else self.port.top.number if self.port.top else None
+        number = self.marked if self.marked is not None else self.viewport.top.number if self.viewport.top else None
         self.set_filter(LogFilter())
-        if number is not None and not self.port.following:
-            self.port.reveal(number)
+        if number is not None and not self.viewport.following:
+            self.viewport.reveal(number)
             self._changed()
         return True
 
     def _new_filter(self) -> Filter:
-        top = self.marked if self.marked is not None else self.port.top.number if self.port.top else 0
-        if self.port.following:
+        top = self.marked if self.marked is not None else self.viewport.top.number if self.viewport.top else 0
+        if self.viewport.following:
             top = len(self.store)
         found = Filter(self.store, self.filter, self.verbosity, top)
-        found.run(_SLICE * 4, enough=self.port.height)
+        found.run(_SLICE * 4, enough=self.viewport.height)
         self.set_timer(0.001, self._fill_filter)
         return found
 
@@ -459,7 +459,7 @@ class LogView(Widget, can_focus=True):
         deadline = time.perf_counter() + _SLICE
         grew = found.run(_SLICE)
         if grew or found.done:
-            self.port.show(found)
+            self.viewport.show(found)
         self._changed()
         if not found.done and time.perf_counter() >= deadline:
             self.set_timer(0.001, self._fill_filter)
