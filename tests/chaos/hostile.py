@@ -19,7 +19,7 @@ from engine.errors import RedraftError
 
 LONG = os.environ.get("REDRAFT_CHAOS", "0") not in {"", "0"}
 
-CODES = {0, 1, 2, 3, 4, 5, 6, 130, 141}
+CODES = {0, 1, 2, 3, 4, 5, 6, 64, 130, 141}
 """Exit codes that docs/cli.md names."""
 
 Test = TypeVar("Test", bound=Callable[..., Any])

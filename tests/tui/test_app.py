@@ -36,9 +36,10 @@ async def settle(pilot: Pilot[None]) -> None:
 
 
 async def until(pilot: Pilot[None], words: str) -> None:
-    """Wait until the picture holds these words."""
+    """Wait until the picture holds these words, on one line or broken by a long path before them."""
     for _ in range(100):
-        if words in text_of(pilot.app):  # type: ignore[arg-type]
+        text = text_of(pilot.app)  # type: ignore[arg-type]
+        if words in text or words in " ".join(text.split()):
             return
         await pilot.pause(0.1)
     raise AssertionError(text_of(pilot.app))  # type: ignore[arg-type]
