@@ -25,7 +25,7 @@ PAIRS = [
 """Prompt, chosen, rejected."""
 
 
-def _alarms(model: LocalModel, learning_rate: float) -> list[tuple[str, int]]:
+def _alarms(model: LocalModel, learning_rate: float, epochs: int = 8) -> list[tuple[str, int]]:
     monitor, found = HealthMonitor(BASE), []
     rows = []
     for prompt, chosen, rejected in PAIRS:
@@ -36,7 +36,7 @@ def _alarms(model: LocalModel, learning_rate: float) -> list[tuple[str, int]]:
     def on_step(step: Step) -> None:
         found.extend((alarm.kind, alarm.step) for alarm in monitor.on_step(step))
 
-    config = TrainConfig.dpo(num_train_epochs=8, train_batch_size=2, learning_rate=learning_rate, rpo_alpha=0.1)
+    config = TrainConfig.dpo(num_train_epochs=epochs, train_batch_size=2, learning_rate=learning_rate, rpo_alpha=0.1)
     train(model.decoder, rows, config, hooks=Hooks(on_step=on_step))
     return found
 
@@ -51,7 +51,7 @@ def test_a_hundred_times_the_learning_rate_is_noticed_within_twenty_steps(embedd
 
 @pytest.mark.model
 def test_a_healthy_training_raises_nothing(embedded: LocalModel) -> None:
-    assert _alarms(embedded, 5e-5) == []
+    assert _alarms(embedded, 5e-5, epochs=4) == []
 
 
 @pytest.mark.parametrize(("text", "kind"), [(LOOP, "repetition"), ("", "empty"), ("No way.", "length")])

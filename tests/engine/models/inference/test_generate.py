@@ -123,16 +123,16 @@ def test_the_repetition_penalty_equals_transformers_with_the_prompt_ignored() ->
 @pytest.mark.parametrize(
     "sampling",
     [
-        Sampling(max_tokens=24, temperature=1.0, top_p=0.9),
-        Sampling(max_tokens=24, temperature=0.8),
-        Sampling(max_tokens=24, temperature=0.9, top_k=50, min_p=0.02),
+        Sampling(max_tokens=12, temperature=1.0, top_p=0.9),
+        Sampling(max_tokens=12, temperature=0.8),
+        Sampling(max_tokens=12, temperature=0.9, top_k=50, min_p=0.02),
     ],
     ids=["top-p", "whole vocabulary", "top-k and min-p"],
 )
 def test_the_same_seed_gives_the_same_text_alone_in_five_and_in_forty(embedded: LocalModel, sampling: Sampling) -> None:
     prompts = chats(40)
     requests = [Request(str(i), p, sampling, seed=100 + i) for i, p in enumerate(prompts[:5])]
-    others = [Request(str(i), p, Sampling(max_tokens=2 + i % 20), seed=i) for i, p in enumerate(prompts) if i >= 5]
+    others = [Request(str(i), p, Sampling(max_tokens=2 + i % 10), seed=i) for i, p in enumerate(prompts) if i >= 5]
 
     def texts(asked: list[Request]) -> list[str]:
         found = all_of(generate(embedded.decoder, embedded.codec, asked, Control(), rows=24))
