@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from driving import RecordingHost
+from textual.css.query import NoMatches
 from textual.events import Key, MouseDown, MouseUp
 from textual.geometry import Offset
 from textual.pilot import Pilot
@@ -15,6 +16,7 @@ from textual.screen import ModalScreen
 from engine.worker import WorkerStatus
 from tui.app import RedraftApp
 from tui.screens.dialogs import Choice
+from tui.terminal.shutdown import Ending
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -118,3 +120,12 @@ def test_no_event_handler_calls_its_base_class_since_textual_calls_every_handler
                 calls = [ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
                 doubled += [f"{path.name}: {node.name}" for call in calls if call == f"super().{node.name}"]
     assert doubled == []
+
+
+async def test_a_window_that_opens_while_the_app_ends_is_no_failure(finished: Path) -> None:
+    app = app_with(finished)
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        app.leave(Ending.QUIT)
+        app._handle_exception(NoMatches("no VerticalScroll on a window that was never composed"))
+    assert app.return_code in (0, None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from textual import events
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.filter import LineFilter
 from textual.screen import Screen
 
@@ -33,6 +34,11 @@ class TerminalApp(App[None]):
         # Textual publishes this when a shell has brought the app back, and draws nothing by itself then.
         self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
         listen(self.leave)
+
+    def _handle_exception(self, error: Exception) -> None:
+        # A window that was opened in the moment in which the app ends is mounted without the widgets that it looks for.
+        if not (isinstance(error, NoMatches) and (self._exit or self._leaving)):
+            super()._handle_exception(error)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), self._guard]
