@@ -115,6 +115,8 @@ async def test_files_are_chosen_with_a_preview_and_checked_as_they_are_typed(
         await pilot.pause(0.4)
         app.screen.query_one("#set-train_prompts", Input).value = str(folder / "none.csv")
         await until(pilot, "No such file")
+        app.screen.query_one("#set-train_prompts", Input).value = "~nobody-has-this-name/prompts.csv"
+        await until(pilot, "there is no user of this name")
 
 
 def test_the_time_comes_from_the_newest_finished_run_of_the_same_models(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static, TextArea
 
 from engine.errors import RedraftError
+from engine.files import expanded
 from engine.settings import RunConfig
 from engine.text import sanitize, truncate
 from tui.keymap import EDITOR, Keymap, bindings
@@ -70,7 +71,7 @@ class ConstitutionEditor(Dialog[Path]):
 
     def __init__(self, path: str, text: str, note: str, config: RunConfig, keymap: Keymap) -> None:
         super().__init__(id="draft")
-        file = Path(path).expanduser()
+        file = expanded(path)
         self._path = file if path and file.suffix.lower() == ".toml" else None
         self._saved = text
         self._note = note
@@ -331,7 +332,11 @@ class ConstitutionEditor(Dialog[Path]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         if event.input is self._file_field and event.value.strip():
-            path = Path(event.value.strip()).expanduser().absolute()
+            try:
+                path = expanded(event.value.strip()).absolute()
+            except RedraftError as error:
+                self.show_problem(str(error))
+                return
             self._save(path if path.suffix.lower() == ".toml" else path.with_name(f"{path.name}.toml"), None)
         elif event.input is self._try:
             self._check_later(0.01)

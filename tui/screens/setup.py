@@ -18,6 +18,7 @@ from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.errors import InputError, RedraftError
+from engine.files import expanded
 from engine.judges.registry import check_judge
 from engine.models.hub.catalog import PROFILES, resolve
 from engine.models.hub.catalog import profile as find_profile
@@ -190,8 +191,9 @@ class Setup(Dialog[RunConfig]):
         about = ""
         if name and self._value(name):
             kind = "constitution" if name == "constitution" else "prompts"
-            path = Path(self._value(name)).expanduser()
+            path = Path(self._value(name))
             try:
+                path = expanded(path)
                 about = (await asyncio.to_thread(run_plan.preview_of, kind, path))[0]
             except RedraftError as error:
                 self._say(self._words(error, name))
@@ -229,7 +231,11 @@ class Setup(Dialog[RunConfig]):
     def _pick_file(self, name: str) -> None:
         constitution = name == "constitution"
         kind, extensions = ("constitution", CONSTITUTION_FILES) if constitution else ("prompts", PROMPT_FILES)
-        typed = Path(self._value(name) or ".").expanduser().absolute()
+        try:
+            typed = expanded(self._value(name) or ".").absolute()
+        except RedraftError as error:
+            self._say(self._words(error, name))
+            return
         folder = typed if typed.is_dir() else typed.parent
         picker = PickFile(_FILES[name][0], folder, extensions, lambda path: run_plan.preview_of(kind, path))
         self.app.push_screen(picker, lambda path: self._take(name, path))
@@ -312,7 +318,7 @@ class Setup(Dialog[RunConfig]):
         path = self._value(name)
         if not path:
             return ""
-        full = str(Path(path).expanduser())
+        full = str(expanded(path))
         if name == "constitution":
             run_plan.principles_in(Path(full))
         else:

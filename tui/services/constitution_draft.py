@@ -21,7 +21,7 @@ from engine.constitution.write import as_toml
 from engine.control import Control
 from engine.errors import InputError, RedraftError, StorageError
 from engine.events.verdicts import VerdictData
-from engine.files import write_atomically
+from engine.files import expanded, write_atomically
 from engine.judges.base import JudgeInput
 from engine.settings import RunConfig
 from engine.text import sanitize, truncate
@@ -112,7 +112,7 @@ def read(path: str) -> tuple[str, str]:
     """
     if not path:
         return default_text(), "A copy of the built-in constitution; saving asks for a name."
-    file = Path(path).expanduser()
+    file = expanded(path)
     if file.suffix.lower() == ".toml":
         return text_of(file), ""
     return as_toml(load(file)), f"{file.name} was turned into TOML; saving asks for a name."
