@@ -144,8 +144,11 @@ def make_contrast_pair(
     pairs = [(good, bad) for good, bad in pairs if _gap(good, bad, weights) >= 0] or pairs
     alike = [(good, bad) for good, bad in pairs if _similar_length(good.text, bad.text)]
 
+    no_answer = {candidate.index: _no_answer(candidate) for candidate in usable}
+
     def gap(pair: tuple[Candidate, Candidate]) -> float:
-        return _gap(*pair, weights) + NO_ANSWER_WEIGHT * (_no_answer(pair[1]) - _no_answer(pair[0]))
+        good, bad = pair
+        return _gap(good, bad, weights) + NO_ANSWER_WEIGHT * (no_answer[bad.index] - no_answer[good.index])
 
     # The first of equals: earlier candidates before later ones.
     good, bad = max(alike or pairs, key=gap)

@@ -160,11 +160,6 @@ class Run:
         self._context: Context | None = None
 
     @property
-    def config(self) -> RunConfig:
-        """The settings as these prompts allow them (`prepare.with_teacher`)."""
-        return self._config
-
-    @property
     def ready(self) -> bool:
         """Whether texts can be judged now: models are loaded."""
         return self._context is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -43,13 +42,8 @@ def compare(
     max_tokens: Annotated[
         int | None, typer.Option(metavar="INTEGER", min=1, help="Max new tokens per answer. [default: 96]")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Set any setting by its full name; may be repeated."),
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the run to this folder, new or empty.")
-    ] = None,
+    set_: options.Set = None,
+    folder: options.NewFolder = None,
     verbosity: options.Shown = None,
     as_json: options.Json = False,
     **flags: Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,13 @@ TrainingSeed = Annotated[
         min=0,
         help="Take the adapter of this training seed, in a run of several. [default: the first]",
     ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Set any setting by its full name; may be repeated."),
+]
+NewFolder = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the run to this folder, new or empty.")
 ]
 Verbosity = Annotated[
     int,

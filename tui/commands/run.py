@@ -51,13 +51,8 @@ def run(
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="Begin with the settings of this preset: demo, standard or thorough.")
     ] = "standard",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Set any setting by its full name; may be repeated."),
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the run to this folder, new or empty.")
-    ] = None,
+    set_: options.Set = None,
+    folder: options.NewFolder = None,
     report_to: options.ReportTo = None,
     verbosity: options.Shown = None,
     as_json: options.Json = False,

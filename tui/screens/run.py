@@ -306,12 +306,13 @@ class RunScreen(Screen[None]):
             "pane_diff",
             "answers",
             "resize_comparison(1)",
+            "resize_comparison(-1)",
         }
         reasons = (
             (action == "run" and control.busy, "a run is in progress"),
             (action in ("pause", "stop", "detach") and not active, "no run is in progress"),
             (action == "resume" and not control.can_resume, "there is no stopped run here"),
-            (action in {*comparing, "resize_comparison(-1)"} and not state.comparisons, "nothing was compared yet"),
+            (action in comparing and not state.comparisons, "nothing was compared yet"),
             (action == "report" and not state.result, "the comparison has not run"),
             (action == "principle_filter" and not state.principles, "no text was judged yet"),
             (action == "verdict" and state.decision < 0, "no text was judged yet"),

@@ -3,16 +3,16 @@ chosen for it. Everything here takes a moment and belongs into a thread, but loa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.errors import RedraftError
 from engine.models.hub import catalog, memory_estimate
-from engine.models.hub.memory_plan import FITS, plan, proposed_profile
+from engine.models.hub.memory_plan import FITS, StagePlan, plan, proposed_profile
 from engine.runs.expected_time import ExpectedTime, expected_time
 from engine.runs.store import list_runs
-from engine.settings import JUDGES, RunConfig
+from engine.settings import JUDGES, SHIPPED, RunConfig
 from engine.stats.paired import USUAL_SPREAD, planned_detectable
 from tui.views.formatting import count
 
@@ -64,7 +64,7 @@ def plan_of(config: RunConfig, runs: Path | None) -> RunPlan:
     """
     try:
         dtype = config.dtype or "float32"
-        worst = max(plan(config.generator, config.critic, dtypes=(dtype,)), key=lambda row: row.need)
+        worst = _largest(plan(config.generator, config.critic, dtypes=(dtype,)))
         need, free, verdict = worst.need, worst.free, worst.verdict
     except RedraftError:
         need, free, verdict = 0, memory_estimate.free(), ""
@@ -73,6 +73,11 @@ def plan_of(config: RunConfig, runs: Path | None) -> RunPlan:
     except RedraftError:
         time = None
     return RunPlan(need, free, verdict, time, planned_detectable(config.n_heldout, USUAL_SPREAD))
+
+
+def _largest(rows: Sequence[StagePlan]) -> StagePlan:
+    """The stage that needs the most memory."""
+    return max(rows, key=lambda row: row.need)
 
 
 def proposal(runs: Path | None) -> tuple[str, str]:
@@ -98,7 +103,7 @@ def models() -> list[Offered]:
     free = memory_estimate.free()
     found = []
     for entry in catalog.CATALOG:
-        worst = max(plan(entry.name, dtypes=("float32",), free=free), key=lambda row: row.need)
+        worst = _largest(plan(entry.name, dtypes=("float32",), free=free))
         size, need = f"{entry.parameters / 1e6:,.0f} M", f"{worst.need / 1e9:.1f} GB"
         found.append(Offered(entry.name, (entry.name, size, need, worst.verdict, _where(entry), entry.summary)))
     return found
@@ -115,7 +120,7 @@ def profiles() -> list[Offered]:
     free, (proposed, _) = memory_estimate.free(), proposed_profile()
     found = []
     for one in catalog.PROFILES:
-        worst = max(plan(one.generator, one.critic, dtypes=("float32",), free=free), key=lambda row: row.need)
+        worst = _largest(plan(one.generator, one.critic, dtypes=("float32",), free=free))
         mark = "proposed" if one.name == proposed else ""
         found.append(Offered(one.name, (one.name, f"{worst.need / 1e9:.1f} GB", worst.verdict, mark, one.summary)))
     return found
@@ -125,7 +130,7 @@ def judges(config: RunConfig) -> list[Offered]:
     """The judges, built in and fitted here, with what was measured of each."""
     from engine.judges.probe.probe import names
 
-    known = dict.fromkeys((*JUDGES, *(name for name in names() if name != "default")))
+    known = dict.fromkeys((*JUDGES, *(name for name in names() if name != SHIPPED)))
     return [Offered(name, (name, _accuracy(replace(config, judge=name)))) for name in known]
 
 
@@ -143,7 +148,7 @@ def _accuracy(config: RunConfig) -> str:
 def is_fit(config: RunConfig) -> str:
     """Why the chosen models do not fit into this machine's memory, and what would; "" where they fit."""
     rows = plan(config.generator, config.critic)
-    worst = max(rows, key=lambda row: row.need)
+    worst = _largest(rows)
     if all(row.verdict == FITS for row in rows):
         return ""
     return (

@@ -37,7 +37,7 @@ class TerminalApp(App[None]):
 
     def _handle_exception(self, error: Exception) -> None:
         # A window that was opened in the moment in which the app ends is mounted without the widgets that it looks for.
-        if not (isinstance(error, NoMatches) and (self._exit or self._leaving)):
+        if not (isinstance(error, NoMatches) and self._exit):
             super()._handle_exception(error)
 
     def get_line_filters(self) -> Sequence[LineFilter]:

@@ -14,9 +14,9 @@ from tiny_run import check_declared, last, stages, stopping_at, tiny_files
 from engine.control import Control
 from engine.errors import InputsChanged, Stopped
 from engine.judges.base import Verdict
-from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.pairs import Candidate, make_demonstration_pair
-from engine.pipeline.runner import Run, perform
+from engine.pipeline.prepare import load_prompts, with_teacher
+from engine.pipeline.runner import perform
 from engine.prompts.load import load_builtin
 from engine.runs.folder import read_run
 from engine.runs.journal_reader import read
@@ -87,9 +87,11 @@ def test_without_a_demonstration_samples_teach_and_settings_of_the_users_own_sta
     path = tmp_path / "plain.txt"
     path.write_text("What is one?\nWhat is two?\n")
     train = dataclasses.replace(preset("demo").train, lora_r=4)
-    run = Run(replace(config, train_prompts=str(path), train=train), tmp_path / "run", Control(), ModelCache())
-    assert run.config.teacher == "samples"
-    assert run.config.train == dataclasses.replace(SAMPLED, lora_r=4)
+    mine = replace(config, train_prompts=str(path), train=train)
+    made, notices = with_teacher(mine, load_prompts(mine))
+    assert notices == ["No training prompt has a demonstration, so pairs of samples are learned (--teacher samples)."]
+    assert made.teacher == "samples"
+    assert made.train == dataclasses.replace(SAMPLED, lora_r=4)
 
 
 def test_demonstrations_of_a_file_that_are_not_learned_are_told(config: RunConfig, tmp_path: Path) -> None:
