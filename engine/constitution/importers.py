@@ -9,6 +9,7 @@
 - llm-swarm's list of {"critic", "revision"}, alone or under "constitutions": a principle each.
 - A list of statements, as in Collective Constitutional AI: texts, or objects with "statement", or a CSV file with such
   a column. The requests are made from the statement.
+- YAML of these shapes, or a promptfoo configuration: each rubric of its tests is a principle.
 - Markdown: each heading with text below it is a principle, the text its description.
 
 Every principle has weight 1 and no rules: these files hold no patterns. Ids are unique, ASCII and never empty: names in
@@ -37,6 +38,8 @@ _LEAD = re.compile(r"\s*(?:Critique\s*Request|Revision\s*Request)\s*:\s*", re.IG
 _TAIL = re.compile(r"\s*\b(?:Critique|Revision)\s*:\s*$", re.IGNORECASE)
 _HEADING = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*\s*")
 _FENCE = re.compile(r"\s*(?:```|~~~)")
+_RUBRICS = ("llm-rubric", "g-eval", "model-graded-closedqa")
+"""promptfoo's assertions that hold a rubric."""
 _CRITIQUES = ("critic", "critique", "critique_request", "prompt")
 _REVISIONS = ("revision", "revision_request", "edit_request")
 _STATEMENTS = ("statement", "principle", "text", "constitution", "rule", "description")
@@ -58,7 +61,69 @@ def import_json(text: str, source: str, sha256: str) -> Constitution:
     Raises:
         InputError: not JSON, or of no known shape; names the line or the entry.
     """
-    value = _entries(text, source)
+    return _imported(_entries(text, source), source, sha256)
+
+
+def import_yaml(text: str, source: str, sha256: str) -> Constitution:
+    """The constitution in YAML: the shapes of JSON, or the rubrics of promptfoo's tests.
+
+    Raises:
+        InputError: not YAML, or of no known shape; names the line or the entry.
+    """
+    import yaml  # only here: few constitutions are written in it
+
+    try:
+        value = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise InputError(
+            f"This is not valid YAML ({getattr(error, 'problem', None) or 'it cannot be parsed'}).",
+            where=f"{source}, line {mark.line + 1}" if mark is not None else source,
+            next_step="Fix the syntax there.",
+        ) from None
+    except (RecursionError, ValueError) as error:
+        raise InputError(f"This YAML cannot be read ({error}).", where=source, next_step="Write it as TOML.") from None
+    if not isinstance(value, dict | list) or not value:
+        raise InputError("This is not a constitution.", where=source, next_step=_SHAPE)
+    rubrics = list(_rubrics(value, source))
+    if rubrics:
+        filled = [truncate(text, 60) for _, text, _ in rubrics if "{{" in text]
+        notices = [f"{source}: {len(rubrics)} rubrics of promptfoo's tests are principle drafts."]
+        if filled:
+            notices.append(f"{source}: variables in rubrics are not filled in: {', '.join(filled[:5])}.")
+        return _constitution(rubrics, source, sha256, "Delete some of them.", notices)
+    return _imported(value, source, sha256)
+
+
+def _rubrics(config: Any, source: str) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """The rubrics that a model grades answers by, each once: of all tests, and of each."""
+    whole = config if isinstance(config, dict) else {"tests": config}
+    tests = [whole.get("defaultTest"), *(whole["tests"] if isinstance(whole.get("tests"), list) else [])]
+    seen: set[str] = set()
+    for number, test in enumerate(tests):
+        asserts = test.get("assert") if isinstance(test, dict) else None
+        for one in _graded(asserts if isinstance(asserts, list) else []):
+            value = one.get("value")
+            texts = value if isinstance(value, list) else [value]
+            for text in texts:
+                if isinstance(text, str) and text.strip() and not text.startswith("file://") and text not in seen:
+                    seen.add(text)
+                    name = one.get("metric") or (test.get("description") if len(texts) == 1 else "")
+                    where = f"{source}, test {number}" if number else f"{source}, defaultTest"
+                    yield stated(text, where, name if isinstance(name, str) else "")
+
+
+def _graded(asserts: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """The assertions that a model decides, those of sets of assertions too."""
+    for one in asserts:
+        if isinstance(one, dict) and one.get("type") in _RUBRICS:
+            yield one
+        elif isinstance(one, dict) and isinstance(one.get("assert"), list):
+            yield from _graded(one["assert"])
+
+
+def _imported(value: Any, source: str, sha256: str) -> Constitution:
+    """The constitution of a value of JSON or YAML."""
     notices: list[str] = []
     if isinstance(value, dict) and (wrapper := next((k for k in _WRAPPERS if _is_wrapped(value.get(k))), "")):
         others = [sanitize(key[:64]) for key in value if key != wrapper]
@@ -69,8 +134,9 @@ def import_json(text: str, source: str, sha256: str) -> Constitution:
             raise InputError("This is not a constitution.", where=source, next_step=_SHAPE)
         found = [_listed(entry, number, source) for number, entry in enumerate(value, 1)]
         return _constitution(found, source, sha256, "Delete some of them.", notices)
+    value = {str(name): entry for name, entry in value.items()}
     if all(isinstance(entry, str) for entry in value.values()):
-        named = [_stated(text, f'{source}, entry "{sanitize(name[:64])}"', name) for name, text in value.items()]
+        named = [stated(text, f'{source}, entry "{sanitize(name[:64])}"', name) for name, text in value.items()]
         return _constitution(named, source, sha256, "Delete some of them.", notices)
     groups: dict[str, list[tuple[str, str]]] = {}
     entries: Counter[str] = Counter()
@@ -106,7 +172,7 @@ def import_statements(statements: Sequence[str], source: str, sha256: str) -> Co
     Raises:
         InputError: there are too many, or one is too long or empty.
     """
-    found = [_stated(text, f"{source}, statement {number}") for number, text in enumerate(statements, 1)]
+    found = [stated(text, f"{source}, statement {number}") for number, text in enumerate(statements, 1)]
     return _constitution(found, source, sha256, "Delete some of them.")
 
 
@@ -116,9 +182,9 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
     Raises:
         InputError: there is no heading with text, there are too many, or the text below one is too long.
     """
-    sections = _sections(_COMMENT.sub(lambda comment: "\n" * comment.group().count("\n"), text))
+    sections = markdown_sections(text)
     found = [
-        _stated(" ".join(body), f"{source}, line {number}", title or "Preamble")
+        stated(" ".join(map(str.strip, body)), f"{source}, line {number}", title or "Preamble")
         for title, number, body in sections
         if body
     ]
@@ -127,11 +193,11 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
         _, first, body = sections[0]
         where = f"{source}, line {first}"
         items = [_LIST_ITEM.fullmatch(line) for line in body]
-        named = [_BOLD_LINE.fullmatch(line) for line in body]
+        named = [_BOLD_LINE.fullmatch(line.strip()) for line in body]
         if all(items):
-            found = [_stated(item[1], where) for item in items if item]
+            found = [stated(item[1], where) for item in items if item]
         elif all(named):
-            found = [_stated(one[2], where, one[1]) for one in named if one]
+            found = [stated(one[2], where, one[1]) for one in named if one]
     if not found:
         raise InputError(
             "This is a Markdown document without a heading that has text below it.",
@@ -145,8 +211,10 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
     return _constitution(found, source, sha256, "Join sections, or write the principles as TOML.", notices)
 
 
-def _sections(text: str) -> list[tuple[str, int, list[str]]]:
-    """(title, line number, lines) of each heading of a Markdown document; title "" for text before the first."""
+def markdown_sections(text: str) -> list[tuple[str, int, list[str]]]:
+    """(title, line number, lines) of each heading of a Markdown document, comments left out; title "" for text before
+    the first. Lines keep their indentation; blank ones are left out."""
+    text = _COMMENT.sub(lambda comment: "\n" * comment.group().count("\n"), text)
     sections: list[tuple[str, int, list[str]]] = []
     fenced = False
     above = ""
@@ -156,17 +224,17 @@ def _sections(text: str) -> list[tuple[str, int, list[str]]]:
         underline = not fenced and _UNDERLINE.fullmatch(line) is not None
         if heading is not None:
             sections.append((heading[2], number, []))
-        elif underline and above and sections and sections[-1][2][-1:] == [above]:
+        elif underline and above.strip() and sections and sections[-1][2][-1:] == [above]:
             # A title underlined on the next line was taken for text.
             sections[-1][2].pop()
             if not sections[-1][0] and not sections[-1][2]:
                 sections.pop()
-            sections.append((above, number - 1, []))
+            sections.append((above.strip(), number - 1, []))
         elif line.strip() and not underline:
             if not sections:
                 sections.append(("", number, []))
-            sections[-1][2].append(line.strip())
-        above = line.strip()
+            sections[-1][2].append(line.rstrip())
+        above = line.rstrip()
     return sections
 
 
@@ -193,10 +261,9 @@ def _constitution(
     taken: set[str] = set()
     principles = []
     for number, (name, description, requests) in enumerate(found, 1):
-        identifier = _identifier(name, number, taken)
-        taken.add(identifier)
-        principles.append(_principle(identifier, name, description, requests))
-    stem = re.sub(r"\.(?:jsonl?|csv|tsv|md|markdown|txt)$", "", re.split(r"[/\\]", source)[-1])
+        principles.append(principle(name, description, requests, number, taken))
+        taken.add(principles[-1].id)
+    stem = re.sub(r"\.(?:jsonl?|csv|tsv|md|markdown|txt|ya?ml)$", "", re.split(r"[/\\]", source)[-1])
     return Constitution(stem, tuple(principles), source, sha256, tuple(notices))
 
 
@@ -204,7 +271,7 @@ def _listed(entry: object, number: int, source: str) -> tuple[str, str, list[tup
     """Name, description and requests of an entry of a list."""
     where = f"{source}, entry {number}"
     if isinstance(entry, str):
-        return _stated(entry, where)
+        return stated(entry, where)
     if not isinstance(entry, dict):
         raise InputError("The entry is neither an object nor a text.", where=where, next_step=_SHAPE)
     name = next((entry[key] for key in _NAMES if isinstance(entry.get(key), str)), "")
@@ -223,12 +290,12 @@ def _listed(entry: object, number: int, source: str) -> tuple[str, str, list[tup
             next_step="Allowed here: critic and revision, or statement; and name.",
         )
     if critique is None or revision is None:
-        return _stated(entry[statement], where, name)
+        return stated(entry[statement], where, name)
     requests = (_request(entry[critique], f"{where}, {critique}"), _request(entry[revision], f"{where}, {revision}"))
     return name, "", [requests]
 
 
-def _stated(statement: object, where: str, name: str = "") -> tuple[str, str, list[tuple[str, str]]]:
+def stated(statement: object, where: str, name: str = "") -> tuple[str, str, list[tuple[str, str]]]:
     """Name, description and requests of a principle that is given as a statement."""
     if not isinstance(statement, str) or not statement.strip():
         raise InputError("The statement is empty or no text.", where=where, next_step="Write what the principle asks.")
@@ -277,7 +344,7 @@ def _requests(name: str, entry: object, source: str) -> list[tuple[str, str]]:
         raise InputError("The entry is not an object.", where=where, next_step=_SHAPE)
     critique = next((key for key in ("prompt", *_CRITIQUES) if key in entry), "prompt")
     revision_key = next((key for key in ("edit_request", *_REVISIONS) if key in entry), "edit_request")
-    unknown = sorted(set(entry) - {critique, revision_key, "name"})
+    unknown = sorted(str(key) for key in set(entry) - {critique, revision_key, "name"})
     if unknown:
         raise InputError(
             f'Unknown key "{sanitize(unknown[0][:64])}".', where=where, next_step="Allowed here: prompt, edit_request."
@@ -317,7 +384,9 @@ def _identifier(name: str, number: int, taken: set[str]) -> str:
     return unique
 
 
-def _principle(identifier: str, name: str, description: str, requests: list[tuple[str, str]]) -> Principle:
+def principle(name: str, description: str, requests: list[tuple[str, str]], number: int, taken: set[str]) -> Principle:
+    """A principle of weight 1 without rules; its id is made of the name, and is none of those taken."""
+    identifier = _identifier(name, number, taken)
     unique = list(dict.fromkeys(requests))
     if len(unique) > MAX_TEXTS:
         raise InputError(

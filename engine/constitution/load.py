@@ -1,4 +1,4 @@
-"""Reads and validates a constitution file: TOML, or the JSON of the Constitutional AI paper.
+"""Reads and validates a constitution file: TOML, or what other projects write.
 
 Every error names the file, the line, the field and what is allowed there.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.constitution.check import FailedExamples, Reader, read_constitution
-from engine.constitution.importers import import_json, import_markdown, import_statements
+from engine.constitution.importers import import_json, import_markdown, import_statements, import_yaml
 from engine.constitution.model import Constitution, Rule
 from engine.constitution.toml_lines import Lines
 from engine.errors import InputError, StorageError
@@ -71,7 +71,8 @@ def _no_examples(principle_id: str, rule: Rule) -> tuple[tuple[str, int, str], .
 
 
 def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Constitution:
-    """The constitution in a file: TOML, or one of the shapes that `engine.constitution.importers` reads.
+    """The constitution in a file: TOML, or one of the shapes that `engine.constitution.importers` and
+    `engine.constitution.policies` read; or in a folder, a pack of safety policies.
 
     Args:
         failed_examples: tries every rule's example texts (`engine.judges.rules.matching.failed_examples`); without it
@@ -82,6 +83,10 @@ def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Co
         StorageError: the file cannot be read.
     """
     path = Path(path)
+    if path.is_dir():
+        from engine.constitution.policies import import_pack  # reads tables, which few constitutions need
+
+        return import_pack(path)
     data = _read(path)
     _refuse_foreign(data, path)
     try:
@@ -98,15 +103,13 @@ def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Co
     if suffix in (".json", ".jsonl", ".ndjson") or text.lstrip()[:1] == "{" or _is_json(text):
         return import_json(text, str(path), digest)
     if suffix in (".md", ".markdown") or (suffix != ".toml" and re.search(r"(?m)^##+ \S", text) and not _is_toml(text)):
-        return import_markdown(text, str(path), digest)
+        from engine.constitution.policies import import_policy_file, is_policy
+
+        return import_policy_file(path, text, data) if is_policy(text) else import_markdown(text, str(path), digest)
     if suffix in (".csv", ".tsv"):
         return import_statements(_statements(text, str(path), suffix), str(path), digest)
     if suffix in (".yaml", ".yml"):
-        raise InputError(
-            "This is YAML, which no constitution is written in.",
-            where=str(path),
-            next_step="Write it as TOML, JSON, a CSV of statements, or Markdown.",
-        )
+        return import_yaml(text, str(path), digest)
     if suffix == ".txt" and not _is_toml(text) and "=" not in text:
         raise InputError(
             "This is plain text, which no constitution is written in.",

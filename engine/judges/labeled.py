@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Any
 from engine.errors import InputError
 from engine.files import expanded
 from engine.prompts.files import show
+from engine.prompts.labeled_rows import is_labeled, read_labeled_rows
 from engine.prompts.load import load_examples
-from engine.prompts.records import Record, read_records
-from engine.text import sanitize, truncate
+from engine.text import sanitize
 
 OWN = "own"
 """Name of the project's data set of examples."""
@@ -32,9 +32,7 @@ OUTPUTS = "outputs"
 ANSWERS = "answers"
 """Name of the project's data set of short answers, written by hand in the manner of small models, for fitting only."""
 
-_COLUMNS = ("text", "label")
-_TRUE = {"1", "true", "yes", "violation", "unsafe", "flagged"}
-_FALSE = {"0", "false", "no", "clean", "safe"}
+_EXTENSIONS = {".jsonl", ".ndjson", ".json", ".csv", ".tsv"}
 
 
 @dataclass(frozen=True)
@@ -166,8 +164,9 @@ def read_labeled(paths: Sequence[Path | str]) -> tuple[LabeledText, ...]:
     """The rows of files, or of all files in a folder that have labeled texts.
 
     A row has `text` and `label` (1 or true for a violation), and optionally `id`, `principle`, `prompt`, `category`
-    (the source's own label), `topic`. Formats: JSON lines, a JSON list, CSV, TSV. Files of a folder without these
-    columns are skipped; a file given by name is not.
+    (the source's own label), `topic`; `engine.prompts.labeled_rows` names other columns, and the codes of a safety
+    policy as labels. Formats: JSON lines, a JSON list, CSV, TSV. Files of a folder without these columns are skipped; a
+    file given by name is not. A folder without tables has them one level deeper, as a policy pack.
 
     Raises:
         InputError: something cannot be read; names file, line, field and what to do.
@@ -186,11 +185,10 @@ def read_labeled(paths: Sequence[Path | str]) -> tuple[LabeledText, ...]:
 
 def _folder(folder: Path) -> list[LabeledText]:
     rows: list[LabeledText] = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in {".jsonl", ".ndjson", ".json", ".csv", ".tsv"} and path.is_file():
-            first = next(read_records(path, _COLUMNS).rows, None)
-            if first is not None and all(first.fields.get(column) is not None for column in _COLUMNS):
-                rows += _file(path)
+    # A policy pack keeps its rows in a folder of their own.
+    for path in _tables(folder.iterdir()) or _tables(folder.glob("*/*")):
+        if is_labeled(path):
+            rows += _file(path)
     if not rows:
         raise InputError(
             "no file in this folder has labeled texts.",
@@ -198,6 +196,10 @@ def _folder(folder: Path) -> list[LabeledText]:
             next_step='Rows look like {"text": "...", "label": 1, "principle": "fairness"}.',
         )
     return rows
+
+
+def _tables(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in _EXTENSIONS and path.is_file())
 
 
 def _file(path: Path) -> list[LabeledText]:
@@ -211,51 +213,14 @@ def _file(path: Path) -> list[LabeledText]:
 
 def _rows(path: Path) -> Iterator[LabeledText]:
     name = sanitize(path.stem).strip() or "rows"
-    for number, record in enumerate(read_records(path, _COLUMNS).rows, 1):
-        text = _string(record, "text")
-        if not text.strip():
-            there = record.fields.get("text") is not None
-            raise InputError(
-                "the text is empty." if there else "the text is missing.",
-                where=f"{record.place}, field 'text'",
-                next_step="Add one.",
-            )
+    for number, row in enumerate(read_labeled_rows(path), 1):
         yield LabeledText(
-            id=_string(record, "id").strip() or f"{name}-{number}",
-            text=text,
-            label=_label(record),
-            principle=_string(record, "principle").strip(),
-            prompt=_string(record, "prompt"),
+            id=row.get("id").strip() or f"{name}-{number}",
+            text=row.text,
+            label=row.label,
+            principle=row.get("principle").strip() or (row.code if row.label else ""),
+            prompt=row.prompt,
             set=name,
-            category=_string(record, "category").strip(),
-            topic=_string(record, "topic").strip(),
+            category=row.get("category").strip(),
+            topic=row.get("topic").strip(),
         )
-
-
-def _string(record: Record, column: str) -> str:
-    value: Any = record.fields.get(column)
-    if value is None:
-        return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise InputError(
-            "expected a text.", where=f"{record.place}, field {column!r}", next_step="Put it in double quotes."
-        )
-    return sanitize(value)
-
-
-def _label(record: Record) -> bool:
-    value: Any = record.fields.get("label")
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower()
-    if word in _TRUE | {"1.0"}:
-        return True
-    if word in _FALSE | {"0.0"}:
-        return False
-    raise InputError(
-        "the label is missing." if value is None else f"{truncate(sanitize(word), 40)!r} is not a valid label.",
-        where=f"{record.place}, field 'label'",
-        next_step="Use 1 for a violation and 0 for a clean text.",
-    )

@@ -118,7 +118,7 @@ def read_records(path: Path | str, columns: Sequence[str], *, data: bytes | None
     check_lines(text, name)
     if kind == "csv":
         text = _EXCEL_DELIMITER.sub("", text, count=1) if _EXCEL_DELIMITER.match(text) else text
-        return Records(kind, _table(text, name, columns), notices)
+        return Records(kind, _table(text, name, columns, notices), notices)
     if kind == "markdown":
         return Records(kind, _markdown_items(text, name, columns[0], notices), notices)
     _refuse_foreign(text, name, columns[0])
@@ -554,7 +554,8 @@ def _promptfoo(templates: Any, tests: Sequence[Any]) -> Iterator[Any]:
 # Tables
 
 
-def _table(text: str, name: str, columns: Sequence[str]) -> Iterator[Record]:
+def _table(text: str, name: str, columns: Sequence[str], notices: list[str]) -> Iterator[Record]:
+    text = _without_title(text, name, columns, notices)
     delimiter = _delimiter(text, columns)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
@@ -572,6 +573,19 @@ def _table(text: str, name: str, columns: Sequence[str]) -> Iterator[Record]:
             header = _header(cells, place, columns)
         else:
             yield Record(place, _cells(cells, header, place))
+
+
+def _without_title(text: str, name: str, columns: Sequence[str], notices: list[str]) -> str:
+    """The text with a title that stands above the header made blank: one cell, and a header in the next line."""
+    lines = text.split("\n", 2)
+    for delimiter in _DELIMITERS if len(lines) > 1 else ():
+        cells = next(csv.reader([lines[0]], delimiter=delimiter), [])
+        known = set(_names(lines[1].split(delimiter))) & set(columns)
+        titled = sum(bool(cell.strip()) for cell in cells) == 1 and not set(_names(cells)) & set(columns)
+        if titled and known and len(lines[1].split(delimiter)) > 1:
+            notices.append(f"{name}: line 1 is a title above the header and not used.")
+            return "\n".join(["", *lines[1:]])
+    return text
 
 
 def _is_ruler(cells: Sequence[str]) -> bool:

@@ -24,7 +24,7 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="Constitution: TOML, J
 def new(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="TOML file to write; must not exist.")],
     source: Annotated[
-        str, typer.Option("--from", metavar="FILE", help="Start from this constitution, such as a Markdown document.")
+        str, typer.Option("--from", metavar="FILE", help="Start from a Markdown document, a folder of policies, ...")
     ] = "",
 ) -> None:
     """Write a constitution to edit: a copy of the built-in one, or principle drafts from a document's headings."""
@@ -49,6 +49,8 @@ def new(
     made = _load(source) if source else None
     text = default_text() if made is None else as_toml(made)
     write_atomically(path, text.encode(), 0o644)
+    for notice in made.notices if made is not None else ():
+        output.notice(notice)
     count = f"{len(made.principles)} principle drafts" if made is not None else "the built-in principles"
     output.result(f"{path}: {count}. Edit it, then `redraft constitution lint {path}`.")
 
@@ -57,6 +59,8 @@ def new(
 def check(path: File, as_json: options.Json = False) -> None:
     """Check that a constitution is valid, and list its principles."""
     found = _load(path)
+    for notice in found.notices:
+        output.notice(notice)
     rows = [
         {"id": one.id, "weight": f"{one.weight:g}", "rules": str(len(one.rules)), "tests": str(len(one.tests)),
          "title": one.title}

@@ -114,7 +114,9 @@ def test_each_heading_of_markdown_with_text_is_a_principle(tmp_path: Path, name:
         ("Just words.\n", "c.md", None),
         ("# Only\n## Headings\n", "c.md", "Markdown document without a heading"),
         ("## Long\n" + "word " * 2000, "c.md", "at most 3,900"),
-        ("- a: b\n", "c.yaml", "This is YAML"),
+        ("- a: b\n", "c.yaml", "no requests and no statement"),
+        ("a: [b\n", "c.yaml", "not valid YAML"),
+        ("just words\n", "c.yml", "not a constitution"),
         ([{"critic": "x"}], "c.json", "no requests and no statement"),
         ([{"critic": "x", "revision": "y", "weight": 3}], "c.json", 'Unknown key "weight"'),
         (["a", 3], "c.json", "neither an object nor a text"),
@@ -244,3 +246,55 @@ def test_an_office_document_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "c.docx").write_bytes(b"PK\x03\x04" + bytes(range(200)))
     with pytest.raises(InputError, match="a ZIP archive, as office documents"):
         load(tmp_path / "c.docx")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "- Be honest.\n- Be kind.\n",
+        "principles:\n  - statement: Be honest.\n  - statement: Be kind.\n",
+        "principles: {Honesty: Be honest., Kindness: Be kind.}\n",
+    ],
+)
+def test_the_shapes_of_json_are_read_in_yaml(tmp_path: Path, content: str) -> None:
+    made = loaded(tmp_path, content, "c.yaml")
+    assert [principle.description for principle in made.principles] == ["Be honest.", "Be kind."]
+    assert made.name == "c"
+
+
+PROMPTFOO = """
+description: A shop's assistant
+prompts: ["Answer: {{question}}"]
+providers: [some:model]
+defaultTest:
+  assert:
+    - {type: llm-rubric, value: Speaks politely., metric: Politeness}
+tests:
+  - description: Refunds
+    vars: {question: Where is my money?}
+    assert:
+      - {type: llm-rubric, value: Promises no refund.}
+      - {type: contains, value: refund}
+  - vars: {question: Who are you?}
+    assert:
+      - type: assert-set
+        assert:
+          - {type: g-eval, value: [Says that it is a program., Stays short.]}
+          - {type: llm-rubric, value: Promises no refund.}
+      - {type: llm-rubric, value: "Answers {{question}}."}
+"""
+
+
+def test_each_rubric_of_promptfoo_is_a_principle_once(tmp_path: Path) -> None:
+    made = loaded(tmp_path, PROMPTFOO, "promptfooconfig.yaml")
+    assert [(one.id, one.description) for one in made.principles] == [
+        ("politeness", "Speaks politely."),
+        ("refunds", "Promises no refund."),
+        ("principle_3", "Says that it is a program."),
+        ("principle_4", "Stays short."),
+        ("principle_5", "Answers {{question}}."),
+    ]
+    assert [notice.split(": ", 1)[1] for notice in made.notices] == [
+        "5 rubrics of promptfoo's tests are principle drafts.",
+        "variables in rubrics are not filled in: Answers {{question}}..",
+    ]
