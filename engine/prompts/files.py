@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.errors import InputError
+from engine.files import expanded
+from engine.prompts.hub_datasets import is_dataset, read_parquet
 from engine.text import sanitize, truncate
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -43,15 +45,17 @@ def show(path: Path | str) -> str:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """The file's bytes, decompressed (gzip, Zstandard), without a UTF-8 byte order mark.
+    """The file's bytes, decompressed (gzip, Zstandard), without a UTF-8 byte order mark; a dataset's as Parquet.
 
     Raises:
         InputError: no such file, a folder, unreadable, empty, too large, UTF-16, or not a text file (Parquet and Arrow
             files are returned as they are).
     """
     name = show(path)
+    if is_dataset(path):
+        return read_parquet(str(path))
     try:
-        with Path(path).expanduser().open("rb") as file:
+        with expanded(path).open("rb") as file:
             data = _read_up_to_limit(file, name)
     except FileNotFoundError:
         raise InputError("there is no such file.", where=name, next_step="Check the path.") from None
@@ -59,8 +63,7 @@ def read_bytes(path: Path | str) -> bytes:
         raise InputError("this is a folder.", where=name, next_step="Name one file in it.") from None
     except PermissionError:
         raise InputError("no permission to read it.", where=name, next_step="Check its owner and mode.") from None
-    except (OSError, ValueError, RuntimeError) as error:
-        # ValueError: a NUL in the path; RuntimeError: "~" where no home folder is known.
+    except (OSError, ValueError) as error:
         raise InputError(
             f"it cannot be read ({sanitize(str(error))}).", where=name, next_step="Check the path."
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,18 @@ def split(
         }
     parts = [prompt for prompt in prompts if prompt.id not in held], [prompt for prompt in prompts if prompt.id in held]
     for file, part in zip(files, parts, strict=True):
-        lines = "".join(json.dumps(_row(prompt), ensure_ascii=False) + "\n" for prompt in part)
-        write_atomically(file, lines.encode("utf-8", "replace"), 0o644)
+        write_prompts(file, part)
     return Split(*files, len(parts[0]), len(parts[1]))
+
+
+def write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
+    """Write prompts as JSON lines that `load_prompts` reads back.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    lines = "".join(json.dumps(_row(prompt), ensure_ascii=False) + "\n" for prompt in prompts)
+    write_atomically(path, lines.encode("utf-8", "replace"), 0o644)
 
 
 def _row(prompt: Prompt) -> dict[str, Any]:
@@ -76,5 +85,5 @@ def _row(prompt: Prompt) -> dict[str, Any]:
         row["messages"] = [*turns, {"role": "user", "content": prompt.text}]
     else:
         row["prompt"] = prompt.text
-    optional = {"topic": prompt.topic, "principle": prompt.principle}
+    optional = {"topic": prompt.topic, "principle": prompt.principle, "demonstration": prompt.demonstration}
     return row | {name: value for name, value in optional.items() if value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,17 @@ from tui.terminal import output
 if TYPE_CHECKING:
     from engine.constitution.model import Constitution
     from engine.judges.base import Verdict
+    from engine.models.inference.requests import LanguageModel
+    from engine.prompts.load import Prompt
+    from engine.settings import RunConfig
 
 app = typer.Typer(no_args_is_help=True, help="Start, check, lint and test a constitution.")
+
+_WRITERS = (
+    *("device", "dtype", "seed"),
+    *("endpoint_model", "endpoint_key_env", "endpoint_timeout", "endpoint_concurrency"),
+)
+"""Settings of what writes prompts."""
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Constitution: TOML, JSON, CSV or Markdown; '' is built in.")]
 
@@ -30,8 +40,22 @@ def new(
     """Write a constitution to edit: a copy of the built-in one, or principle drafts from a document's headings."""
     from engine.constitution.load import default_text
     from engine.constitution.write import as_toml
+    from engine.files import write_atomically
+
+    path = _new_file(path)
+    made = _load(source) if source else None
+    text = default_text() if made is None else as_toml(made)
+    write_atomically(path, text.encode(), 0o644)
+    for notice in made.notices if made is not None else ():
+        output.notice(notice)
+    count = f"{len(made.principles)} principle drafts" if made is not None else "the built-in principles"
+    output.result(f"{path}: {count}. Edit it, then `redraft constitution lint {path}`.")
+
+
+def _new_file(path: Path) -> Path:
+    """The path, once it is sure that a file of this name can be made there."""
     from engine.errors import InputError
-    from engine.files import expanded, write_atomically
+    from engine.files import expanded
     from engine.text import truncate
 
     path = expanded(path)
@@ -46,13 +70,7 @@ def new(
         ) from None
     if exists:
         raise InputError("this file exists already.", where=str(path), next_step="Name a new file.")
-    made = _load(source) if source else None
-    text = default_text() if made is None else as_toml(made)
-    write_atomically(path, text.encode(), 0o644)
-    for notice in made.notices if made is not None else ():
-        output.notice(notice)
-    count = f"{len(made.principles)} principle drafts" if made is not None else "the built-in principles"
-    output.result(f"{path}: {count}. Edit it, then `redraft constitution lint {path}`.")
+    return path
 
 
 @app.command("check")
@@ -99,6 +117,89 @@ def lint(
         output.notice(f"{len(found)} findings.")
     if found and strict:
         raise typer.Exit(1)
+
+
+@app.command("attack")
+@with_flags(*_WRITERS)
+def attack(
+    path: File,
+    target: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="JSON lines to write; must not exist.")
+    ],
+    count: Annotated[int, typer.Option("-n", metavar="INTEGER", help="Write this many prompts per principle.")] = 8,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", metavar="FILE", help="Write no duplicate of these prompts, either; may be repeated."),
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option("--generator", "-g", metavar="MODEL", help="Write with this model.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="URL", help="Write with the model of this server instead.")
+    ] = None,
+    as_json: options.Json = False,
+    **flags: Any,
+) -> None:
+    """Have a model write prompts that tempt it to break each principle.
+
+    The embedded model writes them, or that of --generator or --endpoint. None is an exact or near duplicate of another,
+    of a built-in prompt (training, held-out or benign), or of a prompt of the files named with --against.
+    """
+    from engine.control import Control
+    from engine.pipeline.attack_prompts import write_attack_prompts
+    from engine.prompts.split import write_prompts
+
+    target = _new_file(target)
+    constitution = _load(path)
+    for notice in constitution.notices:
+        output.notice(notice)
+    server = {"endpoint": endpoint, "endpoint_texts": "draft"} if endpoint is not None else {}
+    config = build_config("standard", {"generator": generator, **flags, **server})
+    known = _known_prompts(against or ())
+    made = write_attack_prompts(
+        _writer(config), constitution, count, against=known, seed=config.seed, control=Control(), progress=_progress
+    )
+    if made.prompts:
+        write_prompts(target, made.prompts)
+    if as_json:
+        output.emit({
+            "file": str(target) if made.prompts else None, "prompts": len(made.prompts),
+            "missing": made.missing, "dropped": made.dropped,
+        })  # fmt: skip
+    for reason, number in made.dropped.items():
+        output.notice(f"{number:,} left out: {reason}.")
+    for principle, number in made.missing.items():
+        output.notice(f"{principle}: {number} of {count} missing; another model or seed (--seed) may write them.")
+    if not made.prompts:
+        raise typer.Exit(1)
+    if not as_json:
+        output.result(f"{target}: {len(made.prompts):,} prompts. Read them before you use them.")
+
+
+def _known_prompts(paths: Sequence[str]) -> list[Prompt]:
+    """The prompts of the built-in sets and of files."""
+    from engine.files import expanded
+    from engine.prompts.load import BUILTIN, load_builtin, load_prompts
+
+    builtin = [prompt for name in BUILTIN for prompt in load_builtin(name)]
+    return builtin + [prompt for path in paths for prompt in load_prompts(expanded(path))]
+
+
+def _writer(config: RunConfig) -> LanguageModel:
+    """The model behind the server of the settings, else the generator."""
+    from engine.judges.registry import judge_server
+    from engine.models.client.endpoint import Endpoint
+    from engine.models.client.remote_model import RemoteModel
+    from engine.pipeline.model_cache import ModelCache
+
+    if server := judge_server(config):
+        return RemoteModel(Endpoint(server))
+    output.notice(f"loading {config.generator} …")
+    return ModelCache().get(config.generator, config.device, config.dtype)
+
+
+def _progress(kept: int, wanted: int) -> None:
+    output.notice(f"{kept:,} of {wanted:,} prompts")
 
 
 @app.command("test")

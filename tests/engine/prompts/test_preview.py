@@ -143,3 +143,14 @@ def test_a_split_replaces_no_file(tmp_path: Path, redraft_home: Path) -> None:
     assert main(["prompts", str(tmp_path / "all.txt"), "--split", "0.5", "-o", str(tmp_path / "out")]) == 2
     with pytest.raises(InputError, match="between 0 and 1"):
         split(tmp_path / "all.txt", tmp_path / "other", 1.5)
+
+
+def test_a_split_keeps_what_a_prompt_brings(tmp_path: Path) -> None:
+    rows = [
+        {"id": str(n), "prompt": f"Question {n}?", "topic": "t", "principle": "p", "demonstration": f"Answer {n}."}
+        for n in range(4)
+    ]
+    (tmp_path / "all.json").write_text(json.dumps(rows))
+    made = split(tmp_path / "all.json", tmp_path / "out", 0.5)
+    parts = [*load_prompts(made.train), *load_prompts(made.heldout)]
+    assert sorted(parts, key=lambda one: one.id) == list(load_prompts(tmp_path / "all.json"))
