@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from engine.errors import InputError
 from engine.models.hub.catalog import PROFILES
@@ -168,6 +168,17 @@ class RunConfig:
     dtype: str = setting(
         "", "Load weights in this dtype", choices=("float32", "bfloat16", "float16"), unset="measured", group="Models"
     )
+    load_in_8bit: bool = setting(
+        False, "Keep the matrices of generator and critic in 8 bits; training changes a LoRA adapter", group="Models"
+    )
+    load_in_4bit: bool = setting(
+        False, "Keep them in 4 bits (NF4, as in QLoRA); needs the package bitsandbytes", group="Models"
+    )
+
+    @property
+    def quantization(self) -> Literal["", "int8", "nf4"]:
+        """How the matrices of generator and critic are kept; 4 bits where both are asked for."""
+        return "nf4" if self.load_in_4bit else "int8" if self.load_in_8bit else ""
 
 
 JUDGES = ("panel", "rules", "model", "rules+model", "likelihood", "endpoint")

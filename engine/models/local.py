@@ -25,8 +25,8 @@ from engine.models.hub.embedded import Progress, silent
 from engine.models.hub.hf_logging import quiet
 from engine.models.inference.requests import Completion, Message, Request
 from engine.models.inference.token_codec import Codec
-from engine.models.nn import families
-from engine.models.nn.config import FAMILIES, ModelConfig
+from engine.models.nn import families, quantized
+from engine.models.nn.config import FAMILIES, ModelConfig, Quantization
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +56,7 @@ class LocalModel:
         built_in: adapters that were merged while it was loaded, since its name is that of an adapter; part of this
             model, as its files are. The files of `folder` do not hold them.
         notices: sentences on what of its files is not used, or used otherwise than a user may expect.
+        quantization: of the layers' matrices.
     """
 
     name: str
@@ -71,10 +72,11 @@ class LocalModel:
     adapter: Adapter | None = None
     notices: tuple[str, ...] = ()
     built_in: tuple[Adapter, ...] = ()
+    quantization: Quantization = ""
 
     @property
     def dtype(self) -> str:
-        """Number format of the weights, such as "float32"."""
+        """Number format that is computed in, such as "float32"."""
         return str(self.decoder.dtype).removeprefix("torch.")
 
     @property
@@ -232,7 +234,9 @@ class LocalModel:
             raise ModelError(f"The adapter is not for this model: {error}.", where=self.name) from None
 
 
-def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progress = silent) -> LocalModel:
+def load_model(
+    name: str, *, device: str = "", dtype: str = "", quantization: Quantization = "", progress: Progress = silent
+) -> LocalModel:
     """Load a model by a name of the catalog, a hub id, a folder or a GGUF file. Where the folder holds an adapter, its
     base model is loaded and the adapter merged into it.
 
@@ -240,6 +244,7 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
         name: see `engine.models.hub.catalog.resolve`.
         device: "cpu", "cuda", "cuda:1", "mps"; "" takes the best there is.
         dtype: "float32", "bfloat16", "float16"; "" takes what suits the device.
+        quantization: of the layers' matrices, which are then frozen; training changes an adapter alone.
         progress: called with the fraction done and a sentence.
 
     Raises:
@@ -249,13 +254,15 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
     source = catalog.resolve(name)
     adapters.chain(source)
     if source.kind == "adapter":
-        return merge_adapter(source, load_base(source, device=device, dtype=dtype, progress=progress))
+        base = load_base(source, device=device, dtype=dtype, quantization=quantization, progress=progress)
+        return merge_adapter(source, base)
     progress(0.0, f"Loading {source.name}.")
     chosen = memory_estimate.device(device)
     if chosen == "cpu":
         machine_profile.apply(machine_profile.machine_profile())
     kind = dtype or memory_estimate.default_dtype(chosen)
     load.torch_dtype(kind)
+    quantized.check(quantization)
     began = time.monotonic()
     match source.kind:
         case "embedded":
@@ -265,24 +272,32 @@ def load_model(name: str, *, device: str = "", dtype: str = "", progress: Progre
 
             if source.entry is not None:
                 # Before gigabytes are fetched, not after.
-                memory_estimate.check_load(source.name, source.entry.config, kind, chosen)
+                memory_estimate.check_load(source.name, source.entry.config, kind, chosen, quantization)
             place = download.fetch(source, progress)
         case _:
             assert source.path is not None
             place = source.path
     progress(1.0, f"Loading {source.name}.")
-    model = _loaded(source, place, kind, chosen, began, progress)
+    model = _loaded(source, place, kind, chosen, quantization, began, progress)
     return dataclasses.replace(model, notices=(*model.notices, *_unpinned(source, place)))
 
 
-def load_base(source: catalog.Source, *, device: str = "", dtype: str = "", progress: Progress = silent) -> LocalModel:
+def load_base(
+    source: catalog.Source,
+    *,
+    device: str = "",
+    dtype: str = "",
+    quantization: Quantization = "",
+    progress: Progress = silent,
+) -> LocalModel:
     """The model that an adapter changes; arguments as `load_model`.
 
     Raises:
         ModelError: it cannot be had, which is said of the adapter; or it cannot be loaded.
         StorageError: a file is damaged.
     """
-    return load_model(adapters.base_name(source), device=device, dtype=dtype, progress=progress)
+    name = adapters.base_name(source)
+    return load_model(name, device=device, dtype=dtype, quantization=quantization, progress=progress)
 
 
 def merge_adapter(source: catalog.Source, base: LocalModel) -> LocalModel:
@@ -297,7 +312,7 @@ def merge_adapter(source: catalog.Source, base: LocalModel) -> LocalModel:
     return dataclasses.replace(made, notices=(*base.notices, f"An adapter, merged into {base.name}."))
 
 
-def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
+def check_model(name: str, *, device: str = "", dtype: str = "", quantization: Quantization = "") -> None:
     """Refuse what `load_model` would refuse for sure, from headers and configs alone: before anything is written.
 
     A model on the hub is only checked by its name here, and whether it fits where its sizes are known.
@@ -313,6 +328,7 @@ def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
     chosen = memory_estimate.device(device)
     kind = dtype or "float32"
     load.torch_dtype(kind)
+    quantized.check(quantization)
     if source.kind == "gguf":
         assert source.path is not None
         found = load.gguf_config(source.path)
@@ -320,7 +336,7 @@ def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
         load.check_tokenizer(tokenizer, found.vocab_size, source.path)
         _checked_chat(tokenizer, source.path)
         if dtype:
-            memory_estimate.check_load(source.name, found, dtype, chosen)
+            memory_estimate.check_load(source.name, found, dtype, chosen, quantization)
     elif source.kind == "embedded":
         if not embedded.is_ready():
             embedded.gguf_file()
@@ -331,7 +347,7 @@ def check_model(name: str, *, device: str = "", dtype: str = "") -> None:
         load.check_tokenizer(tokenizer, found.vocab_size, source.path)
         _checked_chat(tokenizer, source.path)
         if dtype:
-            memory_estimate.check_load(source.name, found, dtype, chosen)
+            memory_estimate.check_load(source.name, found, dtype, chosen, quantization)
 
 
 def _checked_chat(tokenizer: PreTrainedTokenizerBase, place: Path) -> chat.Chat:
@@ -345,11 +361,17 @@ def _checked_chat(tokenizer: PreTrainedTokenizerBase, place: Path) -> chat.Chat:
 
 
 def _loaded(
-    source: catalog.Source, place: Path, dtype: str, device: str, began: float, progress: Progress
+    source: catalog.Source,
+    place: Path,
+    dtype: str,
+    device: str,
+    quantization: Quantization,
+    began: float,
+    progress: Progress,
 ) -> LocalModel:
     is_gguf = source.kind == "gguf"
     checked = gguf.check(place) if is_gguf else checkpoint.check_folder(place)
-    memory_estimate.check_load(source.name, checked.config, dtype, device)
+    memory_estimate.check_load(source.name, checked.config, dtype, device, quantization)
     load.import_transformers()
     copy = gguf_copy.find(place, dtype) if is_gguf else None
     with ThreadPoolExecutor(1) as pool:
@@ -359,7 +381,9 @@ def _loaded(
             model = _unpacked(source.name, place, dtype, parsed.result, progress)
         else:
             parsed = pool.submit(load.folder_tokenizer, copy or place)
-            model = load.read_folder(copy or place, dtype)
+            # Quantized from the files' own numbers: the model as a whole is never in memory in the wider dtype.
+            narrow = quantization and checked.config.family in FAMILIES and checkpoint.is_bfloat16(copy or place)
+            model = load.read_folder(copy or place, "bfloat16" if narrow else dtype)
         tokenizer = parsed.result()
     if copy is not None:
         model = load.with_divisors(place, model, gguf_copy.divisors_of(copy))
@@ -369,7 +393,7 @@ def _loaded(
     codec = Codec(tokenizer, load.end_tokens(model, tokenizer) | chats.end_tokens(), chats.kept_marks())
     if device != "cpu":
         model.to(device)
-    decoder = decoder_of(model, checked.config, place)
+    decoder = decoder_of(model, checked.config, place, dtype=dtype, quantization=quantization)
     return LocalModel(
         name=source.name,
         decoder=decoder,
@@ -382,6 +406,7 @@ def _loaded(
         files=partial(weights_hash.of_files, [place]) if is_gguf else partial(weights_hash.of_folder, place),
         seconds=time.monotonic() - began,
         notices=(*checked.notices, *chats.notices, *_untied_notice(checked.config, decoder), *_static_notice(decoder)),
+        quantization=quantization,
     )
 
 
@@ -423,19 +448,26 @@ def _static_notice(decoder: LanguageDecoder) -> tuple[str, ...]:
     )
 
 
-def decoder_of(model: PreTrainedModel, config: ModelConfig, place: Path) -> LanguageDecoder:
+def decoder_of(
+    model: PreTrainedModel, config: ModelConfig, place: Path, *, dtype: str = "", quantization: Quantization = ""
+) -> LanguageDecoder:
     """The decoder that computes a model that was read from `place`; takes its weights over.
+
+    Args:
+        dtype: to compute in; "" for the model's.
+        quantization: of the layers' matrices.
 
     Raises:
         ModelError: it cannot be computed.
     """
     try:
         if config.family in FAMILIES:
-            return families.from_transformers(model)
+            wanted = load.torch_dtype(dtype) if dtype else None
+            return families.from_transformers(model, dtype=wanted, quantization=quantization)
         from engine.models.nn import modules
 
         with quiet():
-            return modules.from_transformers(model, config)
+            return modules.from_transformers(model, config, quantization=quantization)
     except RedraftError as error:
         raise ModelError(error.what, where=str(place), next_step=error.next_step) from None
     except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError) as error:

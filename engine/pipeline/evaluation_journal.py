@@ -67,7 +67,8 @@ class Session:
     def _made(self) -> Judge:
         settings, model = self._settings, None
         if needs_model(settings.judge):
-            model = self._models.get(settings.critic or settings.generator, settings.device, settings.dtype)
+            name = settings.critic or settings.generator
+            model = self._models.get(name, settings.device, settings.dtype, settings.quantization)
         parts = JudgeParts(
             self._constitution,
             model,

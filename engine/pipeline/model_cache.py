@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.models.local import LocalModel
+    from engine.models.nn.config import Quantization
 
 Progress = Callable[[float, str], None]
 """Called with the fraction done, and a sentence."""
@@ -30,14 +31,14 @@ class ModelCache:
 
     def __init__(self, keep: int = 4) -> None:
         self._keep = keep
-        self._loaded: OrderedDict[tuple[str, str, str], LocalModel] = OrderedDict()
+        self._loaded: OrderedDict[tuple[str, str, str, str], LocalModel] = OrderedDict()
         self._watch: Watch = _silent
 
     @classmethod
     def from_loaded(cls, loaded: Mapping[tuple[str, str, str], LocalModel]) -> ModelCache:
         """A cache with these models in it, by (name, device, dtype) as passed to `get`."""
         models = cls(keep=max(2, len(loaded)))
-        models._loaded.update(loaded)
+        models._loaded.update({(*key, ""): model for key, model in loaded.items()})
         return models
 
     @contextmanager
@@ -56,26 +57,26 @@ class ModelCache:
         self._loaded.clear()
         memory.release()
 
-    def holds(self, name: str, device: str = "", dtype: str = "") -> bool:
+    def holds(self, name: str, device: str = "", dtype: str = "", quantization: Quantization = "") -> bool:
         """Whether the model is loaded already."""
-        return (name, device, dtype) in self._loaded
+        return (name, device, dtype, quantization) in self._loaded
 
-    def get(self, name: str, device: str = "", dtype: str = "") -> LocalModel:
+    def get(self, name: str, device: str = "", dtype: str = "", quantization: Quantization = "") -> LocalModel:
         """The model of this name; "" as device or dtype chooses by this machine's measurements.
 
         Raises:
             ModelError: it is unknown, cannot be loaded, or does not fit.
         """
-        key = name, device, dtype
+        key = name, device, dtype, quantization
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
         while len(self._loaded) >= self._keep:
             self._loaded.popitem(last=False)
-        self._loaded[key] = model = self._load(name, device, dtype)
+        self._loaded[key] = model = self._load(name, device, dtype, quantization)
         return model
 
-    def _load(self, name: str, device: str, dtype: str) -> LocalModel:
+    def _load(self, name: str, device: str, dtype: str, quantization: Quantization) -> LocalModel:
         """A model that is not loaded yet. Adapters and checkpoints share one copy of their base model."""
         from engine.models.hub import adapter, catalog
         from engine.models.local import load_model, merge_adapter
@@ -83,8 +84,9 @@ class ModelCache:
 
         source = catalog.resolve(name)
         if source.kind == "checkpoint":
-            return load_checkpoint(source, lambda base: self.get(base, device, dtype))
+            return load_checkpoint(source, lambda base: self.get(base, device, dtype, quantization))
         if source.kind != "adapter":
-            return load_model(name, device=device, dtype=dtype, progress=self._watch(name))
+            watch = self._watch(name)
+            return load_model(name, device=device, dtype=dtype, quantization=quantization, progress=watch)
         adapter.chain(source)
-        return merge_adapter(source, self.get(adapter.base_name(source), device, dtype))
+        return merge_adapter(source, self.get(adapter.base_name(source), device, dtype, quantization))

@@ -242,10 +242,10 @@ class Run:
         config = self._config
         wanted = [name for name in (config.generator, config.against, config.critic) if name]
         for name in dict.fromkeys(wanted):
-            if not self._models.holds(name, config.device, config.dtype):
+            if not self._models.holds(name, config.device, config.dtype, config.quantization):
                 source = catalog.resolve(name)
                 whole = base_name(source) if source.kind == "checkpoint" else name
-                check_model(whole, device=config.device, dtype=config.dtype)
+                check_model(whole, device=config.device, dtype=config.dtype, quantization=config.quantization)
         if (
             config.judge == "panel"
             and catalog.EMBEDDED not in wanted
@@ -410,8 +410,9 @@ class Run:
     def _load_model(self, name: str) -> LocalModel:
         config, record = self._config, self._record
         assert record is not None
-        loaded = self._models.holds(name, config.device, config.dtype)
-        model = self._models.get(name, config.device, config.dtype)
+        wanted = name, config.device, config.dtype, config.quantization
+        loaded = self._models.holds(*wanted)
+        model = self._models.get(*wanted)
         changed = input_changes.check_model(self._folder, name, model.sha256)
         if changed and not self._force:
             raise input_changes.refuse(changed, self._folder)
@@ -420,8 +421,8 @@ class Run:
         self._write_notices([f"{model.name}: {sentence}" for sentence in model.notices if not loaded])
         record.write(
             ModelLoaded(
-                summary=f"{model.name} · {model.parameters / 1e6:.0f} M parameters · {model.dtype} on {model.device}"
-                + ("" if loaded else f" · {model.seconds:.1f} s"),
+                summary=f"{model.name} · {model.parameters / 1e6:.0f} M parameters · {_bits(model.quantization)}"
+                f"{model.dtype} on {model.device}" + ("" if loaded else f" · {model.seconds:.1f} s"),
                 model=model.name,
                 sha256=model.sha256,
                 parameters=model.parameters,
@@ -432,6 +433,11 @@ class Run:
             )
         )
         return model
+
+
+def _bits(quantization: str) -> str:
+    """How the weights are kept, for a summary; "" where they are in the dtype that is computed in."""
+    return {"int8": "8-bit weights, ", "nf4": "4-bit weights, "}.get(quantization, "")
 
 
 def _damage_sentence(damage: Sequence[Damage], unusable: int) -> str:

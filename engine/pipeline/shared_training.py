@@ -40,6 +40,7 @@ def share(
         "generator": context.config.generator,
         "sha256": model.sha256,
         "dtype": model.dtype,
+        "quantization": model.quantization,
         "config": config.as_dict(),
         "rows": [_to_json(row) for row in rows],
         "validation": [_to_json(row) for row in validation],
@@ -83,7 +84,7 @@ def _train(task: dict[str, Any], models: ModelCache, place: torch.device) -> Non
     from engine.training.config import TrainConfig
     from engine.training.loop import train
 
-    model = models.get(task["generator"], str(place), task["dtype"])
+    model = models.get(task["generator"], str(place), task["dtype"], task["quantization"])
     if model.sha256 != task["sha256"]:
         raise ModelError(
             f"{model.name} has other files here than in the first process.",

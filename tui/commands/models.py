@@ -74,7 +74,11 @@ def _plan(profile: str, generator: str, critic: str, as_json: bool) -> None:
     from engine.settings import RunConfig, with_profile
 
     config = with_profile(RunConfig(), profile) if profile else RunConfig()
-    rows = plan(generator or config.generator, critic or ("" if generator else config.critic))
+    rows = plan(
+        generator or config.generator,
+        critic or ("" if generator else config.critic),
+        quantizations=("", "int8"),
+    )
     name, reason = proposed_profile()
     if as_json:
         output.emit({"stages": [dataclasses.asdict(row) for row in rows], "proposed": name, "reason": reason})
@@ -89,7 +93,7 @@ def _rows(plans: Sequence[StagePlan]) -> list[dict[str, Any]]:
         {
             "stage": row.stage,
             "model": row.model,
-            "dtype": row.dtype,
+            "dtype": f"{row.dtype}, {row.quantization}" if row.quantization else row.dtype,
             "need": f"{row.need / 1e9:.1f} GB",
             "": row.verdict,
             "change": row.change,

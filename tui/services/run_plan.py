@@ -64,7 +64,8 @@ def plan_of(config: RunConfig, runs: Path | None) -> RunPlan:
     """
     try:
         dtype = config.dtype or "float32"
-        worst = _largest(plan(config.generator, config.critic, dtypes=(dtype,)))
+        kinds = (config.quantization,)
+        worst = _largest(plan(config.generator, config.critic, dtypes=(dtype,), quantizations=kinds))
         need, free, verdict = worst.need, worst.free, worst.verdict
     except RedraftError:
         need, free, verdict = 0, memory_estimate.free(), ""
@@ -147,7 +148,7 @@ def _accuracy(config: RunConfig) -> str:
 
 def is_fit(config: RunConfig) -> str:
     """Why the chosen models do not fit into this machine's memory, and what would; "" where they fit."""
-    rows = plan(config.generator, config.critic)
+    rows = plan(config.generator, config.critic, quantizations=(config.quantization,))
     worst = _largest(rows)
     if all(row.verdict == FITS for row in rows):
         return ""

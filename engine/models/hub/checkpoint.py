@@ -192,6 +192,11 @@ def _held(folder: Path) -> dict[str, weights.TensorInfo]:
     return held
 
 
+def is_bfloat16(folder: Path) -> bool:
+    """Whether all weights of a folder that was checked are bfloat16."""
+    return all(info.dtype == "BF16" for path in weights.files(folder) for info in weights.header(path).values())
+
+
 def _unread_files(folder: Path) -> tuple[str, ...]:
     """A sentence on weights of the folder that are not read."""
     read = {path.name for path in weights.files(folder)}

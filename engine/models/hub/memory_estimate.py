@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 from engine.errors import ModelError
 from engine.models.hub import memory
-from engine.models.nn.config import ModelConfig
+from engine.models.nn.config import ModelConfig, Quantization
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 PROCESS = 440_000_000
 """Bytes that Python, torch and transformers hold before any model."""
+
+_QUANTIZED_BYTES = {"int8": 1.01, "nf4": 0.52}
+"""Bytes of a number that is quantized, with its share of the factors."""
 
 _TOKENIZER = 1_700
 """Bytes that a tokenizer takes for each token that it knows (measured: 49,152 tokens, 84 MB)."""
@@ -80,24 +83,37 @@ class FitResult:
         return f"needs {_amount(self.need)} of {_amount(self.free)} free"
 
 
-def weights(config: ModelConfig, dtype: str, device: str = "cpu") -> int:
+def weights(config: ModelConfig, dtype: str, device: str = "cpu", quantization: Quantization = "") -> int:
     """Bytes of the weights as the decoder keeps them, and of the tokenizer. On a CPU a tied output matrix is stored
     apart, since it is packed for the matrix product and the embedding is not."""
     packed = device == "cpu" and dtype in ("float32", "bfloat16") and config.tied
     numbers = config.parameters + (config.vocab_size * config.hidden_size if packed else 0)
-    return numbers * BYTES[dtype] + (config.vocab_size * _TOKENIZER if device == "cpu" else 0)
+    saved = int(layer_numbers(config) * (BYTES[dtype] - _QUANTIZED_BYTES[quantization])) if quantization else 0
+    return numbers * BYTES[dtype] - saved + (config.vocab_size * _TOKENIZER if device == "cpu" else 0)
 
 
-def load(config: ModelConfig, dtype: str, device: str = "cpu") -> MemoryEstimate:
+def layer_numbers(config: ModelConfig) -> int:
+    """Numbers of the layers' matrices: all but embeddings and the output matrix."""
+    embeddings = config.vocab_size * (1 if config.tied else 2) + (config.context if config.family == "gpt2" else 0)
+    return config.parameters - embeddings * config.hidden_size
+
+
+def load(config: ModelConfig, dtype: str, device: str = "cpu", quantization: Quantization = "") -> MemoryEstimate:
     """Loading: the weights, and the largest matrix twice for the moment in which it is rearranged. (A tied output
-    matrix stays twice, which `weights` counts.)"""
+    matrix stays twice, which `weights` counts.) What is quantized is read in 16 bits first, where its files hold no
+    more."""
+    if quantization:
+        held = weights(config, dtype, device, quantization)
+        return MemoryEstimate(held, work=max(0, 2 * config.parameters - held) + config.vocab_size * config.hidden_size)
     largest = (
         2 * config.hidden_size * config.intermediate_size if config.tied else config.vocab_size * config.hidden_size
     )
     return MemoryEstimate(weights(config, dtype, device), work=largest * BYTES[dtype])
 
 
-def generate(config: ModelConfig, dtype: str, rows: int, tokens: int, device: str = "cpu") -> MemoryEstimate:
+def generate(
+    config: ModelConfig, dtype: str, rows: int, tokens: int, device: str = "cpu", quantization: Quantization = ""
+) -> MemoryEstimate:
     """Writing `rows` texts at a time of at most `tokens` tokens each, prompt included."""
     size = BYTES[dtype]
     cache = rows * tokens * config.kv_elements * size
@@ -106,25 +122,43 @@ def generate(config: ModelConfig, dtype: str, rows: int, tokens: int, device: st
     prefill = min(rows * tokens, PREFILL_TOKENS) * _per_token(config) * size
     # Attention in half precision copies one layer's keys and values to float32, more than once.
     copies = 0 if dtype == "float32" else 5 * cache // config.num_layers
-    return MemoryEstimate(weights(config, dtype, device), cache=cache, work=logits + prefill + copies + _KERNELS)
+    work = logits + prefill + copies + _cast(config, dtype, quantization) + _KERNELS
+    return MemoryEstimate(weights(config, dtype, device, quantization), cache=cache, work=work)
 
 
-def score(config: ModelConfig, dtype: str, tokens: int, device: str = "cpu") -> MemoryEstimate:
+def score(
+    config: ModelConfig, dtype: str, tokens: int, device: str = "cpu", quantization: Quantization = ""
+) -> MemoryEstimate:
     """Scoring completions, or reading hidden states, in batches of `tokens` tokens."""
     work = tokens * _per_token(config) * BYTES[dtype] + _logits(config, dtype, tokens) + _KERNELS
-    return MemoryEstimate(weights(config, dtype, device), work=work)
+    work += _cast(config, dtype, quantization)
+    return MemoryEstimate(weights(config, dtype, device, quantization), work=work)
 
 
 def train_lora(
-    config: ModelConfig, dtype: str, tokens: int, rank: int = 16, device: str = "cpu", *, length: int = 256
+    config: ModelConfig,
+    dtype: str,
+    tokens: int,
+    rank: int = 16,
+    device: str = "cpu",
+    *,
+    length: int = 256,
+    quantization: Quantization = "",
 ) -> MemoryEstimate:
     """LoRA on all linear layers, with micro-batches of `tokens` tokens in rows of about `length`."""
     size = BYTES[dtype]
-    # float32 values, gradients and two moments; and a transposed copy of the weights for the backward pass.
-    kept = 16 * lora_parameters(config, rank) + (config.parameters - _embedding_only(config)) * size
+    # float32 values, gradients and two moments; and a transposed copy of the weights for the backward pass: of the
+    # output matrix alone where the layers are quantized.
+    transposed = config.parameters - _embedding_only(config) - (layer_numbers(config) if quantization else 0)
+    kept = 16 * lora_parameters(config, rank) + transposed * size
     activations = tokens * config.num_layers * _kept_per_token(config, length) * size
-    work = _logits(config, dtype, tokens) + _KERNELS
-    return MemoryEstimate(weights(config, dtype, device), work=work, training=kept + activations)
+    work = _logits(config, dtype, tokens) + _cast(config, dtype, quantization) + _KERNELS
+    return MemoryEstimate(weights(config, dtype, device, quantization), work=work, training=kept + activations)
+
+
+def _cast(config: ModelConfig, dtype: str, quantization: Quantization) -> int:
+    """Bytes of the largest matrix of a layer, which is cast for a product where it is quantized."""
+    return config.hidden_size * config.intermediate_size * BYTES[dtype] if quantization else 0
 
 
 def lora_parameters(config: ModelConfig, rank: int) -> int:
@@ -196,9 +230,9 @@ def check(need: MemoryEstimate | int, what: str, device: str = "cpu") -> None:
         )
 
 
-def check_load(name: str, config: ModelConfig, dtype: str, device: str) -> None:
+def check_load(name: str, config: ModelConfig, dtype: str, device: str, quantization: Quantization = "") -> None:
     """As `check`, for loading one model."""
-    check(load(config, dtype, device), name, device)
+    check(load(config, dtype, device, quantization), name, device)
 
 
 def together(configs: Sequence[ModelConfig], dtype: str, device: str = "cpu") -> int:

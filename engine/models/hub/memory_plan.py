@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import ModelError
 from engine.models.hub import adapter, catalog, memory_estimate
 from engine.models.hub.memory_estimate import MemoryEstimate
-from engine.models.nn.config import ModelConfig
+from engine.models.nn.config import ModelConfig, Quantization
 
 FITS, TIGHT, TOO_LARGE = "fits", "tight", "does not fit"
 _TIGHT = 0.8
@@ -26,7 +26,8 @@ class StagePlan:
     Args:
         stage: as the user knows it.
         model: whose work it is.
-        dtype: of the weights.
+        dtype: of the weights, or what is computed in where they are quantized.
+        quantization: of the layers' matrices, "" for none.
         need: bytes in all, with every model of the run loaded.
         free: bytes that are free now.
         verdict: `FITS`, `TIGHT` or `TOO_LARGE`.
@@ -40,6 +41,7 @@ class StagePlan:
     free: int
     verdict: str
     change: str = ""
+    quantization: Quantization = ""
 
 
 def config_of(name: str) -> ModelConfig:
@@ -73,6 +75,7 @@ def plan(
     critic: str = "",
     *,
     dtypes: Sequence[str] = ("float32", "bfloat16"),
+    quantizations: Sequence[Quantization] = ("",),
     free: int | None = None,
     rank: int = 16,
     micro_batch_tokens: int = 1024,
@@ -81,6 +84,7 @@ def plan(
 
     Args:
         generator, critic: names of models; no critic, or the same name, shares one copy.
+        quantizations: of the layers' matrices; a quantized one is planned for the first dtype alone.
         free: bytes; what is free on the CPU now where None.
         rank, micro_batch_tokens: of the training.
 
@@ -91,40 +95,55 @@ def plan(
     configs = {name: config_of(name) for name in names}
     room = memory_estimate.free() if free is None else free
     found: list[StagePlan] = []
-    for dtype in dtypes:
-        needs = _stages(configs, generator, critic or generator, dtype, rank, micro_batch_tokens, room)
+    kinds = [(dtype, kind) for kind in quantizations for dtype in (dtypes[:1] if kind else dtypes)]
+    for dtype, kind in kinds:
+        needs = _stages(configs, generator, critic or generator, dtype, kind, rank, micro_batch_tokens, room)
         for stage, model, need in needs:
             total = need.total + sum(
-                memory_estimate.load(config, dtype).weights for name, config in configs.items() if name != model
+                memory_estimate.weights(config, dtype, quantization=kind)
+                for name, config in configs.items()
+                if name != model
             )
-            found.append(StagePlan(stage, model, dtype, total, room, _verdict(total, room)))
+            found.append(StagePlan(stage, model, dtype, total, room, _verdict(total, room), quantization=kind))
     return [_advised(row, found) for row in found]
 
 
 def _stages(
-    configs: dict[str, ModelConfig], generator: str, critic: str, dtype: str, rank: int, micro: int, room: int
+    configs: dict[str, ModelConfig],
+    generator: str,
+    critic: str,
+    dtype: str,
+    kind: Quantization,
+    rank: int,
+    micro: int,
+    room: int,
 ) -> list[tuple[str, str, MemoryEstimate]]:
     trained, judging = configs[generator], configs[critic]
-    writing = _writing(trained, dtype, room)
-    # A micro-batch of pairs holds both completions of each row.
-    pairs = memory_estimate.train_lora(trained, dtype, micro, rank, length=_TOKENS)
+    writing = _writing(trained, dtype, kind, room)
+
+    def training(length: int) -> MemoryEstimate:
+        return memory_estimate.train_lora(trained, dtype, micro, rank, length=length, quantization=kind)
+
+    # The trained model shares what an adapter leaves alone, and all of what is quantized.
+    trained_too = 0 if kind else memory_estimate.layer_numbers(trained) * memory_estimate.BYTES[dtype]
     return [
-        ("load", generator, memory_estimate.load(trained, dtype)),
-        *([("load", critic, memory_estimate.load(judging, dtype))] if critic != generator else []),
+        ("load", generator, memory_estimate.load(trained, dtype, quantization=kind)),
+        *([("load", critic, memory_estimate.load(judging, dtype, quantization=kind))] if critic != generator else []),
         ("draft", generator, writing),
-        ("judge", critic, memory_estimate.score(judging, dtype, _JUDGED)),
-        ("critique, revise", critic, _writing(judging, dtype, room)),
-        ("train (LoRA, SFT)", generator, memory_estimate.train_lora(trained, dtype, micro, rank, length=_TOKENS // 2)),
-        ("train (LoRA, DPO)", generator, pairs),
-        ("compare", generator, MemoryEstimate(2 * writing.weights, writing.cache, writing.work)),
+        ("judge", critic, memory_estimate.score(judging, dtype, _JUDGED, quantization=kind)),
+        ("critique, revise", critic, _writing(judging, dtype, kind, room)),
+        ("train (LoRA, SFT)", generator, training(_TOKENS // 2)),
+        # A micro-batch of pairs holds both completions of each row.
+        ("train (LoRA, DPO)", generator, training(_TOKENS)),
+        ("compare", generator, replace(writing, weights=writing.weights + trained_too)),
     ]
 
 
-def _writing(config: ModelConfig, dtype: str, room: int) -> MemoryEstimate:
+def _writing(config: ModelConfig, dtype: str, kind: Quantization, room: int) -> MemoryEstimate:
     """Writing texts, as many at a time as the cache has memory for."""
     row = _TOKENS * config.kv_elements * memory_estimate.BYTES[dtype]
     rows = max(1, min(_ROWS, memory_estimate.cache_bytes_of(room) // row))
-    return memory_estimate.generate(config, dtype, rows, _TOKENS)
+    return memory_estimate.generate(config, dtype, rows, _TOKENS, quantization=kind)
 
 
 def _verdict(need: int, free: int) -> str:
@@ -140,14 +159,14 @@ def _advised(row: StagePlan, rows: Sequence[StagePlan]) -> StagePlan:
     same = [other for other in rows if (other.stage, other.model) == (row.stage, row.model)]
     smaller = [other for other in same if other.need < row.need and other.verdict != TOO_LARGE]
     if smaller:
-        change = f"--dtype {smaller[0].dtype}"
+        change = "--load-in-8bit" if smaller[0].quantization else f"--dtype {smaller[0].dtype}"
     elif row.verdict == TIGHT:
         change = "End other programs."
     elif row.stage.startswith("train"):
         change = "--micro-batch-tokens 256, or a smaller generator"
     else:
         change = "a smaller model, or end other programs"
-    return StagePlan(row.stage, row.model, row.dtype, row.need, row.free, row.verdict, change)
+    return replace(row, change=change)
 
 
 def proposed_profile(free: int | None = None, dtype: str = "float32") -> tuple[str, str]:

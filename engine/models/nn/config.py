@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 
+Quantization = Literal["", "int8", "nf4"]
+"""How frozen matrices are kept: "" as they are, "int8" (a factor for each row), "nf4" (bitsandbytes)."""
+
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "gemma", "gpt2")
 """Values of `model_type` that can be loaded."""
 

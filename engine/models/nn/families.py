@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import ModelError
-from engine.models.nn.config import FAMILIES, ConfigError, ModelConfig, from_config
+from engine.models.nn.config import FAMILIES, ConfigError, ModelConfig, Quantization, from_config
 from engine.models.nn.decoder import Block, Decoder
 from engine.models.nn.linear import Linear, Projection
 from engine.models.nn.ops import Norm
@@ -34,10 +34,16 @@ def check_config(config: Any) -> ModelConfig:
         raise ModelError(f"`{problem.field}` {problem}.") from None
 
 
-def from_transformers(model: nn.Module) -> Decoder:
-    """A decoder with the weights of a loaded `*ForCausalLM`; dtype and device are the model's.
+def from_transformers(
+    model: nn.Module, *, dtype: torch.dtype | None = None, quantization: Quantization = ""
+) -> Decoder:
+    """A decoder with the weights of a loaded `*ForCausalLM`; the device is the model's.
 
     The model is emptied on the way (its parameters become zero-size), so that no weight is in memory twice.
+
+    Args:
+        dtype: to compute in; None for the model's.
+        quantization: of the layers' matrices.
 
     Raises:
         ModelError: see `check_config`; also where weights are quantized or shared between devices.
@@ -46,7 +52,10 @@ def from_transformers(model: nn.Module) -> Decoder:
     described = check_config(config)
     names = MODULES[described.family]
     base = model.get_submodule(names.base)
-    source = _Source(model, names)
+    head: Any = model.get_submodule("lm_head")
+    embedded: Any = base.get_submodule(names.embedding)
+    tied = head.weight.data_ptr() == embedded.weight.data_ptr()
+    source = _Source(model, names, dtype or embedded.weight.dtype, quantization)
     embedding = source.take(f"{names.base}.{names.embedding}", keep=True)
     positions = source.take(f"{names.base}.{names.positions}") if names.positions is not None else None
     frequencies, factor = torch.empty(0), 1.0
@@ -55,10 +64,8 @@ def from_transformers(model: nn.Module) -> Decoder:
         frequencies, factor = rotary.inv_freq.detach().float().clone(), float(rotary.attention_scaling)
     blocks = tuple(_block(source, names, described, layer) for layer in range(described.num_layers))
     final_norm = source.norm(f"{names.base}.{names.final_norm}", described)
-    head: Any = model.get_submodule("lm_head")
-    tied = head.weight.data_ptr() == embedding.data_ptr()
-    weight = embedding if tied else head.weight.detach()
-    bias = None if head.bias is None else head.bias.detach()
+    weight = embedding if tied else source.take("lm_head", keep=True)
+    bias = None if head.bias is None else head.bias.detach().to(embedding.dtype)
     decoder = Decoder(
         config=replace(described, tied=tied),
         embedding=embedding,
@@ -77,9 +84,11 @@ def from_transformers(model: nn.Module) -> Decoder:
 class _Source:
     """Hands the model's tensors out and empties the places that they came from."""
 
-    def __init__(self, model: nn.Module, names: ModuleNames) -> None:
+    def __init__(self, model: nn.Module, names: ModuleNames, dtype: torch.dtype, quantization: Quantization) -> None:
         self._model = model
         self._names = names
+        self._dtype = dtype
+        self._quantization = quantization
 
     def take(self, name: str, *, keep: bool = False) -> Tensor:
         """The weight of the module `name`; removed from the module unless `keep`."""
@@ -100,11 +109,15 @@ class _Source:
             weight = weight.t() if self._names.transposed else weight
             weights.append(weight)
             if getattr(module, "bias", None) is not None:
-                biases.append(module.bias.detach())
+                biases.append(module.bias.detach().to(self._dtype))
             projections.append(Projection(name, stop, stop + weight.shape[0]))
             stop += weight.shape[0]
         joined = weights[0].contiguous() if len(weights) == 1 else torch.cat(weights)
-        return Linear(joined, torch.cat(biases) if biases else None, projections)
+        bias = torch.cat(biases) if biases else None
+        linear = Linear(joined, bias, projections, pack=not self._quantization)
+        if self._quantization:
+            linear.quantize(self._quantization)
+        return linear
 
     def norm(self, name: str, config: ModelConfig) -> Norm:
         module: Any = self._model.get_submodule(name)
@@ -115,18 +128,17 @@ class _Source:
         bias = getattr(module, "bias", None)
         return Norm(
             weight=weight,
-            bias=None if bias is None else bias.detach(),
+            bias=None if bias is None else bias.detach().to(self._dtype),
             eps=config.norm_eps,
             rms=config.norm == "rms",
         )
 
-    @staticmethod
-    def _floating(name: str, weight: Tensor) -> Tensor:
+    def _floating(self, name: str, weight: Tensor) -> Tensor:
         if not weight.is_floating_point() or weight.is_meta or weight.dim() > 2:
             raise ModelError(
                 f"the weight of {name} is quantized or not loaded.", next_step="Load the model in bfloat16 or float32."
             )
-        return weight.detach()
+        return weight.detach().to(self._dtype)
 
 
 def _block(source: _Source, names: ModuleNames, config: ModelConfig, layer: int) -> Block:

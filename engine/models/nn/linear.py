@@ -3,6 +3,7 @@ multiplies fastest, with the low-rank changes of an adapter added where one is i
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.models.nn.config import Activation
+from engine.models.nn.config import Activation, Quantization
 from engine.models.nn.lora_weights import Adapter, LoraPair
+from engine.models.nn.quantized import QuantizedMatrix, quantize
 
 _FUSED_ACTIVATION: dict[Activation, tuple[str, str]] = {
     "silu": ("swish", ""),
@@ -80,7 +82,9 @@ class Linear:
         projections: the original projections in it, in order, without gaps.
 
     Where `can_pack` says so the weight is kept only in oneDNN's layout and `weight` unpacks it anew on each access
-    (rare: merging, export). A weight that requires a gradient (full training) is never packed.
+    (rare: merging, export). A weight that requires a gradient (full training) is never packed. After `quantize` the
+    matrix is kept in few bits only, and adapters are not folded into it: changes smaller than a step of
+    the rounding would be lost in it.
     """
 
     def __init__(
@@ -94,6 +98,8 @@ class Linear:
         self._dense: Tensor | None = weight
         self._packed: Tensor | None = None
         self._packed_transpose: Tensor | None = None
+        self._quantized: QuantizedMatrix | None = None
+        self._unmerged: tuple[tuple[int, int, LoraPair], ...] = ()
         if pack and not weight.requires_grad and can_pack(weight):
             with torch.inference_mode(False), torch.no_grad():
                 self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)
@@ -104,6 +110,8 @@ class Linear:
         """The matrix [out, in], dense."""
         if self._dense is not None:
             return self._dense
+        if self._quantized is not None:
+            return _added(self._quantized.dense(), self._unmerged)
         assert self._packed is not None
         return self._packed.to_dense()
 
@@ -113,11 +121,25 @@ class Linear:
 
     def nbytes(self) -> int:
         """Bytes that the matrix takes, copies for the backward pass included."""
+        if self._quantized is not None:
+            unmerged = sum(pair.a.nbytes + pair.b.nbytes for _, _, pair in self._unmerged)
+            return self._quantized.nbytes() + unmerged
         one = self.out_features * self.in_features * self.dtype.itemsize
         return one * (2 if self._packed_transpose is not None else 1)
 
+    def quantize(self, kind: Quantization) -> None:
+        """Keep the matrix in 8 or 4 bits from now on, and give up what it was kept in.
+
+        Raises:
+            ModelError: as `engine.models.nn.quantized.quantize`.
+        """
+        self._quantized = quantize(self.weight, kind)
+        self._dense = self._packed = self._packed_transpose = None
+
     def linear(self, x: Tensor) -> Tensor:
         """`x @ weight.T + bias`, [N, in] -> [N, out], without autograd on packed weights."""
+        if self._quantized is not None:
+            return _with_pairs(self._quantized.linear(x, self.bias), x, self._unmerged)
         if self._packed is None:
             return functional.linear(x, self.weight, self.bias)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
@@ -126,21 +148,21 @@ class Linear:
     def linear_add(self, x: Tensor, other: Tensor) -> Tensor:
         """`linear(x) + other` in one pass."""
         if self._packed is None:
-            return functional.linear(x, self.weight, self.bias).add_(other)
+            return self.linear(x).add_(other)
         out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._packed, self.bias, "add")
         return out
 
     def linear_mul(self, x: Tensor, other: Tensor) -> Tensor:
         """`linear(x) * other` in one pass."""
         if self._packed is None:
-            return functional.linear(x, self.weight, self.bias).mul_(other)
+            return self.linear(x).mul_(other)
         out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._packed, self.bias, "mul")
         return out
 
     def linear_activation(self, x: Tensor, activation: Activation) -> Tensor:
         """`activation(linear(x))` in one pass."""
         if self._packed is None:
-            return activate(functional.linear(x, self.weight, self.bias), activation)
+            return activate(self.linear(x), activation)
         kind, algorithm = _FUSED_ACTIVATION[activation]
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, kind, [], algorithm)
         return out
@@ -151,6 +173,12 @@ class Linear:
         The first call keeps a packed transpose (as much memory again; fp32 runs 2.2 times as fast with it). It goes
         when `drop_transpose` is called.
         """
+        if self._quantized is not None:
+            back = self._quantized.input_grad(grad)
+            for start, stop, pair in self._unmerged:
+                a, b = _working(pair, grad.dtype)
+                back.addmm_(grad[:, start:stop] @ b, a)
+            return back if plus is None else back.add_(plus)
         if self._packed is None:
             weight = self.weight.detach()
             return grad @ weight if plus is None else torch.addmm(plus, grad, weight)
@@ -205,15 +233,35 @@ class Linear:
         return [(part.start, part.stop, pair) for part, pair in found if pair is not None]
 
     def merged(self, adapter: Adapter) -> Linear:
-        """A copy with the adapter's change folded in (added in fp32, then cast); itself where there is none."""
+        """A copy with the adapter's change folded in (added in fp32, then cast), or applied in addition where the
+        matrix is quantized; itself where there is none."""
         pairs = self._pairs(adapter)
         if not pairs:
             return self
-        with torch.no_grad():
-            weight = self.weight.detach().to(torch.float32, copy=True)
-            for start, stop, pair in pairs:
-                weight[start:stop] += pair.delta().to(weight.device)
-            return Linear(weight.to(self.dtype), self.bias, self.projections)
+        if self._quantized is not None:
+            found = copy.copy(self)
+            found._unmerged = (*self._unmerged, *((start, stop, pair.fixed()) for start, stop, pair in pairs))
+            return found
+        return Linear(_added(self.weight.detach(), pairs), self.bias, self.projections)
+
+
+def _added(weight: Tensor, pairs: Sequence[tuple[int, int, LoraPair]]) -> Tensor:
+    """The matrix with low-rank changes of its rows, added in fp32; itself where there are none."""
+    if not pairs:
+        return weight
+    with torch.no_grad():
+        wide = weight.to(torch.float32, copy=True)
+        for start, stop, pair in pairs:
+            wide[start:stop] += pair.delta().to(wide.device)
+        return wide.to(weight.dtype)
+
+
+def _with_pairs(out: Tensor, x: Tensor, pairs: Sequence[tuple[int, int, LoraPair]]) -> Tensor:
+    """`out` plus the low-rank changes of its columns, in place."""
+    for start, stop, pair in pairs:
+        a, b = _working(pair, x.dtype)
+        out[:, start:stop].addmm_(x @ a.t(), b.t())
+    return out
 
 
 def together(linears: Sequence[Linear], x: Tensor, adapter: Adapter | None = None) -> tuple[Tensor, ...]:

@@ -50,6 +50,10 @@ class LoraPair:
         """The change itself, fp32 [out, in]."""
         return self.scale * (self.b.float() @ self.a.float())
 
+    def fixed(self) -> LoraPair:
+        """The pair as it is now, whatever is trained afterwards."""
+        return LoraPair(self.a.detach().clone(), self.b.detach().clone(), self.scale)
+
 
 @dataclass(frozen=True)
 class Adapter:

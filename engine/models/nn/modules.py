@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from engine.errors import ModelError
 from engine.models.nn.attention import Attention, CausalPacked, Prefix
 from engine.models.nn.attention_rules import Rules
-from engine.models.nn.config import ModelConfig
+from engine.models.nn.config import ModelConfig, Quantization
 from engine.models.nn.decoder import DecoderOutput, pack
 from engine.models.nn.linear import Linear, Projection
 from engine.models.nn.lora_weights import Adapter
@@ -281,15 +281,24 @@ class ModuleDecoder:
             linear.drop_transpose()
 
 
-def from_transformers(model: Any, config: ModelConfig) -> ModuleDecoder:
+def from_transformers(model: Any, config: ModelConfig, *, quantization: Quantization = "") -> ModuleDecoder:
     """A decoder that runs the modules of a loaded `*ForCausalLM`; it takes the model over.
 
     Args:
         config: as read from the folder; heads are corrected to what the model uses.
+        quantization: of the layers' matrices, once it is sure that the unquantized ones give the model's numbers.
 
     Raises:
         ModelError: the model's numbers change when its matrices are replaced.
     """
+    decoder = _take_over(model, config)
+    if quantization:
+        for name in decoder.adaptable():
+            decoder.linears[name].quantize(quantization)
+    return decoder
+
+
+def _take_over(model: Any, config: ModelConfig) -> ModuleDecoder:
     from transformers import GenerationConfig
 
     model = model.eval().requires_grad_(False)

@@ -27,6 +27,14 @@ def test_every_stage_is_planned_for_each_dtype_with_what_to_change() -> None:
     assert all(not row.change for row in rows if row.verdict == FITS)
 
 
+def test_8_bit_weights_are_planned_and_proposed_where_only_they_fit() -> None:
+    rows = plan("qwen2-1.5b-instruct", dtypes=("float32",), quantizations=("", "int8"), free=8_000_000_000)
+    by_kind = {kind: [row for row in rows if row.quantization == kind] for kind in ("", "int8")}
+    assert [row.stage for row in by_kind[""]] == [row.stage for row in by_kind["int8"]]
+    assert all(small.need < large.need for large, small in zip(by_kind[""], by_kind["int8"], strict=True))
+    assert {row.change for row in by_kind[""] if row.verdict == TOO_LARGE} >= {"--load-in-8bit"}
+
+
 def test_one_model_in_both_roles_is_counted_once() -> None:
     alone = {row.stage: row.need for row in plan("qwen2-1.5b-instruct", dtypes=("float32",), free=1)}
     both = plan("qwen2-1.5b-instruct", "qwen2-1.5b-instruct", dtypes=("float32",), free=1)
