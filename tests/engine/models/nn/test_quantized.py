@@ -1,4 +1,4 @@
-"""Matrices in few bits: their numbers, an adapter's gradients through them, and adapters that are not folded into them."""
+"""Matrices in few bits: their numbers, gradients through them, adapters that are not folded into them."""
 
 from __future__ import annotations
 
