@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -119,24 +120,30 @@ class JournalReader:
             return
         lines = b"".join([*rest, chunk[:end]]).split(b"\n")
         lines.pop()
-        for line in lines:
-            self._line(line, events)
+        self._lines(lines, events)
         rest[:] = [chunk[end:]]
         self._pending = len(chunk) - end
 
-    def _line(self, line: bytes, events: list[Record]) -> None:
-        length = len(line) + 1
-        try:
-            event = decode(line)
-        except DamagedLine as error:
-            self._note(length, str(error))
-            return
-        missing = event.seq - self._next_seq - self._damaged_since
+    def _lines(self, lines: list[bytes], events: list[Record]) -> None:
+        for line in lines:
+            try:
+                event = decode(line)
+            except DamagedLine as error:
+                self._note(len(line) + 1, str(error))
+                continue
+            if event.seq == self._next_seq and not self._damaged_since:
+                self._next_seq += 1
+            else:
+                self._jumped(event.seq)
+            self._offset += len(line) + 1
+            events.append(event)
+
+    def _jumped(self, seq: int) -> None:
+        """Go on after this record, which does not follow the last one; note how many are missing between them."""
+        missing = seq - self._next_seq - self._damaged_since
         if missing > 0:
-            self.damage.append(Damage(self._offset, 0, f"{missing} records before record {event.seq} are missing"))
-        self._next_seq, self._damaged_since = max(self._next_seq, event.seq + 1), 0
-        self._offset += length
-        events.append(event)
+            self.damage.append(Damage(self._offset, 0, f"{missing} records before record {seq} are missing"))
+        self._next_seq, self._damaged_since = max(self._next_seq, seq + 1), 0
 
     def _note(self, length: int, reason: str) -> None:
         self.damage.append(Damage(self._offset, length, reason))
@@ -151,17 +158,23 @@ class JournalReader:
 
 
 class PlacedReader(JournalReader):
-    """A reader that also notes offset and length of each record's line, in `places`, for its caller to clear."""
+    """A reader that also notes where each record's line is, in `offsets` and `lengths`, for its caller to clear."""
 
     def __init__(self, path: Path, *, chunk: int = _CHUNK) -> None:
         super().__init__(path, chunk=chunk)
-        self.places: list[tuple[int, int]] = []
+        self.offsets: list[int] = []
+        self.lengths: list[int] = []
 
-    def _line(self, line: bytes, events: list[Record]) -> None:
-        offset, count = self._offset, len(events)
-        super()._line(line, events)
-        if len(events) > count:
-            self.places.append((offset, len(line)))
+    def _lines(self, lines: list[bytes], events: list[Record]) -> None:
+        lengths = [len(line) for line in lines]
+        offsets = [at + newlines for newlines, at in enumerate(itertools.accumulate(lengths, initial=self._offset))]
+        noted = len(self.damage)
+        super()._lines(lines, events)
+        damaged = {one.offset for one in self.damage[noted:] if one.length}
+        for offset, length in zip(offsets, lengths, strict=False):
+            if offset not in damaged:
+                self.offsets.append(offset)
+                self.lengths.append(length)
 
     def placed(self) -> Iterator[tuple[Record, int, int]]:
         """The records that are in the file now, each with offset and length of its line.
@@ -170,8 +183,7 @@ class PlacedReader(JournalReader):
             StorageError: as `poll` does.
         """
         for event in self.so_far():
-            offset, length = self.places.pop(0)
-            yield event, offset, length
+            yield event, self.offsets.pop(0), self.lengths.pop(0)
 
 
 def read(path: Path) -> Iterator[Record]:

@@ -7,6 +7,7 @@ numbers of records; texts only in `finished`, which only the process that perfor
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -308,7 +309,7 @@ class RunState:
         note = _NOTED.get(record.stage)
         if note is not None:
             note(self, record, record.seq if number is None else number)
-        if not (self._resumable or any(cls in _HANDLERS for cls in find(record.stage))):
+        if not (self._resumable or _is_handled(record.stage)):
             self.loading = ""
             return
         try:
@@ -460,12 +461,15 @@ class RunState:
         candidate = record.data.get("candidate", 0)
         if not record.item or not isinstance(candidate, int):
             return
+        is_verdict, cut = record.stage.endswith("EVALUATION"), record.data.get("finish") == "length"
+        if not is_verdict and not cut and record.item not in self._candidates:
+            return  # what is not known counts as not cut
         known = self._candidates.setdefault(record.item, {}).setdefault(candidate, [-1, False, ()])
-        if record.stage.endswith("EVALUATION"):
+        if is_verdict:
             known[0], known[2] = number, record.data.get("broken", ())
             self._note_principles(record.data)
         else:
-            known[1] = record.data.get("finish") == "length"
+            known[1] = cut
 
     def _note_answer(self, record: Record, number: int) -> None:
         """Remember the verdict on a compared answer, or that it was cut, until the answers are compared."""
@@ -571,6 +575,12 @@ class RunState:
         self.decision, self.decision_data = number, record.data
         self._note_principles(record.data)
         self.decision_input = self._inputs.pop(event.item, -1)
+
+
+@functools.lru_cache(maxsize=1024)  # a journal from elsewhere may name any number of stages
+def _is_handled(stage: str) -> bool:
+    """Whether records of this stage change the state."""
+    return any(cls in _HANDLERS for cls in find(stage))
 
 
 _NOTED: dict[str, Callable[[RunState, Record, int], None]] = {

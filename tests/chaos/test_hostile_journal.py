@@ -206,6 +206,6 @@ def test_a_record_that_says_it_is_whole_and_holds_nonsense_is_shown_or_passed_ov
         assert made is not None
         assert holds_no_control(made.summary)
         store = LogStore()
-        assert store.append(0, 0, len(line), found.level) == 0
+        assert store.extend(0, [0], [len(line)], [found.level]) == 0
 
     check()

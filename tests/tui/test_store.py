@@ -130,7 +130,7 @@ def test_a_filter_goes_on_with_what_arrives_later(tmp_path: Path) -> None:
 def test_what_a_verbosity_shows_grows_with_the_store(verbosity: int) -> None:
     store = LogStore()
     shown = store.shown(verbosity)
-    store.append(0, 0, 10, 1)
-    store.append(0, 10, 10, 1)
+    store.extend(0, [0], [10], [1])
+    store.extend(0, [10], [10], [1])
     assert list(shown) == [0, 1]
     assert shown[-1] == 1

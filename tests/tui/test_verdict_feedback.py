@@ -155,7 +155,7 @@ def test_each_verdict_finds_the_text_that_it_is_about(tmp_path: Path) -> None:
     source = store.add_source(tmp_path / "journal.jsonl")
     offset = 0
     for number, line in enumerate((tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)):
-        assert store.append(source, offset, len(line), 1) == number
+        assert store.extend(source, [offset], [len(line)], [1]) == number
         offset += len(line)
     found = {number: judged_texts(store, number) for number in range(len(store))}
     texts_of = {number: (one[0].text, one[0].prompt) for number, one in found.items() if one}

@@ -19,12 +19,12 @@ _CHUNK = 64 << 10
 
 @dataclass(frozen=True)
 class JournalUpdate:
-    """An event that was appended to the journal `source`, and the bytes of its line."""
+    """Events that were appended to the journal `source`, with the place of each one's line."""
 
     source: int
-    offset: int
-    length: int
-    event: Record
+    offsets: list[int]
+    lengths: list[int]
+    events: list[Record]
 
 
 class JournalTailer:
@@ -66,8 +66,8 @@ class JournalTailer:
         for source, reader in self._readers.items():
             try:
                 while events := reader.poll(limit=1):
-                    news += map(JournalUpdate, [source] * len(events), *zip(*reader.places, strict=True), events)
-                    reader.places.clear()
+                    news.append(JournalUpdate(source, reader.offsets, reader.lengths, events))
+                    reader.offsets, reader.lengths = [], []
                     if time.perf_counter() > deadline:
                         self.behind = True
                         return news

@@ -61,20 +61,19 @@ class LogStore:
         self._files.append(-1)
         return len(self._paths) - 1
 
-    def append(self, source: int, offset: int, length: int, level: int) -> int:
-        """Add an event: `length` bytes at `offset` of the journal `source`. Returns its number."""
-        number = len(self._offset)
-        if not self._turn_sources or self._turn_sources[-1] != source:
-            self._turns.append(number)
+    def extend(self, source: int, offsets: Sequence[int], lengths: Sequence[int], levels: Sequence[int]) -> int:
+        """Add events of the journal `source`: where each one's line begins, its bytes, and its level. Returns the first
+        one's number."""
+        first = len(self._offset)
+        if offsets and (not self._turn_sources or self._turn_sources[-1] != source):
+            self._turns.append(first)
             self._turn_sources.append(source)
-        self._offset.append(offset)
-        self._length.append(length)
-        self._level.append(level if 0 <= level <= 255 else ALL)
-        if level <= SUMMARY:
-            self._upto[SUMMARY].append(number)
-        if level <= KEY:
-            self._upto[KEY].append(number)
-        return number
+        self._offset.extend(offsets)
+        self._length.extend(lengths)
+        self._level.extend([level if 0 <= level <= 255 else ALL for level in levels])
+        for verbosity, numbers in self._upto.items():
+            numbers.extend([number for number, level in enumerate(levels, first) if level <= verbosity])
+        return first
 
     def level(self, number: int) -> int:
         """The lowest verbosity that shows the event."""

@@ -71,12 +71,13 @@ class Session:
 
     def poll(self, seconds: float) -> int:
         """Take in news for about this long. Gives how many events came."""
-        news = self._feed.poll(seconds)
-        append, apply = self.store.append, self.state.apply
-        for item in news:
-            event = item.event
-            apply(event, append(item.source, item.offset, item.length, event.level))
-        return len(news)
+        before, apply = len(self.store), self.state.apply
+        for update in self._feed.poll(seconds):
+            levels = [event.level for event in update.events]
+            first = self.store.extend(update.source, update.offsets, update.lengths, levels)
+            for number, event in enumerate(update.events, first):
+                apply(event, number)
+        return len(self.store) - before
 
     def close(self) -> None:
         """Close the files."""
