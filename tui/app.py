@@ -35,6 +35,7 @@ from tui.services.preferences import Preferences
 from tui.services.run_control import RunControl
 from tui.services.run_host import Host
 from tui.services.session import Session
+from tui.services.workers import start_worker
 from tui.terminal import notify
 from tui.terminal.base_app import TerminalApp
 from tui.terminal.detach import can_detach
@@ -146,7 +147,7 @@ class RedraftApp(TerminalApp):
         for problem in [*self.keymap.problems, *self._theme_problems]:
             self.notify(problem, severity="warning", timeout=10, markup=False)
         self.set_interval(_THEMES_EVERY, self._reload_themes)
-        self.run_worker(self._offer_run(), group="offer")
+        start_worker(self, self._offer_run, group="offer")
         if self._reading is not None:
             count, seed = self._reading
             self.call_after_refresh(self.run_screen.commands.read_blind, seed, count)

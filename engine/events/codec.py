@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from engine.events.base import Record
 
@@ -79,7 +79,7 @@ def decode(line: bytes) -> Record:
         and type(time) is float
         and 0 <= time <= MAX_TIME
     ):
-        _check(members)
+        time = _check(members)
     for name, held in (("texts", texts), ("raw", raw)):
         for text in held.values():
             if type(text) is not str:
@@ -88,7 +88,7 @@ def decode(line: bytes) -> Record:
     # The constructor of a frozen dataclass sets its fields one by one, which takes a tenth of the time of a record.
     record.__dict__.update(
         seq=seq,
-        time=float(time),
+        time=time,
         stage=stage,
         level=level,
         summary=summary,
@@ -114,8 +114,8 @@ def _parse(text: str) -> Any:
     return value if end == len(text) else _DECODER.decode(text)
 
 
-def _check(members: dict[str, Any]) -> None:
-    """Say which member is not what it should be; a time may be a whole number.
+def _check(members: dict[str, Any]) -> float:
+    """Say which member is not what it should be; a time may be a whole number. Returns the time.
 
     Raises:
         DamagedLine: one is not.
@@ -130,6 +130,7 @@ def _check(members: dict[str, Any]) -> None:
     time = members.get("time")
     if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time <= MAX_TIME:
         raise DamagedLine("member 'time' is not a time")
+    return float(time)
 
 
 def dumps(value: Any) -> str:
@@ -162,7 +163,7 @@ def _null(_name: str) -> None:
 # `json.loads` and `json.dumps` would make one of these for every line.
 _DECODER = json.JSONDecoder(parse_constant=_null)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-_SCAN = _DECODER.scan_once
+_SCAN = cast(Callable[[str, int], tuple[Any, int]], _DECODER.scan_once)  # type: ignore[attr-defined]
 
 _TYPES = {"seq": int, "stage": str, "level": int, "summary": str, "item": str, "texts": dict, "raw": dict, "data": dict}
 _DEFAULTS: dict[str, Any] = {"item": "", "texts": {}, "raw": {}, "data": {}}

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from engine.text import sanitize
 
@@ -28,6 +28,8 @@ _MIN_TOKENS = 15
 """Shorter texts cannot reach `MIN_SIMILARITY` without being equal: one appended token leaves k of k + 5 shingles."""
 
 _COUNTERS = 1 << 24
+_WATCHED = 256
+"""Texts between two reports of progress."""
 
 _NO_SPACES = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
@@ -65,10 +67,13 @@ def similarity(one: str, other: str) -> float:
     return len(a & b) / len(a | b)
 
 
-def representatives(texts: Sequence[str]) -> list[int]:
+def representatives(texts: Sequence[str], watch: Callable[[float], None] | None = None) -> list[int]:
     """For each text the position of the first text that it is a duplicate of; its own where it is the first.
 
     A duplicate is compared with first occurrences only, so a chain of small edits does not join distant texts.
+
+    Args:
+        watch: called now and then with the share of the work that is done, 0 to 1. What it raises ends the work.
     """
     result = list(range(len(texts)))
     first: dict[str, int] = {}
@@ -76,6 +81,8 @@ def representatives(texts: Sequence[str]) -> list[int]:
     shingles = array("q")
     starts = [0]
     for place, text in enumerate(texts):
+        if watch is not None and place % _WATCHED == 0:
+            watch(place / len(texts) / 2)
         found = tokens(text)
         result[place] = first.setdefault(" ".join(found), place)
         if result[place] == place and len(found) >= _MIN_TOKENS:
@@ -83,12 +90,18 @@ def representatives(texts: Sequence[str]) -> list[int]:
             shingles.extend(_shingles(found))
             starts.append(len(shingles))
     if len(long) > 1:
-        _join(long, shingles, starts, result)
+        _join(long, shingles, starts, result, watch)
     # Equal texts follow the first of them, which may itself turn out to be near another.
     return [result[twin] for twin in result]
 
 
-def _join(long: Sequence[int], shingles: array[int], starts: Sequence[int], result: list[int]) -> None:
+def _join(
+    long: Sequence[int],
+    shingles: array[int],
+    starts: Sequence[int],
+    result: list[int],
+    watch: Callable[[float], None] | None,
+) -> None:
     """Write into `result` which of the long texts is a near duplicate of an earlier one.
 
     Args:
@@ -103,6 +116,8 @@ def _join(long: Sequence[int], shingles: array[int], starts: Sequence[int], resu
     repeated = np.add.reduceat(counts > 1, np.asarray(starts[:-1]), dtype=np.int64)
     postings: defaultdict[int, list[int]] = defaultdict(list)
     for text in np.flatnonzero(repeated >= MIN_SIMILARITY * np.diff(np.asarray(starts))).tolist():
+        if watch is not None and text % _WATCHED == 0:
+            watch(0.5 + text / len(long) / 2)
         start, end = starts[text], starts[text + 1]
         needed = math.ceil(MIN_SIMILARITY * (end - start))
         rarest = sorted((int(n), h) for n, h in zip(counts[start:end], shingles[start:end], strict=True) if n > 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import as_file, files
@@ -112,10 +112,14 @@ class PromptSet:
         """The set with only its first `count` prompts (all where there are fewer); presets take these."""
         return replace(self, prompts=self.prompts[:count])
 
-    def distinct(self, *, keep: bool = False) -> PromptSet:
+    def distinct(self, *, keep: bool = False, watch: Callable[[float], None] | None = None) -> PromptSet:
         """The set with each prompt once: exact and near duplicates of an earlier one are left out, with a notice; with
-        `keep` they stay, with a notice too."""
-        found = representatives([prompt.question for prompt in self.prompts])
+        `keep` they stay, with a notice too.
+
+        Args:
+            watch: called now and then with the share of the work that is done, 0 to 1. What it raises ends the work.
+        """
+        found = representatives([prompt.question for prompt in self.prompts], watch)
         kept = tuple(prompt for place, prompt in enumerate(self.prompts) if found[place] == place)
         if len(kept) == len(self.prompts):
             return self

@@ -10,35 +10,43 @@ import enum
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.events.base import Record
-from engine.events.comparison import Comparison, ComparisonSummary, Diff
-from engine.events.generation import PairDecided, TrainingExample
-from engine.events.notices import Failure, Notice, RowTruncated, RunError, TornRecord
-from engine.events.registry import find, parse
-from engine.events.run import (
-    JudgesChosen,
-    ModelLoaded,
-    ModelLoading,
-    RunComplete,
-    RunContinued,
-    RunPaused,
-    RunResumed,
-    RunStart,
-    RunStopped,
-    StageEnd,
-    StageProgress,
-    StageStart,
-)
-from engine.events.schema import DamagedEvent, Event
-from engine.events.training import EpochEnd, HealthAlarm, HealthDecision, TrainEnd, TrainSample, TrainStart, TrainStep
-from engine.events.verdicts import EvalDecision, EvalInput
 from engine.runs import time_left
 from engine.runs.arms import arm_names, model_names
-from engine.runs.finished import FinishedItems
 from engine.runs.series import Series
 from engine.text import sanitize, truncate
+
+if TYPE_CHECKING:  # the classes of all events are loaded with the first record: the app's first frame needs none
+    from engine.events.comparison import Comparison, ComparisonSummary, Diff
+    from engine.events.generation import PairDecided, TrainingExample
+    from engine.events.notices import Notice, RunError
+    from engine.events.run import (
+        JudgesChosen,
+        ModelLoaded,
+        ModelLoading,
+        RunComplete,
+        RunContinued,
+        RunPaused,
+        RunResumed,
+        RunStart,
+        RunStopped,
+        StageEnd,
+        StageProgress,
+        StageStart,
+    )
+    from engine.events.training import (
+        EpochEnd,
+        HealthAlarm,
+        HealthDecision,
+        TrainEnd,
+        TrainSample,
+        TrainStart,
+        TrainStep,
+    )
+    from engine.events.verdicts import EvalDecision, EvalInput
+    from engine.runs.finished import FinishedItems
 
 
 @dataclass
@@ -224,7 +232,6 @@ class RunState:
     """
 
     def __init__(self, *, resumable: bool = True) -> None:
-        self.finished = FinishedItems()
         self.unusable = 0
         """Records whose members are not what their stage declares; they count as lost."""
         self.config: Mapping[str, Any] = {}
@@ -298,6 +305,13 @@ class RunState:
         """Prompts that are not compared yet (set and id): arm -> number of its verdict's record, and whether the answer
         was cut."""
 
+    @functools.cached_property
+    def finished(self) -> FinishedItems:
+        """What need not be done again; empty where the state is not for resuming."""
+        from engine.runs.finished import FinishedItems
+
+        return FinishedItems()
+
     def apply(self, record: Record, number: int | None = None) -> None:
         """Add a record. One that is damaged adds nothing, and is counted in `unusable`.
 
@@ -312,6 +326,9 @@ class RunState:
         if not (self._resumable or _is_handled(record.stage)):
             self.loading = ""
             return
+        from engine.events.registry import parse
+        from engine.events.schema import DamagedEvent
+
         try:
             event = parse(record)
         except DamagedEvent:
@@ -319,7 +336,7 @@ class RunState:
             return
         # Whatever comes next, the model is loaded or has failed.
         self.loading = ""
-        handler = _HANDLERS.get(type(event))
+        handler = _HANDLERS.get(type(event).__name__)
         if handler is not None:
             handler(self, event, record, record.seq if number is None else number)
         if self._resumable:
@@ -580,7 +597,9 @@ class RunState:
 @functools.lru_cache(maxsize=1024)  # a journal from elsewhere may name any number of stages
 def _is_handled(stage: str) -> bool:
     """Whether records of this stage change the state."""
-    return any(cls in _HANDLERS for cls in find(stage))
+    from engine.events.registry import find
+
+    return any(cls.__name__ in _HANDLERS for cls in find(stage))
 
 
 _NOTED: dict[str, Callable[[RunState, Record, int], None]] = {
@@ -595,36 +614,37 @@ _NOTED: dict[str, Callable[[RunState, Record, int], None]] = {
 }
 """Stages of which a few figures are kept without parsing the whole record."""
 
-_HANDLERS: dict[type[Event], Callable[[RunState, Any, Record, int], None]] = {
-    RunStart: RunState._run_start,
-    RunResumed: RunState._run_resumed,
-    RunPaused: RunState._run_paused,
-    RunContinued: RunState._run_continued,
-    RunStopped: RunState._run_stopped,
-    RunComplete: RunState._run_complete,
-    RunError: RunState._run_error,
-    Notice: RunState._notice,
-    TornRecord: RunState._notice,
-    RowTruncated: RunState._notice,
-    Failure: RunState._notice,
-    ModelLoading: RunState._model_loading,
-    ModelLoaded: RunState._model_loaded,
-    JudgesChosen: RunState._judges,
-    StageStart: RunState._stage_start,
-    StageProgress: RunState._stage_progress,
-    StageEnd: RunState._stage_end,
-    TrainStart: RunState._train_start,
-    HealthAlarm: RunState._health_alarm,
-    HealthDecision: RunState._health_decision,
-    TrainEnd: RunState._train_end,
-    TrainingExample: RunState._training_example,
-    PairDecided: RunState._pair,
-    TrainStep: RunState._train_step,
-    TrainSample: RunState._train_sample,
-    EpochEnd: RunState._epoch_end,
-    Comparison: RunState._comparison,
-    Diff: RunState._diff,
-    ComparisonSummary: RunState._comparison_summary,
-    EvalInput: RunState._eval_input,
-    EvalDecision: RunState._eval_decision,
+_HANDLERS: dict[str, Callable[[RunState, Any, Record, int], None]] = {
+    "RunStart": RunState._run_start,
+    "RunResumed": RunState._run_resumed,
+    "RunPaused": RunState._run_paused,
+    "RunContinued": RunState._run_continued,
+    "RunStopped": RunState._run_stopped,
+    "RunComplete": RunState._run_complete,
+    "RunError": RunState._run_error,
+    "Notice": RunState._notice,
+    "TornRecord": RunState._notice,
+    "RowTruncated": RunState._notice,
+    "Failure": RunState._notice,
+    "ModelLoading": RunState._model_loading,
+    "ModelLoaded": RunState._model_loaded,
+    "JudgesChosen": RunState._judges,
+    "StageStart": RunState._stage_start,
+    "StageProgress": RunState._stage_progress,
+    "StageEnd": RunState._stage_end,
+    "TrainStart": RunState._train_start,
+    "HealthAlarm": RunState._health_alarm,
+    "HealthDecision": RunState._health_decision,
+    "TrainEnd": RunState._train_end,
+    "TrainingExample": RunState._training_example,
+    "PairDecided": RunState._pair,
+    "TrainStep": RunState._train_step,
+    "TrainSample": RunState._train_sample,
+    "EpochEnd": RunState._epoch_end,
+    "Comparison": RunState._comparison,
+    "Diff": RunState._diff,
+    "ComparisonSummary": RunState._comparison_summary,
+    "EvalInput": RunState._eval_input,
+    "EvalDecision": RunState._eval_decision,
 }
+"""Name of an event's class -> what it changes."""

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import BROKEN, CLEAN, Recorder
 
+from engine.events import registry
 from engine.events.base import Record
+from engine.runs import state as state_module
 from engine.runs.journal_reader import read
 from engine.runs.state import Order, RunState
 
@@ -244,3 +246,8 @@ def test_recorder_and_engine_speak_of_the_same_stages(tmp_path: Path) -> None:
 
     recorder = Recorder(tmp_path / "run", train=2, heldout=2, steps=2)
     assert all(find(event.stage) for event in read(recorder.all()))
+
+
+def test_each_handler_is_named_as_an_event() -> None:
+    names = {cls.__name__ for cls in registry.EVENTS}
+    assert not set(state_module._HANDLERS) - names

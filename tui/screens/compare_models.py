@@ -15,6 +15,7 @@ from engine.errors import RedraftError
 from engine.settings import RunConfig
 from tui.keymap import SETUP, bindings
 from tui.screens.dialog import Dialog
+from tui.services.workers import start_worker
 from tui.widgets.border import label
 
 _HINT = "a catalog name, hub id, folder, GGUF file, run, or RUN@base, RUN@step-40"
@@ -61,7 +62,7 @@ class CompareModels(Dialog[RunConfig]):
         if empty is not None:
             empty.focus()
         else:
-            self.run_worker(self._check(), exclusive=True)
+            start_worker(self, self._check, exclusive=True)
 
     async def _check(self) -> None:
         from engine.pipeline.compared_models import comparison

@@ -30,6 +30,7 @@ from tui.screens.dialogs import Choice
 from tui.screens.text_modal import STYLES
 from tui.services import constitution_draft as draft
 from tui.services.constitution_draft import Checked, TestResult
+from tui.services.workers import start_worker
 from tui.terminal.driver import shell_streams
 from tui.views import verdict
 from tui.views.formatting import count, short_name
@@ -148,7 +149,7 @@ class ConstitutionEditor(Dialog[Path]):
             self._check_later(_PAUSE)
         else:
             self._checking = True
-            self.run_worker(self._check(), group="check")
+            start_worker(self, self._check, group="check")
 
     async def _check(self) -> None:
         text, source = self.area.text, str(self._path or draft.NEW)
@@ -279,7 +280,7 @@ class ConstitutionEditor(Dialog[Path]):
             self.show_problem("The text is not a constitution yet.")
             return
         self.show_problem(f"Running the tests by {self._config.judge} …")
-        self.run_worker(self._test(self.area.text), exclusive=True, group="tests")
+        start_worker(self, self._test, self.area.text, exclusive=True, group="tests")
 
     async def _test(self, text: str) -> None:
         try:

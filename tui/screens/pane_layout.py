@@ -39,9 +39,14 @@ class Arrangement:
         """Whether one pane alone is in sight."""
         return self._zoomed or self._screen.has_class("-small")
 
+    def begin(self, size: Size) -> None:
+        """The screen will have this size; for before it has panes, since a class that changes later styles them all."""
+        self._screen.set_class(size.width < WIDE or size.height < HIGH, "-small")
+        self._screen.set_class(self.single, "-single")
+
     def fit(self, size: Size) -> None:
         """The screen has this size now."""
-        self._screen.set_class(size.width < WIDE or size.height < HIGH, "-small")
+        self.begin(size)
         self.place()
 
     def enter(self, pane: str) -> None:

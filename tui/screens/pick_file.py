@@ -19,6 +19,7 @@ from engine.errors import RedraftError
 from engine.text import sanitize, truncate
 from tui.keymap import LIST, bindings
 from tui.screens.dialog import Dialog
+from tui.services.workers import start_worker
 from tui.views.pieces import Pieces, clip
 from tui.widgets.border import label
 from tui.widgets.rows import MOVES, Rows
@@ -103,7 +104,7 @@ class PickFile(Dialog[str]):
         if row.path is None or row.folder:
             self._show([str(row.path or "comes with Redraft")])
         else:
-            self.run_worker(self._describe_file(row.path), exclusive=True)
+            start_worker(self, self._describe_file, row.path, exclusive=True)
 
     async def _describe_file(self, path: Path) -> None:
         try:

@@ -88,6 +88,7 @@ class RunScreen(Screen[None]):
         self._last_seen: object = None
 
     def compose(self) -> ComposeResult:
+        self.arrangement.begin(self.app.size)
         yield self.status
         yield self.banner
         yield self.tabs

@@ -12,18 +12,17 @@ from textual.screen import Screen
 
 from engine.errors import RedraftError
 from engine.runs.state import Compared
-from engine.runs.store import read_report
 from engine.settings import RunConfig
 from engine.text import sanitize, truncate
 from tui.keymap import Keymap
 from tui.screens.dialog import Answer
 from tui.screens.dialogs import Choice
-from tui.screens.text_modal import judges_sheet, verdict_sheet
 from tui.services import exports, judge_accuracy
 from tui.services.judged_texts import Judged, judged_texts
 from tui.services.log_filter import GROUPS, LogFilter
 from tui.services.pinned_run import PinnedRun
 from tui.services.run_control import RunControl
+from tui.services.workers import start_worker
 from tui.views.formatting import count, short_name
 from tui.views.verdict import correction_words, label_words
 from tui.widgets.evaluate import shown
@@ -191,6 +190,7 @@ class RunCommands:
 
     def show_report(self) -> None:
         """The report of this run."""
+        from engine.runs.store import read_report
         from tui.screens.report import ReportScreen
 
         folder, result = self._session.folder, self._session.state.result
@@ -210,7 +210,7 @@ class RunCommands:
         Args:
             seed, count: as `Review` takes them.
         """
-        self._screen.run_worker(self._read_blind(seed, count), group="review", exclusive=True)
+        start_worker(self._screen, self._read_blind, seed, count, group="review", exclusive=True)
 
     async def _read_blind(self, seed: int | None, count: int | None) -> None:
         from engine.runs.review import PAIRS, Review
@@ -273,6 +273,8 @@ class RunCommands:
         if found is None:
             self.say("No verdict yet.")
         else:
+            from tui.screens.text_modal import verdict_sheet
+
             self.open(verdict_sheet(found, self._keymap))
 
     def label_newest(self, agrees: bool) -> None:
@@ -335,9 +337,11 @@ class RunCommands:
 
     def show_judges(self) -> None:
         """How good the judges of this run, or of the next text, were measured to be."""
-        self._screen.run_worker(self._show_judges(), group="judges", exclusive=True)
+        start_worker(self._screen, self._show_judges, group="judges", exclusive=True)
 
     async def _show_judges(self) -> None:
+        from tui.screens.text_modal import judges_sheet
+
         judges = self._session.state.judges
         if not judges:
             judges = await asyncio.to_thread(judge_accuracy.of, self._control.config, self._session.folder)
@@ -351,7 +355,7 @@ class RunCommands:
         if folder is None:
             self.say("There is nothing to export before a run or an evaluation.")
         else:
-            self._screen.run_worker(self._export(folder, formats, verbosity, shown), group="export")
+            start_worker(self._screen, self._export, folder, formats, verbosity, shown, group="export")
 
     async def _export(self, folder: Path, formats: Sequence[str], verbosity: int, shown: LogFilter | None) -> None:
         try:
@@ -365,7 +369,7 @@ class RunCommands:
         """Write the report of this run as one HTML file."""
         folder = self._session.folder
         if folder is not None:
-            self._screen.run_worker(self._write_page(folder), group="export")
+            start_worker(self._screen, self._write_page, folder, group="export")
 
     async def _write_page(self, folder: Path) -> None:
         try:

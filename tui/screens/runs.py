@@ -23,6 +23,7 @@ from tui.screens.dialog import Dialog
 from tui.screens.dialogs import Choice
 from tui.services import pinned_run
 from tui.services.pinned_run import PinnedRun
+from tui.services.workers import start_worker
 from tui.views.formatting import change, count
 from tui.views.pieces import Pieces, clip, width_of
 from tui.widgets.border import label
@@ -93,7 +94,7 @@ class Runs(Dialog[Chosen]):
         self._field.display = False
         self._list.focus()
         self._note.update("Reading …")
-        self.run_worker(self._read(), exclusive=True)
+        start_worker(self, self._read, exclusive=True)
 
     async def _read(self, marked: Path | None = None) -> None:
         """Read the list; the run in this folder stays marked."""
@@ -195,7 +196,7 @@ class Runs(Dialog[Chosen]):
         if run is not None and run.folder == self._pinned:
             self._take_pinned(PinnedRun())
         elif run is not None:
-            self.run_worker(self._read_pinned(run.folder), exclusive=True, group="pin")
+            start_worker(self, self._read_pinned, run.folder, exclusive=True, group="pin")
 
     async def _read_pinned(self, folder: Path) -> None:
         try:
@@ -277,7 +278,7 @@ class Runs(Dialog[Chosen]):
             return
         self.show_note(done)
         kept = changed if isinstance(changed, Path) else marked.folder if marked is not None else None
-        self.run_worker(self._read(kept), exclusive=True)
+        start_worker(self, self._read, kept, exclusive=True)
 
 
 def _local(seconds: float) -> time.struct_time:

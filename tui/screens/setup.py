@@ -30,6 +30,7 @@ from tui.screens.dialogs import Choice
 from tui.screens.pick_file import CONSTITUTION_FILES, PROMPT_FILES, PickFile
 from tui.services import run_plan
 from tui.services.run_plan import Offered
+from tui.services.workers import start_worker
 from tui.views.pieces import clip
 from tui.views.wrap import cells
 from tui.widgets.border import label
@@ -184,7 +185,7 @@ class Setup(Dialog[RunConfig]):
         """Read the file that was typed, and say what is known of the run, once no key comes."""
         if self._waiting is not None:
             self._waiting.stop()
-        self._waiting = self.set_timer(_PAUSE, lambda: self.run_worker(self._plan(), exclusive=True, group="plan"))
+        self._waiting = self.set_timer(_PAUSE, lambda: start_worker(self, self._plan, exclusive=True, group="plan"))
 
     async def _plan(self) -> None:
         name, self._checked = self._checked, ""
@@ -224,7 +225,7 @@ class Setup(Dialog[RunConfig]):
         if name in _FILES:
             self._pick_file(name)
         elif name in _PICKED:
-            self.run_worker(self._pick(name), exclusive=True, group="pick")
+            start_worker(self, self._pick, name, exclusive=True, group="pick")
         elif isinstance(focused, Input):
             self.focus_next()
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from engine import paths
 from engine.files import write_atomically
-from engine.runs import export
 from engine.text import sanitize
 from tui.services import clipboard
 from tui.services.log_filter import LogFilter
@@ -28,6 +27,8 @@ async def write_export(folder: Path, formats: Sequence[str], verbosity: int, sho
     Raises:
         RedraftError: a file cannot be written, or there is no journal.
     """
+    from engine.runs import export
+
     only = (lambda record: shown.in_event(record, verbosity)) if shown else None
     names: list[str] = []
     for file_format in formats:

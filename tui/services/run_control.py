@@ -8,18 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import RedraftError
-from engine.events.training import HealthAlarm
 from engine.runs.control_file import CONTINUE, DETACH, KEEP_TRAINING, PAUSE, RESTORE, STOP, send
 from engine.runs.journal_writer import is_written
-from engine.runs.store import RunInfo, list_runs
 from engine.settings import RunConfig
 from engine.text import sanitize
 from engine.worker import Configure, Evaluate, ResumeRun, StartRun, WorkerStatus
 from tui.services.run_host import BUSY, Host
 from tui.services.session import Session
 from tui.views.formatting import duration
+
+if TYPE_CHECKING:
+    from engine.events.training import HealthAlarm
+    from engine.runs.store import RunInfo
 
 MAX_TEXT = 2_000_000
 """Characters of a text to judge; a longer one is a mistake, and would hold up the run."""
@@ -131,6 +134,8 @@ class RunControl:
 
     def find_offer(self) -> RunInfo | None:
         """A run to show on start: one that another process performs, or the last one if it was interrupted."""
+        from engine.runs.store import list_runs
+
         try:
             known = list_runs(self.runs)
         except RedraftError:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import enum
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from engine.text import sanitize
-from engine.textdiff.diff import AlignedDiff, DiffRow, Span
 from tui.views.formatting import count
 from tui.views.log_layout import Line, Piece
 from tui.views.wrap import untab, wrap
+
+if TYPE_CHECKING:
+    from engine.textdiff.diff import AlignedDiff, DiffRow, Span
 
 _ROLES = {"same": "text", "removed": "gone", "added": "new"}
 """Kind of a span -> role; "gone-part" and "new-part" are the characters that differ inside a word."""

@@ -6,7 +6,6 @@ from engine.runs.state import RunState
 from tui.keymap import Keymap
 from tui.views.formatting import change, count, duration
 from tui.views.pieces import Pieces, clip, width_of
-from tui.views.report import outcome_words
 from tui.widgets.lines import LineWidget
 
 _SIGNS = {"good": "✓", "bad": "✗"}
@@ -73,6 +72,8 @@ def sentence(status: str, state: RunState) -> list[tuple[str, str]]:
         return [("‖ Stopped", "warn"), (" · what is finished is kept, and the run can be resumed", "dim")]
     if status == "failed":
         return [("✗ Failed", "bad"), (f" · {state.problem}" if state.problem else "", "text")]
+    from tui.views.report import outcome_words  # most runs that are watched have no report yet
+
     words, role = outcome_words(state.outcome)
     pieces = [(f"{_SIGNS.get(role, '–')} {words or 'Done'}", role)]
     score = state.result.get("score")

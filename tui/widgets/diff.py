@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -22,9 +22,9 @@ from textual.widget import Widget
 from engine.runs.arms import ARMS
 from engine.runs.state import Compared, Order, RunState
 from engine.text import sanitize
-from engine.textdiff.diff import AlignedDiff, diff_texts
 from tui.keymap import DIFF, bindings
 from tui.services.log_store import LogStore
+from tui.services.workers import start_worker
 from tui.views.comparison import Side, below, main_text, plain, question, row, title
 from tui.views.formatting import count
 from tui.views.log_layout import Line
@@ -32,6 +32,9 @@ from tui.views.pieces import Pieces, clip
 from tui.views.side_by_side import Mode, beside, changed_at, minimap, stacked
 from tui.widgets.border import label
 from tui.widgets.lines import LineWidget
+
+if TYPE_CHECKING:
+    from engine.textdiff.diff import AlignedDiff
 
 BESIDE = 100
 """Cells of the pane from which on the texts stand side by side."""
@@ -280,11 +283,7 @@ class DiffPane(Container, can_focus=True):
         if item is None:
             self._lay_out()
         else:
-            # Not a coroutine: one whose worker is replaced before it starts would never be awaited.
-            async def compute() -> None:
-                await self._compute(item, key)
-
-            self.run_worker(compute, exclusive=True, group="diff")  # type: ignore[arg-type]
+            start_worker(self, self._compute, item, key, exclusive=True, group="diff")
 
     async def _compute(self, item: Compared, key: object) -> None:
         numbers = self._records or (item.event, item.event)
@@ -297,7 +296,7 @@ class DiffPane(Container, can_focus=True):
             Side.of(called.get(name, name), str(record.texts.get(name, "")), verdict, reasoning, name in item.cut)
             for record, name, (verdict, reasoning) in zip(records, item.names, verdicts, strict=True)
         )
-        diff = await asyncio.to_thread(diff_texts, left.text, right.text)
+        diff = await asyncio.to_thread(_diff_texts, left.text, right.text)
         if key == self._key:
             self._prompt = next((str(r.texts["prompt"]) for r in records if r.texts.get("prompt")), "")
             self._sides, self._diff = (left, right), diff
@@ -432,3 +431,9 @@ class DiffPane(Container, can_focus=True):
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
         self.action_line(-3)
+
+
+def _diff_texts(left: str, right: str) -> AlignedDiff:
+    from engine.textdiff.diff import diff_texts  # its libraries are loaded in the thread, with the first comparison
+
+    return diff_texts(left, right)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -12,13 +13,12 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from engine.errors import RedraftError
-from engine.prompts import PromptSet, load_builtin, load_prompts
-from engine.prompts.pairs import load_pairs
-from engine.prompts.preview import parse_columns
 from engine.runs.state import RunState
 from engine.settings import RunConfig
 from engine.text import sanitize, truncate
 from tui.keymap import PROMPTS, bindings
+from tui.services.prompt_lists import SETS, Listed, listed
+from tui.services.workers import start_worker
 from tui.views.formatting import count
 from tui.views.pieces import Pieces, clip
 from tui.widgets.border import label
@@ -30,13 +30,12 @@ WHICH = ("", "train", "held out", "benign", "kept", "dropped")
 _WHOLE = 4_000
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A prompt of the list; `set` is "train", "held out" or "benign"."""
+_PROGRESS_EVERY = 0.25
+"""Seconds between two looks at how far a file is read."""
 
-    item: str
-    text: str
-    set: str
+
+class _Superseded(Exception):
+    """Other prompts are wanted by now."""
 
 
 class PromptRows(Rows):
@@ -76,10 +75,11 @@ class PromptList(Vertical):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(id="prompts", classes="pane")
         self._config = config
-        self._state = RunState()
+        self._state = RunState(resumable=False)
         self._all: list[Listed] = []
         self._shown: list[Listed] = []
         self._texts: dict[str, str] = {}
+        self._sizes = dict.fromkeys(SETS, 0)
         self.words = ""
         self.which = ""
         self.rows = PromptRows(self._row, id="prompt-rows")
@@ -88,6 +88,8 @@ class PromptList(Vertical):
         self._whole = Static("", id="prompt-whole")
         self._whole_of: object = None
         self.problem = ""
+        self._doing = ("", 0.0)
+        """What is being done with a file, and the share of it that is done; "" while nothing is read."""
 
     def compose(self) -> ComposeResult:
         yield self.field
@@ -98,21 +100,30 @@ class PromptList(Vertical):
         self.configure(self._config)
 
     def configure(self, config: RunConfig) -> None:
-        """Show the prompts of these settings."""
+        """Show the prompts of these settings as soon as they are read; until then, those of the settings before."""
         self._config = config
+        start_worker(self, self._read, config, group="prompts", exclusive=True)
+
+    async def _read(self, config: RunConfig) -> None:
+        """Read them in a thread, which ends early where other settings came meanwhile."""
+
+        def watch(what: str, share: float) -> None:
+            if self._config is not config:
+                raise _Superseded
+            self._doing = (what, share)
+
+        label_progress = self.set_interval(_PROGRESS_EVERY, self._label)
         try:
-            sets = {
-                "train": training_prompts(config),
-                "held out": _prompts(config, config.heldout_prompts, "heldout", config.n_heldout),
-                "benign": _prompts(config, config.benign_prompts, "benign", config.n_benign),
-            }
-            self.problem = ""
-            self._all = [Listed(one.id, one.text, name) for name, prompts in sets.items() for one in prompts]
+            found, problem = await asyncio.to_thread(listed, config, watch), ""
         except (RedraftError, TypeError) as error:
-            # A journal from elsewhere may hold any value as a setting.
-            self.problem = str(error)
-            self._all = []
-        self._texts = {one.item: one.text for one in reversed(self._all)}
+            found, problem = [], str(error)
+        except _Superseded:
+            return
+        finally:
+            label_progress.stop()
+        self._doing, self.problem, self._all = ("", 0.0), problem, found
+        self._sizes = {name: sum(one.set == name for one in found) for name in SETS}
+        self._texts = {one.item: one.text for one in reversed(found)}
         self._limit()
 
     def show(self, state: RunState) -> None:
@@ -140,7 +151,8 @@ class PromptList(Vertical):
 
     def _limit(self) -> None:
         wanted = self.words.casefold()
-        self._shown = [one for one in self._all if self._is_listed(one) and wanted in one.text.casefold()]
+        found = [one for one in self._all if self._is_listed(one)] if self.which else self._all
+        self._shown = [one for one in found if wanted in one.folded] if wanted else found
         self.rows.show(len(self._shown))
         self._label()
         self._show_whole()
@@ -149,7 +161,7 @@ class PromptList(Vertical):
         if self.which in ("kept", "dropped"):
             known = self._state.items.get(one.item)
             return known is not None and known.kept is (self.which == "kept") and one.set == "train"
-        return self.which in ("", one.set)
+        return self.which == one.set
 
     def on_prompt_rows_asked(self, event: PromptRows.Asked) -> None:
         event.stop()
@@ -200,16 +212,21 @@ class PromptList(Vertical):
         if self.problem:
             label(self, "Prompts · cannot be read", "c chooses others")
             return
-        state = self._state
-        sizes = [(name, sum(one.set == name for one in self._all)) for name in ("train", "held out", "benign")]
+        what, share = self._doing
+        if what:
+            doing, _, path = what.partition(" ")
+            done = f" {share:.0%}" if share else ""
+            label(self, f"Prompts · {doing}{done}", PurePath(path).name)
+            return
+        state, sizes = self._state, self._sizes
         limits = [part for part in (self.which, f"“{self.words}”" if self.words else "") if part]
         if limits:
             title = f"Prompts · {len(self._shown)} of {len(self._all)} · {' · '.join(limits)}"
         else:
-            title = f"Prompts · train {sizes[0][1]}"
+            title = f"Prompts · train {sizes['train']}"
         made = state.pairs_kept + state.pairs_dropped
         pairs = f"{count(state.pairs_kept, 'pair')} · {state.pairs_dropped} dropped"
-        rest = " · ".join(f"{name} {size}" for name, size in sizes[1:] if size)
+        rest = " · ".join(f"{name} {sizes[name]}" for name in SETS[1:] if sizes[name])
         label(self, title, pairs if made else rest)
 
     def _row(self, index: int, width: int) -> Pieces:
@@ -236,21 +253,3 @@ class PromptList(Vertical):
 
 def _score(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def training_prompts(config: RunConfig) -> PromptSet:
-    """The training prompts of these settings.
-
-    Raises:
-        RedraftError: their file cannot be used.
-    """
-    if config.pairs:
-        return load_pairs(config.pairs, columns=parse_columns(config.column_map)).prompts.first(config.n_train)
-    return _prompts(config, config.train_prompts, "train", config.n_train)
-
-
-def _prompts(config: RunConfig, path: str, builtin: str, size: int) -> PromptSet:
-    if not path:
-        return load_builtin(builtin).first(size)
-    loaded = load_prompts(path, columns=parse_columns(config.column_map))
-    return loaded.distinct(keep=not config.deduplicate).first(size)
