@@ -10,13 +10,17 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ModelError
-from engine.models.hub import other_families, weights
+from engine.models.hub import dequantize, other_families, weights
 from engine.models.hub.transformers_config import transformers_config
 from engine.models.nn.config import ConfigError, ModelConfig, from_config
 from engine.models.nn.tensor_names import MODULES, block_prefix, tensor_shapes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 LARGEST_CONFIG = 5_000_000
 _AGAIN = "Fetch or copy the model again."
@@ -132,6 +136,8 @@ def _pickled(folder: Path) -> bool:
 def _refuse_quantized_config(folder: Path, values: Mapping[str, Any]) -> None:
     for key in ("quantization_config", "compression_config", "quantization"):
         found = values.get(key)
+        if key == "quantization_config" and isinstance(found, Mapping) and dequantize.reads(found):
+            continue
         if found:
             method = found.get("quant_method") if isinstance(found, Mapping) else None
             method = method or ("MLX" if key == "quantization" else "")
@@ -164,10 +170,14 @@ def check_folder(folder: Path) -> Checkpoint:
     other = other_families.is_known(values.get("model_type"))
     config = None if other else parse_config(folder / "config.json", values)
     held = _held(folder)
+    packed = dequantize.find(folder, values, held)
+    if packed is not None:
+        held = packed.dense()
     _refuse_quantized(folder, held)
     _refuse_wrapped(folder, held)
     found = _check_other(folder, values, held) if config is None else match(folder, config, held)
-    return replace(found, notices=(*found.notices, *_unread_files(folder)))
+    unpacked = () if packed is None else (f"The weights are quantized ({packed.method}) and were unpacked.",)
+    return replace(found, notices=(*found.notices, *unpacked, *_unread_files(folder)))
 
 
 def _held(folder: Path) -> dict[str, weights.TensorInfo]:
@@ -190,6 +200,16 @@ def _held(folder: Path) -> dict[str, weights.TensorInfo]:
         held |= found
         file_of |= dict.fromkeys(found, path)
     return held
+
+
+def read_weights(folder: Path, found: Checkpoint, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The tensors of a folder that was checked, by transformers' names; unpacked where they are quantized.
+
+    Raises:
+        ModelError, StorageError: as `engine.models.hub.weights.read`.
+    """
+    packed = dequantize.find(folder, folder_values(folder), _held(folder))
+    return weights.read(folder, dtype, found.names) if packed is None else packed.read(dtype, found.names)
 
 
 def is_bfloat16(folder: Path) -> bool:

@@ -71,7 +71,7 @@ def read_folder(folder: Path, dtype: str) -> PreTrainedModel:
     config = transformers_config(folder / "config.json", checkpoint.folder_values(folder))
     # sdpa leaves out the soft caps of some families; those of our own decoder have none.
     attention = "sdpa" if found.config.family in FAMILIES else "eager"
-    model = _build(folder, config, weights.read(folder, torch_dtype(dtype), found.names), dtype, attention)
+    model = _build(folder, config, checkpoint.read_weights(folder, found, torch_dtype(dtype)), dtype, attention)
     _take_ids(folder, model)
     return model
 

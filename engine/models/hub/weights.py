@@ -294,7 +294,7 @@ def _read(path: Path, file: FileIO, name: str, info: TensorInfo, dtype: torch.dt
             raise EOFError
         view = view[count:]
     tensor = raw.view(_torch_types()[info.dtype]).reshape(info.shape)
-    if not tensor.is_floating_point():
+    if not tensor.is_floating_point() or tensor.itemsize == 1:
         return tensor
     check_finite(tensor, name, path)
     if dtype is None or dtype == tensor.dtype:
@@ -348,6 +348,8 @@ def _torch_types() -> dict[str, torch.dtype]:
         "I8": torch.int8,
         "U8": torch.uint8,
         "BOOL": torch.bool,
+        "F8_E4M3": torch.float8_e4m3fn,
+        "F8_E5M2": torch.float8_e5m2,
     }
 
 

@@ -298,10 +298,9 @@ def test_weights_that_overflow_in_a_dtype_are_refused_with_another(folder: Path)
 @pytest.mark.parametrize(
     "settings",
     [
-        {"quant_method": "bitsandbytes", "load_in_8bit": True},
+        {"quant_method": "compressed-tensors", "format": "marlin-24"},
         {"quant_method": "gptq", "bits": 4},
         {"quant_method": "awq", "bits": 4},
-        {"quant_method": "fp8"},
         {"bits": 4},
     ],
 )

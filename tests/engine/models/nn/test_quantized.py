@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from random_models import random_model, random_sequences
+from random_models import SIZES, random_sequences
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from engine.control import Control
 from engine.errors import ModelError
@@ -33,13 +37,28 @@ def kind(request: pytest.FixtureRequest) -> Quantization:
     return found
 
 
+@cache
+def original() -> Any:
+    """A model whose rows are whole blocks of bitsandbytes."""
+    torch.manual_seed(0)
+    sizes = {**SIZES, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+    model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **sizes)).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(0.08 * torch.randn_like(parameter))
+    return model
+
+
+def plain() -> Decoder:
+    return families.from_transformers(copy.deepcopy(original()))
+
+
 def quantized(kind: Quantization) -> Decoder:
-    return families.from_transformers(random_model("llama"), quantization=kind)
+    return families.from_transformers(copy.deepcopy(original()), quantization=kind)
 
 
 def rounded(kind: Quantization) -> Decoder:
     """A decoder of plain matrices with the numbers that the quantized ones stand for."""
-    model = random_model("llama")
+    model = copy.deepcopy(original())
     for block, layer in zip(quantized(kind).blocks, model.model.layers, strict=True):
         for linear in block.linears():
             for part in linear.projections:
@@ -71,8 +90,7 @@ def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
 def test_logits_are_those_of_the_rounded_matrices_and_close_to_the_originals(kind: Quantization) -> None:
     found = logits_of(quantized(kind))
     assert distance(found, logits_of(rounded(kind))) < 1e-5
-    if kind == "int8":  # 4 bits tell too little of matrices of 48 columns
-        assert distance(found, logits_of(families.from_transformers(random_model("llama")))) < 0.03
+    assert distance(found, logits_of(plain())) < {"int8": 0.03, "nf4": 0.4}[kind]
 
 
 def test_gradients_of_an_adapter_are_those_through_the_rounded_matrices(kind: Quantization) -> None:
