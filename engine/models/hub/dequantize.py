@@ -153,7 +153,7 @@ class Quantized:
 
     def _weight_settings(self) -> Mapping[str, Any]:
         groups = self.settings.get("config_groups")
-        first = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
+        first = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
         found = first.get("weights") if isinstance(first, Mapping) else None
         return found if isinstance(found, Mapping) else {}
 
@@ -174,8 +174,9 @@ def _damage(folder: Path, name: str) -> Iterator[None]:
 def find(folder: Path, values: Mapping[str, Any], held: Mapping[str, TensorInfo]) -> Quantized | None:
     """How a folder's weights are quantized; None where they are not, or in another way than `METHODS`."""
     settings = values.get("quantization_config")
-    method = settings.get("quant_method") if isinstance(settings, Mapping) else None
-    return Quantized(folder, str(method), settings, held) if method in METHODS and reads(settings) else None
+    if not isinstance(settings, Mapping) or not reads(settings):
+        return None
+    return Quantized(folder, str(settings["quant_method"]), settings, held)
 
 
 def reads(settings: Mapping[str, Any]) -> bool:
@@ -224,7 +225,8 @@ def _unpacked(packed: Tensor, bits: int, shape: list[int]) -> Tensor:
         raise ValueError("bits")
     shifts = torch.arange(0, 32, bits)
     parts = (packed[..., None] >> shifts) & (2**bits - 1)
-    return (parts.reshape(packed.shape[0], -1)[:, : shape[1]] - 2 ** (bits - 1)).reshape(shape).float()
+    found: Tensor = parts.reshape(packed.shape[0], -1)[:, : shape[1]] - 2 ** (bits - 1)
+    return found.reshape(shape).float()
 
 
 def _from_4_bits(packed: Tensor, parts: Mapping[str, Tensor], state: Mapping[str, Any]) -> Tensor:
@@ -241,4 +243,6 @@ def _from_4_bits(packed: Tensor, parts: Mapping[str, Tensor], state: Mapping[str
     indices = torch.stack([data >> 4, data & 15], 1).flatten().long()
     count = math.prod(state["shape"])
     values = parts[".quant_map"][indices][:count]
-    return (values * factors.float().repeat_interleave(int(state["blocksize"]))[:count]).reshape(state["shape"])
+    spread = factors.float().repeat_interleave(int(state["blocksize"]))[:count]
+    found: Tensor = (values * spread).reshape(tuple(state["shape"]))
+    return found
