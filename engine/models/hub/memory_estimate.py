@@ -1,13 +1,14 @@
 """Devices, dtypes, and how much memory a task will take, estimated from a model's config alone.
 
-The formulas count what is kept at the same time at the worst moment of a piece of work. They are checked against
-measured peaks in `tests/engine/models/test_budget.py`.
+The formulas count what is kept at the same time at the worst moment of a piece of work. `python -m benchmarks.memory`
+checks them against measured peaks at full size, `tests/engine/models/hub/test_memory_estimate.py` at the embedded
+model's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import ModelError
 from engine.models.hub import memory
@@ -24,11 +25,14 @@ _QUANTIZED_BYTES = {"int8": 1.01, "nf4": 0.52}
 _TOKENIZER = 1_700
 """Bytes that a tokenizer takes for each token that it knows (measured: 49,152 tokens, 84 MB)."""
 
-_KERNELS = 90_000_000
+_KERNELS = {"float32": 90_000_000, "bfloat16": 30_000_000, "float16": 30_000_000}
 """Bytes that oneDNN and the threads keep for themselves once a model has run: compiled kernels, scratch memory."""
 
 LOGIT_ROWS = 128
-"""Rows of logits that training holds at a time (`engine.training.losses.CHUNK`); scoring holds half as many."""
+"""Rows of logits that training holds at a time (`engine.training.losses.CHUNK`)."""
+
+_QUESTIONS = 8
+"""Rows of logits of a judge: one for each question about a text."""
 
 PREFILL_TOKENS = 512
 """Most tokens of prompts that go through the model in one pass of generation."""
@@ -89,7 +93,12 @@ def weights(config: ModelConfig, dtype: str, device: str = "cpu", quantization: 
     packed = device == "cpu" and dtype in ("float32", "bfloat16") and config.tied
     numbers = config.parameters + (config.vocab_size * config.hidden_size if packed else 0)
     saved = int(layer_numbers(config) * (BYTES[dtype] - _QUANTIZED_BYTES[quantization])) if quantization else 0
-    return numbers * BYTES[dtype] - saved + (config.vocab_size * _TOKENIZER if device == "cpu" else 0)
+    return numbers * BYTES[dtype] - saved + (tokenizer_bytes(config) if device == "cpu" else 0)
+
+
+def tokenizer_bytes(config: ModelConfig) -> int:
+    """Bytes of the tokenizer."""
+    return config.vocab_size * _TOKENIZER
 
 
 def layer_numbers(config: ModelConfig) -> int:
@@ -99,16 +108,18 @@ def layer_numbers(config: ModelConfig) -> int:
 
 
 def load(config: ModelConfig, dtype: str, device: str = "cpu", quantization: Quantization = "") -> MemoryEstimate:
-    """Loading: the weights, and the largest matrix twice for the moment in which it is rearranged. (A tied output
-    matrix stays twice, which `weights` counts.) What is quantized is read in 16 bits first, where its files hold no
-    more."""
+    """Loading: the weights, the largest matrix twice for the moment in which it is rearranged, and half of the
+    tokenizer again while it is parsed. (A tied output matrix stays twice, which `weights` counts.) What is quantized is
+    read in 16 bits first, where its files hold no more."""
     if quantization:
         held = weights(config, dtype, device, quantization)
-        return MemoryEstimate(held, work=max(0, 2 * config.parameters - held) + config.vocab_size * config.hidden_size)
+        read = 2 * config.parameters + config.vocab_size * (config.hidden_size * BYTES[dtype] + _TOKENIZER)
+        return MemoryEstimate(held, work=max(0, read - held) + 2 * _cast(config, "float32", quantization))
     largest = (
         2 * config.hidden_size * config.intermediate_size if config.tied else config.vocab_size * config.hidden_size
     )
-    return MemoryEstimate(weights(config, dtype, device), work=largest * BYTES[dtype])
+    parsing = tokenizer_bytes(config) // 2 if device == "cpu" else 0
+    return MemoryEstimate(weights(config, dtype, device), work=largest * BYTES[dtype] + parsing)
 
 
 def generate(
@@ -122,16 +133,16 @@ def generate(
     prefill = min(rows * tokens, PREFILL_TOKENS) * _per_token(config) * size
     # Attention in half precision copies one layer's keys and values to float32, more than once.
     copies = 0 if dtype == "float32" else 5 * cache // config.num_layers
-    work = logits + prefill + copies + _cast(config, dtype, quantization) + _KERNELS
+    work = logits + prefill + copies + _cast(config, dtype, quantization) + _KERNELS[dtype]
     return MemoryEstimate(weights(config, dtype, device, quantization), cache=cache, work=work)
 
 
 def score(
     config: ModelConfig, dtype: str, tokens: int, device: str = "cpu", quantization: Quantization = ""
 ) -> MemoryEstimate:
-    """Scoring completions, or reading hidden states, in batches of `tokens` tokens."""
-    work = tokens * _per_token(config) * BYTES[dtype] + _logits(config, dtype, tokens) + _KERNELS
-    work += _cast(config, dtype, quantization)
+    """Judging by the likelihood of a few words, or reading hidden states, in batches of `tokens` tokens."""
+    logits = _QUESTIONS * config.vocab_size * (BYTES[dtype] + 8)
+    work = tokens * _per_token(config) * BYTES[dtype] + logits + _cast(config, dtype, quantization) + _KERNELS[dtype]
     return MemoryEstimate(weights(config, dtype, device, quantization), work=work)
 
 
@@ -152,8 +163,17 @@ def train_lora(
     transposed = config.parameters - _embedding_only(config) - (layer_numbers(config) if quantization else 0)
     kept = 16 * lora_parameters(config, rank) + transposed * size
     activations = tokens * config.num_layers * _kept_per_token(config, length) * size
-    work = _logits(config, dtype, tokens) + _cast(config, dtype, quantization) + _KERNELS
+    work = _logits(config, dtype, tokens) + _cast(config, dtype, quantization) + _KERNELS[dtype]
     return MemoryEstimate(weights(config, dtype, device, quantization), work=work, training=kept + activations)
+
+
+def compare(
+    config: ModelConfig, dtype: str, writing: MemoryEstimate, quantization: Quantization = ""
+) -> MemoryEstimate:
+    """Writing texts with the trained model beside the base model: what an adapter leaves alone they share, and all of
+    what is quantized."""
+    trained = 0 if quantization else layer_numbers(config) * BYTES[dtype]
+    return replace(writing, weights=writing.weights + trained)
 
 
 def _cast(config: ModelConfig, dtype: str, quantization: Quantization) -> int:

@@ -124,8 +124,6 @@ def _stages(
     def training(length: int) -> MemoryEstimate:
         return memory_estimate.train_lora(trained, dtype, micro, rank, length=length, quantization=kind)
 
-    # The trained model shares what an adapter leaves alone, and all of what is quantized.
-    trained_too = 0 if kind else memory_estimate.layer_numbers(trained) * memory_estimate.BYTES[dtype]
     return [
         ("load", generator, memory_estimate.load(trained, dtype, quantization=kind)),
         *([("load", critic, memory_estimate.load(judging, dtype, quantization=kind))] if critic != generator else []),
@@ -135,7 +133,7 @@ def _stages(
         ("train (LoRA, SFT)", generator, training(_TOKENS // 2)),
         # A micro-batch of pairs holds both completions of each row.
         ("train (LoRA, DPO)", generator, training(_TOKENS)),
-        ("compare", generator, replace(writing, weights=writing.weights + trained_too)),
+        ("compare", generator, memory_estimate.compare(trained, dtype, writing, kind)),
     ]
 
 

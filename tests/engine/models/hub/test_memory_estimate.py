@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmarks import memory as memory_benchmark
 from engine.errors import ModelError
 from engine.models.hub import catalog, load, memory, memory_estimate
 from engine.models.nn.config import ModelConfig
-
-WITHIN = 0.20
-"""The goal is 15 % on a quiet machine; allocators differ a little from one system to the next."""
-
-MEASURE = """
-import json, random
-from engine.control import Control
-from engine.models.hub import load, memory, memory_estimate
-from engine.models.local import load_model
-from engine.models.inference.requests import Request, Sampling
-from engine.training.config import TrainConfig
-from engine.training.loop import train
-from engine.training.data import SftRow
-
-model = load_model("smollm2-135m-instruct", device="cpu", dtype="float32")
-config = load.folder_config(model.folder)
-found = {"load": (memory_estimate.load(config, "float32").peak_rss, memory.peak_rss())}
-words = ["river", "stone", "cloud", "paper", "green", "seven"]
-random.seed(0)
-prompts = [" ".join(random.choices(words, k=90)) for _ in range(16)]
-sampling = Sampling(max_tokens=20, temperature=1.0)
-longest = max(map(model.count_tokens, prompts)) + 20
-list(model.generate([Request(str(i), p, sampling, i) for i, p in enumerate(prompts)], Control()))
-found["generate"] = (memory_estimate.generate(config, "float32", 16, longest).peak_rss, memory.peak_rss())
-rows = [SftRow(tuple(random.choices(range(99), k=64)), tuple(random.choices(range(99), k=64))) for _ in range(8)]
-train(model.decoder, rows, TrainConfig(num_train_epochs=1, train_batch_size=8, micro_batch_tokens=512))
-found["train"] = (memory_estimate.train_lora(config, "float32", 512, length=128).peak_rss, memory.peak_rss())
-print(json.dumps(found))
-"""
 
 
 @pytest.fixture
@@ -53,13 +22,17 @@ def embedded_config() -> ModelConfig:
 
 
 @pytest.mark.model
-def test_predictions_are_close_to_measured_peaks(embedded: object, redraft_home: Path) -> None:
-    """In float32, which no processor is slow at."""
-    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2_000:]
-    measured = json.loads(done.stdout.splitlines()[-1])
-    off = {work: predicted / peak - 1 for work, (predicted, peak) in measured.items()}
-    assert all(abs(share) <= WITHIN for share in off.values()), off
+def test_predictions_are_close_to_measured_peaks(
+    embedded: object, embedded_config: ModelConfig, redraft_home: Path
+) -> None:
+    """At the peak of a run, in float32, which no processor is slow at; `python -m benchmarks.memory` measures every stage
+    and larger models."""
+    work = memory_benchmark.Work("float32", rows=8, tokens=128)
+    values = memory_benchmark.config_values(embedded_config)
+    wanted = ("train (SFT)",)
+    found = list(memory_benchmark.measure("model", embedded_config, values, work, wanted))
+    assert [one.stage for one in found] == list(wanted)
+    assert all(abs(one.off) <= memory_benchmark.WITHIN for one in found), found
 
 
 def test_a_catalog_entry_has_the_config_of_its_model(embedded_config: ModelConfig, redraft_home: Path) -> None:
