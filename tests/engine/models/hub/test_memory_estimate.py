@@ -25,8 +25,8 @@ def embedded_config() -> ModelConfig:
 def test_predictions_are_close_to_measured_peaks(
     embedded: object, embedded_config: ModelConfig, redraft_home: Path
 ) -> None:
-    """At the peak of a run, in float32, which no processor is slow at; `python -m benchmarks.memory` measures every stage
-    and larger models."""
+    """At the peak of a run, in float32, which no processor is slow at; `python -m benchmarks.memory` measures every
+    stage, and larger models."""
     work = memory_benchmark.Work("float32", rows=8, tokens=128)
     values = memory_benchmark.config_values(embedded_config)
     wanted = ("train (SFT)",)
