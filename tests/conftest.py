@@ -41,6 +41,16 @@ TINY: dict[str, dict[str, Any]] = {
         "moe_intermediate_size": 32,
     },
     "falcon": {"multi_query": True},
+    "phi3": {"num_key_value_heads": 2, "sliding_window": 16},
+    "gemma3_text": {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 16, "query_pre_attn_scalar": 16},
+    "gpt_neox": {},
+    "opt": {"ffn_dim": 96, "word_embed_proj_dim": 64},
+    "olmo2": {"num_key_value_heads": 2},
+    "smollm3": {"num_key_value_heads": 2},
+    "granite": {"num_key_value_heads": 2, "logits_scaling": 4.0, "embedding_multiplier": 3.0},
+    "stablelm": {"num_key_value_heads": 2},
+    "starcoder2": {"num_key_value_heads": 2, "sliding_window": 16},
+    "mixtral": {"num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2},
 }
 """Family -> settings beside the common ones."""
 
