@@ -167,7 +167,7 @@ def _decompressed(body: bytes, max_bytes: int) -> bytes:
 
 
 def _from_stream(body: bytes) -> dict[str, Any] | None:
-    """The document that the events of a stream add up to; None where they hold none."""
+    """The document that the events of a stream add up to; None where they hold none, an error where it was cut off."""
     content: list[str] = []
     finish: Any = None
     last: dict[str, Any] | None = None
@@ -188,5 +188,7 @@ def _from_stream(body: bytes) -> dict[str, Any] | None:
         finish = choice.get("finish_reason") or finish
     if last is None or not content:
         return last
+    if finish is None and b"data: [DONE]" not in body.replace(b"data:[", b"data: ["):
+        return {"error": {"code": 502, "message": "the stream ended before the answer did"}}
     message = {"role": "assistant", "content": "".join(content)}
     return {"choices": [{"index": 0, "message": message, "finish_reason": finish}]}

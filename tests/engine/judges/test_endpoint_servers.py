@@ -166,6 +166,24 @@ def test_a_server_that_only_streams_is_asked_for_a_stream(words: str) -> None:
     assert any("streams only" in notice for notice in judge.notices)
 
 
+def test_a_stream_that_is_cut_off_is_asked_for_again() -> None:
+    """Its beginning is no answer."""
+    seen: list[str] = []
+
+    def answer(question: Question, connection: socket.socket) -> None:
+        pieces = verdict(*["autonomy_respect"] * ("must" in question.text))
+        events = [{"choices": [{"delta": {"content": piece}}]} for piece in pieces]
+        whole = question.text in seen
+        seen.append(question.text)
+        body = "".join(f"data: {json.dumps(event)}\n\n" for event in (events if whole else events[:-1]))
+        body += "data: [DONE]\n\n" * whole
+        connection.sendall(b"HTTP/1.1 200 X\r\nContent-Type: text/event-stream\r\n\r\n" + body.encode())
+
+    found, questions, _ = judged(answer)
+    assert flags(found) == (True, False)
+    assert len(questions) == 2 * len(set(seen))
+
+
 @pytest.mark.parametrize(
     ("document", "status", "words", "advice"),
     [

@@ -155,6 +155,23 @@ def test_the_identity_is_that_of_the_files(load: Callable[..., LocalModel], tiny
     assert load_model(str(copy)).sha256 != first
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_model_without_special_tokens_writes_and_its_answers_show_no_end(
+    tiny: Tiny, redraft_home: Path, tmp_path: Path, family: str
+) -> None:
+    """Of llama the chat template names the token that ends a turn; of gpt2 nothing does."""
+    folder = Path(shutil.copytree(tiny(family), tmp_path / "model"))
+    for name in ("tokenizer_config.json", "config.json", "generation_config.json"):
+        values = json.loads((folder / name).read_text())
+        kept = {key: value for key, value in values.items() if key[:3] not in ("bos", "eos", "pad", "unk")}
+        (folder / name).write_text(json.dumps(kept | {"eos_token_id": None} if name == "config.json" else kept))
+    model = load_model(str(folder), device="cpu", dtype="float32")
+    (done,) = model.generate([Request("a", model.render(HELLO), Sampling(max_tokens=3))], Control())
+    assert done.tokens == 3
+    _, answer = model.encode_pair(HELLO, "yes")
+    assert (bool(model.codec.ends), answer[-1] in model.codec.ends) == ((True, True), (False, False))[family == "gpt2"]
+
+
 def write_gguf(path: Path, folder: Path) -> None:
     """A llama GGUF file with the tiny model's sizes and tokenizer, and random weights."""
     import numpy as np
