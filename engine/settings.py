@@ -98,6 +98,12 @@ class RunConfig:
     )
     endpoint_timeout: float = setting(60.0, "Set the request timeout in seconds", min=1, max=3600, group="Judge")
     endpoint_concurrency: int = setting(4, "Limit the concurrent requests", min=1, max=64, group="Judge")
+    endpoint_price: tuple[float, ...] = setting(
+        (0.0, 0.0),
+        "Report the cost at these dollars per million prompt and completion tokens",
+        metavar="IN,OUT",
+        group="Judge",
+    )
     constitution: str = setting(
         "", "Read the principles from this TOML file", unset="the built-in one", metavar="FILE", group="Data"
     )

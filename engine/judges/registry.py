@@ -220,6 +220,7 @@ def judge_server(config: RunConfig) -> Server | None:
         key_env=str(config.endpoint_key_env),
         retry=RetryPolicy(timeout=float(config.endpoint_timeout)),
         concurrency=int(config.endpoint_concurrency),
+        price=tuple(config.endpoint_price),
     )
     server.check()
     return server

@@ -158,6 +158,7 @@ class Run:
         self._started = 0.0
         self._record: Recorder | None = None
         self._context: Context | None = None
+        self._server: Server | None = None
 
     @property
     def ready(self) -> bool:
@@ -226,10 +227,17 @@ class Run:
     def _perform_stages(self) -> None:
         context = self._context = self._load()
         for stage in COMPARISON_STAGES if self._config.against else STAGES:
+            if stage.run is report.write:
+                self._write_usage(context)
             brought = stage.makes_pairs and context.prompts.pairs
             if not brought and (context.results.kept or not stage.needs_pairs):
                 stage.run(context)
                 memory.trim()
+
+    def _write_usage(self, context: Context) -> None:
+        """What the server was asked since the run was started or resumed, and what it cost."""
+        if self._server is not None and self._server.usage.requests:
+            context.record.notice(self._server.used())
 
     @property
     def _device(self) -> str:
@@ -336,7 +344,7 @@ class Run:
                 next_step="Name two different ones.",
             )
         critic = generator if not config.critic else self._load_model(config.critic)
-        server = judge_server(config)
+        server = self._server = judge_server(config)
         parts = JudgeParts(self._constitution, critic, self._models.get, config.device, server)
         remote = self._remote_model(server) if config.endpoint_texts else None
         judges = self._judges(parts)

@@ -40,6 +40,25 @@ _MAX_EMPTY = 3
 """Empty answers to the first question until a server is given up: some have one while a model is loaded."""
 
 
+@dataclass
+class Usage:
+    """What a server was asked since this process began, as it counts the tokens itself."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, reply: Reply) -> None:
+        """Count one answered chat."""
+        self.requests += 1
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+
+    def cost(self, price: tuple[float, ...]) -> float:
+        """In dollars, at dollars per million prompt and completion tokens."""
+        return (self.prompt_tokens * price[0] + self.completion_tokens * price[1]) / 1e6
+
+
 @dataclass(frozen=True)
 class Server:
     """A model behind a server, as the settings name it.
@@ -50,6 +69,8 @@ class Server:
         key_env: name of the environment variable that holds the key; "" where none is needed.
         retry: timeout and retries.
         concurrency: chats in flight at a time.
+        price: dollars per million prompt tokens and per million completion tokens; zeros where none is given.
+        usage: of everything that asks this server.
     """
 
     url: str
@@ -57,6 +78,17 @@ class Server:
     key_env: str = ""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     concurrency: int = 4
+    price: tuple[float, ...] = (0.0, 0.0)
+    usage: Usage = field(default_factory=Usage, compare=False)
+
+    def used(self) -> str:
+        """What was asked and, where a price is given, what it cost, as a sentence."""
+        usage = self.usage
+        cost = f", ${usage.cost(self.price):,.4f}" if any(self.price) else ""
+        return (
+            f"{self.model} was asked {usage.requests:,} times: {usage.prompt_tokens:,} prompt tokens, "
+            f"{usage.completion_tokens:,} completion tokens{cost}."
+        )
 
     def check(self) -> Address:
         """The address; nothing is sent.
@@ -82,6 +114,12 @@ class Server:
                 f"{self.concurrency} is not a valid number of concurrent requests.",
                 where="--endpoint-concurrency",
                 next_step="Give 1 to 64.",
+            )
+        if len(self.price) != 2 or not all(0 <= part < 1e6 for part in self.price):
+            raise InputError(
+                "a price has two parts, of at least 0.",
+                where="--endpoint-price",
+                next_step="Give dollars per million prompt tokens and per million completion tokens: 0.15,0.60.",
             )
         self.key()
         return address
@@ -431,6 +469,7 @@ class Endpoint:
                     continue
                 in_flight -= 1
                 if isinstance(answer, Reply):
+                    self._server.usage.add(answer)
                     yield answer
                 else:
                     failure = failure or answer
@@ -505,12 +544,13 @@ def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, second
     if truncated:
         at = f" at {limit} tokens" if limit else ""
         error = f"The answer was cut off{at}{' (thinking)' if thinking else ''}."
-        return Reply(key, "", seconds=seconds, error=error, truncated=True, thinking=thinking, limit=limit)
+        return Reply(key, "", (), seconds, error, True, thinking, limit, *counts)
     refusal = message.get("refusal")
     said = client.redact(refusal)[:200].rstrip(".") if isinstance(refusal, str) else ""
     if finish == "content_filter":
         said = said or "its filter withheld the answer"
-    return Reply(key, "", seconds=seconds, error=f"The server's model wrote nothing{': ' + said if said else ''}.")
+    error = f"The server's model wrote nothing{': ' + said if said else ''}."
+    return Reply(key, "", (), seconds, error, False, False, 0, *counts)
 
 
 def _usage(document: Mapping[str, Any]) -> tuple[int, int]:

@@ -516,6 +516,8 @@ def test_a_variable_that_is_not_set_or_holds_no_key_is_told_of(monkeypatch: pyte
         ({"retry": RetryPolicy(timeout=0)}, "--endpoint-timeout"),
         ({"retry": RetryPolicy(timeout=math.inf)}, "--endpoint-timeout"),
         ({"concurrency": 0}, "--endpoint-concurrency"),
+        ({"price": (0.5,)}, "--endpoint-price"),
+        ({"price": (0.5, -1.0)}, "--endpoint-price"),
     ],
 )
 def test_settings_that_cannot_be_used_name_their_option(settings: dict[str, Any], option: str) -> None:

@@ -46,7 +46,8 @@ def judging(question: Question, connection: socket.socket, share: int = 2) -> No
     bad = hashlib.sha256(question.text.encode()).digest()[0] % share == 0
     members = question.body["response_format"]["json_schema"]["schema"]["required"]
     key = question.headers.get("authorization", "")
-    send(connection, chat(json.dumps({**dict.fromkeys(members, bad), "Reasoning": f"Heard {key}."})))
+    usage = {"usage": {"prompt_tokens": 1000, "completion_tokens": 100}}
+    send(connection, chat(json.dumps({**dict.fromkeys(members, bad), "Reasoning": f"Heard {key}."})) | usage)
 
 
 def endpoint(config: RunConfig, server: ChatServer) -> RunConfig:
@@ -57,6 +58,7 @@ def endpoint(config: RunConfig, server: ChatServer) -> RunConfig:
         endpoint_model="judge-1",
         endpoint_key_env="REDRAFT_TEST_KEY",
         endpoint_timeout=5.0,
+        endpoint_price=(2.0, 10.0),
     )
 
 
@@ -102,6 +104,14 @@ def test_a_run_whose_endpoint_vanishes_goes_on_when_it_is_back_and_loses_nothing
     assert set(before) <= set(after)
     assert set(after.values()) == {1}
     assert "RUN-COMPLETE" in {event.stage for event in read(folder)}
+    (used,) = [event.summary for event in read(folder) if "was asked" in event.summary]
+    times = int(used.split("was asked ")[1].split()[0])
+    # Of the second process: what it found out about the server, and the verdicts that were missing.
+    assert times >= sum(after.values()) - sum(before.values())
+    assert used == (
+        f"judge-1 was asked {times} times: {times * 1000:,} prompt tokens, {times * 100:,} completion tokens, "
+        f"${times * 0.003:.4f}."
+    )
     for path in folder.rglob("*"):
         if path.is_file():
             assert KEY.encode() not in path.read_bytes(), path.name
