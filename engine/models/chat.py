@@ -291,16 +291,19 @@ def own_template(tokenizer: PreTrainedTokenizerBase) -> str:
     if isinstance(found, list):
         found = {row.get("name"): row.get("template") for row in found if isinstance(row, dict)}
     if isinstance(found, dict):
-        named = {str(name): text for name, text in found.items() if isinstance(text, str) and text.strip()}
-        chosen = [name for name in _DEFAULT_TEMPLATES if name in named] or (list(named) if len(named) == 1 else [])
-        if named and not chosen:
-            raise ModelError(
-                f"The model has {len(named)} chat templates, none named default: {', '.join(sorted(named))[:200]}.",
-                where="chat template",
-                next_step="Put the one to use into the model's folder as chat_template.jinja.",
-            )
-        found = named[chosen[0]] if chosen else ""
+        return _default_of({str(name): text for name, text in found.items() if isinstance(text, str) and text.strip()})
     return found if isinstance(found, str) and found.strip() else ""
+
+
+def _default_of(templates: Mapping[str, str]) -> str:
+    chosen = [name for name in _DEFAULT_TEMPLATES if name in templates]
+    if not chosen and len(templates) > 1:
+        raise ModelError(
+            f"The model has {len(templates)} chat templates, none named default: {', '.join(sorted(templates))[:200]}.",
+            where="chat template",
+            next_step="Put the one to use into the model's folder as chat_template.jinja.",
+        )
+    return templates[chosen[0]] if chosen else next(iter(templates.values()), "")
 
 
 def for_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Chat:

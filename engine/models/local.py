@@ -220,7 +220,7 @@ class LocalModel:
 
     def _merged(self, adapter: Adapter) -> LanguageDecoder:
         held = self.decoder.adaptable()
-        for module, pair in adapter.pairs.items():
+        for module, pair in sorted(adapter.pairs.items()):
             shape = pair.b.shape[0], pair.a.shape[1]
             if held.get(module, shape) != shape:
                 raise ModelError(
@@ -373,20 +373,12 @@ def _loaded(
     checked = gguf.check(place) if is_gguf else checkpoint.check_folder(place)
     memory_estimate.check_load(source.name, checked.config, dtype, device, quantization)
     load.import_transformers()
-    copy = gguf_copy.find(place, dtype) if is_gguf else None
-    with ThreadPoolExecutor(1) as pool:
-        # The tokenizer is parsed while the weights are read from the disk: each takes about .3 s.
-        if is_gguf and copy is None:
-            parsed = pool.submit(load.gguf_tokenizer, place)
-            model = _unpacked(source.name, place, dtype, parsed.result, progress)
-        else:
-            parsed = pool.submit(load.folder_tokenizer, copy or place)
-            # Quantized from the files' own numbers: the model as a whole is never in memory in the wider dtype.
-            narrow = quantization and checked.config.family in FAMILIES and checkpoint.is_bfloat16(copy or place)
-            model = load.read_folder(copy or place, "bfloat16" if narrow else dtype)
-        tokenizer = parsed.result()
-    if copy is not None:
-        model = load.with_divisors(place, model, gguf_copy.divisors_of(copy))
+    if is_gguf:
+        model, tokenizer = _read_gguf(source.name, place, dtype, progress)
+    else:
+        # Quantized from the files' own numbers: the model as a whole is never in memory in the wider dtype.
+        narrow = quantization and checked.config.family in FAMILIES and checkpoint.is_bfloat16(place)
+        model, tokenizer = _read_folder(place, "bfloat16" if narrow else dtype)
     load.check_tokenizer(tokenizer, model.config.vocab_size, place)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     chats = _checked_chat(tokenizer, place)
@@ -410,16 +402,31 @@ def _loaded(
     )
 
 
-def _unpacked(
-    name: str, place: Path, dtype: str, tokenizer: Callable[[], PreTrainedTokenizerBase], progress: Progress
-) -> PreTrainedModel:
-    """The model in a GGUF file; a converted copy is kept for the next time."""
+def _read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    with ThreadPoolExecutor(1) as pool:
+        # The tokenizer is parsed while the weights are read from the disk: each takes about .3 s.
+        parsed = pool.submit(load.folder_tokenizer, folder)
+        model = load.read_folder(folder, dtype)
+        return model, parsed.result()
+
+
+def _read_gguf(
+    name: str, place: Path, dtype: str, progress: Progress
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model in a GGUF file, from its converted copy; that is made and kept where there is none."""
+    copy = gguf_copy.find(place, dtype)
+    if copy is not None:
+        model, tokenizer = _read_folder(copy, dtype)
+        return load.with_divisors(place, model, gguf_copy.divisors_of(copy)), tokenizer
     sentence = f"Unpacking {name} (once: a converted copy is kept in the cache)."
     progress(0.0, sentence)
-    model, divisors = load.unpack_gguf(place, dtype, lambda part: progress(0.8 * part, sentence))
+    with ThreadPoolExecutor(1) as pool:
+        parsed = pool.submit(load.gguf_tokenizer, place)
+        model, divisors = load.unpack_gguf(place, dtype, lambda part: progress(0.8 * part, sentence))
+        tokenizer = parsed.result()
     # Before the frequencies are divided: the copy's own are made of its config.
-    gguf_copy.store(place, dtype, model, tokenizer(), divisors, lambda part: progress(0.8 + 0.2 * part, sentence))
-    return load.with_divisors(place, model, divisors)
+    gguf_copy.store(place, dtype, model, tokenizer, divisors, lambda part: progress(0.8 + 0.2 * part, sentence))
+    return load.with_divisors(place, model, divisors), tokenizer
 
 
 def _untied_notice(described: ModelConfig, decoder: LanguageDecoder) -> tuple[str, ...]:

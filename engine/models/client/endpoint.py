@@ -26,7 +26,7 @@ from engine.models.client.http import (
     parse_address,
     sanitize_without_key,
 )
-from engine.models.client.responses import named_feature
+from engine.models.client.responses import first_choice, named_feature
 from engine.models.inference.requests import Message, Sampling
 
 _ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
@@ -248,33 +248,38 @@ class Capabilities:
         return replace(self, schema=less[self.schema]) if self.schema in less else None
 
     def _without(self, feature: str, words: str) -> Capabilities | None:
-        if feature == "stream" and not self.stream:
-            return replace(self, stream=True, top_logprobs=0)
-        if feature == "thinking" and self.no_thinking:
-            return replace(self, no_thinking=False)
-        if feature == "top_logprobs" and self.top_logprobs > 1:
-            allowed = re.search(r"(?:max|most|maximum|up to|than|allowed|<=?)\D{0,30}(\d+)", words.split("of 5")[-1])
-            most = int(allowed[1]) if allowed else 1
-            return replace(self, top_logprobs=most if 0 < most < self.top_logprobs else 0)
-        if feature in ("logprobs", "top_logprobs") and self.top_logprobs:
-            return replace(self, top_logprobs=0)
-        if feature == "schema" and self.schema:
-            return replace(self, schema="json_object" if self.schema == "json_schema" else "")
-        if feature == "temperature" and self.temperature:
-            return replace(self, temperature=False)
-        if feature == "system" and self.system:
-            return replace(self, system=False)
+        """Without a feature, or with less of it as the error's words ask for; None where it is not in use."""
+        less: dict[str, tuple[object, dict[str, Any]]] = {
+            "stream": (not self.stream, {"stream": True, "top_logprobs": 0}),
+            "thinking": (self.no_thinking, {"no_thinking": False}),
+            "logprobs": (self.top_logprobs, {"top_logprobs": 0}),
+            "top_logprobs": (self.top_logprobs, {"top_logprobs": self._fewer_logprobs(words)}),
+            "schema": (self.schema, {"schema": "json_object" if self.schema == "json_schema" else ""}),
+            "temperature": (self.temperature, {"temperature": False}),
+            "system": (self.system, {"system": False}),
+        }
         if feature == "max_tokens":
-            room = re.search(r"maximum context length is (\d+) .*\((\d+) in the messages", words)
-            if room and 16 <= (most := int(room[1]) - int(room[2])) < (self.max_tokens or 1000):
-                return replace(self, max_tokens=most)
-            numbers = [int(number) for number in re.findall(r"\d+", words)]
-            smaller = [number for number in numbers if 16 <= number < (self.max_tokens or 1000)]
-            if smaller and re.search(r"too large|at most|exceed|maximum|less than|greater than|<=", words):
-                return replace(self, max_tokens=max(smaller))
-            if self.limit == "max_tokens":
-                return replace(self, limit="max_completion_tokens")
-        return None
+            return self._with_limit(words)
+        in_use, changes = less.get(feature, (False, {}))
+        return replace(self, **changes) if in_use else None
+
+    def _fewer_logprobs(self, words: str) -> int:
+        if self.top_logprobs <= 1:
+            return 0
+        allowed = re.search(r"(?:max|most|maximum|up to|than|allowed|<=?)\D{0,30}(\d+)", words.split("of 5")[-1])
+        most = int(allowed[1]) if allowed else 1
+        return most if 0 < most < self.top_logprobs else 0
+
+    def _with_limit(self, words: str) -> Capabilities | None:
+        """With the largest token limit that the words name, or another name for it."""
+        room = re.search(r"maximum context length is (\d+) .*\((\d+) in the messages", words)
+        if room and 16 <= (most := int(room[1]) - int(room[2])) < (self.max_tokens or 1000):
+            return replace(self, max_tokens=most)
+        numbers = [int(number) for number in re.findall(r"\d+", words)]
+        smaller = [number for number in numbers if 16 <= number < (self.max_tokens or 1000)]
+        if smaller and re.search(r"too large|at most|exceed|maximum|less than|greater than|<=", words):
+            return replace(self, max_tokens=max(smaller))
+        return replace(self, limit="max_completion_tokens") if self.limit == "max_tokens" else None
 
     def tokens(self, request: ChatRequest) -> int:
         """The token limit that is sent with this request."""
@@ -408,13 +413,8 @@ class Endpoint:
                 empty += 1
                 if empty < _MAX_EMPTY:
                     continue
-                raise EndpointError(
-                    f"{reply.error[0].lower()}{reply.error[1:].rstrip('.')}, {empty} times.",
-                    where=str(self._address),
-                    next_step="Check that the model is one for chats; the server's own log may say more.",
-                )
-            free = request.sampling is not None and not reply.thinking
-            if free or not reply.truncated or reply.text.rpartition("</think>")[2].strip().endswith("}"):
+                raise self._empty(reply, empty)
+            if _is_whole(reply, free=request.sampling is not None):
                 self._capabilities = capabilities
                 return reply
             cut_at.append(capabilities.tokens(request))
@@ -425,6 +425,13 @@ class Endpoint:
                 capabilities = longer
             else:
                 raise self._cut_off(cut_at, reply.thinking)
+
+    def _empty(self, reply: Reply, times: int) -> EndpointError:
+        return EndpointError(
+            f"{reply.error[0].lower()}{reply.error[1:].rstrip('.')}, {times} times.",
+            where=str(self._address),
+            next_step="Check that the model is one for chats; the server's own log may say more.",
+        )
 
     def _cut_off(self, cut_at: Sequence[int], thinking: bool) -> EndpointError:
         also = f", and at {cut_at[-1]} too" if cut_at[-1] != cut_at[0] else ""
@@ -505,6 +512,13 @@ class Endpoint:
         threading.Thread(target=work, name="redraft-endpoint", daemon=True).start()
 
 
+def _is_whole(reply: Reply, *, free: bool) -> bool:
+    """Whether an answer can be used although it may have been cut off: a free text, or JSON that ends."""
+    if not reply.truncated or (free and not reply.thinking):
+        return True
+    return reply.text.rpartition("</think>")[2].strip().endswith("}")
+
+
 def _advice(no: HTTPStatusError) -> str:
     """What helps where a server refuses a question in every form."""
     if no.status == 413 or re.search(
@@ -523,14 +537,10 @@ def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, second
     Args:
         limit: tokens that were allowed, for messages.
     """
-    choices = document.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else document
+    choice = first_choice(document) or document
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    content = _content(message, choice)
-    thoughts = next(
-        (message[name] for name in ("reasoning_content", "reasoning") if isinstance(message.get(name), str)), ""
-    )
+    content, thoughts = _content(message, choice), _thoughts(message)
     finish = choice.get("finish_reason", document.get("done_reason"))
     truncated = finish == "length"
     counts = _usage(document)
@@ -545,12 +555,21 @@ def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, second
         at = f" at {limit} tokens" if limit else ""
         error = f"The answer was cut off{at}{' (thinking)' if thinking else ''}."
         return Reply(key, "", (), seconds, error, True, thinking, limit, *counts)
-    refusal = message.get("refusal")
-    said = client.redact(refusal)[:200].rstrip(".") if isinstance(refusal, str) else ""
-    if finish == "content_filter":
-        said = said or "its filter withheld the answer"
+    said = _refusal(message, finish, client)
     error = f"The server's model wrote nothing{': ' + said if said else ''}."
     return Reply(key, "", (), seconds, error, False, False, 0, *counts)
+
+
+def _thoughts(message: Mapping[str, Any]) -> str:
+    found = (message.get(name) for name in ("reasoning_content", "reasoning"))
+    return next((words for words in found if isinstance(words, str)), "")
+
+
+def _refusal(message: Mapping[str, Any], finish: object, client: HttpClient) -> str:
+    """Why a model wrote nothing, in its server's words; "" where it gives none."""
+    refusal = message.get("refusal")
+    said = client.redact(refusal)[:200].rstrip(".") if isinstance(refusal, str) else ""
+    return said or ("its filter withheld the answer" if finish == "content_filter" else "")
 
 
 def _usage(document: Mapping[str, Any]) -> tuple[int, int]:

@@ -120,15 +120,18 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def first_choice(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The first of a document's choices; None where it has none."""
+    choices = document.get("choices")
+    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+
+
 def _error_in(document: Mapping[str, Any]) -> tuple[str, str] | None:
     """(message, code) of the error in a document; None where there is none."""
-    choices = document.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-    error = document.get("error")
-    if not error and choice is not None:
-        error = choice.get("error")
+    choice = first_choice(document)
+    error = document.get("error") or (choice or {}).get("error")
     if not error and choice is None:
-        error = document.get("detail") or (document.get("message") if "message" in document else None)
+        error = document.get("detail") or document.get("message")
         # Ollama's own interface has the answer under this name.
         error = error if isinstance(error, str | list) else None
     if not error:
@@ -180,8 +183,7 @@ def _from_stream(body: bytes) -> dict[str, Any] | None:
         last = event
         if event.get("error"):
             return event
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        choice = first_choice(event) or {}
         delta = choice.get("delta")
         if isinstance(delta, dict) and isinstance(delta.get("content"), str):
             content.append(delta["content"])

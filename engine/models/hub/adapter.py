@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine.errors import InputError, ModelError, RedraftError, StorageError
 from engine.models.hub import catalog, weights
 from engine.models.hub.catalog import Source
-from engine.models.hub.tensor_files import read_json, read_tensors
+from engine.models.hub.tensor_files import read_tensors
 
 if TYPE_CHECKING:
     from engine.models.nn.lora_weights import Adapter
@@ -155,7 +155,7 @@ def _refuse_pickles(folder: Path) -> None:
 
 def _read_scale(folder: Path) -> tuple[float, int]:
     """Scale and rank in the adapter's config, after checking that it is plain LoRA."""
-    config = read_json(folder / CONFIG)
+    config = weights.read_json(folder / CONFIG)
     where = str(folder / CONFIG)
     if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("bias", "none") != "none":
         raise InputError("only plain LoRA adapters can be used (no DoRA, no biases).", where=where)

@@ -1,4 +1,5 @@
-"""Tensors and JSON objects in files: written whole or not at all, read back with errors that say what is wrong."""
+"""Tensors and JSON objects in files that Redraft writes itself: written whole or not at all, read back with errors that
+say what is wrong. What others wrote is read by `engine.models.hub.weights`."""
 
 from __future__ import annotations
 

@@ -231,24 +231,29 @@ def files(folder: Path) -> list[Path]:
         for shard in shards:
             regular(shard)
         return shards
+    raise _no_weights(folder)
+
+
+def _no_weights(folder: Path) -> ModelError:
+    """What a folder without safetensors files of a whole model holds instead, and what to do."""
     if any(folder.glob("model-*-of-*.safetensors")):
-        raise ModelError(
+        return ModelError(
             f"The weights are in several files, and the file that lists them ({INDEX}) is missing.",
             where=str(folder),
             next_step="Fetch or copy it from where the model came from.",
         )
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
-        raise ModelError(
+        return ModelError(
             "This folder holds its weights as pickles (.bin, .pt), which can run code when they are read.",
             where=str(folder),
             next_step="Use the model's safetensors files, or convert it on a machine that you can throw away.",
         )
     for pattern, (what, next_step) in _OTHER_WEIGHTS.items():
         if any(folder.glob(pattern)):
-            raise ModelError(
+            return ModelError(
                 f"This folder holds its weights as {what}, not as safetensors.", where=str(folder), next_step=next_step
             )
-    raise ModelError(f"There is no {SINGLE} in this folder.", where=str(folder), next_step=_AGAIN)
+    return ModelError(f"There is no {SINGLE} in this folder.", where=str(folder), next_step=_AGAIN)
 
 
 def _all_text(mapping: Mapping[Any, Any]) -> bool:
