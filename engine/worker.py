@@ -220,13 +220,16 @@ class Worker:
         elif isinstance(command, Configure):
             self._configure(command.config)
         elif isinstance(command, StartRun):
-            from engine.runs.folder import new_folder, remove_if_empty
+            from engine.runs.folder import new_folder, remove_if_empty, remove_unless_begun
 
             folder = new_folder(self._runs, command.config.preset)
             try:
                 self._run(command.config, folder)
             except RedraftError:
+                remove_unless_begun(folder)
                 remove_if_empty(folder)
+                if not folder.exists():
+                    self._set(folder=None)
                 raise
         else:
             from engine.runs.folder import read_config

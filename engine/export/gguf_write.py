@@ -34,6 +34,7 @@ QUANTIZED = ("Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q3_K_L", "Q3_K_M",
 
 _ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gpt2": "gpt2"}
 _QUANTIZER = "llama-quantize"
+_EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 _BLOCK = 32
 """Numbers of one block of the written quantized types."""
 
@@ -111,7 +112,7 @@ def _write_file(
     vocabulary: gguf_vocab.Vocabulary,
     tick: Callable[[float], None],
 ) -> None:
-    from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
+    from gguf import GGUFWriter, LlamaFileType
 
     architecture = _ARCHITECTURES[config.family]
     values = checkpoint.folder_values(folder)
@@ -128,13 +129,10 @@ def _write_file(
         if name not in tensors:
             continue
         values_of = _converted(name, tensors.pop(name), config, architecture)
-        wanted = GGMLQuantizationType[_kind_of(kind, values_of.shape)]
-        if wanted not in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
-            from gguf.quants import quantize
-
-            writer.add_tensor(names[name], quantize(values_of, wanted), raw_dtype=wanted)
-        else:
-            writer.add_tensor(names[name], values_of.astype("float16" if wanted.name == "F16" else "float32"))
+        _add_tensor(writer, names[name], values_of, kind)
+        if architecture == "gpt2" and config.tied and names[name] == _EMBEDDING:
+            # Versions of llama.cpp before 2025 do not load a GPT-2 without its output matrix.
+            _add_tensor(writer, _OUTPUT, values_of, kind)
         tick(0.9 * (number + 1) / len(names))
     divisors = _rope_divisors(config, values)
     if divisors is not None:
@@ -144,6 +142,18 @@ def _write_file(
     writer.write_tensors_to_file()
     writer.close()
     tick(1.0)
+
+
+def _add_tensor(writer: Any, name: str, values: np.ndarray[Any, Any], kind: str) -> None:
+    """Add a tensor in the type that a file of this type has it in."""
+    from gguf import GGMLQuantizationType
+    from gguf.quants import quantize
+
+    wanted = GGMLQuantizationType[_kind_of(kind, values.shape)]
+    if wanted in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
+        writer.add_tensor(name, values.astype("float16" if wanted.name == "F16" else "float32"))
+    else:
+        writer.add_tensor(name, quantize(values, wanted), raw_dtype=wanted)
 
 
 def _kind_of(kind: str, shape: tuple[int, ...]) -> str:

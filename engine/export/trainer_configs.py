@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,9 @@ def write_trl(folder: Path, target: Path) -> list[Path]:
         InputError: no pair was kept, or the generator is a GGUF file.
         StorageError: a file cannot be read or written.
     """
-    config, pairs = read_config(folder), _kept(folder)
-    model = _model(config)
-    rows = [_trl_row(pair, config) for pair in pairs]
+    config = read_config(folder)
     command = "dpo" if config.train.objective == "dpo" else "sft"
-    head = f"# The training of the Redraft run {folder.name}. In this folder: trl {command} --config trl.yaml\n"
-    return _write(target, "trl.yaml", head, trl_values(config, model), rows)
+    return _write(folder, target, "trl.yaml", f"trl {command} --config trl.yaml", trl_values, _trl_row)
 
 
 def write_axolotl(folder: Path, target: Path) -> list[Path]:
@@ -41,11 +38,7 @@ def write_axolotl(folder: Path, target: Path) -> list[Path]:
         InputError: no pair was kept, or the generator is a GGUF file.
         StorageError: a file cannot be read or written.
     """
-    config, pairs = read_config(folder), _kept(folder)
-    model = _model(config)
-    rows = [_axolotl_row(pair, config) for pair in pairs]
-    head = f"# The training of the Redraft run {folder.name}. In this folder: axolotl train axolotl.yaml\n"
-    return _write(target, "axolotl.yaml", head, axolotl_values(config, model), rows)
+    return _write(folder, target, "axolotl.yaml", "axolotl train axolotl.yaml", axolotl_values, _axolotl_row)
 
 
 def trl_values(config: RunConfig, model: str) -> dict[str, Any]:
@@ -180,11 +173,25 @@ def _answer(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def _write(target: Path, name: str, head: str, values: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[Path]:
+def _write(
+    folder: Path,
+    target: Path,
+    name: str,
+    command: str,
+    values: Callable[[RunConfig, str], dict[str, Any]],
+    row: Callable[[TrainingPair, RunConfig], dict[str, Any]],
+) -> list[Path]:
+    """Write the settings of a run under a trainer's names, and its pairs in a trainer's form.
+
+    Args:
+        command: what trains with them, for the first line.
+    """
+    config, pairs = read_config(folder), _kept(folder)
+    settings = values(config, _model(config))
     if target.exists() and not target.is_dir():
         raise InputError("this is a file.", where=str(target), next_step="Name a folder.")
-    config, data = target / name, target / DATA
-    write_atomically(config, (head + yaml.safe_dump(dict(values), sort_keys=False)).encode(), 0o644)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_atomically(data, lines.encode("utf-8", "replace"), 0o644)
-    return [config, data]
+    head = f"# The training of the Redraft run {folder.name}. In this folder: {command}\n"
+    write_atomically(target / name, (head + yaml.safe_dump(settings, sort_keys=False)).encode(), 0o644)
+    lines = "".join(json.dumps(row(pair, config), ensure_ascii=False) + "\n" for pair in pairs)
+    write_atomically(target / DATA, lines.encode("utf-8", "replace"), 0o644)
+    return [target / name, target / DATA]

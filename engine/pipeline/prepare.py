@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import importlib.metadata
 import os
@@ -12,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from engine.constitution.load import load, load_default
 from engine.constitution.model import Constitution
 from engine.cores import usable
-from engine.errors import InputError
+from engine.errors import InputError, ModelError
 from engine.files import expanded
 from engine.judges.rules.matching import failed_examples
 from engine.pipeline.checkpoint_model import run_of
 from engine.pipeline.context import Prompts
 from engine.prompts.duplicates import shared
+from engine.prompts.hub_datasets import is_dataset
+from engine.prompts.hub_datasets import parse as parse_dataset
 from engine.prompts.load import Prompt, PromptSet, counted, load_builtin, overlap
 from engine.prompts.load import load_prompts as load_prompt_file
 from engine.prompts.pairs import load_pairs
@@ -32,6 +36,10 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 Load = Callable[[str], "LocalModel"]
 
+_FILES = ("constitution", "train_prompts", "heldout_prompts", "benign_prompts", "pairs")
+"""Settings that name a file."""
+_LOCAL_MODELS = ("folder", "gguf", "adapter", "checkpoint")
+"""Kinds of models that are named by a path."""
 _VERSIONS = ("redraft", "torch", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "textual")
 
 
@@ -89,6 +97,27 @@ def load_prompts(config: RunConfig) -> Prompts:
         tuple(prompt.with_system(sanitize(config.system)) for prompt in one) for one in (train, heldout, benign)
     )
     return Prompts(train, heldout, benign, tuple(notices), pairs, tuple(trained))
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The settings with the paths of files and of models written out, so that the run resumes from any folder."""
+    from engine.models.hub import catalog
+
+    changed: dict[str, Any] = {name: _absolute(getattr(config, name)) for name in _FILES if getattr(config, name)}
+    for name in ("generator", "against", "critic"):
+        with contextlib.suppress(ModelError):  # raised later, unless a model of this name is loaded already
+            source = catalog.resolve(getattr(config, name)) if getattr(config, name) else None
+            if source is not None and source.path is not None and source.kind in _LOCAL_MODELS:
+                changed[name] = str(source.path.absolute())
+    return dataclasses.replace(config, **changed)
+
+
+def _absolute(path: str) -> str:
+    """An absolute path; of a dataset only where it is a folder."""
+    if not is_dataset(path):
+        return str(expanded(path).absolute())
+    spec = parse_dataset(path)
+    return path.replace(spec.name, str(expanded(spec.name).absolute()), 1) if spec.is_folder else path
 
 
 def with_teacher(config: RunConfig, prompts: Prompts) -> tuple[RunConfig, list[str]]:

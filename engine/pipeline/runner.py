@@ -142,7 +142,7 @@ class Run:
         self._force = force
         self._constitution = prepare.load_constitution(config)
         self._prompts = prepare.load_prompts(config)
-        self._config, taught = prepare.with_teacher(config, self._prompts)
+        self._config, taught = prepare.with_teacher(prepare.with_absolute_paths(config), self._prompts)
         self._input_notices = (*self._constitution.notices, *self._prompts.notices, *taught)
         check_judge(config)
         self._check_models()

@@ -18,7 +18,7 @@ from engine.errors import InputError, StorageError
 from engine.events.base import ALL, OFF, Record
 from engine.events.codec import DamagedLine, decode, dumps, plain
 from engine.events.verbosity import entry, shown
-from engine.files import open_atomically
+from engine.files import expanded, open_atomically
 from engine.runs import export_markdown
 from engine.runs.journal_reader import JOURNAL, Damage, JournalReader, PlacedReader
 from engine.text import sanitize
@@ -86,7 +86,7 @@ def export(
     _check(file_format, verbosity)
     _reader(folder)
     try:
-        path = path.expanduser()
+        path = expanded(path)
         _check_target(path)
         if path.exists() and not path.is_file():  # a device or a named pipe is written into, never replaced
             with open(path, "wb") as file:

@@ -19,7 +19,7 @@ from engine import paths
 from engine.errors import InputError, StorageError
 from engine.events.base import Record
 from engine.events.codec import DamagedLine, NewerLine, decode
-from engine.files import write_atomically
+from engine.files import expanded, write_atomically
 from engine.runs.arms import model_names
 from engine.runs.journal_reader import JOURNAL
 from engine.runs.journal_writer import is_written
@@ -83,6 +83,11 @@ class RunInfo:
     note: str = ""
     remark: str = ""
     score: tuple[float, float] | None = None
+
+    @property
+    def model(self) -> str:
+        """The generator as lists show it: of a path only the name."""
+        return Path(self.generator).name if Path(self.generator).is_absolute() else self.generator
 
 
 def list_runs(runs: Path | None = None) -> list[RunInfo]:
@@ -313,12 +318,12 @@ def _is_run(folder: Path) -> bool:
 
 
 def _from_path(name: str) -> Path | None:
+    path = expanded(name)
     try:
-        path = Path(name).expanduser()
         if path.is_file() and path.name in {JOURNAL, CONFIG, REPORT}:
             path = path.parent
         return path if (path / JOURNAL).exists() or (path / CONFIG).exists() else None
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError):
         return None
 
 

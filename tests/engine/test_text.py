@@ -23,9 +23,15 @@ SEPARATORS = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) in
 ZERO_WIDTH = [*"\u00ad\u034f\u180e\u200b\u200c\u200d\u2060\u2063\ufeff", *"\u115f\u2800\u3164\uffa0"]
 """The last four are blanks that Unicode calls letters or symbols."""
 
+DELETED = [
+    *"\x00\x08\x1b\x7f\x90\u200e\u200f\u061c\u202a\u202e\u2066\u2069",
+    *("\x00\x1b", "\u202e\u200b", "\u200b\u200b"),
+]
+"""Controls and marks of the direction of writing, which `sanitize` deletes, alone and in a row."""
 
-def named(character: str) -> str:
-    return f"U+{ord(character):04X}"
+
+def named(text: str) -> str:
+    return " ".join(f"U+{ord(character):04X}" for character in text)
 
 
 def test_escape_sequences_lose_their_escape() -> None:
@@ -33,7 +39,7 @@ def test_escape_sequences_lose_their_escape() -> None:
 
 
 def test_direction_overrides_are_stripped_and_newlines_and_tabs_stay() -> None:
-    assert sanitize("a\u202eb\r\nc\td\re\u2066f") == "ab\nc\td\nef"
+    assert sanitize("a \u202eb\r\nc\td\re\u2066.f") == "a b\nc\td\ne.f"
 
 
 @given(st.text())
@@ -60,7 +66,7 @@ def test_a_separator_never_joins_the_words_beside_it(separator: str) -> None:
     assert prompt_hash(f"must{separator}obey") == prompt_hash("must obey")
 
 
-@pytest.mark.parametrize("separator", [*SEPARATORS, *ZERO_WIDTH], ids=named)
+@pytest.mark.parametrize("separator", [*SEPARATORS, *ZERO_WIDTH, *(c for c in DELETED if "\0" not in c)], ids=named)
 @pytest.mark.parametrize("name", ["rows.jsonl", "escaped.jsonl", "rows.json", "rows.csv", "rows.tsv"])
 def test_rules_give_the_verdict_of_a_space_for_every_separator(tmp_path: Path, name: str, separator: str) -> None:
     def score(between: str) -> float | None:
@@ -95,7 +101,23 @@ def test_zero_width_characters_split_words_and_leave_emoji_and_length_alone() ->
     assert split_zero_width(family) == family
 
 
-@pytest.mark.parametrize("word", ["ob\u200bey", "o\ufeffbey", "ob\u2060ey", "o\u200db\u200dey"])
+@pytest.mark.parametrize("deleted", DELETED, ids=named)
+def test_what_is_deleted_between_letters_is_read_as_nothing_and_as_a_space(deleted: str) -> None:
+    assert sanitize(f"must{deleted}obey").replace("\u200b", "") == "mustobey"
+    assert split_zero_width(sanitize(f"must{deleted}obey")).split() == ["must", "obey"]
+    assert sanitize(f"must {deleted}obey, {deleted}now{deleted}.") == "must obey, now." or "\u200b" in deleted
+    assert split_zero_width(f"must{deleted}obey").split() == ["must", "obey"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("ob\u200bey", "o\ufeffbey", "ob\u2060ey", "o\u200db\u200dey"),
+        *(f"ob{deleted}ey" for deleted in DELETED),
+        "o\x00b\x1be\u202ey",
+    ],
+    ids=named,
+)
 def test_a_word_dressed_up_with_zero_width_characters_is_still_found(word: str) -> None:
     from engine.judges.base import JudgeInput
     from engine.judges.rules.judge import RulesJudge

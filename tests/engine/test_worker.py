@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from tiny_run import tiny_config
 
+from engine import paths
 from engine.events.base import Record
 from engine.models import local
 from engine.models.inference.requests import Sampling
@@ -108,6 +110,22 @@ def test_a_run_that_cannot_begin_says_why_and_the_next_command_is_served(worker:
     wait_for(lambda: "prompts.txt" in worker.state.error)
     worker.send(Evaluate("The bus leaves at nine."))
     wait_for(lambda: has(worker, "EVAL-DECISION"))
+
+
+def test_a_run_that_fails_before_its_first_stage_leaves_no_folder(
+    worker: Worker, config: RunConfig, tmp_path: Path, redraft_home: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = Path(shutil.copytree(config.generator, tmp_path / "broken"))
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, broken / "model.safetensors", {"format": "pt"})
+    worker.send(StartRun(dataclasses.replace(config, generator=str(broken))))
+    wait_for(lambda: worker.state.error)
+    assert "model.norm.weight" in worker.state.error
+    assert worker.state.folder is None
+    assert not list(paths.runs_dir().glob("*"))
 
 
 def test_a_folder_that_cannot_be_written_is_named(redraft_home: Path, tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def fit(
     and are then a judge: `redraft eval --judge NAME`, `redraft run --judge NAME`.
     """
     from engine.control import Control
+    from engine.files import expanded
     from engine.judges.probe import probe
     from engine.judges.train_probe import train_probes
     from engine.pipeline.model_cache import ModelCache
@@ -155,7 +156,7 @@ def fit(
     # The shipped files are the same wherever they are made: the dtype does not depend on the machine.
     loaded = ModelCache().get(model or RunConfig().generator, *(("cpu", "bfloat16") if default else (device,)))
     made = train_probes(recipe, loaded, principles, Control(), output.notice)
-    path = probe.write(made, Path(out).expanduser() if out else probe.folder())
+    path = probe.write(made, expanded(out) if out else probe.folder())
     if as_json:
         output.emit({"file": str(path), **facts(made)})
         return

@@ -245,8 +245,9 @@ def _is_empty_start(entry: Path) -> bool:
 
 def _own(folder: Path) -> Path:
     from engine.errors import InputError, StorageError
+    from engine.files import expanded
 
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     try:
         # A process that died before its run began leaves a lock, an empty journal and perhaps half of its settings.
         if folder.exists() and (not folder.is_dir() or any(not _is_empty_start(entry) for entry in folder.iterdir())):

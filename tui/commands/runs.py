@@ -95,7 +95,7 @@ def _row(run: RunInfo) -> dict[str, str]:
         "id": run.id,
         "started": started,
         "preset": run.preset,
-        "generator": run.generator,
+        "generator": run.model,
         "state": run.state,
         "figures": _figures(run),
     }

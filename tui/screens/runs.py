@@ -133,7 +133,7 @@ class Runs(Dialog[Chosen]):
         if run is None:
             self._note.update("No run matches." if self._all else "There is no run yet; ^r starts one.")
             return
-        about = " · ".join(part for part in (run.id, run.preset, run.generator, _how_far(run), run.note) if part)
+        about = " · ".join(part for part in (run.id, run.preset, run.model, _how_far(run), run.note) if part)
         note = f"\n“{run.remark}”" if run.remark else ""
         self._note.update(Content(f"\n{about}{note}\n{count(len(self._all), 'run')}"))
 
@@ -158,7 +158,7 @@ class Runs(Dialog[Chosen]):
         if room >= _CURVE + 1:
             pieces.append((self._curves.get(run.folder, "").ljust(_CURVE + 1), "accent"))
             room -= _CURVE + 1
-        about = run.remark or run.generator
+        about = run.remark or run.model
         return [*pieces, (clip(about, room), "dim")] if room >= 8 else pieces
 
     # What the keys do
@@ -286,7 +286,7 @@ def _local(seconds: float) -> time.struct_time:
 
 
 def _searched(run: RunInfo) -> str:
-    return " ".join((run.id, run.state, run.preset, run.generator, run.remark, _result(run)[0])).casefold()
+    return " ".join((run.id, run.state, run.preset, run.model, run.remark, _result(run)[0])).casefold()
 
 
 def _result(run: RunInfo) -> tuple[str, str]:

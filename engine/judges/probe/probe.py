@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from engine import paths
 from engine.errors import InputError, ModelError, StorageError
-from engine.files import write_atomically
+from engine.files import expanded, write_atomically
 from engine.judges.accuracy import EvalMetrics
 from engine.judges.labeled import text_hash
 from engine.judges.probe import features
@@ -294,7 +294,7 @@ def load(name: str = SHIPPED) -> ProbeSet:
     if name == SHIPPED:
         return _shipped()
     if name.endswith(".json"):
-        return _read(Path(name).expanduser())
+        return _read(expanded(name))
     if name not in names():
         raise InputError(
             f"there are no probes {name!r}.",

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import ModelError
+from engine.errors import InputError, ModelError
+from engine.files import expanded
 from engine.models.nn.config import ModelConfig
 
 EMBEDDED = "smollm2-135m-instruct"
@@ -418,7 +419,7 @@ _LISTING = (
 
 def _local(wanted: str) -> Source | None:
     try:
-        path = Path(wanted).expanduser()
+        path = expanded(wanted)
         if path.is_dir():
             place = path.resolve()
             if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
@@ -430,8 +431,10 @@ def _local(wanted: str) -> Source | None:
             return Source("gguf", path.stem, path=path)
         if path.is_file():
             raise _not_a_model(path)
-    except (OSError, RuntimeError):
-        # A path that cannot even be looked at (too long, a loop of links, no home) is no path.
+    except InputError as error:
+        raise ModelError(error.what, where=shown(wanted), next_step=error.next_step) from None
+    except OSError:
+        # A path that cannot even be looked at (too long, a loop of links) is no path.
         return None
     return None
 

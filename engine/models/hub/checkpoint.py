@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ModelError
+from engine.errors import ModelError, StorageError
 from engine.models.hub import dequantize, other_families, weights
 from engine.models.hub.transformers_config import transformers_config
 from engine.models.nn.config import ConfigError, ModelConfig, from_config
 from engine.models.nn.tensor_names import MODULES, block_prefix, tensor_shapes
+from engine.text import sanitize, truncate
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +116,7 @@ def _refuse_adapter(folder: Path) -> None:
     declared = (folder / "adapter_config.json").exists()
     if (declared and not (folder / "config.json").exists()) or (held and not model and not _pickled(folder)):
         raise ModelError(
-            "This folder holds a LoRA adapter, not a whole model.",
+            f"This folder holds a LoRA adapter{_base_of(folder)}, not a whole model.",
             where=str(folder),
             next_step="Name a folder with adapter_config.json and adapter_model.safetensors, and no config.json: its "
             "base model is loaded and the adapter merged into it.",
@@ -127,6 +128,15 @@ def _refuse_adapter(folder: Path) -> None:
             next_step="Merge the two (peft's `merge_and_unload`) and name the result, or move the adapter's files to "
             "another folder to use the model without it.",
         )
+
+
+def _base_of(folder: Path) -> str:
+    """ " of MODEL", by the adapter's own config; "" where it does not say."""
+    try:
+        base = weights.read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    except (ModelError, StorageError):
+        return ""
+    return f" of {truncate(sanitize(base), 120)}" if isinstance(base, str) and base.strip() else ""
 
 
 def _pickled(folder: Path) -> bool:

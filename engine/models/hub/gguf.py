@@ -675,8 +675,7 @@ def set_pre_tokenizer(tokenizer: Any, metadata: Mapping[str, Any]) -> None:
 
     backend, name = tokenizer.backend_tokenizer, metadata.get("tokenizer.ggml.pre")
     if metadata.get("tokenizer.ggml.model") == "llama":
-        if metadata.get("tokenizer.ggml.add_space_prefix") is False and backend.normalizer is None:
-            backend.pre_tokenizer = pre.Metaspace(replacement="▁", prepend_scheme="never", split=False)
+        _set_sentencepiece(backend, add_space=metadata.get("tokenizer.ggml.add_space_prefix") is not False)
         return
     bytes_only = pre.ByteLevel(add_prefix_space=False, use_regex=False)
     if name in _DIGITS:
@@ -694,6 +693,20 @@ def set_pre_tokenizer(tokenizer: Any, metadata: Mapping[str, Any]) -> None:
         backend.pre_tokenizer = pre.ByteLevel(add_prefix_space=False, use_regex=True)
     if name in _IGNORE_MERGES:
         backend.model.ignore_merges = True
+
+
+def _set_sentencepiece(backend: Any, *, add_space: bool) -> None:
+    """Split as sentencepiece and llama.cpp do: nothing but white space is changed. A space is put before a text, and
+    before what follows a special token, whether or not it begins with one."""
+    from tokenizers import decoders, normalizers
+
+    prepended = [normalizers.Prepend("▁")] if add_space else []
+    stripped = [decoders.Strip(content=" ", left=1, right=0)] if add_space else []
+    backend.normalizer = normalizers.Sequence([*prepended, normalizers.Replace(" ", "▁")])
+    backend.pre_tokenizer = None
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *stripped]
+    )
 
 
 _TURN_MARK = re.compile(r"<\|[^|<>\s{}]{1,64}\|>")

@@ -23,7 +23,7 @@ from engine.models.hub import weights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_VERSION = 2
+_VERSION = 3
 """Counts up when the conversion changes, so that copies made by an older one are made again."""
 _MANIFEST = "manifest.json"
 _DIVISORS = "rope_divisors.json"

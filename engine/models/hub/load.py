@@ -6,6 +6,7 @@ files are read and checked here; transformers is given a config and tensors, so 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -250,7 +251,11 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     header = gguf.read_header(path)
     from transformers import AutoTokenizer
 
-    tokenizer = _tokenizer(path, lambda: AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_LOCAL))
+    # Alone in a folder: transformers prefers files next to it, such as another model's tokenizer_config.json.
+    with tempfile.TemporaryDirectory(prefix="redraft-gguf-") as folder:
+        (Path(folder) / path.name).symlink_to(path.absolute())
+        tokenizer = _tokenizer(path, lambda: AutoTokenizer.from_pretrained(folder, gguf_file=path.name, **_LOCAL))
+    tokenizer.name_or_path = str(path.parent)
     gguf.set_pre_tokenizer(tokenizer, header.metadata)
     gguf.add_turn_marks(tokenizer)
     return tokenizer

@@ -25,7 +25,8 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def trained_run(tmp_path: Path, redraft_home: Path) -> TrainedRun:
     """A function folder of a model -> folder of a run whose adapter changes all of its matrices by random numbers; with
-    `seeds` it has as many adapters, and each is other numbers."""
+    `seeds` it has as many adapters, and each is other numbers; `number` makes others. Where the folder holds an
+    adapter, `base` is the folder of its model."""
 
     import torch
 
@@ -34,10 +35,10 @@ def trained_run(tmp_path: Path, redraft_home: Path) -> TrainedRun:
     from engine.models.nn.lora_weights import Adapter, LoraPair
     from engine.training import lora
 
-    def make(model: Path, seeds: int = 1) -> Path:
-        folder = tmp_path / "run"
-        decoder = families.from_transformers(load.read_folder(model, "float32"))
-        source = torch.Generator().manual_seed(3)
+    def make(model: Path, seeds: int = 1, *, base: Path | None = None, number: int = 3) -> Path:
+        folder = tmp_path / ("run" if base is None else "run-on-an-adapter")
+        decoder = families.from_transformers(load.read_folder(base or model, "float32"))
+        source = torch.Generator().manual_seed(number)
         config = RunConfig(generator=str(model), seed=5, seeds=seeds)
         for training in trainings(config):
             pairs = {
@@ -48,7 +49,7 @@ def trained_run(tmp_path: Path, redraft_home: Path) -> TrainedRun:
             }
             place = folder / training.adapter
             lora.save(Adapter(pairs), place, base_model=str(model), family=decoder.config.family)
-        models = {str(model): weights_hash.of_folder(model)}
+        models = {} if base else {str(model): weights_hash.of_folder(model)}
         (folder / RUN).write_text(json.dumps({"version": 1, "config": to_json(config), "models": models}))
         return folder
 

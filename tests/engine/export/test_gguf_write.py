@@ -109,23 +109,24 @@ def test_our_loader_writes_the_same_greedy_texts_from_folder_and_file(tiny: Tiny
     assert any(answers.greedy_answers(path))
 
 
+def test_files_next_to_a_gguf_file_are_not_its_tokenizers(tiny: Tiny, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny("llama"), tmp_path / "model"))
+    template = (folder / "chat_template.jinja").read_text()
+    gguf_write.write(folder, folder / "model.gguf", "F32")
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer", "eos_token": "a"}))
+    beside = load.gguf_tokenizer(folder / "model.gguf")
+    assert beside.chat_template == template
+    assert beside.eos_token == "<|im_end|>"
+    chat = "<|im_start|>user\nwhy?<|im_end|>\n"
+    assert beside.encode(chat)[0] == beside.convert_tokens_to_ids("<|im_start|>")
+
+
 def test_another_model_in_the_file_is_an_error_where_numbers_are_exact(tiny: Tiny, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     gguf_write.write(tiny("llama"), path, "F32")
     with pytest.raises(ModelError, match="answers otherwise"):
         answers.compare(tiny("qwen2"), path, exact=True)
-
-
-@pytest.mark.model
-def test_llama_cpp_writes_the_embedded_models_greedy_text(embedded: Any, tmp_path: Path) -> None:
-    llama_cpp = pytest.importorskip("llama_cpp")
-    path = tmp_path / "model.gguf"
-    gguf_write.write(embedded.folder, path, "F32")
-    model = llama_cpp.Llama(str(path), n_ctx=256, verbose=False, seed=0)
-    question = answers.QUESTIONS[0]
-    chat = [{"role": "user", "content": question}]
-    done = model.create_chat_completion(chat, temperature=0.0, max_tokens=32, repeat_penalty=1.0)
-    assert done["choices"][0]["message"]["content"] == answers.greedy_answers(embedded.folder, [question])[0]
 
 
 @pytest.mark.model
@@ -146,21 +147,38 @@ def test_a_sentencepiece_tokenizer_is_read_back_as_it_was(tiny: Tiny, tmp_path: 
         assert ours.encode(text, add_special_tokens=False) == tokenizer.encode(text, add_special_tokens=False)
 
 
-def _write_sentencepiece(folder: Path) -> None:
-    """A tokenizer of Llama 2's kind: BPE on characters with bytes to fall back to."""
+def test_a_space_that_is_put_before_some_texts_only_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    """llama.cpp puts one before each text and after each special token, so it would read other tokens."""
+    folder = Path(shutil.copytree(tiny("llama", vocab_size=400), tmp_path / "model"))
+    _write_sentencepiece(folder, scheme="first")
+    with pytest.raises(ModelError, match="splits texts in a way that has no name there"):
+        gguf_write.write(folder, tmp_path / "model.gguf", "F32")
+
+
+def _write_sentencepiece(folder: Path, scheme: str = "") -> None:
+    """A tokenizer of Llama 2's kind: BPE on characters with bytes to fall back to.
+
+    Args:
+        scheme: by which a space is put before a text; "" for Llama 2's own way.
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-    from transformers import LlamaTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     special = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
     raw = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-    raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=False)
-    raw.normalizer = normalizers.Sequence([])
+    if scheme:
+        raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
+    else:
+        raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     raw.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    trainer = trainers.BpeTrainer(vocab_size=390, special_tokens=special, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=390, special_tokens=special[:3], show_progress=False)
     raw.train_from_iterator(["the question is what the answer should be, and why not"] * 8, trainer)
-    model = json.loads(raw.to_str())["model"]
-    merges = [tuple(merge) for merge in model["merges"]]
-    tokenizer = LlamaTokenizer(vocab=model["vocab"], merges=merges)
+    model = json.loads(raw.to_str())
+    for word in special[3:]:
+        model["model"]["vocab"].setdefault(word, len(model["model"]["vocab"]))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(model)), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
     tokenizer.save_pretrained(folder)
 
 

@@ -111,3 +111,20 @@ def test_a_run_without_an_adapter_says_what_to_do(
     shutil.rmtree(run / ADAPTER)
     with pytest.raises(InputError, match="the run has no adapter"):
         merge(run, tmp_path / "merged")
+
+
+def test_a_run_that_trained_an_adapters_folder_merges_both_adapters(
+    tiny: Tiny, trained_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = tiny("llama")
+    first = Path(shutil.copytree(trained_run(model) / ADAPTER, tmp_path / "first"))
+    run = trained_run(first, base=model, number=4)
+    done = merge(run, tmp_path / "merged")
+    assert done.difference < MAX_DIFFERENCE
+    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    once: Any = PeftModel.from_pretrained(base, first).merge_and_unload()
+    theirs: Any = PeftModel.from_pretrained(once, run / ADAPTER).eval()
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32).eval()
+    with torch.inference_mode():
+        assert (merged(TOKENS).logits - theirs(TOKENS).logits).abs().max() < MAX_DIFFERENCE

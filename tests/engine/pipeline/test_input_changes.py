@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_run import constitution, last, stages, stopping_at, tiny_files
+from tiny_run import constitution, last, stages, stopping_at, tiny_config, tiny_files
 
 from engine.constitution.load import load_default
 from engine.control import Control
 from engine.errors import InputError, ModelError, Stopped, StorageError
-from engine.pipeline import input_changes
+from engine.pipeline import input_changes, prepare, runner
 from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import perform
 from engine.runs.folder import RUN, new_folder, update_run
@@ -200,3 +201,37 @@ def test_a_run_of_the_former_default_file_has_no_changed_constitution() -> None:
     other = {"hashes": {"constitution": "0" * 64}}
     assert input_changes.changes(former, now, RunConfig()) == []
     assert [change.name for change in input_changes.changes(other, now, RunConfig())] == ["constitution"]
+
+
+def test_paths_are_written_out_so_that_a_run_resumes_from_any_folder(
+    tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redraft_home: Path
+) -> None:
+    shutil.copytree(tiny("llama"), tmp_path / "model")
+    (tmp_path / "train.txt").write_text("Why?\nHow?\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = RunConfig(
+        generator="./model", train_prompts="train.txt", heldout_prompts="hf:./held:test", pairs="~/p.csv"
+    )
+    written = prepare.with_absolute_paths(config)
+    assert written.generator == str(tmp_path / "model")
+    assert written.train_prompts == str(tmp_path / "train.txt")
+    assert written.heldout_prompts == f"hf:{tmp_path / 'held'}:test"
+    assert written.pairs == str(tmp_path / "p.csv")
+    assert prepare.with_absolute_paths(written) == written
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m-instruct", "someone/model@main", "no-such-model"])
+def test_names_that_are_no_paths_stay_as_typed(name: str) -> None:
+    config = RunConfig(generator=name, train_prompts="hf:someone/questions:train[:10]")
+    assert prepare.with_absolute_paths(config) == config
+
+
+def test_a_run_keeps_the_absolute_path_of_its_model(
+    tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redraft_home: Path
+) -> None:
+    shutil.copytree(tiny("llama"), tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    config = tiny_config(tiny, generator="model")
+    made = runner.Run(config, tmp_path / "run", Control(), ModelCache())
+    assert made._config.generator == str(tmp_path / "model")

@@ -267,7 +267,9 @@ def test_an_adapter_in_the_models_folder_is_refused(folder: Path, name: str) -> 
     assert "adapter" in refusal(folder)
     assert "merge_and_unload" in refusal(folder)
     (folder / weights.SINGLE).unlink()
-    assert "holds a LoRA adapter" in refusal(folder)
+    assert "holds a LoRA adapter, not a whole model" in refusal(folder)
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/llama"}')
+    assert "holds a LoRA adapter of someone/llama, not a whole model" in refusal(folder)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
