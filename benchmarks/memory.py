@@ -209,11 +209,12 @@ def measure(
     name: str, config: ModelConfig, values: Mapping[str, Any], work: Work, wanted: Sequence[str] = ()
 ) -> Iterator[Measured]:
     """The stages (all, or those wanted) of a model of these sizes; those that would not fit are left out."""
-    from engine.models.hub import memory_estimate
+    from engine.models.hub import memory, memory_estimate
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / name
         write_random(config, values, folder)
+        memory.release()
         for stage in wanted or stages():
             need = predicted(config, stage, work)
             if not memory_estimate.fits(need).fits:

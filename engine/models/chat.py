@@ -365,22 +365,34 @@ def _probed(chat: Chat, tokens: Collection[str]) -> Chat:
         chat = replace(chat, opening=opening if opening.strip() and not thoughts else "")
     with contextlib.suppress(Exception):
         tail = chat._templated([user, answer], False).partition(two)[2].lstrip()
-        ends = [token for token in sorted(tokens, key=len, reverse=True) if token.strip() and tail.startswith(token)]
-        if ends:
-            return replace(chat, turn_ends=(ends[0],))
+        if end := _leading(tail, tokens):
+            return replace(chat, turn_ends=(end,))
         mark = _MARKER.match(tail)
         if mark is not None:
             return replace(chat, stops=(mark.group(),))
         between = chat._templated([user, answer, more], False).partition(two)[2].partition(three)[0]
-        heading = between.strip()
-        begins = [
-            token for token in sorted(tokens, key=len, reverse=True) if token.strip() and heading.startswith(token)
-        ]
-        if begins:
-            return replace(chat, next_turn=begins[0])
-        if len(heading) > 2:
-            return replace(chat, stops=(f"\n{heading}" if "\n" in between else heading,))
+        return _with_next_turn(chat, between, tokens)
     return chat
+
+
+def _with_next_turn(chat: Chat, between: str, tokens: Collection[str]) -> Chat:
+    """The chat of a template that ends no answer with a token: the next turn's beginning ends it.
+
+    Args:
+        between: what the template writes between an answer and the next turn's text.
+        tokens: special ones.
+    """
+    heading = between.strip()
+    if begin := _leading(heading, tokens):
+        return replace(chat, next_turn=begin)
+    if len(heading) > 2:
+        return replace(chat, stops=(f"\n{heading}" if "\n" in between else heading,))
+    return chat
+
+
+def _leading(text: str, tokens: Collection[str]) -> str:
+    """The longest of these tokens that a text begins with; "" for none."""
+    return max((token for token in tokens if token.strip() and text.startswith(token)), key=len, default="")
 
 
 def _opened(match: re.Match[str]) -> str:

@@ -82,6 +82,15 @@ def load_prompts(config: RunConfig) -> Prompts:
     _refuse_overlap(train[: config.n_train], heldout, benign, config)
     given_any = bool(train)
     train = _without_shared(train, (*heldout, *benign), "training", "compared", notices)[: config.n_train]
+    _refuse_empty(config, train, heldout, given_any)
+    pairs = {prompt.id: given.pairs[prompt.id] for prompt in train} if given else {}
+    train, heldout, benign = (
+        tuple(prompt.with_system(sanitize(config.system)) for prompt in one) for one in (train, heldout, benign)
+    )
+    return Prompts(train, heldout, benign, tuple(notices), pairs, tuple(trained))
+
+
+def _refuse_empty(config: RunConfig, train: Sequence[Prompt], heldout: Sequence[Prompt], given_any: bool) -> None:
     if given_any and not train:
         raise InputError(
             "every training prompt is a near duplicate of a compared one.",
@@ -92,11 +101,6 @@ def load_prompts(config: RunConfig) -> Prompts:
         raise InputError("there is no prompt to train on.", where="--n-train", next_step="Use at least 1.")
     if not heldout:
         raise InputError("there is no held-out prompt to compare on.", where="--n-heldout", next_step="Use at least 1.")
-    pairs = {prompt.id: given.pairs[prompt.id] for prompt in train} if given else {}
-    train, heldout, benign = (
-        tuple(prompt.with_system(sanitize(config.system)) for prompt in one) for one in (train, heldout, benign)
-    )
-    return Prompts(train, heldout, benign, tuple(notices), pairs, tuple(trained))
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

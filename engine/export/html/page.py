@@ -17,7 +17,7 @@ from engine.export.training_pairs import NearestPrompts, TrainingHistory, Traini
 from engine.runs.more_prompts import needed_prompts
 from engine.runs.report import OUTCOMES, BenignChange, Change, Condition, Report
 from engine.text import sanitize
-from engine.textdiff.diff import Span, diff_texts
+from engine.textdiff.diff import AlignedDiff, Span, diff_texts
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -100,30 +100,17 @@ def _head(name: str, report: Report, data: Data) -> Iterator[str]:
         )
 
 
+Box = tuple[str, str, str]
+"""What a figure is of, the figure, and a note on it."""
+
+
 def _figures(report: Report) -> Iterator[str]:
-    boxes = []
-    score, violations = report.score, report.violations
-    if score is not None and score.base is not None and score.trained is not None:
-        most = f" · at most {report.max_score:g}" if report.max_score is not None else ""
-        boxes.append(("score, lower is better", f"{score.base:.2f} → {score.trained:.2f}", f"n {score.n}{most}"))
-        boxes.append(("prompts", f"{_n(score.better)} better", f"{_n(score.worse)} worse, {_n(score.tied)} the same"))
-    if violations is not None and violations.base is not None and violations.trained is not None:
-        of = f"{_n(violations.better)} prompts better, {_n(violations.worse)} worse"
-        boxes.append(("violations", f"{violations.base:.0f} → {violations.trained:.0f}", of))
-    for one in report.benign:
-        if one.change.base is not None and one.change.trained is not None:
-            boxes.append((f"benign {one.what}", f"{one.change.base:.2f} → {one.change.trained:.2f}", _benign(one)))
-    for name, (base, trained) in report.health.figures.items():
-        shown = f"{base:.0f} → {trained:.0f}" if name == "words" else f"{100 * base:.0f} % → {100 * trained:.0f} %"
-        boxes.append(({"words": "words per answer", "empty": "empty answers"}.get(name, name), shown, ""))
-    if report.pairs is not None and report.pairs.examples:
-        dropped = ", ".join(filter(None, [f"{_n(report.pairs.dropped)} dropped", report.pairs.source]))
-        boxes.append(("training pairs", f"{_n(report.pairs.kept)} kept", dropped))
     inner = "".join(
         f'<div><span class="dim">{_text(label)}</span><b>{_text(value)}</b><span class="dim">{_text(note)}</span></div>'
-        for label, value, note in boxes
+        for label, value, note in (*_changed(report), *_counted(report))
     )
     yield f'<div class="figures">{inner}</div>' if inner else ""
+    score = report.score
     row = _interval("score", score)
     yield charts.intervals([row[0]], row[1]) if row else ""
     if score is not None and score.smallest_detectable is not None:
@@ -135,6 +122,31 @@ def _figures(report: Report) -> Iterator[str]:
         ) + f"This many prompts could show a change of {score.smallest_detectable:.2f}.{_text(excluded)}</p>"
     for alarm in report.health.alarms:
         yield f'<p class="warn">{_text(alarm)}</p>'
+
+
+def _changed(report: Report) -> Iterator[Box]:
+    """What training changed, by the judge of the comparison."""
+    score, violations = report.score, report.violations
+    if score is not None and score.base is not None and score.trained is not None:
+        most = f" · at most {report.max_score:g}" if report.max_score is not None else ""
+        yield "score, lower is better", f"{score.base:.2f} → {score.trained:.2f}", f"n {score.n}{most}"
+        yield "prompts", f"{_n(score.better)} better", f"{_n(score.worse)} worse, {_n(score.tied)} the same"
+    if violations is not None and violations.base is not None and violations.trained is not None:
+        of = f"{_n(violations.better)} prompts better, {_n(violations.worse)} worse"
+        yield "violations", f"{violations.base:.0f} → {violations.trained:.0f}", of
+    for one in report.benign:
+        if one.change.base is not None and one.change.trained is not None:
+            yield f"benign {one.what}", f"{one.change.base:.2f} → {one.change.trained:.2f}", _benign(one)
+
+
+def _counted(report: Report) -> Iterator[Box]:
+    """What was counted in the answers and pairs."""
+    for name, (base, trained) in report.health.figures.items():
+        shown = f"{base:.0f} → {trained:.0f}" if name == "words" else f"{100 * base:.0f} % → {100 * trained:.0f} %"
+        yield {"words": "words per answer", "empty": "empty answers"}.get(name, name), shown, ""
+    if report.pairs is not None and report.pairs.examples:
+        dropped = ", ".join(filter(None, [f"{_n(report.pairs.dropped)} dropped", report.pairs.source]))
+        yield "training pairs", f"{_n(report.pairs.kept)} kept", dropped
 
 
 def _n(value: int | None) -> str:
@@ -289,7 +301,7 @@ def _article(
     number: int, row: Data, near: Sequence[tuple[TrainingPair, float]], samples: int, arms: tuple[str, str]
 ) -> str:
     base, trained = _score(row, "base"), _score(row, "trained")
-    diff = diff_texts(sanitize(str(row.get("base", ""))), sanitize(str(row.get("trained", ""))))
+    diff, left, right = _sides(str(row.get("base", "")), str(row.get("trained", "")))
     if base is None or trained is None:
         change = "none"
     else:
@@ -298,13 +310,6 @@ def _article(
     kinds = "|".join(str(one.get("label", "")) for one in _changes(row))
     about = [_SETS.get(str(row.get("set", "")), ""), str(row.get("id", "")), str(row.get("topic") or "")]
     about += [f"answer {int(row.get('sample') or 0) + 1} of {samples}"] if samples > 1 else []
-    chips = "".join(
-        f'<li class="{"good" if one.get("better") else "bad"}">{"+" if one.get("better") else "−"} '
-        f"{_text(one.get('label', ''))}</li>"
-        for one in _changes(row)
-    )
-    left = "".join(_span(span) for part in diff.rows for span in part.left)
-    right = "".join(_span(span) for part in diff.rows for span in part.right)
     role = {"better": "good", "worse": "bad"}.get(change, "dim")
     return (
         f'<article id="compared-{number}" data-set="{_text(row.get("set", ""))}" data-change="{change}" '
@@ -313,12 +318,26 @@ def _article(
         f'<p class="prompt">{_text(row.get("prompt", ""))}</p><div class="sides">'
         f'<div><h3>{arms[0].capitalize()} <span class="dim">score {_shown(base)}</span></h3><p>{left}</p></div>'
         f'<div><h3>{arms[1].capitalize()} <span class="{role}">score {_shown(trained)}</span></h3><p>{right}</p></div>'
-        "</div>"
-        + (f'<ul class="chips">{chips}</ul>' if chips else "")
-        + _verdicts(row, arms)
-        + _near(near)
-        + "</article>"
+        "</div>" + _chips(row) + _verdicts(row, arms) + _near(near) + "</article>"
     )
+
+
+def _chips(row: Data) -> str:
+    """The kinds of change of a row as a list; "" where there are none."""
+    chips = "".join(
+        f'<li class="{"good" if one.get("better") else "bad"}">{"+" if one.get("better") else "−"} '
+        f"{_text(one.get('label', ''))}</li>"
+        for one in _changes(row)
+    )
+    return f'<ul class="chips">{chips}</ul>' if chips else ""
+
+
+def _sides(left: str, right: str) -> tuple[AlignedDiff, str, str]:
+    """The difference of two texts, and both with their changes marked."""
+    diff = diff_texts(sanitize(left), sanitize(right))
+    before = "".join(_span(span) for part in diff.rows for span in part.left)
+    after = "".join(_span(span) for part in diff.rows for span in part.right)
+    return diff, before, after
 
 
 def _span(span: Span) -> str:
@@ -407,9 +426,7 @@ def _pair(pair: TrainingPair, near: Sequence[tuple[int, str, float]]) -> str:
     about = " · ".join(part for part in (pair.item, pair.principle.replace("_", " "), state) if part)
     texts = [("Draft", pair.draft), ("Critique", pair.critique)]
     detail = "".join(f'<h3>{label}</h3><p class="text">{_text(text)}</p>' for label, text in texts if text)
-    diff = diff_texts(sanitize(pair.rejected), sanitize(pair.chosen))
-    left = "".join(_span(span) for part in diff.rows for span in part.left)
-    right = "".join(_span(span) for part in diff.rows for span in part.right)
+    _, left, right = _sides(pair.rejected, pair.chosen)
     links = "".join(
         f'<li><a href="#compared-{number}">{_text(prompt)}</a> <span class="dim">{value:.2f}</span></li>'
         for number, prompt, value in near

@@ -420,7 +420,12 @@ def _rope(path: Path, header: GgufHeader) -> dict[str, Any]:
         raise _unsupported(path, f"the rope scaling {str(kind)[:40]!r}")
     if get("rope.scaling.yarn_ext_factor", 1.0) != 1.0 or get("rope.scaling.yarn_log_multiplier"):
         raise _unsupported(path, "a rope scaling 'yarn' with factors of its own")
-    rope |= {
+    return rope | _yarn(header, factor)
+
+
+def _yarn(header: GgufHeader, factor: float) -> dict[str, Any]:
+    get = header.get
+    rope: dict[str, Any] = {
         "rope_type": "yarn",
         "factor": float(factor),
         "original_max_position_embeddings": get("rope.scaling.original_context_length") or get("context_length"),
