@@ -306,6 +306,14 @@ class RedraftApp(TerminalApp):
 
         self.run_screen.commands.open(Help(self.keymap, self.run_screen.place))
 
+    def action_jump_mode(self) -> None:
+        from tui.screens.jump import Jump, targets
+
+        below = self.screen
+        found = targets(below)
+        if found and not isinstance(below, Jump | TooSmall):
+            self.push_screen(Jump(below, found), lambda widget: below.set_focus(widget) if widget else None)
+
     def action_command_palette(self) -> None:
         self.run_screen.commands.open(Palette(id="--command-palette"))
 

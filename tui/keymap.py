@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 
 from engine.text import sanitize, truncate
 
-APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, SETUP, EDITOR, LIST = (
+APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, SETUP, EDITOR, LIST, ANSWERS = (
     "app",
     "run",
     "log",
@@ -32,6 +32,7 @@ APP, RUN, LOG, DIFF, PROMPTS, LOSS, INPUT, REPORT, REVIEW, TRY, SHEET, RUNS, SET
     "setup",
     "constitution",
     "list",
+    "answers",
 )
 """Where a key works: everywhere, on the run screen, in one of its panes, on other screens."""
 
@@ -51,6 +52,7 @@ PLACES = {
     SETUP: "Set up the next run",
     EDITOR: "Constitution",
     LIST: "Lists and forms",
+    ANSWERS: "Best and worst answers",
 }
 """Place -> heading in the help."""
 
@@ -151,6 +153,13 @@ KEYS: tuple[Key, ...] = (
     Key("try", ("T",), "Try", "Ask base and trained model of this run, side by side.", RUN),
     Key("review", ("b",), "Blind reading", "Read answers without knowing which model wrote them.", RUN),
     Key("answers", ("W",), "Best and worst", "List the ten worst and the ten best answers of this run.", RUN),
+    Key(
+        "lineage",
+        ("L",),
+        "Training rows",
+        "Show the training rows whose words are nearest to the trained answer that is compared.",
+        RUN,
+    ),
     Key("back", ("escape",), "All records", "Show all records again; close the line on how the run ended.", RUN),
     Key("runs", ("l",), "Runs", "List the runs on this machine and open one.", RUN, 12),
     Key("zoom", ("z",), "Zoom", "Show one pane on the whole screen, or all again.", RUN, 14),
@@ -294,8 +303,10 @@ KEYS: tuple[Key, ...] = (
     Key("add('test')", ("f7",), "Test", "Add a test to the principle at the cursor.", EDITOR, 9, always=True),
     Key("close", ("escape",), "Back", "Close; asks first if the text was changed.", EDITOR, 10),
     Key("close", ("escape",), "Back", "Close the list or form; nothing is changed.", LIST, 2),
+    Key("lineage", ("L",), "Training rows", "Show the training rows nearest to the marked answer.", ANSWERS, 1),
     Key("theme", ("t",), "Theme", "Choose the theme.", APP, 15),
     Key("help", ("question_mark", "f1"), "Help", "Show the keys.", APP, 16),
+    Key("jump_mode", ("J", "f10"), "Jump", "Show a letter over each pane and field; the letter goes there.", APP),
     Key("redraw", ("ctrl+l",), "Redraw", "Redraw the screen if another program wrote on it.", APP),
     Key("command_palette", ("ctrl+p",), "Commands", "Find a command by its name.", APP, 0, always=True),
     Key("suspend_process", ("ctrl+z",), "Suspend", "Suspend the app; `fg` brings it back.", APP, 0),

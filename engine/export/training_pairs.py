@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.events.generation import Critique, Draft, PairDecided, TrainingExample
+from engine.events.generation import Critique, Demonstration, Draft, PairDecided, TrainingExample
 from engine.events.registry import parse
 from engine.events.run import RunStart
 from engine.events.schema import DamagedEvent, Event
@@ -28,6 +28,9 @@ class TrainingPair:
         kept: whether the pair was trained on.
         reason: why it was dropped.
         expected_chosen, expected_rejected: expected scores by the judge that chose the pair; None without a verdict.
+        score_chosen, score_rejected: its weighted scores; None without a verdict.
+        demonstration: the written answer that came with the prompt; "" where there was none.
+        is_demonstrated: whether the chosen answer is that one.
     """
 
     item: str
@@ -41,6 +44,10 @@ class TrainingPair:
     reason: str = ""
     expected_chosen: float | None = None
     expected_rejected: float | None = None
+    score_chosen: float | None = None
+    score_rejected: float | None = None
+    demonstration: str = ""
+    is_demonstrated: bool = False
 
 
 @dataclass
@@ -81,7 +88,7 @@ def read_history(folder: Path) -> TrainingHistory:
             continue
         if isinstance(event, RunStart) and not history.started:
             history.started = record.time
-        elif isinstance(event, TrainingExample | Draft | Critique | PairDecided):
+        elif isinstance(event, TrainingExample | Draft | Demonstration | Critique | PairDecided):
             _add_text(found, history, event)
         elif isinstance(event, TrainStart):
             training = event.training
@@ -105,6 +112,8 @@ def _add_text(found: dict[str, TrainingPair], history: TrainingHistory, event: E
         known = replace(known, prompt=event.prompt, principle=event.principle)
     elif isinstance(event, Draft):
         known = replace(known, draft=event.draft)
+    elif isinstance(event, Demonstration):
+        known = replace(known, demonstration=event.demonstration)
     elif isinstance(event, Critique):
         known = replace(known, critique=event.critique, principle=event.principle, prompt=event.prompt)
     elif isinstance(event, PairDecided):
@@ -118,6 +127,9 @@ def _add_text(found: dict[str, TrainingPair], history: TrainingHistory, event: E
             reason=event.reason,
             expected_chosen=event.expected_chosen,
             expected_rejected=event.expected_rejected,
+            score_chosen=event.score_chosen,
+            score_rejected=event.score_rejected,
+            is_demonstrated=bool(known.demonstration) and event.chosen == known.demonstration,
         )
         history.pairs = [pair for pair in history.pairs if pair.item != event.item]
         history.pairs.append(known)
@@ -148,14 +160,58 @@ class NearestPrompts:
 
     def nearest(self, prompt: str, count: int = 3) -> list[tuple[int, float]]:
         """(position, similarity from 0 to 1) of the most similar prompts, best first; [] where none is alike."""
+        ranked = sorted(self.similarities(prompt).items(), key=lambda entry: (-entry[1], entry[0]))
+        return [(number, value) for number, value in ranked[:count] if value >= self.MIN_SIMILARITY]
+
+    def similarities(self, prompt: str) -> dict[int, float]:
+        """Position -> similarity, above 0 to 1, of each that shares a word with the prompt."""
         sums: dict[int, float] = defaultdict(float)
         for word, weight in self._weights(set(tokens(prompt))).items():
             for number, other in self._postings.get(word, ()):
                 sums[number] += weight * other
-        ranked = sorted(sums.items(), key=lambda entry: (-entry[1], entry[0]))
-        return [(number, value) for number, value in ranked[:count] if value >= self.MIN_SIMILARITY]
+        return dict(sums)
 
     def _weights(self, words: Iterable[str]) -> dict[str, float]:
         weights = {word: self._idf.get(word, self._rare) for word in words}
         norm = math.sqrt(sum(weight**2 for weight in weights.values())) or 1.0
         return {word: weight / norm for word, weight in weights.items()}
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """A pair that was trained on, and how near it is to a compared answer.
+
+    Args:
+        question: similarity of both prompts by their words, 0 to 1.
+        answer: similarity of the answer and the chosen one.
+    """
+
+    pair: TrainingPair
+    question: float
+    answer: float
+
+    @property
+    def nearness(self) -> float:
+        """The mean of both."""
+        return (self.question + self.answer) / 2
+
+
+class Lineage:
+    """Finds the pairs that were trained on whose words are nearest to those of a compared answer and its prompt.
+
+    As `NearestPrompts`, this says what is alike, not what the answer comes from.
+    """
+
+    def __init__(self, pairs: Iterable[TrainingPair]) -> None:
+        self.pairs = [pair for pair in pairs if pair.kept]
+        self._questions = NearestPrompts([pair.prompt for pair in self.pairs])
+        self._answers = NearestPrompts([pair.chosen for pair in self.pairs])
+
+    def near(self, prompt: str, answer: str, count: int = 10) -> list[NearPair]:
+        """The nearest pairs, best first; those without a common word are left out."""
+        questions, answers = self._questions.similarities(prompt), self._answers.similarities(answer)
+        found = [
+            NearPair(self.pairs[place], questions.get(place, 0.0), answers.get(place, 0.0))
+            for place in sorted(questions.keys() | answers.keys())
+        ]
+        return sorted(found, key=lambda one: -one.nearness)[:count]

@@ -38,6 +38,7 @@ def test_ids_are_unique() -> None:
 
 def test_every_action_exists_where_its_key_is_bound() -> None:
     from tui.app import RedraftApp
+    from tui.screens.answers import Answers
     from tui.screens.constitution_editor import ConstitutionEditor
     from tui.screens.dialogs import Choice
     from tui.screens.report import ReportScreen
@@ -69,6 +70,7 @@ def test_every_action_exists_where_its_key_is_bound() -> None:
         keymap.SETUP: Setup,
         keymap.EDITOR: ConstitutionEditor,
         keymap.LIST: Choice,
+        keymap.ANSWERS: Answers,
     }
     for key in KEYS:
         assert hasattr(owners[key.place], f"action_{key.action.partition('(')[0]}"), key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -14,7 +14,7 @@ from textual.widgets import Static
 from engine.runs.arms import ARMS
 from engine.runs.state import Compared
 from engine.text import sanitize, truncate
-from tui.keymap import LIST, bindings
+from tui.keymap import ANSWERS, LIST, bindings
 from tui.screens.dialog import Dialog
 from tui.services.log_store import LogStore
 from tui.views.formatting import change, score_words
@@ -68,12 +68,20 @@ class Answers(Dialog[Compared]):
         comparisons: all of the run.
         store: holds their texts.
         arms: how the two models are called.
+        trace: opens the training rows that are nearest to an answer.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(LIST)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(LIST, ANSWERS)
 
-    def __init__(self, comparisons: Sequence[Compared], store: LogStore, arms: tuple[str, str] = ARMS) -> None:
+    def __init__(
+        self,
+        comparisons: Sequence[Compared],
+        store: LogStore,
+        arms: tuple[str, str] = ARMS,
+        trace: Callable[[Compared], None] | None = None,
+    ) -> None:
         super().__init__()
+        self._trace = trace
         self._arms = arms
         self.worst, self.best = ends(comparisons)
         self._store = store
@@ -88,7 +96,11 @@ class Answers(Dialog[Compared]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide", id="answers-box") as box:
-            label(box, f"Best and worst · {len(self.worst)} worse, {len(self.best)} better", "↑ ↓ Enter compares · Esc")
+            label(
+                box,
+                f"Best and worst · {len(self.worst)} worse, {len(self.best)} better",
+                "↑ ↓ Enter compares · L training rows · Esc",
+            )
             yield self._list
             yield self._preview
 
@@ -129,6 +141,10 @@ class Answers(Dialog[Compared]):
             ),
         ]
         self._preview.update(Content("\n").join(parts))
+
+    def action_lineage(self) -> None:
+        if self.answers and self._trace is not None:
+            self._trace(self.answers[self._list.cursor])
 
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
         event.stop()

@@ -32,6 +32,7 @@ from tui.services import constitution_draft as draft
 from tui.services.constitution_draft import Checked, TestResult
 from tui.services.workers import start_worker
 from tui.terminal.driver import shell_streams
+from tui.terminal.long_text import LongTextArea
 from tui.views import verdict
 from tui.views.formatting import count, short_name
 from tui.views.pieces import Pieces, clip
@@ -86,7 +87,7 @@ class ConstitutionEditor(Dialog[Path]):
         self._closes_after_save = False
         # Wrapping thousands of lines would hold up the keys for more than a second.
         wraps = len(text) < _MAX_WRAPPED
-        self.area = TextArea(text, id="draft-text", show_line_numbers=True, tab_behavior="focus", soft_wrap=wraps)
+        self.area = LongTextArea(text, id="draft-text", show_line_numbers=True, tab_behavior="focus", soft_wrap=wraps)
         self.area.cursor_blink = False
         self._outline = Outline(self._row, id="draft-outline")
         self._try = Input(placeholder="Try a text: its verdict by the rules is shown at once", id="draft-try")

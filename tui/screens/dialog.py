@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import dataclasses
+from typing import Any, ClassVar, TypeVar
 
 from textual.await_complete import AwaitComplete
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
 
+from tui.keymap import APP, bindings
 from tui.views.pieces import clip
 
 _NOTE_SECONDS = 6.0
@@ -44,8 +47,18 @@ class ClosesOnce:
         return Screen.dismiss(self, result)
 
 
+# The bindings of the app have no effect while a window is open.
+_JUMP: list[BindingType] = [
+    dataclasses.replace(one, action="app.jump_mode")
+    for one in bindings(APP)
+    if isinstance(one, Binding) and one.action == "jump_mode"
+]
+
+
 class Dialog(ClosesOnce, ModalScreen[Answer | None]):
     """A window above the run screen; Esc closes it without a result."""
+
+    BINDINGS: ClassVar[list[BindingType]] = _JUMP
 
     def show_note(self, note: str) -> None:
         """Say something in the border for a while, where a notice would cover the window."""

@@ -58,7 +58,7 @@ class RunScreen(Screen[None]):
         super().__init__(id="run-screen")
         self.control = control
         self.session = session = control.session
-        self.commands = RunCommands(self, control, keymap)
+        self.commands = RunCommands(self, control, keymap, self.show_story)
         self._keymap = keymap
         self._preferences = preferences
         self.verbosity = preferences.current.verbosity
@@ -306,6 +306,7 @@ class RunScreen(Screen[None]):
             "compare_order",
             "pane_diff",
             "answers",
+            "lineage",
             "resize_comparison(1)",
             "resize_comparison(-1)",
         }
@@ -428,6 +429,13 @@ class RunScreen(Screen[None]):
 
     def action_answers(self) -> None:
         self.commands.show_answers(self.look_at)
+
+    def action_lineage(self) -> None:
+        compared = self.diff.current
+        if compared is None or self.diff.compares_records:
+            self.commands.say("Show a comparison first: its training rows are looked for.")
+        else:
+            self.commands.show_lineage(compared)
 
     def look_at(self, compared: Compared) -> None:
         """Show this comparison."""
@@ -572,11 +580,15 @@ class RunScreen(Screen[None]):
     def action_runs(self) -> None:
         self.commands.choose_run(self.open, self.loss.plot.pinned.folder, self.loss.pin)
 
+    def show_story(self, item: str) -> None:
+        """Show the records of this prompt alone."""
+        self.log_box.view.show_item(item)
+        self.go_to(self.log_box.view)
+
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
         item = self.prompts.item(event.index)
         if item in self.session.state.items or self.session.state.compared(item) is not None:
-            self.log_box.view.show_item(item)
-            self.go_to(self.log_box.view)
+            self.show_story(item)
         else:
             self.commands.say("This prompt has not been processed yet.")
 

@@ -35,9 +35,13 @@ class RunCommands:
         screen: the run screen; windows open above it.
         control: steers runs.
         keymap: names keys in windows.
+        show_item: shows the records of a prompt.
     """
 
-    def __init__(self, screen: Screen[Any], control: RunControl, keymap: Keymap) -> None:
+    def __init__(
+        self, screen: Screen[Any], control: RunControl, keymap: Keymap, show_item: Callable[[str], None]
+    ) -> None:
+        self._show_item = show_item
         self._screen = screen
         self._control = control
         self._session = control.session
@@ -264,8 +268,28 @@ class RunCommands:
         if not state.comparisons:
             self.say("There is nothing to compare yet.")
         else:
-            window = Answers(state.comparisons, self._session.store, state.arms)
+            window = Answers(state.comparisons, self._session.store, state.arms, self.show_lineage)
             self.open(window, lambda compared: chosen(compared) if compared is not None else None)
+
+    def show_lineage(self, compared: Compared) -> None:
+        """The training rows that are nearest to the second answer of a comparison; Enter shows the records of one."""
+        from tui.screens.lineage import LineageScreen
+
+        folder = self._session.folder
+        if folder is None:
+            return
+        texts = self._session.store.event(compared.event).texts
+        prompt, answer = (str(texts.get(name, "")) for name in ("prompt", compared.names[1]))
+        # From the list of answers, too, so above whichever window is open.
+        self._screen.app.push_screen(LineageScreen(folder, prompt, answer), self._close_to_story)
+
+    def _close_to_story(self, item: str | None) -> None:
+        if item is None:
+            return
+        for window in self._screen.app.screen_stack[:0:-1]:
+            if window is not self._screen:
+                window.dismiss(None)
+        self._show_item(item)
 
     def show_verdict(self) -> None:
         """The newest verdict in full."""

@@ -194,6 +194,11 @@ class DiffPane(Container, can_focus=True):
         return self._item
 
     @property
+    def compares_records(self) -> bool:
+        """Whether two records of the log are compared."""
+        return self._records is not None
+
+    @property
     def judged(self) -> tuple[str, Side] | None:
         """The prompt, and the side that keys act on; None where nothing is shown."""
         return (self._prompt, self._sides[self.side]) if self._sides is not None else None

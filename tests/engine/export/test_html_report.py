@@ -17,7 +17,7 @@ from engine.errors import InputError, StorageError
 from engine.export.html import charts
 from engine.export.html.page import page
 from engine.export.html.write import default_path, write
-from engine.export.training_pairs import NearestPrompts, read_history
+from engine.export.training_pairs import Lineage, NearestPrompts, TrainingPair, read_history
 
 
 class Parsed(HTMLParser):
@@ -262,3 +262,17 @@ def test_without_scripts_every_pair_is_there(run: Path) -> None:
     articles = [attributes for tag, attributes in Parsed(made(run)).tags if tag == "article"]
     assert len(articles) == 7
     assert not any("hidden" in attributes for attributes in articles)
+
+
+def test_the_nearest_training_pairs_come_first_and_only_those_trained_on() -> None:
+    rye, car, cake = (
+        TrainingPair("a", "how to bake rye bread", chosen="Mix rye flour and water.", kept=True),
+        TrainingPair("b", "how to sell a car", chosen="Wash it first.", kept=True),
+        TrainingPair("c", "how to bake rye bread", chosen="Mix rye flour and water.", kept=False),
+    )
+    found = Lineage([rye, car, cake]).near("how do I bake rye bread?", "Buy rye flour.")
+    assert [one.pair.item for one in found] == ["a", "b"]
+    assert 0 < found[0].answer < found[0].question < 1
+    assert found[0].nearness == (found[0].question + found[0].answer) / 2
+    assert Lineage([rye]).near("quantum", "entanglement") == []
+    assert Lineage([]).near("anything", "at all") == []
