@@ -152,13 +152,12 @@ def make_contrast_pair(
 
     # The first of equals: earlier candidates before later ones.
     good, bad = max(alike or pairs, key=gap)
-    reason = ""
-    if gap((good, bad)) < CONTRAST:
-        reason = "the samples do not differ clearly"
-    elif not alike:
-        reason = "the samples differ in length"
-    elif _folded(good.text) == _folded(bad.text):
-        reason = "the samples say the same"
+    reasons = {
+        "the samples do not differ clearly": gap((good, bad)) < CONTRAST,
+        "the samples differ in length": not alike,
+        "the samples say the same": _folded(good.text) == _folded(bad.text),
+    }
+    reason = next((words for words, holds in reasons.items() if holds), "")
     return _pair(item, prompt, principle, good, bad, weights, reason)
 
 

@@ -148,29 +148,34 @@ def find_run(name: str, runs: Path | None = None) -> Path:
         if folder is None:
             raise InputError("there is no run here.", where=shown, next_step="`redraft runs` lists the runs there are.")
         return folder
-    folders = list(_folders(runs))
-    ids = {folder.name: folder for folder in folders}
+    ids = {folder.name: folder for folder in _folders(runs)}
     if name in ids:
         return ids[name]
     if name == "last":
-        known = list_runs(runs)
-        if not known:
-            raise InputError(
-                "there is no run yet.", where=str(runs), next_step="`redraft run --preset demo` makes one."
-            )
-        return known[0].folder
-    matches = sorted(folder.name for folder in folders if name and folder.name.startswith(name))
-    if len(matches) == 1:
-        return ids[matches[0]]
-    if matches:
-        some = ", ".join(_line(match) for match in matches[:5]) + (", …" if len(matches) > 5 else "")
-        raise InputError(f"{len(matches)} runs begin with {shown!r}: {some}.", next_step="Write more of the id.")
-    here = _from_path(name)
-    if here is not None:
-        return here
+        return _newest(runs)
+    found = _by_beginning(name, ids) or _from_path(name)
+    if found is not None:
+        return found
     raise InputError(
         f"there is no run {shown!r}.", where=str(runs), next_step="`redraft runs` lists the runs there are."
     )
+
+
+def _newest(runs: Path) -> Path:
+    known = list_runs(runs)
+    if not known:
+        raise InputError("there is no run yet.", where=str(runs), next_step="`redraft run --preset demo` makes one.")
+    return known[0].folder
+
+
+def _by_beginning(name: str, ids: Mapping[str, Path]) -> Path | None:
+    """The one run whose id begins with a name; None where no id does."""
+    matches = sorted(one for one in ids if name and one.startswith(name))
+    if len(matches) > 1:
+        some = ", ".join(_line(match) for match in matches[:5]) + (", …" if len(matches) > 5 else "")
+        shown = truncate(_line(name), 100)
+        raise InputError(f"{len(matches)} runs begin with {shown!r}: {some}.", next_step="Write more of the id.")
+    return ids[matches[0]] if matches else None
 
 
 def read_report(folder: Path) -> dict[str, Any]:

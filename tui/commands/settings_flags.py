@@ -200,18 +200,22 @@ def build_config(start: str, flags: Mapping[str, Any], changes: Sequence[str] = 
         for path in flag.paths:
             config = with_value(config, path, not flag.default if value is True else value, option)
     for text in changes:
-        path, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(
-                f"expected NAME=VALUE, not {_quoted(text)}.",
-                where="--set",
-                next_step="Example: train.warmup_ratio=0.2.",
-            )
-        if path.strip() == "profile":
-            raise InputError("a profile goes before other settings.", where="--set", next_step="Use --profile NAME.")
-        config = with_value(config, path.strip(), value.strip(), f"--set {_quoted(path.strip())}")
+        config = _with_change(config, text)
     check_judge(config)
     return config
+
+
+def _with_change(config: RunConfig, text: str) -> RunConfig:
+    """The settings with one of them changed by `--set`, as typed."""
+    path, equals, value = text.partition("=")
+    path = path.strip()
+    if not equals:
+        raise InputError(
+            f"expected NAME=VALUE, not {_quoted(text)}.", where="--set", next_step="Example: train.warmup_ratio=0.2."
+        )
+    if path == "profile":
+        raise InputError("a profile goes before other settings.", where="--set", next_step="Use --profile NAME.")
+    return with_value(config, path, value.strip(), f"--set {_quoted(path)}")
 
 
 def reference() -> str:
