@@ -36,6 +36,8 @@ def sanitize(text: str) -> str:
     deleted between two letters becomes a zero-width space: it may have separated two words ("must\\x1bobey") or been
     put into one ("m\\x00ust"), and the rules of a judge read a zero-width space both ways. Idempotent.
     """
+    if text.isascii() and text.isprintable():  # most texts of large files
+        return text
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     cleaned = text.translate(_REPLACED)
     if len(cleaned) < len(text):
@@ -55,7 +57,7 @@ def split_zero_width(text: str) -> str:
 
 def is_blank(text: str) -> bool:
     """Whether nothing of the text can be seen: only white space, control and format characters."""
-    return not text.strip() or all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
+    return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text.strip())
 
 
 def truncate(text: str, limit: int = PREVIEW_CHARS) -> str:

@@ -108,7 +108,8 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
     if is_blank(text):
         raise _empty(record, column)
     count_unused(record, used, usage)
-    usage.left_out.update(set(left_out))
+    if left_out:
+        usage.left_out.update(set(left_out))
     if mark := _TEMPLATE_MARKS.search(text):
         usage.templated[mark[0]] += 1
     return text, tuple(messages[:-1])

@@ -159,19 +159,19 @@ def _examples(found: PromptSet) -> tuple[str, ...]:
 def guess_language(text: str) -> str:
     """The language or script of a text, by its characters and frequent words; "unknown" for too little of both."""
     sample = text[:500]
-    letters = sum(character.isalpha() for character in sample)
-    if not letters:
-        return "unknown"
-    for name, pattern in _PATTERNS.items() if not sample.isascii() else ():
-        if len(pattern.findall(sample)) > 0.3 * letters:
-            return name
-    votes: Counter[str] = Counter()
+    if not sample.isascii():
+        letters = sum(map(str.isalpha, sample))
+        for name, pattern in _PATTERNS.items():
+            if letters and len(pattern.findall(sample)) > 0.3 * letters:
+                return name
+    votes: dict[str, int] = {}
     for word in sample.lower().split():
-        votes.update(_BY_WORD.get(word.strip(".,;:!?\"'()¿¡"), ()))
-    best = votes.most_common(2)
-    if not best or (len(best) > 1 and best[0][1] == best[1][1]):
+        for name in _BY_WORD.get(word.strip(".,;:!?\"'()¿¡"), ()):
+            votes[name] = votes.get(name, 0) + 1
+    best = sorted(votes.values())[-2:]
+    if not best or (len(best) > 1 and best[0] == best[1]):
         return "unknown"
-    return best[0][0]
+    return max(votes, key=lambda name: votes[name])
 
 
 def parse_columns(pairs: Sequence[str], where: str = "--map") -> dict[str, str]:
