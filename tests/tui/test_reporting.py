@@ -69,6 +69,29 @@ def test_every_outcome_has_its_words() -> None:
         assert words in shown({"summary": {"outcome": outcome}})
 
 
+def seeds(*points: tuple[float, float | None]) -> dict[str, Any]:
+    trainings = [
+        {"seed": seed, "steps": 9, "score": {"base": 1.0, "trained": 1.0 - gain}}
+        for seed, (gain, _) in enumerate(points)
+    ]
+    neutral = [{"training": number, "kl": kl} for number, (_, kl) in enumerate(points, 1)]
+    return {"summary": {"trainings": trainings, "cost": {"neutral": neutral}}}
+
+
+def test_gain_and_damage_of_each_seed_stand_side_by_side() -> None:
+    text = shown(seeds((0.4, 0.1), (0.2, 0.2), (-0.1, 0.05)))
+    rows = [line for line in text.splitlines() if "damage" in line][:3]
+    assert "seed 0   gain +0.40 ━━━━━━━━━━━━━━━━ damage 0.100 ━━━━━━━━········" in rows[0]
+    assert "seed 1   gain +0.20 ━━━━━━━━········ damage 0.200 ━━━━━━━━━━━━━━━━" in rows[1]
+    assert "seed 2   gain -0.10 ················ damage 0.050 ━━━━············" in rows[2]
+    assert all(len(row) <= 88 for row in text.splitlines())
+
+
+def test_there_is_no_trade_off_of_one_training_or_of_what_was_not_measured() -> None:
+    assert "damage" not in shown(seeds((0.4, 0.1)))
+    assert "damage" not in shown(seeds((0.4, 0.1), (0.2, None)))
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.integers(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

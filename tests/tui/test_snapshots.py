@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from textual.widgets import Input, TextArea
 
 from engine.models.hub import memory_estimate
 from engine.runs import journal_writer
+from engine.settings import preset
 from tui.app import RedraftApp
 
 pytestmark = pytest.mark.usefixtures("own_home", "memory")
@@ -51,8 +53,22 @@ SCREENS: dict[str, tuple[str, str]] = {
     "verdict": ("w", "escape"),
     "judges": ("a", "escape"),
     "report": ("r", "escape"),
+    "answers": ("W", "escape"),
+    "lineage": ("7 L", "escape 4"),
+    "filter-stages": ("S", "escape"),
+    "filter-principles": ("R", "escape"),
+    "log-filtered": ("S down down enter", "escape"),
+    "diff-sentences": ("7 M", "M M 4"),
+    "diff-changed": ("7 M M", "M 4"),
+    "diff-pairs": ("7 B", "B 4"),
+    "pick-profile": ("c tab down", "escape escape"),
+    "pick-model": ("c tab tab down", "escape escape"),
+    "pick-judge": ("c tab tab tab down", "escape escape"),
 }
-"""Name -> the key that shows it from the run screen, and the key that leaves it."""
+"""Name -> the keys that show it from the run screen, and those that leave it."""
+
+EXPECTED = {"setup": "Memory 3.2 of 16 GB", "lineage": "10 of 16", "pick-profile": "fits", "pick-model": "GB"}
+"""Name -> what comes from a thread and belongs into the picture."""
 
 
 @pytest.fixture
@@ -146,13 +162,18 @@ async def test_every_screen_looks_as_recorded(run_folder: Path, tmp_path: Path, 
         pictures = Pictures(app, pilot, snapshot, tmp_path)
         await pilot.pause(0.5)
         for name, (key, back) in SCREENS.items():
-            if key:
-                await pictures.press(key)
-            if name == "setup":
-                await until(pilot, "Memory 3.2 of 16 GB")
+            for one in key.split():
+                await pictures.press(one)
+            if name in EXPECTED:
+                await until(pilot, EXPECTED[name])
             await pictures.take(name, ALL if name == "run" else EACH)
-            if back:
-                await pictures.press(back)
+            for one in back.split():
+                await pictures.press(one)
+        for view in EACH:  # another size ends it
+            await pilot.resize_terminal(*view[0])
+            await pictures.press("J")
+            await pictures.take("jump", (view,))
+            await pictures.press("escape")
         app.run_screen.commands.read_blind(1, 4)
         await pictures.take("review")
     assert not pictures.different
@@ -164,4 +185,20 @@ async def test_the_first_screen_looks_as_recorded(tmp_path: Path, snapshot: Snap
         pictures = Pictures(app, pilot, snapshot, tmp_path)
         await until(pilot, "Proposed: embedded.")
         await pictures.take("first")
+    assert not pictures.different
+
+
+async def test_the_constitution_editor_looks_as_recorded(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    path = tmp_path / "support.toml"
+    path.write_text((Path(__file__).parents[2] / "examples" / "constitutions" / "support.toml").read_text())
+    app = RedraftApp(config=replace(preset("demo"), constitution=str(path)), host=RecordingHost(), runs=tmp_path)
+    async with app.run_test(size=LARGE) as pilot:
+        pictures = Pictures(app, pilot, snapshot, tmp_path)
+        await until(pilot, "Proposed: embedded.")
+        await pictures.press("E")
+        await until(pilot, "✓ valid")
+        await pictures.take("constitution")
+        app.screen.query_one(TextArea).insert("nothing = [")
+        await until(pilot, "✗")
+        await pictures.take("constitution-problem")
     assert not pictures.different

@@ -5,6 +5,7 @@ Knows nothing of Textual. All numbers are written by `tui.views.formatting`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,11 @@ _HEALTH = (
 )
 _LABEL = 13
 """Cells of the labels at the left."""
+_BAR = 16
+"""Cells of a bar of the trade-off."""
 _LEAST_SENTENCE = 24
 """Cells from which on a sentence is wrapped below itself."""
-_SPACED = ("principles", "pairs", "rule")
+_SPACED = ("principles", "trade-off", "pairs", "rule")
 """Sections with an empty line below them."""
 
 
@@ -100,6 +103,7 @@ def _sections(report: Report) -> list[tuple[str, list[Pieces]]]:
         ("cost", _cost(report.cost, report.arms)),
         ("health", _health(report.health)),
         ("training", _trainings(report.trainings)),
+        ("trade-off", _trade_off(report)),
         ("pairs", _pairs(report.pairs)),
         ("rule", _conditions(report.conditions)),
         ("next", ([(text, "text")] for text in report.advice)),
@@ -300,6 +304,39 @@ def _trainings(trainings: Sequence[TrainingResult]) -> Iterator[Pieces]:
             kept = f"the adapter of step {one.restored:,} of {_shown(one.steps)}, the last healthy one"
             none = f"the untrained model: none of {_shown(one.steps)} steps was healthy"
             yield [("– ", "warn"), (f"compared: {kept if one.restored else none}", "warn")]
+
+
+def _trade_off(report: Report) -> Iterator[Pieces]:
+    """What each training gained and what it cost, as bars on a common scale; nothing where fewer than two were measured
+    on both."""
+    damage = {one.training: one.kl for one in report.cost.neutral} if report.cost is not None else {}
+    points: list[tuple[int | None, float, float]] = []
+    for number, training in enumerate(report.trainings, 1):
+        score, kl = training.score, damage.get(number)
+        if score is not None and score.base is not None and score.trained is not None and kl is not None:
+            points.append((training.seed, score.base - score.trained, kl))
+    if len(points) < 2:
+        return
+    most_gained, most_lost = (max(values) for values in list(zip(*points, strict=True))[1:])
+    for seed, gain, kl in points:
+        role = "good" if gain > 0 else "bad"
+        yield [
+            (f"seed {_shown(seed)}".ljust(9), "text"),
+            ("gain ", "dim"),
+            (f"{gain:+.2f} ", "strong"),
+            (_bar(gain, most_gained), role),
+            (" damage ", "dim"),
+            (f"{kl:.3f} ", "strong"),
+            (_bar(kl, most_lost), "warn"),
+        ]
+    yield [("gain: how far the score fell; damage: KL on neutral texts; the longest bar is the largest value", "dim")]
+
+
+def _bar(value: float, largest: float) -> str:
+    """A bar of fixed width; dots are what is missing to the largest value."""
+    share = max(0.0, min(1.0, value / largest)) if math.isfinite(value) and largest > 0 else 0.0
+    filled = round(_BAR * share)
+    return "━" * filled + "·" * (_BAR - filled)
 
 
 def _pairs(pairs: Pairs | None) -> Iterator[Pieces]:
