@@ -22,6 +22,9 @@ PROCESS = 440_000_000
 _QUANTIZED_BYTES = {"int8": 1.01, "nf4": 0.52}
 """Bytes of a number that is quantized, with its share of the factors."""
 
+_FRAGMENTS = 0.03
+"""Part of the weights that stays with the C library when matrices were read, packed and freed, one after another."""
+
 _TOKENIZER = 1_700
 """Bytes that a tokenizer takes for each token that it knows (measured: 49,152 tokens, 84 MB)."""
 
@@ -93,7 +96,9 @@ def weights(config: ModelConfig, dtype: str, device: str = "cpu", quantization: 
     packed = device == "cpu" and dtype in ("float32", "bfloat16") and config.tied
     numbers = config.parameters + (config.vocab_size * config.hidden_size if packed else 0)
     saved = int(layer_numbers(config) * (BYTES[dtype] - _QUANTIZED_BYTES[quantization])) if quantization else 0
-    return numbers * BYTES[dtype] - saved + (tokenizer_bytes(config) if device == "cpu" else 0)
+    if device != "cpu":
+        return numbers * BYTES[dtype] - saved
+    return int((1 + _FRAGMENTS) * (numbers * BYTES[dtype] - saved)) + tokenizer_bytes(config)
 
 
 def tokenizer_bytes(config: ModelConfig) -> int:
@@ -132,7 +137,7 @@ def generate(
     logits = rows * config.vocab_size * (size + 8)
     prefill = min(rows * tokens, PREFILL_TOKENS) * _per_token(config) * size
     # Attention in half precision copies one layer's keys and values to float32, more than once.
-    copies = 0 if dtype == "float32" else 5 * cache // config.num_layers
+    copies = 0 if dtype == "float32" else 3 * cache // config.num_layers
     work = logits + prefill + copies + _cast(config, dtype, quantization) + _KERNELS[dtype]
     return MemoryEstimate(weights(config, dtype, device, quantization), cache=cache, work=work)
 
