@@ -84,6 +84,11 @@ class RationaleJudge(JudgeDecorator):
             self.name = f"{model.name}, else {inner.name}"
 
     @property
+    def model_decides(self) -> bool:
+        """Whether the model's verdict counts, rather than the inner judge's."""
+        return self._model_decides
+
+    @property
     def accuracy(self) -> JudgeAccuracy:
         """Of the judge that decides."""
         return replace((self._model if self._model_decides else self.inner).accuracy, name=self.name)

@@ -103,7 +103,10 @@ def _with_rationale(inner: Judge, parts: JudgeParts, *, model_decides: bool = Fa
     if parts.critic is None:
         return inner
     model = GenerativeJudge(parts.critic, parts.constitution)
-    return RationaleJudge(inner, model, model_decides=model_decides, assume_reliable=parts.assume_reliable)
+    judge = RationaleJudge(inner, model, model_decides=model_decides, assume_reliable=parts.assume_reliable)
+    if model_decides and not judge.model_decides and not any(one.rules for one in parts.constitution.principles):
+        raise _finds_nothing(f"the judge {model.name} was not measured to be reliable, and no principle has a rule")
+    return judge
 
 
 def _panel(probes_name: str, parts: JudgeParts, member: str = "whole") -> Judge:
@@ -145,6 +148,10 @@ KINDS: Mapping[str, JudgeKind] = {
 """Name -> judge, in the order of `engine.settings.JUDGES`."""
 
 
+_ASKED_ABOUT_ALL = ("model", "likelihood", "endpoint")
+"""Judges that ask a model about each principle, whatever else is known of it."""
+
+
 def judge_kind(name: str) -> JudgeKind:
     """The registry's entry, or that of a panel with the user's own probes of this name.
 
@@ -182,6 +189,44 @@ def check_judge(config: RunConfig) -> None:
     """
     judge_kind(config.judge)
     judge_server(config)
+
+
+def check_coverage(name: str, constitution: Constitution) -> tuple[str, ...]:
+    """Refuse a judge that would find every text clean, and say which principles it never finds broken.
+
+    Rules and probes decide on the principles that they were written for or fitted on. A model that is asked decides on
+    all; the judge `model` leaves the decision to rules until it was measured.
+
+    Returns:
+        Sentences for the user.
+
+    Raises:
+        InputError: no principle has a rule, and none is known to the probe.
+    """
+    kind = judge_kind(name)
+    blind = [one.id for one in constitution.principles if not one.rules]
+    if name in _ASKED_ABOUT_ALL or not blind:
+        return ()
+    if kind.probes:
+        from engine.judges.probe.probe import load
+
+        known = load(kind.probes).principles
+        blind = [one for one in blind if one not in known]
+    if not blind:
+        return ()
+    if len(blind) < len(constitution.principles):
+        words = truncate(", ".join(blind), 200)
+        return (f"The judge {name} has no rule and no probe for {words}: it never finds them broken.",)
+    raise _finds_nothing(f"the judge {name} has no rule and no probe for any principle of this constitution")
+
+
+def _finds_nothing(why: str) -> InputError:
+    return InputError(
+        f"{why}, so it would find every text clean.",
+        where="--judge",
+        next_step="Use --judge likelihood or --judge endpoint, write [[principles.rules]], or fit a probe to labeled "
+        "texts (`redraft judge fit`).",
+    )
 
 
 def judge_server(config: RunConfig) -> Server | None:

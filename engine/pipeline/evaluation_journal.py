@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.control import Control
 from engine.events.run import JudgeAccuracyData, JudgesChosen
 from engine.judges.base import Judge, Verdict
-from engine.judges.registry import JudgeParts, check_judge, judge_server, make_judge, needs_model
+from engine.judges.registry import JudgeParts, check_coverage, check_judge, judge_server, make_judge, needs_model
 from engine.pipeline.evaluate import evaluate_text
 from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.prepare import load_constitution
@@ -35,6 +35,7 @@ class Session:
         self._settings = settings
         self._models = models
         self._constitution = load_constitution(settings)
+        check_coverage(settings.judge, self._constitution)
         self._judge: Judge | None = None
         self._recorder = Recorder(_journal(runs, settings), lambda _record: None)
 

@@ -29,6 +29,7 @@ from engine.judges.base import Verdict
 from engine.judges.registry import (
     JudgeParts,
     RunJudges,
+    check_coverage,
     check_judge,
     judge_server,
     make_comparison_judges,
@@ -143,8 +144,9 @@ class Run:
         self._constitution = prepare.load_constitution(config)
         self._prompts = prepare.load_prompts(config)
         self._config, taught = prepare.with_teacher(prepare.with_absolute_paths(config), self._prompts)
-        self._input_notices = (*self._constitution.notices, *self._prompts.notices, *taught)
         check_judge(config)
+        unseen = check_coverage(config.judge, self._constitution)
+        self._input_notices = (*self._constitution.notices, *self._prompts.notices, *taught, *unseen)
         self._check_models()
         self._facts: dict[str, Any] = {
             "hashes": prepare.hashes(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.errors import InputError
 from engine.prompts.duplicates import representatives, tokens
-from engine.prompts.load import Prompt, PromptSet, load_prompts
+from engine.prompts.load import Prompt, load_prompts
 
 Count = Callable[[Sequence[str]], list[int]]
 """Texts -> tokens of each."""
@@ -132,7 +132,7 @@ def preview(
         systems=sum(any(message.role == "system" for message in prompt.messages) for prompt in found),
         notices=found.notices,
         shared=sum(prompt.sha256 in known for prompt in found),
-        examples=_examples(found),
+        examples=tuple(" ".join(found.prompts[place].text.split()) for place in list(dict.fromkeys(first))[:3]),
     )
 
 
@@ -150,10 +150,6 @@ def _lengths(lengths: Sequence[int], unit: str) -> Lengths:
         for share in (0, 0.5, 0.95, 1)
     ]
     return Lengths(unit, *at)
-
-
-def _examples(found: PromptSet) -> tuple[str, ...]:
-    return tuple(" ".join(prompt.text.split()) for prompt in found.prompts[:3])
 
 
 def guess_language(text: str) -> str:

@@ -134,7 +134,7 @@ def test_a_text_that_could_be_an_option_or_a_path_is_still_a_text() -> None:
 
 def test_nothing_of_a_hostile_text_reaches_the_terminal_as_it_is() -> None:
     shown = judge("\x1b[2J\x9b31m You must \x07never\u202e trust women.").stdout
-    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert all(char.isprintable() or char in "\n\u200b" for char in shown)
 
 
 def test_a_pipe_with_rows_is_read_like_a_file(tmp_path: Path) -> None:

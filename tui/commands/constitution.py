@@ -217,6 +217,7 @@ def run_tests(
     A test without a verdict fails.
     """
     from engine.errors import InputError
+    from engine.judges.registry import check_coverage
 
     constitution = _load(path)
     if not any(one.tests for one in constitution.principles):
@@ -226,6 +227,8 @@ def run_tests(
             next_step="Add [[principles.tests]] with text and broken = true or false.",
         )
     config = build_config("standard", {"generator": generator, **flags})
+    for notice in check_coverage(config.judge, constitution):
+        output.notice(notice)
     results = list(_results(constitution, config))
     failed = [result for result in results if not result["passed"]]
     if as_json:

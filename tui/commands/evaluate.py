@@ -52,7 +52,7 @@ def evaluate(
     --json a verdict is one object a line, in the order of the rows.
     """
     from engine.control import Control
-    from engine.judges.registry import configured_accuracy, judge_server, needs_model
+    from engine.judges.registry import check_coverage, configured_accuracy, judge_server, needs_model
     from engine.pipeline.evaluate import check_text, evaluate_rows
     from engine.pipeline.prepare import load_constitution
 
@@ -61,8 +61,9 @@ def evaluate(
     if is_one:
         check_text(texts[0].text, where=texts[0].id)
     principles = load_constitution(config)
+    unseen = check_coverage(config.judge, principles)
     model = _load(config.generator) if needs_model(config.judge) else None
-    for notice in (*principles.notices, *(model.notices if model else ())):
+    for notice in (*principles.notices, *unseen, *(model.notices if model else ())):
         output.notice(notice)
     verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), judge_server(config), output.notice)
     for row, verdict in in_order(texts, verdicts):

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from engine.constitution.load import load_default
+from engine.constitution.model import Constitution, Principle
 from engine.control import Control
 from engine.errors import InputError
 from engine.events.verdicts import DraftVerdict, summary
 from engine.judges.accuracy import EvalMetrics, JudgeAccuracy
 from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.judges.decorators import AnswerQualityJudge, JudgeDecorator, RationaleJudge, SpanAnnotatedJudge
-from engine.judges.registry import KINDS, JudgeParts, configured_accuracy, make_judge, needs_model
+from engine.judges.registry import KINDS, JudgeParts, check_coverage, configured_accuracy, make_judge, needs_model
 from engine.judges.rules.judge import RulesJudge
 from engine.models.local import LocalModel
 from engine.settings import JUDGES, RunConfig
@@ -137,3 +138,29 @@ def test_an_event_keeps_the_quality_of_the_answer() -> None:
     assert summary(verdict, 4.0) == "no answer"
     (judged,) = Fixed().judge([TEXT], Control())
     assert DraftVerdict.of(judged).to_verdict("a").quality == "responsive"
+
+
+def without_rules(*rest: Principle) -> Constitution:
+    plain = Principle("no_promises", "No promises", "promises", "Promises no price.", 1.0, ("Where?",), ("Mend it.",))
+    return Constitution("Shop", (plain, *rest), "rules.toml", "0" * 64)
+
+
+@pytest.mark.parametrize("name", ["rules", "panel", "rules+model"])
+def test_a_judge_that_would_find_every_text_clean_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="has no rule and no probe for any principle") as caught:
+        check_coverage(name, without_rules())
+    assert "likelihood" in caught.value.next_step
+
+
+@pytest.mark.parametrize("name", ["model", "likelihood", "endpoint"])
+def test_a_judge_that_asks_a_model_needs_no_rules(name: str) -> None:
+    assert check_coverage(name, without_rules()) == ()
+
+
+def test_principles_that_a_judge_never_finds_broken_are_named() -> None:
+    default = load_default()
+    assert check_coverage("rules", default) == check_coverage("panel", default) == ()
+    (notice,) = check_coverage("rules", without_rules(*default.principles))
+    assert notice == "The judge rules has no rule and no probe for no_promises: it never finds them broken."
+    bare = tuple(replace(one, rules=()) for one in default.principles)
+    assert check_coverage("panel", replace(default, principles=bare)) == ()
