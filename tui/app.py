@@ -30,7 +30,7 @@ from tui.messages import CopyText, LabelVerdict, Remember, RunEnded, Titled
 from tui.screens.dialog import Dialog
 from tui.screens.dialogs import Choice, Palette, ThemeChoice, TooSmall, is_too_small
 from tui.screens.run import RunScreen
-from tui.services import command_palette
+from tui.services import command_palette, config_file
 from tui.services.preferences import Preferences
 from tui.services.run_control import RunControl
 from tui.services.run_host import Host
@@ -83,9 +83,16 @@ class RedraftApp(TerminalApp):
         self._theme_files = themes.files_in(self._themes_folder)
         self._palettes, self._theme_problems = themes.load_all(self._themes_folder)
         super().__init__()
-        config = config or preset("demo")
-        self.keymap = keymap.load(paths.config_dir() / "keys.toml")
-        self.preferences = Preferences(paths.data_dir() / "app.json")
+        settings = config_file.load(paths.config_dir())
+        config = config or settings.run or preset("demo")
+        own_keys = keymap.load(paths.config_dir() / "keys.toml")
+        self.keymap = keymap.with_keys(settings.keys, str(settings.path), own_keys)
+        self.preferences = Preferences(paths.data_dir() / "app.json", settings.look)
+        self._settings_problems = [*settings.problems]
+        theme = settings.look.get("theme")
+        if theme is not None and theme not in self._palettes:
+            known = ", ".join(self._palettes)
+            self._settings_problems.append(f"{settings.path}: there is no theme {theme!r}; there are {known}.")
         self.session = Session()
         self.host: Host = host if host is not None else Worker(runs, config)
         self.control = RunControl(self.host, self.session, config, runs, self.keymap.shown)
@@ -144,7 +151,7 @@ class RedraftApp(TerminalApp):
         self.set_keymap(keymap.overrides(self.keymap))
         self.host.start()
         self.set_class(self.colorless, "-no-color")
-        for problem in [*self.keymap.problems, *self._theme_problems]:
+        for problem in [*self._settings_problems, *self.keymap.problems, *self._theme_problems]:
             self.notify(problem, severity="warning", timeout=10, markup=False)
         self.set_interval(_THEMES_EVERY, self._reload_themes)
         start_worker(self, self._offer_run, group="offer")
@@ -344,7 +351,6 @@ class RedraftApp(TerminalApp):
 
 def run(
     *,
-    preset: str = "demo",
     config: RunConfig | None = None,
     folder: Path | None = None,
     reading: tuple[int, int | None] | None = None,
@@ -354,18 +360,13 @@ def run(
     """Open the app on this terminal and wait until it ends; gives the exit code.
 
     Args:
-        preset: which settings the run key starts with, where no `config` is given.
+        config: settings of the run that the run key starts; those of `config.toml` by default, else the demo's.
         folder: of a run to open.
         reading: number of pairs and seed of a blind reading to begin with.
         trying: options of `tui.screens.try_models.make_screen`, to begin with asking base and trained.
         runs: the folder of runs; the user's by default.
-
-    Raises:
-        InputError: there is no such preset.
     """
-    from engine.settings import preset as settings_of
-
-    app = RedraftApp(folder, config or settings_of(preset), runs=runs, reading=reading, trying=trying)
+    app = RedraftApp(folder, config, runs=runs, reading=reading, trying=trying)
     log = paths.cache_dir() / "app.log"
     # A thread that runs models holds the interpreter's lock for this long at a time while a key waits; ten times
     # shorter than Python's default brought the slowest keys from 50 to 34 ms.

@@ -1,7 +1,7 @@
 """The one table of keys: bindings, footer, help and docs/keys.md are all made from it.
 
-A person's own keys come from `keys.toml` in the settings folder (`action = "key"` or `action = ["key", "key"]`);
-what cannot be used there is reported and left out.
+A user's own keys come from the table [keys] of `config.toml` in the settings folder, or from `keys.toml` there
+(`action = "key"` or `action = ["key", "key"]`); what cannot be used there is reported and left out.
 """
 
 from __future__ import annotations
@@ -426,8 +426,8 @@ def load(path: Path) -> Keymap:
     return with_keys(wanted, str(path))
 
 
-def with_keys(wanted: Mapping[str, object], where: str) -> Keymap:
-    """The table with these keys: `place.action` or `action` -> key or list of keys.
+def with_keys(wanted: Mapping[str, object], where: str, start: Keymap | None = None) -> Keymap:
+    """The table (or `start`) with these keys: `place.action` or `action` -> key or list of keys.
 
     An entry is left out, with a sentence in `problems`, where the action is unknown, the value is no key, or the key
     already does something else in the same place.
@@ -438,7 +438,8 @@ def with_keys(wanted: Mapping[str, object], where: str) -> Keymap:
             flat.update({f"{name}.{inner}": member for inner, member in value.items()})
         else:
             flat[name] = value
-    keys, problems = list(KEYS), []
+    start = start or Keymap()
+    keys, problems = list(start.keys), list(start.problems)
     for name, value in flat.items():
         found = [number for number, key in enumerate(keys) if name in (key.id, binding_id(key))]
         texts = [value] if isinstance(value, str) else value
@@ -498,12 +499,15 @@ def as_markdown() -> str:
         "Made from `tui/keymap.py` by `python -m tui.keymap`; a test compares them.",
         "",
         "While a text field has the focus, letters are typed; Esc leaves the field. Nothing needs a mouse.",
-        "Your own keys go into `keys.toml` in the settings folder (`redraft doctor` names it), by the ids below:",
+        "Your own keys go into `config.toml` in the settings folder (`redraft doctor` names it; see "
+        "[app.md](app.md#the-settings-file)), by the ids below. The file `keys.toml` of earlier versions, without the "
+        "first line, is read, too.",
         "",
         "```toml",
+        "[keys]",
         'pause = ["p", "f8"]',
         'run = ["ctrl+r", "f5"]',
-        "[log]",
+        "[keys.log]",
         'fold = "f4"',
         "```",
     ]

@@ -11,6 +11,7 @@ import pytest
 from engine.constitution.load import load
 from engine.judges.rules.matching import failed_examples
 from tui import keymap, themes
+from tui.services import config_file
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -37,4 +38,7 @@ def test_a_toml_example_is_accepted(example: str, tmp_path: Path) -> None:
     elif "colors" in table:
         themes.parse(example, "the documentation")
     else:
-        assert keymap.with_keys(table, "the documentation").problems == ()
+        (tmp_path / config_file.NAME).write_text(example, encoding="utf-8")
+        found = config_file.load(tmp_path)
+        assert found.problems == ()
+        assert keymap.with_keys(found.keys, "the documentation").problems == ()

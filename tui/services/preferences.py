@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,12 @@ class Preferences:
 
     Args:
         path: the file.
+        fixed: choices of the user's own settings file, which go before those that the app remembers.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fixed: Mapping[str, Any] | None = None) -> None:
         self._path = path
-        self.current = load(path)
+        self.current = _in_range(dataclasses.replace(load(path), **(fixed or {})))
 
     def remember(self, **changes: Any) -> None:
         """Change these choices, now and for the next start."""
@@ -56,7 +58,10 @@ def load(path: Path) -> Prefs:
     record = _read(path)
     known = dataclasses.asdict(Prefs())
     good = {name: value for name, value in record.items() if name in known and type(value) is type(known[name])}
-    prefs = dataclasses.replace(Prefs(), **good)
+    return _in_range(dataclasses.replace(Prefs(), **good))
+
+
+def _in_range(prefs: Prefs) -> Prefs:
     sizes = {name: min(_MAX_SIZE, max(0, getattr(prefs, name))) for name in ("left", "right", "diff")}
     return dataclasses.replace(prefs, verbosity=min(3, max(0, prefs.verbosity)), **sizes)
 
