@@ -28,9 +28,12 @@ from tui.commands.settings_flags import build_config, with_flags
     "endpoint_key_env",
     "endpoint_timeout",
     "endpoint_concurrency",
+    "endpoint_price",
     "seed",
     "device",
     "dtype",
+    "load_in_8bit",
+    "load_in_4bit",
     "keep_texts",
 )
 def compare(
