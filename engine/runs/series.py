@@ -98,11 +98,12 @@ class Series:
     def _columns(self, width: int, first: float, last: float) -> Iterator[tuple[int, int, int]]:
         """Each of `width` columns that holds intervals, with the first of them and the one after the last."""
         scale = width / max(1e-9, last - first)
-        start, count = 0, len(self._first)
+        steps, start, count, greatest = self._first, 0, len(self._first), width - 1
         while start < count:
-            column = max(0, min(width - 1, int((self._first[start] - first) * scale)))
+            column = int((steps[start] - first) * scale)
+            column = 0 if column < 0 else column if column < greatest else greatest
             # Steps increase, so the intervals of a column stand together.
-            end = count if column >= width - 1 else bisect_left(self._first, first + (column + 1) / scale, start + 1)
+            end = count if column == greatest else bisect_left(steps, first + (column + 1) / scale, start + 1)
             yield column, start, end
             start = end
 

@@ -190,18 +190,19 @@ class _Canvas:
     def draw(self, points: Iterable[tuple[int, float, float]], number: int, kind: Kind) -> None:
         """Set a curve's dots: in each column of dots from its lowest to its highest value, joined to the one before."""
         before: tuple[int, int, int] | None = None
-        dashed = kind is Kind.DASHED
+        dashed, joined = kind is Kind.DASHED, kind is not Kind.POINTS
+        high, scale, bar = self._high + 0.5 / self._scale, self._scale, self._bar
         for x, least, greatest in points:
-            bottom = self._y(least)
-            top = bottom if least == greatest else self._y(greatest)
-            if before is not None and kind is not Kind.POINTS:
-                self._join(before, (x, top, bottom), number, dashed)
+            # Rounded; no value of a curve is outside of the range.
+            bottom = int((high - least) * scale)
+            top = bottom if least == greatest else int((high - greatest) * scale)
+            if before is not None and joined:
+                x0, top0, bottom0 = before
+                if x - x0 > 1 or top - bottom0 > 1 or top0 - bottom > 1:  # else they touch
+                    self._join(before, (x, top, bottom), number, dashed)
             before = x, top, bottom
             if not (dashed and _in_gap(x)):
-                self._bar(x, top, bottom, number)
-
-    def _y(self, value: float) -> int:
-        return max(0, min(self._bottom, round((self._high - value) * self._scale)))
+                bar(x, top, bottom, number)
 
     def _bar(self, x: int, top: int, bottom: int, number: int) -> None:
         side, spans = self._sides[x & 1], _SPANS[x & 1]
@@ -209,11 +210,12 @@ class _Canvas:
         first, last = base + (top >> 2), base + (bottom >> 2)
         if first == last:
             side[first] |= spans[top & 3][bottom & 3]
+            self._owners[first] = number + 1
         else:
             side[first] |= spans[top & 3][3]
             side[first + 1 : last] = bytes((spans[0][3],)) * (last - first - 1)
             side[last] |= spans[0][bottom & 3]
-        self._owners[first : last + 1] = bytes((number + 1,)) * (last - first + 1)
+            self._owners[first : last + 1] = bytes((number + 1,)) * (last - first + 1)
 
     def _join(self, before: tuple[int, int, int], now: tuple[int, int, int], number: int, dashed: bool) -> None:
         """A straight line between two columns, from the end of one range to the nearest end of the other."""
