@@ -30,6 +30,8 @@ _SETTINGS = (
     "CUDA_VISIBLE_DEVICES",
     "HF_HUB_OFFLINE",
     "MALLOC_TRIM_THRESHOLD_",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+    "LRU_CACHE_CAPACITY",
 )
 """Environment variables that change how models compute; none of them can hold a secret."""
 

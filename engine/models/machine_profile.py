@@ -21,6 +21,9 @@ _SPIN = "1000"
 """Rounds (some microseconds in all) that an OpenMP thread waits for the others before it sleeps; millions by default:
 with another program on one of two cores that wait takes a whole time slice at each of a thousand barriers a step
 (measured, see docs/log/generation.md)."""
+_KERNELS = "64"
+"""Compiled kernels that oneDNN keeps, and those that torch keeps of it; 1,024 each by default. Every new number of rows
+is a new kernel: a training of 68 steps held 1.5 GB of them (docs/memory.md). One pass needs some 50."""
 _VERSION = 1
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -42,10 +45,10 @@ class Profile:
 
 
 def prepare_environment() -> None:
-    """Set what OpenMP reads when torch is first imported, and keep freed memory for the next tensor.
+    """Set what OpenMP and oneDNN read when torch is first imported, and keep freed memory for the next tensor.
 
-    Leaves settings of the user alone. OpenMP's settings are without effect if torch is imported already; call it
-    first thing.
+    Leaves settings of the user alone. These settings are without effect if torch is imported already; call it first
+    thing.
     """
     _keep_memory()
     if "torch" in sys.modules:
@@ -55,6 +58,8 @@ def prepare_environment() -> None:
     # Blocking instead of spinning for Intel's and LLVM's runtimes, which builds of torch for other systems carry.
     os.environ.setdefault("KMP_BLOCKTIME", "0")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, _KERNELS)
 
 
 def _keep_memory() -> None:

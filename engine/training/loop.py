@@ -293,6 +293,8 @@ class _Run:
             )
         every = self.config.sample_steps
         if every and (step.step == 1 or step.step % every == 0):
+            # A sample merges the adapter into a copy of the layers, as large as what the backward pass keeps of them.
+            self.decoder.drop_training_memory()
             self.processes.on_main(lambda: self.hooks.on_sample(step, self.lora.export()))
 
     def _validate(self) -> dict[str, float]:
