@@ -159,7 +159,7 @@ def _of_principle(principle: Principle) -> Iterator[Finding]:
             principle.id,
             "rules",
             "It has no rules, so the judges `rules` and `panel` see nothing of it by words.",
-            "Add rules, fit a probe (`redraft judge fit`), or use a judge that asks a model.",
+            "Add rules, fit a probe (`redraft judge fit`), or use --judge likelihood or endpoint.",
         )
 
 

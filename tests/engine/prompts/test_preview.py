@@ -96,7 +96,7 @@ def test_the_command_shows_counts_and_reasons(
     assert main(["prompts", str(file), "--heldout-prompts", str(file)]) == 0
     out = capsys.readouterr().out
     assert "7 rows, 3 prompts to use" in out
-    assert "1 exact duplicates" in out
+    assert "1 exact duplicate" in out
     assert "skipped: the prompt is empty" in out
     assert "5 prompts of the held-out file" in out
     assert main(["prompts", str(file), "--json"]) == 0
