@@ -461,15 +461,24 @@ class Endpoint:
     ) -> Iterator[Reply]:
         client = HttpClient(self._address, self._key, self._server.retry)
         waiting = deque(requests)
+        questions: queue.SimpleQueue[ChatRequest | None] = queue.SimpleQueue()
         answers: queue.SimpleQueue[Reply | Exception] = queue.SimpleQueue()
-        in_flight = 0
+
+        def work() -> None:
+            while (request := questions.get()) is not None:
+                answers.put(self._ask(client, capabilities, request, raising))
+
+        in_flight = workers = 0
         failure: Exception | None = None
         try:
             while in_flight or (waiting and failure is None):
                 control.check()
                 while waiting and failure is None and in_flight < self._server.concurrency:
-                    self._send(client, capabilities, waiting.popleft(), answers, raising)
+                    questions.put(waiting.popleft())
                     in_flight += 1
+                    if workers < in_flight:
+                        threading.Thread(target=work, name="redraft-endpoint", daemon=True).start()
+                        workers += 1
                 try:
                     answer = answers.get(timeout=_POLL_SECONDS)
                 except queue.Empty:
@@ -482,34 +491,25 @@ class Endpoint:
                     failure = failure or answer
         finally:
             client.close()
+            for _ in range(workers):
+                questions.put(None)
         if failure is not None:
             raise failure
 
-    def _send(
-        self,
-        client: HttpClient,
-        capabilities: Capabilities,
-        request: ChatRequest,
-        answers: queue.SimpleQueue[Reply | Exception],
-        raising: bool,
-    ) -> None:
-        """Post in a thread of its own, which puts one answer into the queue whatever happens."""
-
-        def work() -> None:
-            began = time.monotonic()
-            try:
-                document = client.post("/chat/completions", capabilities.body(self._server.model, request))
-                answer: Reply | Exception = read_reply(
-                    request.key, document, client, time.monotonic() - began, capabilities.tokens(request)
-                )
-            except HTTPStatusError as no:
-                words = f"The server refuses this text ({no.status}: {no.message or 'without a reason'})."
-                answer = no if raising else Reply(request.key, "", seconds=time.monotonic() - began, error=words)
-            except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets the failure
-                answer = error
-            answers.put(answer)
-
-        threading.Thread(target=work, name="redraft-endpoint", daemon=True).start()
+    def _ask(
+        self, client: HttpClient, capabilities: Capabilities, request: ChatRequest, raising: bool
+    ) -> Reply | Exception:
+        """Post one chat; returns whatever happens to it."""
+        began = time.monotonic()
+        try:
+            document = client.post("/chat/completions", capabilities.body(self._server.model, request))
+            seconds = time.monotonic() - began
+            return read_reply(request.key, document, client, seconds, capabilities.tokens(request))
+        except HTTPStatusError as no:
+            words = f"The server refuses this text ({no.status}: {no.message or 'without a reason'})."
+            return no if raising else Reply(request.key, "", seconds=time.monotonic() - began, error=words)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets the failure
+            return error
 
 
 def _is_whole(reply: Reply, *, free: bool) -> bool:

@@ -30,6 +30,7 @@ _NOT_IMPLEMENTED = 501  # "not implemented" is the one 5xx that the next try wil
 _MAX_BACKOFF = 30.0
 _INITIAL_BACKOFF = 0.5
 _MAX_MESSAGE_CHARS = 200
+_WATCH_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,14 @@ class HttpClient:
         self._retry = retry
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
+        self._ends: dict[socket.socket, float] = {}
+        self._watched = False
 
     def close(self) -> None:
         """Close all connections; requests in flight and in backoff fail."""
         self._closed.set()
         with self._lock:
-            for sock in self._open:
+            for sock in self._ends:
                 _shutdown(sock)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,22 +195,34 @@ class HttpClient:
 
     def _abort_after(self, sock: socket.socket, seconds: float, held: contextlib.ExitStack) -> None:
         """Cut this connection after so many seconds, or where `close` is called, until `held` ends."""
+        # A timeout of the socket counts from the last byte; a server that drips needs an end of another kind.
         with self._lock:
-            self._open.add(sock)
+            self._ends[sock] = time.monotonic() + seconds
             if self._closed.is_set():
                 _shutdown(sock)
-        # A timeout of the socket counts from the last byte; a server that drips needs an end of another kind.
-        watch = threading.Timer(seconds, _shutdown, (sock,))
-        watch.daemon = True
-        watch.start()
+            if not self._watched:
+                self._watched = True
+                threading.Thread(target=self._cut_overdue, name="redraft-endpoint-watch", daemon=True).start()
 
         def over() -> None:
-            watch.cancel()
             with self._lock:
-                self._open.discard(sock)
+                self._ends.pop(sock, None)
             sock.close()
 
         held.callback(over)
+
+    def _cut_overdue(self) -> None:
+        """Cut connections whose time is over, until there are none: one thread for all, since starting one for each
+        question costs as much as a tenth of the question."""
+        while True:
+            time.sleep(_WATCH_SECONDS)
+            with self._lock:
+                if not self._ends:
+                    self._watched = False
+                    return
+                now = time.monotonic()
+                for sock in [sock for sock, end in self._ends.items() if end <= now]:
+                    _shutdown(sock)
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if self._address.scheme == "http":
