@@ -11,6 +11,7 @@ import contextlib
 import email.utils
 import http.client
 import json
+import re
 import socket
 import threading
 import time
@@ -316,7 +317,7 @@ class HttpClient:
 
     def _error_text(self, response: Response) -> str:
         """The server's own words on a failure, as ": words"; "" where it has none."""
-        words = " ".join(self.redact(response.message).split())
+        words = " ".join(self.redact(response.message).replace("\u200b", "").split())
         return f": {truncate(words, _MAX_MESSAGE_CHARS)}" if words else ""
 
     def _redirect_host(self, location: str) -> str:
@@ -342,9 +343,10 @@ class _TransientError(Exception):
 
 
 def sanitize_without_key(text: str, key: str) -> str:
-    """The text, cleaned, with the key taken out; cleaning comes first, since it can bring parted letters together."""
+    """The text, cleaned, with the key taken out, also where invisible characters stand between its letters; cleaning
+    comes first, since it takes most of them out."""
     text = sanitize(text)
-    return text.replace(key, "[key]") if len(key) >= 4 else text
+    return re.sub("\u200b*".join(map(re.escape, key)), "[key]", text) if len(key) >= 4 else text
 
 
 def _is_transient(response: Response) -> bool:
