@@ -40,6 +40,12 @@ CONTEXT_COLUMNS = ("input", "context", "passage", "document", "article")
 
 ALL_COLUMNS = (*PROMPT_COLUMNS, *CHAT_COLUMNS, *FALLBACK_COLUMNS)
 
+_KNOWN = frozenset({
+    *ALL_COLUMNS, *CONTEXT_COLUMNS, *SYSTEM_COLUMNS, "chosen", "rejected", "history", "id", "topic", "principle",
+    "demonstration",
+})  # fmt: skip
+"""Every name of a field that is read."""
+
 _ROLES = ("system", "user", "assistant")
 _ROLE_ALIASES = {
     "human": "user",
@@ -71,7 +77,7 @@ _HEADED_TURN = re.compile(r"\s*### ?(Human|Assistant): ?")
 _TURNS_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*(["'])(?:role|from|content|value)\1\s*:""")
 _TEMPLATE_MARKS = re.compile(
     r"<\|(?:im_start|start_header_id|begin_of_text|user|system)\|>|<start_of_turn>|\[INST\]"
-    r"|### (?:Instruction|Response):"
+    r"|### (?:Instruction|Response):|<(?:image|video|audio)>"
 )
 _NO_INPUT = {"<noinput>", "<no input>"}
 """What the rows of Self-Instruct hold where an instruction has no input."""
@@ -98,7 +104,7 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
     Raises:
         InputError: there is nothing to ask in the row; names the place and the field.
     """
-    record = _with_request_body(_with_known_names(record))
+    record = _with_request_body(with_known_names(record))
     column = _prompt_column(record)
     used = {column, "id", "topic", "principle", "demonstration"}
     _refuse_answer(record, column, used)
@@ -206,12 +212,13 @@ def missing(record: Record, columns: Sequence[str]) -> InputError:
     )
 
 
-def _with_known_names(record: Record) -> Record:
-    """The row with its names in lower case, as those of tables are read, where it has none that is known otherwise."""
-    known = {*ALL_COLUMNS, "chosen"}
-    if known & record.fields.keys() or not known & {str(name).casefold() for name in record.fields}:
+def with_known_names(record: Record) -> Record:
+    """The row with known names in lower case, as those of tables are read, where it has none of that name already."""
+    other = [name for name in record.fields if name not in _KNOWN and str(name).casefold() in _KNOWN]
+    renamed = {name: str(name).casefold() for name in other if str(name).casefold() not in record.fields}
+    if not renamed:
         return record
-    return replace(record, fields={str(name).casefold(): value for name, value in record.fields.items()})
+    return replace(record, fields={renamed.get(name, name): value for name, value in record.fields.items()})
 
 
 def _with_request_body(record: Record) -> Record:

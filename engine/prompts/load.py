@@ -17,7 +17,7 @@ from typing import Literal, overload
 
 from engine.errors import InputError
 from engine.models.inference.requests import Message
-from engine.prompts.columns import ALL_COLUMNS, Usage, count_unused, missing, read_prompt, read_text
+from engine.prompts.columns import ALL_COLUMNS, Usage, count_unused, missing, read_prompt, read_text, with_known_names
 from engine.prompts.duplicates import representatives
 from engine.prompts.files import read_bytes, show
 from engine.prompts.records import Record, detect_format, extension, is_compressed, kind, read_records
@@ -273,7 +273,7 @@ def load_prompts(path: Path | str, *, columns: Mapping[str, str] | None = None) 
     places: dict[str, str] = {}
     first_error: InputError | None = None
     rows = mapped(records.rows, columns, show(path)) if columns else records.rows
-    for number, record in enumerate(rows, 1):
+    for number, record in enumerate(map(with_known_names, rows), 1):
         try:
             text, messages = read_prompt(record, usage)
             topic, principle = read_text(record, "topic").strip(), read_text(record, "principle").strip()
@@ -412,6 +412,8 @@ def _some(names: Sequence[str]) -> str:
 
 def _identity(record: Record) -> str:
     value = record.fields.get("id")
+    if isinstance(value, float) and value.is_integer():  # how pandas writes whole numbers where some are missing
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         # str() refuses numbers of more than 4,300 digits, and no id is that long.
         value = str(value) if abs(value) < 10**18 else [value]

@@ -35,6 +35,7 @@ _SNIFFED_LINES = 50
 _MAX_SNIFFED_YAML = 1 << 20
 _WRAPPERS = ("data", "rows", "prompts", "examples", "items", "instances", "train", "test")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(\S.*)")
+_LINE_NUMBER = re.compile(r"\s*\(?(\d{1,6})[.)]\s+(?=\S)")
 _HEADING = re.compile(r"#{1,6}\s+\S")
 _JSON_ROW = re.compile(r"""\s*\[?\s*\{\s*(["'])[^"']*\1\s*:""")
 _FOREIGN = (
@@ -289,8 +290,11 @@ def _refuse_unknown_table(text: str, name: str, column: str) -> None:
 
 def _plain_lines(text: str, name: str, columns: Sequence[str], notices: list[str]) -> Iterator[Record]:
     comments = 0
+    numbered = _is_numbered(text)
+    if numbered:
+        notices.append(f"{name}: the numbers that the lines begin with are left out.")
     for number, line in enumerate(text.split("\n"), 1):
-        stripped = line.strip()
+        stripped = _LINE_NUMBER.sub("", line, count=1).strip() if numbered else line.strip()
         if stripped.startswith("#"):
             comments += 1
         elif number == 1 and stripped.casefold() in columns:
@@ -299,6 +303,13 @@ def _plain_lines(text: str, name: str, columns: Sequence[str], notices: list[str
             yield Record(f"{name}, line {number}", {columns[0]: stripped})
     if comments:
         notices.append(f"{name}: {comments:,} {'lines' if comments > 1 else 'line'} starting with # left out.")
+
+
+def _is_numbered(text: str) -> bool:
+    """Whether each line begins with its number, as a list that was pasted as text."""
+    found = [_LINE_NUMBER.match(line) for line in text.split("\n") if line.strip() and not line.startswith("#")]
+    numbers = [int(match[1]) for match in found if match]
+    return len(found) > 1 and numbers == list(range(numbers[0] if numbers else 1, (numbers or [1])[0] + len(found)))
 
 
 def _markdown_items(text: str, name: str, column: str, notices: list[str]) -> Iterator[Record]:

@@ -590,3 +590,33 @@ def test_other_scripts_are_not_taken_for_windows_1252(write: Write, encoding: st
     with pytest.raises(InputError) as raised:
         load_prompts(write("a.txt", text.encode(encoding)))
     assert "windows-1252" not in raised.value.next_step
+
+
+def test_known_names_of_json_rows_are_read_in_any_case(write: Write) -> None:
+    rows = [
+        {"prompt": "Why?", "Context": "It rains.", "System": "Be brief.", "Notes": "x"},
+        {"Prompt": "How?", "ID": 7},
+    ]
+    loaded = load_prompts(write("rows.jsonl", "\n".join(map(json.dumps, rows))))
+    assert [prompt.text for prompt in loaded] == ["Why?\n\nIt rains.", "How?"]
+    assert [message.content for message in loaded.prompts[0].messages] == ["Be brief."]
+    assert loaded.prompts[1].id == "7"
+    assert loaded.unused == {"Notes": 1}
+
+
+def test_the_numbers_of_a_list_that_was_pasted_as_text_are_left_out(write: Write) -> None:
+    loaded = load_prompts(write("list.txt", "# mine\n1. Why?\n2) How?\n\n(3) 4. of July, when?\n"))
+    assert [prompt.text for prompt in loaded] == ["Why?", "How?", "4. of July, when?"]
+    assert any("numbers that the lines begin with" in notice for notice in loaded.notices)
+    for text in ("1. Why?\n3. How?\n", "1984. What is it about?\n", "Why?\n2. How?\n"):
+        assert [prompt.text for prompt in load_prompts(write("other.txt", text))] == text.splitlines()
+
+
+def test_whole_numbers_written_as_floats_are_ids(write: Write) -> None:
+    loaded = load_prompts(write("rows.jsonl", '{"id": 1.0, "prompt": "Why?"}\n{"id": 2.0, "prompt": "How?"}\n'))
+    assert [prompt.id for prompt in loaded] == ["1", "2"]
+
+
+def test_a_place_of_a_picture_in_a_prompt_is_named(write: Write) -> None:
+    (notice,) = load_prompts(write("rows.jsonl", '{"prompt": "<image>\\nWhat is this?"}\n')).notices
+    assert "<image> (1 prompt)" in notice
