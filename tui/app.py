@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import os
 import sys
 import time
@@ -165,6 +166,8 @@ class RedraftApp(TerminalApp):
 
     async def _offer_run(self) -> None:
         found = await asyncio.to_thread(self.control.find_offer)
+        # Loaded by the first record else, which would hold up the keys.
+        await asyncio.to_thread(importlib.import_module, "engine.events.registry")
         if found is None:
             from tui.services import run_plan
 

@@ -9,6 +9,7 @@ from driving import RecordingHost
 from recorded import Recorder
 from test_app import settle, text_of, until
 
+from engine.events.base import Record
 from engine.runs.state import Compared
 from engine.worker import WorkerStatus
 from tui.app import RedraftApp
@@ -119,6 +120,18 @@ def test_the_worst_and_best_answers_are_told_apart_by_the_change_of_their_score(
     worst, best = ends([compared(number, *change) for number, change in enumerate(changes)])
     assert [one.item for one in worst] == ["p0", "p4"]
     assert [one.item for one in best] == ["p3", "p1"]
+
+
+async def test_answers_with_equal_scores_show_what_tells_them_apart(tmp_path: Path) -> None:
+    app = RedraftApp(runs=tmp_path, host=RecordingHost())
+    async with app.run_test(size=(100, 30)) as pilot:
+        tied = Compared(
+            "a", 0, base={"score": 0.0, "principles": {"x": 0.125}}, trained={"score": 0.0, "principles": {"x": 0.5}}
+        )
+        app.session.store.event = lambda _number: Record(0, 0.0, "X", 1, "", texts={"prompt": "Which?"})  # type: ignore[method-assign]
+        app.push_screen(Answers([tied], app.session.store))
+        await until(pilot, "p 0.12 → 0.50")
+        assert "p is the sum" in text_of(app)
 
 
 async def test_from_the_report_to_the_worst_answer_and_its_comparison(finished: Path) -> None:

@@ -26,6 +26,7 @@ EACH = 10
 """Answers at each end."""
 
 _PREVIEW = 600
+_SAME_SCORE = "The scores are the same; p is the sum of the principles' probabilities."
 
 
 def ends(comparisons: Sequence[Compared], each: int = EACH) -> tuple[list[Compared], list[Compared]]:
@@ -118,7 +119,7 @@ class Answers(Dialog[Compared]):
         compared = self.answers[index]
         worse = index < len(self.worst)
         texts = self._store.event(compared.event).texts
-        scores = change(score_words(compared.base.get("score")), score_words(compared.trained.get("score")))
+        scores = _figures(compared)
         head = [("✗ worse  " if worse else "✓ better ", "bad" if worse else "good"), (f"{scores}  ", "strong")]
         room = width - 9 - len(scores) - 2
         return [*head, (clip(_line(texts.get("prompt", "")), max(4, room)), "text")]
@@ -135,6 +136,7 @@ class Answers(Dialog[Compared]):
         texts = self._store.event(compared.event).texts
         parts = [
             Content.styled("\n" + truncate(_line(texts.get("prompt", "")), _PREVIEW), "bold"),
+            *([Content.styled(_SAME_SCORE, "$rd-dim")] if _is_tied(compared) else []),
             *(
                 Content.assemble((f"{name:<9}", "$rd-dim"), truncate(_line(texts.get(arm, "")), _PREVIEW))
                 for arm, name in zip(ARMS, self._arms, strict=True)
@@ -149,6 +151,17 @@ class Answers(Dialog[Compared]):
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
         event.stop()
         self.dismiss(self.answers[event.index])
+
+
+def _is_tied(compared: Compared) -> bool:
+    return _change(compared)[0] == 0.0
+
+
+def _figures(compared: Compared) -> str:
+    """Both scores; where they are the same, the sums of the probabilities that tell the answers apart."""
+    if not _is_tied(compared):
+        return change(score_words(compared.base.get("score")), score_words(compared.trained.get("score")))
+    return "p " + change(*(f"{_probability(verdict):.2f}" for verdict in (compared.base, compared.trained)))
 
 
 def _line(text: object) -> str:

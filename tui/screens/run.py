@@ -46,6 +46,10 @@ ENDED = frozenset({"done", "stopped", "failed"})
 _TICK = 0.1
 _WORK = 0.008
 """Seconds of work on news at a time: about half a frame."""
+_CATCH_UP = 0.014
+"""The same while there is more to read than that, nearly a frame."""
+_DRAW_EVERY = 0.25
+"""Seconds between two drawings while there is more to read: drawing takes as long as reading thousands of records."""
 
 
 class RunScreen(Screen[None]):
@@ -80,6 +84,8 @@ class RunScreen(Screen[None]):
         self._warned_of = -1
         self._announced: object = None
         self._left = False
+        self._drawn = 0.0
+        self._undrawn = self._continues = False
         self._error = ""
         self._first_record: int | None = None
         self._was_active = False
@@ -113,13 +119,19 @@ class RunScreen(Screen[None]):
     # News
 
     def tick(self) -> None:
-        """Take in what happened since the last call, for half a frame at most; the rest comes right after. Where
-        nothing happened, nothing is asked or drawn."""
+        """Take in what happened since the last call, for a frame at most; the rest comes right after, and is drawn now
+        and then. Where nothing happened, nothing is asked or drawn."""
         self._attend()
-        came = self.session.poll(_WORK)
+        came = self.session.poll(_CATCH_UP if self.session.behind else _WORK)
+        if self.session.behind and time.monotonic() - self._drawn < _DRAW_EVERY:
+            self._undrawn |= came > 0
+            self._continue()
+            return
+        came, self._undrawn = came or self._undrawn, False
         if not came and self._seen() == self._last_seen:
             self.loss.redraw_if_due()
             return
+        self._drawn = time.monotonic()
         with self.app.batch_update():
             if self.session.generation != self._generation:
                 self._generation = self.session.generation
@@ -129,7 +141,17 @@ class RunScreen(Screen[None]):
                 self.log_box.view.grown()
             self.present()
         if self.session.behind:
-            self.set_timer(0.001, self.tick)
+            self._continue()
+
+    def _continue(self) -> None:
+        """Read on after the keys that wait; several timers would leave them no time."""
+        if not self._continues:
+            self._continues = True
+            self.set_timer(0.001, self._go_on)
+
+    def _go_on(self) -> None:
+        self._continues = False
+        self.tick()
 
     def _seen(self) -> object:
         """What the panes depend on beside the journal; while a run works, the seconds that pass, too."""
