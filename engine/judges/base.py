@@ -150,6 +150,12 @@ class Judge(Protocol):
         """What users have to know of how it judges, one sentence each; known after `prepare`. Default: nothing."""
         return ()
 
+    @property
+    def seen(self) -> frozenset[str]:
+        """Hashes (`labeled.text_hash`) of the labeled texts that it is shown or calibrated on, which say nothing of its
+        accuracy. Default: none."""
+        return frozenset()
+
     def prepare(self, control: Control) -> None:  # noqa: ARG002 - for those that override it
         """Check that the judge can work, before anything expensive depends on it. Default: nothing to check.
 

@@ -33,6 +33,10 @@ class JudgeDecorator(Judge):
     def notices(self) -> tuple[str, ...]:
         return self.inner.notices
 
+    @property
+    def seen(self) -> frozenset[str]:
+        return self.inner.seen
+
     def prepare(self, control: Control) -> None:
         self.inner.prepare(control)
 

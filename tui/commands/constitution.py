@@ -229,6 +229,10 @@ def run_tests(
     config = build_config("standard", {"generator": generator, **flags})
     for notice in check_coverage(config.judge, constitution):
         output.notice(notice)
+    if config.judge == "likelihood":
+        output.notice(
+            "This judge is shown and calibrated on up to 24 of each principle's tests: passing them says little."
+        )
     results = list(_results(constitution, config))
     failed = [result for result in results if not result["passed"]]
     if as_json:

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.constitution.model import Constitution
 from engine.control import Control
+from engine.errors import InputError
 from engine.judges.accuracy import ALL, Estimate, EvalMetrics
 from engine.judges.base import Judge, JudgeInput, Verdict
 from engine.judges.eval.evaluate import Agreement, Decisions, agreement, length_baseline, measure, naive_bayes_baseline
@@ -113,17 +114,26 @@ def bench(
 ) -> Iterator[SetResults]:
     """Measure judges on each data set in `rows`, then on all together if there are several.
 
+    Texts that one of the judges is shown or calibrated on are left out for all.
+
     Args:
         judges: short name -> judge; each is called once per set.
         progress: called with what is being done.
 
     Raises:
+        InputError: no text is left.
         Stopped: `control` requests it.
     """
-    names = list(dict.fromkeys(row.set for row in rows))
+    seen = frozenset().union(*(judge.seen for judge in judges.values()))
+    left = [row for row in rows if row.hash not in seen]
+    if len(left) < len(rows):
+        progress(f"{len(rows) - len(left)} texts are left out: a judge is shown them with their labels.")
+    if not left:
+        raise InputError("all texts are left out.", next_step="Measure it on texts that it is not shown.")
+    names = list(dict.fromkeys(row.set for row in left))
     done: list[tuple[list[LabeledText], dict[str, Decisions]]] = []
     for name in names:
-        part = [row for row in rows if row.set == name]
+        part = [row for row in left if row.set == name]
         decisions = {short: _decide(short, judge, part, control, progress) for short, judge in judges.items()}
         done.append((part, decisions))
         yield _results(name, part, decisions, probes, baselines=True)

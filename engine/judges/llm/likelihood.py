@@ -28,6 +28,7 @@ from engine.errors import StorageError
 from engine.files import write_atomically
 from engine.judges.accuracy import JudgeAccuracy
 from engine.judges.base import Judge, JudgeInput, Verdict
+from engine.judges.labeled import text_hash
 from engine.judges.llm.few_shot import Shot, Shots, shots_of
 from engine.judges.llm.generative import shortened
 from engine.judges.probe.calibrate import platt_scaling
@@ -89,6 +90,12 @@ class LikelihoodJudge(Judge):
         """Names what a measurement of this judge holds for."""
         parts = (str(_VERSION), self._model.sha256, self._model.dtype, self._constitution.sha256)
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """Of the labeled texts of all principles."""
+        shots = shots_of(self._constitution).values()
+        return frozenset(text_hash(one.text) for each in shots for one in (*each.shown, *each.fitted))
 
     def judge(self, texts: Sequence[JudgeInput], control: Control) -> Iterator[Verdict]:
         """One verdict per text, in the order given. Never raises because of a text's content.

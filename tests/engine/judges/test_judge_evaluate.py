@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.constitution.load import load_default
+from engine.control import Control
+from engine.errors import InputError
 from engine.judges.base import Verdict
+from engine.judges.eval.bench import bench
 from engine.judges.eval.evaluate import Decisions, agreement, length_baseline, measure, naive_bayes_baseline
 from engine.judges.labeled import LabeledText
+from engine.judges.probe.probe import load
+from engine.judges.rules.judge import RulesJudge
 
 
 def row(number: int, label: bool, text: str = "", difficulty: str = "", topic: str = "") -> LabeledText:
@@ -91,3 +97,23 @@ def test_the_floor_of_words_never_learns_from_rows_of_the_same_topic() -> None:
     # The topic's word tells the label within each topic; between topics nothing can be learned from it.
     rows = [row(n, n % 4 < 2, text=f"topic{n // 2}", topic=f"t{n // 2}") for n in range(80)]
     assert naive_bayes_baseline(rows).value == pytest.approx(0.5, abs=0.1)
+
+
+class ShownJudge(RulesJudge):
+    """The rules, as if one text had been shown to them with its label."""
+
+    @property
+    def seen(self) -> frozenset[str]:
+        return frozenset({row(0, True).hash})
+
+
+def test_texts_that_a_judge_was_shown_say_nothing_of_it() -> None:
+    rows = [row(n, n % 2 == 0) for n in range(8)]
+    judges = {"rules": RulesJudge(load_default()), "shown": ShownJudge(load_default())}
+    said: list[str] = []
+    (found,) = bench(rows, judges, load("default"), Control(), said.append)
+    assert found.texts == 7
+    assert {one.texts for one in found.judges.values()} == {7}
+    assert any("1 texts are left out" in line for line in said)
+    with pytest.raises(InputError, match="all texts are left out"):
+        list(bench(rows[:1], judges, load("default"), Control(), said.append))

@@ -17,6 +17,7 @@ from engine.control import Control
 from engine.errors import Stopped
 from engine.judges.base import PRINCIPLES, JudgeInput, Verdict
 from engine.judges.decorators import SpanAnnotatedJudge
+from engine.judges.labeled import text_hash
 from engine.judges.llm.few_shot import CALIBRATION, SHOTS, Shots, shots_of
 from engine.judges.llm.likelihood import _EMPTY, LOW, THRESHOLD, LikelihoodJudge, _fit_scale
 from engine.models.local import LocalModel, load_model
@@ -81,6 +82,7 @@ def test_a_principle_is_asked_about_after_its_own_labeled_texts(embedded: LocalM
     assert all(json.dumps(one.text, ensure_ascii=False) in asked for one in shots.shown)
     assert not {one.text for one in shots.shown} & {one.text for one in shots.fitted}
     assert sum(one.broken for one in shots.shown) == SHOTS // 2
+    assert {text_hash(one.text) for one in (*shots.shown, *shots.fitted)} <= judge.seen
 
 
 def test_a_constitution_brings_its_own_texts() -> None:
