@@ -89,6 +89,7 @@ class Answers(Dialog[Compared]):
         self._list = AnswerRows(self._row, id="answer-rows")
         self._preview = Static("", id="answer-preview")
         self._previewed: Compared | None = None
+        self._figures_width = max((len(_figures(one)) for one in self.answers), default=0)
 
     @property
     def answers(self) -> list[Compared]:
@@ -119,7 +120,7 @@ class Answers(Dialog[Compared]):
         compared = self.answers[index]
         worse = index < len(self.worst)
         texts = self._store.event(compared.event).texts
-        scores = _figures(compared)
+        scores = _figures(compared).ljust(self._figures_width)
         head = [("✗ worse  " if worse else "✓ better ", "bad" if worse else "good"), (f"{scores}  ", "strong")]
         room = width - 9 - len(scores) - 2
         return [*head, (clip(_line(texts.get("prompt", "")), max(4, room)), "text")]
