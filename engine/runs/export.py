@@ -80,7 +80,7 @@ def export(
         only: whether an event is exported; all are by default.
 
     Raises:
-        InputError: unknown format or verbosity, or `path` is a file of a run that must not be replaced.
+        InputError: unknown format or verbosity, `path` is no path, or a file of a run that must not be replaced.
         StorageError: no journal, no space, no permission, or a folder in the way.
     """
     _check(file_format, verbosity)
@@ -94,10 +94,9 @@ def export(
             return Exported(path, entries, damage)
         target = Path(os.path.realpath(path))
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
-    except (OSError, ValueError, RuntimeError) as error:  # ValueError: NUL in the name; RuntimeError: no home for "~"
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+    except OSError as error:
         raise StorageError(
-            f"the export cannot be written ({reason}).", where=sanitize(str(path)), next_step="Choose another place."
+            f"the export cannot be written ({error.strerror}).", where=sanitize(str(path)), next_step="Choose another place."
         ) from error
     with open_atomically(target, mode) as file:
         entries, damage = write(folder, file_format, file, verbosity, only)

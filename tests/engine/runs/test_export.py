@@ -277,13 +277,13 @@ def test_folders_on_the_way_are_made(run: Path) -> None:
     assert path.exists()
 
 
-@pytest.mark.parametrize("place", ["folder", "file/out.json", "x" * 300 + ".json", "nul\0.json"])
+@pytest.mark.parametrize("place", ["folder", "file/out.json", "x" * 300 + ".json"])
 def test_a_place_that_cannot_be_written_is_a_storage_error_that_names_it(run: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("kept")
     with pytest.raises(StorageError) as raised:
         export(run, "json", tmp_path / place)
-    assert place.replace("\0", "") in str(raised.value)
+    assert place in str(raised.value)
     assert (tmp_path / "file").read_text() == "kept"
     assert list((tmp_path / "folder").iterdir()) == []
 
