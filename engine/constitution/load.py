@@ -11,6 +11,7 @@ import hashlib
 import importlib.resources
 import io
 import json
+import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Co
         StorageError: the file cannot be read.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # False for names that no file can have
         from engine.constitution.policies import import_pack  # reads tables, which few constitutions need
 
         return import_pack(path)

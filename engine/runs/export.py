@@ -96,7 +96,9 @@ def export(
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
     except OSError as error:
         raise StorageError(
-            f"the export cannot be written ({error.strerror}).", where=sanitize(str(path)), next_step="Choose another place."
+            f"the export cannot be written ({error.strerror}).",
+            where=sanitize(str(path)),
+            next_step="Choose another place.",
         ) from error
     with open_atomically(target, mode) as file:
         entries, damage = write(folder, file_format, file, verbosity, only)
