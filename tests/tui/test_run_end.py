@@ -94,6 +94,21 @@ async def test_notifications_can_be_turned_off(tmp_path: Path, own_home: Path) -
     assert not Preferences(own_home / "data" / "app.json").current.notify
 
 
+async def test_a_key_in_the_moment_in_which_a_run_ends_hides_nothing(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "live", heldout=2)
+    host = RecordingHost(recorder.folder, WorkerStatus.RUNNING)
+    app = Sent(host=host)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, "Preparing")
+        recorder.start()
+        finish(recorder)
+        host.set(status=WorkerStatus.IDLE)
+        app.run_screen.present()  # as a key does, before the journal is read
+        await until(pilot, "best and worst")
+        assert app.rung == 1
+        recorder.writer.close()
+
+
 def test_sequences_hold_no_character_that_ends_them() -> None:
     hostile = "a\x07b\x1b\\c;d\ne" * 50
     for sequence in (

@@ -139,7 +139,10 @@ class RunScreen(Screen[None]):
                 self.log_box.view.show_store(self.session.store)
             elif came:
                 self.log_box.view.grown()
+            self._last_seen = self._seen()
             self.present()
+            # Only here, where the journal was read: the host may have ended a moment before its last records are.
+            self._show_end(self._shown())
         if self.session.behind:
             self._continue()
 
@@ -184,11 +187,8 @@ class RunScreen(Screen[None]):
 
     def present(self) -> None:
         """Bring what the panes tell up to date; each draws only what changed."""
-        self._last_seen = self._seen()
         state = self.session.state
-        shown = Shown(self._run_name(), self.control.status, state, self.verbosity)
-        self.status.show(shown)
-        self._show_end(shown)
+        self.status.show(self._shown())
         self._show_now(state)
         self.stage_lines.show(state)
         self.log_box.view.set_hint(self._log_hint())
@@ -200,6 +200,9 @@ class RunScreen(Screen[None]):
         self.evaluate.show(state, self.session.store, self._error)
         self._show_tabs()
         self._show_keys()
+
+    def _shown(self) -> Shown:
+        return Shown(self._run_name(), self.control.status, self.session.state, self.verbosity)
 
     def _show_end(self, shown: Shown) -> None:
         """Notice the end of a run that was seen to be active, once."""
