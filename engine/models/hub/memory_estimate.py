@@ -16,14 +16,11 @@ from engine.models.nn.config import ModelConfig, Quantization
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-PROCESS = 440_000_000
+PROCESS = 350_000_000
 """Bytes that Python, torch and transformers hold before any model."""
 
 _QUANTIZED_BYTES = {"int8": 1.01, "nf4": 0.52}
 """Bytes of a number that is quantized, with its share of the factors."""
-
-_FRAGMENTS = 0.03
-"""Part of the weights that stays with the C library when matrices were read, packed and freed, one after another."""
 
 _TOKENIZER = 1_700
 """Bytes that a tokenizer takes for each token that it knows (measured: 49,152 tokens, 84 MB)."""
@@ -98,7 +95,7 @@ def weights(config: ModelConfig, dtype: str, device: str = "cpu", quantization: 
     saved = int(layer_numbers(config) * (BYTES[dtype] - _QUANTIZED_BYTES[quantization])) if quantization else 0
     if device != "cpu":
         return numbers * BYTES[dtype] - saved
-    return int((1 + _FRAGMENTS) * (numbers * BYTES[dtype] - saved)) + tokenizer_bytes(config)
+    return numbers * BYTES[dtype] - saved + tokenizer_bytes(config)
 
 
 def tokenizer_bytes(config: ModelConfig) -> int:
@@ -113,9 +110,9 @@ def layer_numbers(config: ModelConfig) -> int:
 
 
 def load(config: ModelConfig, dtype: str, device: str = "cpu", quantization: Quantization = "") -> MemoryEstimate:
-    """Loading: the weights, the largest matrix twice for the moment in which it is rearranged, and half of the
-    tokenizer again while it is parsed. (A tied output matrix stays twice, which `weights` counts.) What is quantized is
-    read in 16 bits first, where its files hold no more."""
+    """Loading: the weights, and the largest matrix twice for the moment in which it is rearranged. (A tied output
+    matrix stays twice, which `weights` counts.) What is quantized is read in 16 bits first, where its files hold no
+    more."""
     if quantization:
         held = weights(config, dtype, device, quantization)
         read = 2 * config.parameters + config.vocab_size * (config.hidden_size * BYTES[dtype] + _TOKENIZER)
@@ -123,8 +120,7 @@ def load(config: ModelConfig, dtype: str, device: str = "cpu", quantization: Qua
     largest = (
         2 * config.hidden_size * config.intermediate_size if config.tied else config.vocab_size * config.hidden_size
     )
-    parsing = tokenizer_bytes(config) // 2 if device == "cpu" else 0
-    return MemoryEstimate(weights(config, dtype, device), work=largest * BYTES[dtype] + parsing)
+    return MemoryEstimate(weights(config, dtype, device), work=largest * BYTES[dtype])
 
 
 def generate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +36,11 @@ def check_config(config: Any) -> ModelConfig:
 
 
 def from_transformers(
-    model: nn.Module, *, dtype: torch.dtype | None = None, quantization: Quantization = ""
+    model: nn.Module,
+    *,
+    dtype: torch.dtype | None = None,
+    quantization: Quantization = "",
+    after_layer: Callable[[], None] = lambda: None,
 ) -> Decoder:
     """A decoder with the weights of a loaded `*ForCausalLM`; the device is the model's.
 
@@ -44,6 +49,7 @@ def from_transformers(
     Args:
         dtype: to compute in; None for the model's.
         quantization: of the layers' matrices.
+        after_layer: called when a layer's matrices were packed and its own were freed.
 
     Raises:
         ModelError: see `check_config`; also where weights are quantized or shared between devices.
@@ -62,7 +68,10 @@ def from_transformers(
     if described.rotary_dims:
         rotary: Any = base.get_submodule("rotary_emb")
         frequencies, factor = rotary.inv_freq.detach().float().clone(), float(rotary.attention_scaling)
-    blocks = tuple(_block(source, names, described, layer) for layer in range(described.num_layers))
+    blocks = []
+    for layer in range(described.num_layers):
+        blocks.append(_block(source, names, described, layer))
+        after_layer()
     final_norm = source.norm(f"{names.base}.{names.final_norm}", described)
     weight = embedding if tied else source.take("lm_head", keep=True)
     bias = None if head.bias is None else head.bias.detach().to(embedding.dtype)
@@ -72,7 +81,7 @@ def from_transformers(
         learned_positions=positions,
         inverse_frequencies=frequencies.to(embedding.device),
         rotation_factor=factor,
-        blocks=blocks,
+        blocks=tuple(blocks),
         final_norm=final_norm,
         head=Linear(weight, bias, [Projection("lm_head", 0, described.vocab_size)]),
     )
