@@ -22,6 +22,9 @@ PROCESS = 350_000_000
 _QUANTIZED_BYTES = {"int8": 1.01, "nf4": 0.52}
 """Bytes of a number that is quantized, with its share of the factors."""
 
+_GAPS = 0.1
+"""Part of the transposed weights that stays with the C library beside them: they are made among activations."""
+
 _TOKENIZER = 1_700
 """Bytes that a tokenizer takes for each token that it knows (measured: 49,152 tokens, 84 MB)."""
 
@@ -162,7 +165,7 @@ def train_lora(
     # float32 values, gradients and two moments; and a transposed copy of the weights for the backward pass: of the
     # output matrix alone where the layers are quantized.
     transposed = config.parameters - _embedding_only(config) - (layer_numbers(config) if quantization else 0)
-    kept = 16 * lora_parameters(config, rank) + transposed * size
+    kept = 16 * lora_parameters(config, rank) + int((1 + _GAPS) * transposed * size)
     activations = tokens * config.num_layers * _kept_per_token(config, length) * size
     work = _logits(config, dtype, tokens) + _cast(config, dtype, quantization) + _KERNELS[dtype]
     return MemoryEstimate(weights(config, dtype, device, quantization), work=work, training=kept + activations)
