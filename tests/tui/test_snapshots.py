@@ -25,6 +25,8 @@ from engine.models.hub import memory_estimate
 from engine.runs import journal_writer
 from engine.settings import preset
 from tui.app import RedraftApp
+from tui.services import run_plan
+from tui.services.run_plan import Offered
 
 pytestmark = pytest.mark.usefixtures("own_home", "memory")
 
@@ -37,6 +39,8 @@ ALL = tuple(
     for theme in ("redraft-dark", "redraft-light", "redraft-contrast", "redraft-contrast-light")
 )
 TEXT = "You should definitely pursue medicine. Engineers never help people."
+
+LONG = "What is known of it, in more words than there is room for in a list of this width."
 
 SCREENS: dict[str, tuple[str, str]] = {
     "run": ("", ""),
@@ -73,8 +77,19 @@ EXPECTED = {"setup": "Memory 3.2 of 16 GB", "lineage": "10 of 16", "pick-profile
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Always as many bytes free."""
+    """Always as many bytes free, and lists that do not change with each estimate."""
     monkeypatch.setattr(memory_estimate, "free", lambda device="cpu": 16 * 10**9)
+    models = [
+        Offered("smollm2-135m-instruct", ("smollm2-135m-instruct", "135 M", "3.2 GB", "fits", "here", "Embedded.")),
+        Offered("tinyllama-1.1b-chat", ("tinyllama-1.1b-chat", "1,100 M", "13.6 GB", "tight", "to fetch", "A model.")),
+        *(Offered(f"m{n}", (f"m{n}", "2,506 M", "32.0 GB", "does not fit", "to fetch", LONG)) for n in range(20)),
+    ]
+    profiles = [
+        Offered("embedded", ("embedded", "3.2 GB", "fits", "proposed", LONG)),
+        Offered("conservative-dual", ("conservative-dual", "29.1 GB", "does not fit", "", LONG)),
+    ]
+    monkeypatch.setattr(run_plan, "models", lambda: models)
+    monkeypatch.setattr(run_plan, "profiles", lambda: profiles)
 
 
 @pytest.fixture
