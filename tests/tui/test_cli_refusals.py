@@ -23,7 +23,7 @@ def refused(capfd: pytest.CaptureFixture[str], out: Path, *arguments: object) ->
     return code, capfd.readouterr().err
 
 
-@pytest.mark.parametrize("quantization", ["bitsandbytes", "gptq", "fp8"])
+@pytest.mark.parametrize("quantization", ["gptq", "awq", "mxfp4"])
 def test_quantized_weights_are_refused_before_a_run_folder_is_made(
     tiny: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], quantization: str
 ) -> None:
