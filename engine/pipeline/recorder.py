@@ -78,8 +78,8 @@ class Recorder:
         self._reports = False
         self._done = self._known = done
         self._began = self._last_progress = time.monotonic()
-        finished = f", {done} finished already" if done else ""
-        self.write(StageStart(summary=f"{name}: {total} to do{finished}", name=name, total=total, done=done))
+        left = f"{total - done} of {total}" if done else total
+        self.write(StageStart(summary=f"{name}: {left} to do", name=name, total=total, done=done))
 
     def limit_tokens(self, limit: int) -> None:
         """The items of the running stage are texts of at most so many tokens."""
