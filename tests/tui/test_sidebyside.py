@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded import BASE, TRAINED
 
+from engine.text import sanitize
 from engine.textdiff.diff import diff_texts
 from tui.views.log_layout import Line
 from tui.views.side_by_side import beside, stacked
@@ -45,7 +46,7 @@ def test_both_sides_fit_and_lose_nothing(base: str, trained: str, width: int) ->
     for lines, source in ((left, base), (right, trained)):
         assert all(cells(line) <= width for line in text(lines))
         kept = "".join(text(lines))
-        assert "".join(kept.split()) == "".join(source.replace("\x1b", "").split())
+        assert "".join(kept.split()) == "".join(sanitize(source).split())
 
 
 def test_characters_that_differ_inside_a_word_have_a_role_of_their_own() -> None:

@@ -61,7 +61,7 @@ def options(config: RunConfig) -> list[str]:
     flat = {name: value for name, value in values.items() if not isinstance(value, dict) and name != "preset"}
     for group in ("draft", "critique", "revision", "answer", "train"):
         flat |= {f"{group}.{name}": value for name, value in values[group].items()}
-    texts = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in flat.items()}
+    texts = {name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in flat.items()}
     return [word for name, text in texts.items() if text for word in ("--set", f"{name}={text}")]
 
 
