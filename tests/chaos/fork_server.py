@@ -75,6 +75,8 @@ def _begin(order: dict[str, Any]) -> int:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # Not what the tests were started with: nohup and some CI runners ignore it.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if order.get("nohup") else signal.SIG_DFL)
         os.setsid()
         _streams(order)
         os.environ.update(order["environment"])

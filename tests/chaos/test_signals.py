@@ -192,7 +192,7 @@ def test_a_run_without_a_screen_that_is_stopped_can_be_gone_on_with(
         check(processes.folder, whole, like)
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP", "closed"])
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP", "closed", "closed under nohup"])
 def test_a_watcher_that_is_ended_leaves_its_terminal_and_the_run_alone(
     run: Runs, whole: Whole, like: Path, how: str
 ) -> None:
@@ -200,10 +200,15 @@ def test_a_watcher_that_is_ended_leaves_its_terminal_and_the_run_alone(
     child = processes.begin()
     assert processes.reach(20, child)
     send(processes.folder, PAUSE)
-    watcher = processes.fork_server.begin(what="command", arguments=["watch", str(processes.folder)], terminal=pty.name)
+    watcher = processes.fork_server.begin(
+        what="command",
+        arguments=["watch", str(processes.folder)],
+        terminal=pty.name,
+        nohup=how.endswith("nohup"),
+    )
     pty.until(lambda: b"RUN-PAUSED" in pty.sent)
     pty.let_go()
-    if how == "closed":
+    if how.startswith("closed"):
         pty.close()
     else:
         kill(watcher, signal.Signals[how])
