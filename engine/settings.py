@@ -187,6 +187,9 @@ class RunConfig:
         return "nf4" if self.load_in_4bit else "int8" if self.load_in_8bit else ""
 
 
+FILES = ("constitution", "train_prompts", "heldout_prompts", "benign_prompts", "pairs")
+"""Settings that name a file."""
+
 JUDGES = ("panel", "rules", "model", "rules+model", "likelihood", "endpoint")
 
 SHIPPED = "default"

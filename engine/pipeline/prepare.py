@@ -27,7 +27,7 @@ from engine.prompts.load import load_prompts as load_prompt_file
 from engine.prompts.pairs import load_pairs
 from engine.prompts.preview import parse_columns
 from engine.runs.journal_reader import JOURNAL, read
-from engine.settings import RunConfig, for_pairs
+from engine.settings import FILES, RunConfig, for_pairs
 from engine.text import sanitize
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 Load = Callable[[str], "LocalModel"]
 
-_FILES = ("constitution", "train_prompts", "heldout_prompts", "benign_prompts", "pairs")
-"""Settings that name a file."""
 _LOCAL_MODELS = ("folder", "gguf", "adapter", "checkpoint")
 """Kinds of models that are named by a path."""
 _VERSIONS = ("redraft", "torch", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "textual")
@@ -107,7 +105,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The settings with the paths of files and of models written out, so that the run resumes from any folder."""
     from engine.models.hub import catalog
 
-    changed: dict[str, Any] = {name: _absolute(getattr(config, name)) for name in _FILES if getattr(config, name)}
+    changed: dict[str, Any] = {name: _absolute(getattr(config, name)) for name in FILES if getattr(config, name)}
     for name in ("generator", "against", "critic"):
         with contextlib.suppress(ModelError):  # raised later, unless a model of this name is loaded already
             source = catalog.resolve(getattr(config, name)) if getattr(config, name) else None

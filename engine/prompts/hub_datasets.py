@@ -113,27 +113,13 @@ def _from_disk(spec: DatasetSpec) -> Any:
     if not any((folder / name).exists() for name in ("state.json", "dataset_dict.json")):
         return None
     found = datasets.load_from_disk(str(folder))
-    split, _, part = spec.split.partition("[")
+    split = spec.split.partition("[")[0]
     if isinstance(found, datasets.DatasetDict):
         if split not in found:
             raise ValueError(f'Unknown split "{split}". Should be one of {list(found)}.')
         found = found[split]
-    return found.select(range(*_slice(part, len(found)))) if part else found
-
-
-def _slice(part: str, length: int) -> tuple[int, int]:
-    """First and last row of `[a:b]`, in rows or percent."""
-    ends = re.fullmatch(r"(-?\d*%?):(-?\d*%?)\]", part)
-    if ends is None:
-        raise ValueError(f"Unknown slice [{part}")
-
-    def at(text: str, default: int) -> int:
-        if not text:
-            return default
-        number = round(int(text[:-1]) * length / 100) if text.endswith("%") else int(text)
-        return min(length, number if number >= 0 else max(0, length + number))
-
-    return at(ends[1], 0), at(ends[2], length)
+    (part,) = datasets.ReadInstruction.from_spec(spec.split).to_absolute({split: len(found)})
+    return found.select(range(part.from_ or 0, len(found) if part.to is None else part.to))
 
 
 def _parquet(table: Any) -> bytes:

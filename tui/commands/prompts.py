@@ -78,8 +78,9 @@ def lines(found: Preview) -> Iterator[str]:
         yield f"  chats     {found.chats:,} with earlier turns, {found.systems:,} with a system text"
     for example in found.examples:
         yield f"  example   {example[:100]}"
-    copies = [(number, f"{kind} duplicate{'s' * (number > 1)}") for number, kind in _duplicates(found)]
-    left_out = [*copies, *_skipped(found)]
+    copies = ((found.exact, "exact"), (found.near, "near"))
+    left_out = [(number, f"{kind} duplicate{'s' * (number > 1)}") for number, kind in copies]
+    left_out += _skipped(found)
     left_out += [(found.too_long, "prompts longer than the model's context: they fail")]
     left_out += [(found.shared, "prompts of the held-out file: a run refuses them")]
     for number, words in left_out:
@@ -87,10 +88,6 @@ def lines(found: Preview) -> Iterator[str]:
             yield f"  left out  {number:,} {words}"
     for notice in found.notices:
         yield f"  note      {notice}"
-
-
-def _duplicates(found: Preview) -> list[tuple[int, str]]:
-    return [(found.exact, "exact"), (found.near, "near")]
 
 
 def _skipped(found: Preview) -> list[tuple[int, str]]:

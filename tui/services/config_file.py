@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.errors import RedraftError
 from engine.files import expanded
-from engine.settings import RunConfig, from_json, preset, to_json
+from engine.settings import FILES, RunConfig, from_json, preset, to_json
 from engine.text import sanitize, truncate
 
 NAME = "config.toml"
@@ -29,8 +29,6 @@ LOOK: Mapping[str, tuple[type, str]] = {
     "diff": (int, "lines"),
 }
 """Names outside of any table -> their type, and what is expected. They are those of `Prefs`."""
-
-_PATHS = ("constitution", "train_prompts", "heldout_prompts", "benign_prompts", "pairs")
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def _run(wanted: dict[str, Any], path: Path, problems: list[str]) -> RunConfig |
         return None
     try:
         start = to_json(preset(str(wanted.get("preset", "demo"))))
-        paths = {name: str(expanded(value)) for name in _PATHS if isinstance(value := wanted.get(name), str) and value}
+        paths = {name: str(expanded(value)) for name in FILES if isinstance(value := wanted.get(name), str) and value}
         # A profile names models; those of the preset would go before it.
         if "profile" in wanted:
             start = {name: value for name, value in start.items() if name not in ("generator", "critic", "judge")}

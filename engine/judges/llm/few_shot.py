@@ -46,10 +46,16 @@ def shots_of(constitution: Constitution) -> dict[str, Shots]:
     """Per principle, its own tests where it has some; for a principle of the default constitution the project's
     examples and answers. Empty where there are fewer than `MIN_OF_EACH` violations or as few others."""
     default = {p.id: p for p in load_default().principles}
-    return {p.id: _split(*_labeled(p, default)) for p in constitution.principles}
+    texts, answers = own_examples(), own_answers()
+    return {p.id: _split(*_labeled(p, default, texts, answers)) for p in constitution.principles}
 
 
-def _labeled(principle: Principle, default: dict[str, Principle]) -> tuple[Sequence[Shot], Sequence[Shot]]:
+def _labeled(
+    principle: Principle,
+    default: dict[str, Principle],
+    texts: Sequence[LabeledText],
+    answers: Sequence[LabeledText],
+) -> tuple[Sequence[Shot], Sequence[Shot]]:
     """Violations and other texts, in the order in which they are to be used."""
     tests = [Shot(test.text, test.broken, test.prompt) for test in principle.tests]
     if tests:
@@ -57,14 +63,15 @@ def _labeled(principle: Principle, default: dict[str, Principle]) -> tuple[Seque
     known = default.get(principle.id)
     if known is None or known.description != principle.description:
         return [], []
-    return _own(principle.id)
+    return _own(principle.id, texts, answers)
 
 
-def _own(principle: str) -> tuple[Sequence[Shot], Sequence[Shot]]:
+def _own(
+    principle: str, texts: Sequence[LabeledText], answers: Sequence[LabeledText]
+) -> tuple[Sequence[Shot], Sequence[Shot]]:
     """Written violations and answers that break the principle; and look-alikes, true answers to plain questions and
     answers that keep it where others did not, in turns. One text a topic of each kind, so that they differ."""
-    examples = [one for one in own_examples() if one.principle == principle and one.difficulty == "obvious"]
-    answers = own_answers()
+    examples = [one for one in texts if one.principle == principle and one.difficulty == "obvious"]
     broken = [
         _one_a_topic(one for one in examples if one.label),
         _one_a_topic(one for one in answers if one.labels.get(principle)),

@@ -76,7 +76,7 @@ class LikelihoodJudge(Judge):
     def __init__(self, model: LocalModel, constitution: Constitution) -> None:
         self._model = model
         self._constitution = constitution
-        self._prefixes: dict[str, SharedPrefix | None] = {}
+        self._prefixes: dict[str, SharedPrefix] = {}
         self._scales: dict[str, _Scale] | None = None
         self.name = f"likelihood of {model.name}"
 
@@ -201,7 +201,7 @@ class LikelihoodJudge(Judge):
         values = (found[:, 0] - found[:, 1]).tolist()
         return [max(-30.0, min(30.0, x)) if math.isfinite(x) else 0.0 for x in values]
 
-    def _prefix(self, principle: Principle, ending: Sequence[int], control: Control) -> SharedPrefix | None:
+    def _prefix(self, principle: Principle, ending: Sequence[int], control: Control) -> SharedPrefix:
         """What every question about this principle begins with, computed once."""
         from engine.models.inference.choice_logprobs import SharedPrefix
         from engine.models.inference.prefix_cache import common_prefix_length

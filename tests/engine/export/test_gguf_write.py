@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from gguf import GGUFReader
+from gguf_files import LLAMA3
 
 from engine.errors import InputError, ModelError
 from engine.export import answers, gguf_vocab, gguf_write
@@ -21,14 +22,6 @@ from engine.models.nn import families
 from engine.models.nn.decoder import pack
 
 Tiny = Callable[..., Path]
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 500.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import call
+from gguf_files import LLAMA3
 
 from engine.export import answers, gguf_vocab, gguf_write
 from engine.models.hub import gguf, load
@@ -22,14 +23,6 @@ from engine.text import sanitize
 llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
 
 Tiny = Callable[..., Path]
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 500.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
 
 
 @pytest.fixture(autouse=True)
