@@ -57,7 +57,8 @@ def split_zero_width(text: str) -> str:
 
 def is_blank(text: str) -> bool:
     """Whether nothing of the text can be seen: only white space, control and format characters."""
-    return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text.strip())
+    seen = text.strip()
+    return not seen[:1].isalnum() and all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in seen)
 
 
 def truncate(text: str, limit: int = PREVIEW_CHARS) -> str:

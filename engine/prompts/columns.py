@@ -149,6 +149,8 @@ def _turns(record: Record, column: str, used: set[str], left_out: list[str]) -> 
 
 def _with_system(messages: list[Message], record: Record, column: str, used: set[str]) -> list[Message]:
     """The turns after the system texts of the row's own columns, where they do not hold them already."""
+    if record.fields.keys().isdisjoint(SYSTEM_COLUMNS):
+        return messages
     for name in SYSTEM_COLUMNS:
         value = record.fields.get(name)
         if name != column and isinstance(value, str | list | dict) and value:
@@ -214,6 +216,8 @@ def missing(record: Record, columns: Sequence[str]) -> InputError:
 
 def with_known_names(record: Record) -> Record:
     """The row with known names in lower case, as those of tables are read, where it has none of that name already."""
+    if record.fields.keys() <= _KNOWN:
+        return record
     other = [name for name in record.fields if name not in _KNOWN and str(name).casefold() in _KNOWN]
     renamed = {name: str(name).casefold() for name in other if str(name).casefold() not in record.fields}
     if not renamed:
@@ -293,7 +297,8 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
             next_step='Write [{"role": "user", "content": "..."}].',
         )
     turns = [part for turn in turns for part in _role_pairs(turn)]
-    roles = [read_role(turn, f"{record.place}, field '{column}[{n}]'") for n, turn in enumerate(turns)]
+    where = f"{record.place}, field '{column}["
+    roles = [_known_role(turn) or read_role(turn, f"{where}{n}]'") for n, turn in enumerate(turns)]
     last = _last_question(roles)
     if last < 0:
         raise InputError(
@@ -303,9 +308,10 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
         )
     messages: list[Message] = []
     for number, (role, turn) in enumerate(zip(roles[: last + 1], turns, strict=False)):
-        left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in _unread_keys(turn)]
+        if not turn.keys() <= _TURN_KEYS:
+            left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in _unread_keys(turn)]
         of_tools = role in ("call", "result") or bool(turn.get("tool_calls") or turn.get("function_call"))
-        content = read_content(turn, f"{record.place}, field '{column}[{number}]'", optional=of_tools)
+        content = read_content(turn, f"{where}{number}]'", optional=of_tools)
         if of_tools:
             left_out.append("tool calls and their results")
         if role not in _ROLES or content is None:
@@ -345,19 +351,32 @@ def read_role(turn: Any, place: str) -> str:
     Raises:
         InputError: there is none, or it is not known.
     """
+    if known := _known_role(turn):
+        return known
     if not isinstance(turn, dict):
         raise InputError(
             f"a turn is {kind(turn)}, not an object.",
             where=place,
             next_step='Write it as {"role": "user", "content": "..."}.',
         )
-    role = next((turn[key] for key in _ROLE_KEYS if key in turn), None)
-    role = role.get("role") if isinstance(role, dict) else role
-    known = _ROLE_ALIASES.get(role.strip().lower(), role.strip().lower()) if isinstance(role, str) else None
-    if known in _ROLES or known in ("call", "result"):
-        return known
+    role = _role_value(turn)
     shown = truncate(sanitize(role), 40) if isinstance(role, str) else kind(role)
     raise InputError(f"the role is {shown}.", where=place, next_step=f"Use one of {', '.join(_ROLES)}.")
+
+
+def _known_role(turn: Any) -> str | None:
+    """The role of a turn as `read_role` names it; None where it is not known."""
+    role = _role_value(turn) if isinstance(turn, dict) else None
+    if not isinstance(role, str):
+        return None
+    name = role.strip().lower()
+    known = _ROLE_ALIASES.get(name, name)
+    return known if known in _ROLES or known in ("call", "result") else None
+
+
+def _role_value(turn: dict[str, Any]) -> Any:
+    role = next((turn[key] for key in _ROLE_KEYS if key in turn), None)
+    return role.get("role") if isinstance(role, dict) else role
 
 
 def read_content(turn: dict[str, Any], place: str, *, optional: bool = False) -> str | None:

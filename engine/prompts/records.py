@@ -206,9 +206,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+
+
 def _try_json(line: str) -> Any:
     try:
-        return json.loads(line, object_pairs_hook=_unique)
+        return _DECODER.decode(line)
     except (ValueError, RecursionError):
         return None
 
@@ -437,7 +440,7 @@ def _spans_lines(text: str) -> bool:
     if _try_json(first) is not None:
         return False
     try:
-        json.JSONDecoder(object_pairs_hook=_unique).raw_decode(text.lstrip())
+        _DECODER.raw_decode(text.lstrip())
     except (ValueError, RecursionError):
         return False
     return True
@@ -445,7 +448,6 @@ def _spans_lines(text: str) -> bool:
 
 def _concatenated(text: str, name: str) -> Iterator[Record]:
     """Objects behind each other, each on several lines."""
-    decoder = json.JSONDecoder(object_pairs_hook=_unique)
     at, line = 0, 1
     while True:
         rest = _blank(text, at)
@@ -455,7 +457,7 @@ def _concatenated(text: str, name: str) -> Iterator[Record]:
             return
         place = f"{name}, line {line}"
         try:
-            value, end = decoder.raw_decode(text, at)
+            value, end = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
             _parse(text[at:], place)
             return
@@ -475,7 +477,7 @@ def _blank(text: str, at: int) -> int:
 def _parse(text: str, place: str) -> Any:
     """Like `json.loads`; its errors (a number of 5,000 digits and endless nesting among them) become `InputError`."""
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         at = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         detail = f"{error.msg} at {at}"
