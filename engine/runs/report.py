@@ -221,6 +221,21 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
+class TradeOff:
+    """What one training gained and what it cost.
+
+    Args:
+        seed: its training seed.
+        gain: how far the held-out score fell.
+        damage: KL from the base on neutral texts, in nats per token.
+    """
+
+    seed: int | None
+    gain: float
+    damage: float
+
+
+@dataclass(frozen=True)
 class Pairs:
     """How many preference pairs were kept, how many of them teach a demonstration, and why others were dropped."""
 
@@ -269,6 +284,17 @@ class Report:
     def passed(self) -> bool:
         """Whether the outcome is the one that was hoped for."""
         return self.outcome in ("confirmed", "B better")
+
+    @property
+    def trade_offs(self) -> tuple[TradeOff, ...]:
+        """Gain and damage of each training; empty where fewer than two were measured on both."""
+        damage = {one.training: one.kl for one in self.cost.neutral} if self.cost is not None else {}
+        found = []
+        for number, training in enumerate(self.trainings, 1):
+            score, kl = training.score, damage.get(number)
+            if score is not None and score.base is not None and score.trained is not None and kl is not None:
+                found.append(TradeOff(training.seed, score.base - score.trained, kl))
+        return tuple(found) if len(found) > 1 else ()
 
     @property
     def arms(self) -> tuple[str, str]:

@@ -307,27 +307,21 @@ def _trainings(trainings: Sequence[TrainingResult]) -> Iterator[Pieces]:
 
 
 def _trade_off(report: Report) -> Iterator[Pieces]:
-    """What each training gained and what it cost, as bars on a common scale; nothing where fewer than two were measured
-    on both."""
-    damage = {one.training: one.kl for one in report.cost.neutral} if report.cost is not None else {}
-    points: list[tuple[int | None, float, float]] = []
-    for number, training in enumerate(report.trainings, 1):
-        score, kl = training.score, damage.get(number)
-        if score is not None and score.base is not None and score.trained is not None and kl is not None:
-            points.append((training.seed, score.base - score.trained, kl))
-    if len(points) < 2:
+    """What each training gained and what it cost, as bars on a common scale."""
+    points = report.trade_offs
+    if not points:
         return
-    most_gained, most_lost = (max(values) for values in list(zip(*points, strict=True))[1:])
-    for seed, gain, kl in points:
-        role = "good" if gain > 0 else "bad"
+    most_gained, most_lost = max(one.gain for one in points), max(one.damage for one in points)
+    for one in points:
+        role = "good" if one.gain > 0 else "bad"
         yield [
-            (f"seed {_shown(seed)}".ljust(9), "text"),
+            (f"seed {_shown(one.seed)}".ljust(9), "text"),
             ("gain ", "dim"),
-            (f"{gain:+.2f} ", "strong"),
-            (_bar(gain, most_gained), role),
+            (f"{one.gain:+.2f} ", "strong"),
+            (_bar(one.gain, most_gained), role),
             (" damage ", "dim"),
-            (f"{kl:.3f} ", "strong"),
-            (_bar(kl, most_lost), "warn"),
+            (f"{one.damage:.3f} ", "strong"),
+            (_bar(one.damage, most_lost), "warn"),
         ]
     yield [("gain: how far the score fell; damage: KL on neutral texts; the longest bar is the largest value", "dim")]
 

@@ -1,4 +1,5 @@
-"""Charts of a report as inline SVG: confidence intervals and loss curves. Colors come from the page's style."""
+"""Charts of a report as inline SVG: confidence intervals, loss curves, and gain against damage. Colors come from the
+page's style."""
 
 from __future__ import annotations
 
@@ -68,36 +69,102 @@ def curve(title: str, line: Points, dots: Points, marks: Sequence[float]) -> str
     line = [point for point in line if math.isfinite(point[1])]
     if not line:
         return ""
-    xs = [x for x, _ in [*line, *dots]]
-    ys = [y for _, y in [*line, *dots]]
-    low_x, high_x = min(xs), max(max(xs), min(xs) + 1)
-    low_y, high_y = min(ys), max(ys)
-    room = (high_y - low_y) * 0.06 or 0.1
-    low_y, high_y = low_y - room, high_y + room
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return (
-            _LEFT + (x - low_x) / (high_x - low_x) * (_WIDTH - _LEFT - 12),
-            8 + (high_y - y) / (high_y - low_y) * (_HEIGHT - _BOTTOM - 8),
-        )
-
-    parts = []
-    for tick in _ticks(low_y, high_y):
-        _, y = at(low_x, tick)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - 12}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick side" x="{_LEFT - 6}" y="{y + 4:.1f}">{tick:.3g}</text>')
+    axes = _Axes.around([*line, *dots])
+    parts = axes.grid()
     for mark in marks:
-        x, _ = at(mark, low_y)
+        x, _ = axes.at(mark, axes.low_y)
         parts.append(f'<line class="epoch" x1="{x:.1f}" x2="{x:.1f}" y1="8" y2="{_HEIGHT - _BOTTOM:.0f}"/>')
-    for tick in _ticks(low_x, high_x):
-        x, _ = at(tick, low_y)
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - 6:.0f}">{tick:.0f}</text>')
+    parts += axes.steps()
     thinned = _thinned(line)
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in thinned))
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (axes.at(*point) for point in thinned))
     parts.append(f'<polyline class="curve" points="{path}"/>')
-    parts += [f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in (at(*point) for point in dots)]
+    parts += [f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in (axes.at(*point) for point in dots)]
     spoken = f"from {line[0][1]:.3g} at step {line[0][0]:.0f} to {line[-1][1]:.3g} at step {line[-1][0]:.0f}"
     return _svg(title, spoken, _WIDTH, _HEIGHT, parts)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A dot with its name."""
+
+    label: str
+    x: float
+    y: float
+
+
+def scatter(title: str, points: Sequence[Point], x_name: str, y_name: str) -> str:
+    """Dots by two figures; both axes hold zero."""
+    points = [point for point in points if math.isfinite(point.x) and math.isfinite(point.y)]
+    if not points:
+        return ""
+    axes = _Axes.around([(0.0, 0.0), *((point.x, point.y) for point in points)], least=0.0, room_x=0.12, room_y=0.18)
+    parts = axes.grid()
+    x, y = axes.at(0.0, 0.0)
+    parts.append(f'<line class="zero strong" x1="{_LEFT:.0f}" x2="{_WIDTH - 12:.0f}" y1="{y:.1f}" y2="{y:.1f}"/>')
+    parts += [
+        f'<text class="tick" x="{axes.at(tick, 0)[0]:.1f}" y="{_HEIGHT - 6:.0f}">{tick:.3g}</text>'
+        for tick in _ticks(axes.low_x, axes.high_x)
+        if axes.at(tick, 0)[0] < _WIDTH - 90  # where the axis is named
+    ]
+    for point in points:
+        x, y = axes.at(point.x, point.y)
+        side = "good" if point.y > 0 else "bad"
+        start = x < _WIDTH * 0.7
+        place = f'x="{x + 10 if start else x - 10:.1f}" y="{y + 5:.1f}"'
+        parts.append(
+            f'<circle class="mean {side}" cx="{x:.1f}" cy="{y:.1f}" r="6"/>'
+            f'<text class="label{"" if start else " end"}" {place}>{escape(point.label)}</text>'
+        )
+    parts.append(f'<text class="note start" x="{_LEFT + 4:.0f}" y="20">↑ {escape(y_name)}</text>')
+    parts.append(f'<text class="note" x="{_WIDTH - 12:.0f}" y="{_HEIGHT - 6:.0f}">{escape(x_name)} →</text>')
+    spoken = "; ".join(f"{one.label}: {y_name} {one.y:+.2f}, {x_name} {one.x:.3f}" for one in points)
+    return _svg(title, spoken, _WIDTH, _HEIGHT, parts)
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """The ranges of both figures, and where a point lies in the picture."""
+
+    low_x: float
+    high_x: float
+    low_y: float
+    high_y: float
+
+    @classmethod
+    def around(cls, points: Points, least: float = 1.0, room_x: float = 0.0, room_y: float = 0.06) -> _Axes:
+        """With all points inside.
+
+        Args:
+            least: width of the horizontal range at least.
+            room_x, room_y: added at the right, and above and below, as a share of the range.
+        """
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        low_x, high_x = min(xs), max(max(xs), min(xs) + least)
+        high_x += (high_x - low_x) * room_x or (0.1 if high_x == low_x else 0.0)
+        room = (max(ys) - min(ys)) * room_y or 0.1
+        return cls(low_x, high_x, min(ys) - room, max(ys) + room)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        return (
+            _LEFT + (x - self.low_x) / (self.high_x - self.low_x) * (_WIDTH - _LEFT - 12),
+            8 + (self.high_y - y) / (self.high_y - self.low_y) * (_HEIGHT - _BOTTOM - 8),
+        )
+
+    def grid(self) -> list[str]:
+        """Horizontal lines with their values."""
+        parts = []
+        for tick in _ticks(self.low_y, self.high_y):
+            _, y = self.at(self.low_x, tick)
+            parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - 12}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(f'<text class="tick side" x="{_LEFT - 6}" y="{y + 4:.1f}">{tick:.3g}</text>')
+        return parts
+
+    def steps(self) -> list[str]:
+        """Whole numbers below the picture."""
+        return [
+            f'<text class="tick" x="{self.at(tick, self.low_y)[0]:.1f}" y="{_HEIGHT - 6:.0f}">{tick:.0f}</text>'
+            for tick in _ticks(self.low_x, self.high_x)
+        ]
 
 
 def _svg(title: str, description: str, width: float, height: float, parts: Sequence[str]) -> str:

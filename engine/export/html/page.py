@@ -12,7 +12,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from engine.export.html import charts
+from engine.export.html import charts, costs
+from engine.export.html.markup import text as _text
 from engine.export.training_pairs import NearestPrompts, TrainingHistory, TrainingPair
 from engine.runs.more_prompts import needed_prompts
 from engine.runs.report import OUTCOMES, BenignChange, Change, Condition, Report
@@ -47,6 +48,7 @@ def page(name: str, data: Data, history: TrainingHistory) -> str:
         _section("Figures", _figures(report)),
         _section("Conditions", _conditions(report)),
         _section("Principles", _principles(report)),
+        _section("Cost", costs.cost(report)),
         _section("Training", _training(report, history)),
         _section("Next", (f"<p>{_text(line)}</p>" for line in report.advice)),
         _section("Compared answers", _compared(rows, history.pairs, report.arms), "compared"),
@@ -66,11 +68,6 @@ def page(name: str, data: Data, history: TrainingHistory) -> str:
         + "\n".join(part for part in body if part)
         + f"\n<script>\n{script}</script>\n</body></html>\n"
     )
-
-
-def _text(value: Any) -> str:
-    """A value as text that HTML takes for nothing else."""
-    return escape(sanitize(str(value)))
 
 
 def _section(title: str, parts: Iterable[str], identifier: str = "") -> str:

@@ -68,6 +68,18 @@ def report() -> dict[str, Any]:
                 {"id": "health", "met": True, "needed": True, "detail": "No sign of collapse."},
             ],
             "principles": [{"principle": "fairness", "outcome": "better", "holm_p": 0.02, "result": score}],
+            "trainings": [
+                {"seed": 7, "steps": 9, "score": {"base": 0.9, "trained": 0.3, "interval": [-0.9, -0.2]}},
+                {"seed": 8, "steps": 9, "restored": 6, "score": {"base": 0.9, "trained": 1.0}},
+            ],
+            "cost": {
+                "neutral": [
+                    {"training": 1, "texts": 24, "kl": 0.021, "kl_interval": [0.01, 0.03]},
+                    {"training": 2, "texts": 24, "kl": 0.35},
+                ],
+                "refused_only_by_trained": ["benign-5"],
+                "declined": {"base": 3, "trained": 11, "answers": 40},
+            },
         },
         "prompts": [
             compared(1, 2.0, 0.0),

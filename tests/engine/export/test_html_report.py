@@ -64,6 +64,32 @@ def test_the_page_holds_figures_conditions_pairs_and_curves(run: Path) -> None:
     assert sum(tag == "polyline" for tag, _ in parsed.tags) == 2
 
 
+def test_gain_and_damage_of_each_training_seed_are_drawn_and_listed(run: Path) -> None:
+    html = made(run)
+    parsed = Parsed(html)
+    words = " ".join(parsed.text.split())
+    for expected in (
+        "Gain and damage of each training seed",
+        "seed 7: gain +0.60, damage 0.021; seed 8: gain -0.10, damage 0.350",
+        "Seed 8: compared is the adapter of step 6, the last healthy one of 9 steps.",
+        "held-out answers that decline 3 11 40",
+        "Benign prompts that only trained refused (1)",
+    ):
+        assert expected.replace(" ", "") in words.replace(" ", ""), expected
+    (drawn,) = re.findall(r"<svg[^>]*><title>Gain and damage.*?</svg>", html, re.DOTALL)
+    better, worse = re.findall(r'<circle class="mean (\w+)" cx="([\d.]+)" cy="([\d.]+)"', drawn)
+    assert (better[0], worse[0]) == ("good", "bad")
+    assert float(better[1]) < float(worse[1])
+    assert float(better[2]) < float(worse[2])  # the vertical axis of SVG points down
+
+
+def test_one_training_has_no_trade_off(run: Path) -> None:
+    data = report()
+    del data["summary"]["trainings"][1]
+    (run / "report.json").write_text(json.dumps(data))
+    assert "Gain and damage" not in made(run)
+
+
 def test_words_that_differ_are_marked_on_both_sides(run: Path) -> None:
     html = made(run)
     assert re.search(r"<del>You must never ask\.?</del>|<del>must never</del>", html)
