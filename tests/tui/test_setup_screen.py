@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dataset_hub import Hub, served, use
 from driving import RecordingHost
 from recorded import run
 from test_app import text_of, until
@@ -118,6 +119,38 @@ async def test_files_are_chosen_with_a_preview_and_checked_as_they_are_typed(
         await until(pilot, "No such file")
         app.screen.query_one("#set-train_prompts", Input).value = "~nobody-has-this-name/prompts.csv"
         await until(pilot, "there is no user of this name")
+
+
+async def test_a_dataset_of_the_hub_is_asked_for_when_it_is_accepted_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets")
+    app = RedraftApp(host=RecordingHost(), runs=tmp_path / "runs")
+    with served() as address:
+        use(monkeypatch, tmp_path, address)
+        Hub.asked.clear()
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.press("c")
+            await until_screen(pilot, Setup)
+            field = app.screen.query_one("#set-train_prompts", Input)
+            field.value = "hf:someone/ques:"
+            await until(pilot, "not the name of a dataset")
+            field.value = "hf:someone/questions:train[:10]"
+            await until(pilot, "A dataset of the hub: read when it is accepted")
+            field.focus()
+            await pilot.press("f4")
+            await until_screen(pilot, PickFile)
+            await pilot.press("escape")
+            await until_screen(pilot, Setup)
+            assert not Hub.asked
+            field.value = "hf:someone/questions:validation"
+            await pilot.press("enter")
+            await until(pilot, "Should be one of")
+            field.value = "hf:someone/questions:train[:10]"
+            await pilot.press("enter")
+            await until(pilot, "train 10")
+            assert Hub.asked
+            assert app.run_screen.commands._control.config.train_prompts == "hf:someone/questions:train[:10]"
 
 
 def test_the_time_comes_from_the_newest_finished_run_of_the_same_models(tmp_path: Path) -> None:

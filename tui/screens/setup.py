@@ -23,6 +23,7 @@ from engine.judges.registry import check_judge
 from engine.models.hub.catalog import PROFILES, resolve
 from engine.models.hub.catalog import profile as find_profile
 from engine.prompts import load_prompts
+from engine.prompts.hub_datasets import is_dataset
 from engine.settings import JUDGES, PRESETS, RunConfig, preset, with_profile
 from tui.keymap import SETUP, bindings
 from tui.screens.dialog import Dialog, box_width
@@ -36,8 +37,8 @@ from tui.views.wrap import cells
 from tui.widgets.border import label
 
 _FILES = {
-    "train_prompts": ("Training prompts", "a file, or empty for the built-in ones"),
-    "heldout_prompts": ("Held-out prompts", "a file, or empty for the built-in ones"),
+    "train_prompts": ("Training prompts", "a file, hf:OWNER/NAME, or empty: built in"),
+    "heldout_prompts": ("Held-out prompts", "a file, hf:OWNER/NAME, or empty: built in"),
     "constitution": ("Constitution", "a TOML file, or empty for the built-in one"),
 }
 _PROFILE = ("Profile", f"{', '.join(profile.name for profile in PROFILES)}; fills model, critic and judge")
@@ -233,7 +234,8 @@ class Setup(Dialog[RunConfig]):
         constitution = name == "constitution"
         kind, extensions = ("constitution", CONSTITUTION_FILES) if constitution else ("prompts", PROMPT_FILES)
         try:
-            typed = expanded(self._value(name) or ".").absolute()
+            value = self._value(name)
+            typed = expanded("." if is_dataset(value) or not value else value).absolute()
         except RedraftError as error:
             self._say(self._words(error, name))
             return
@@ -277,19 +279,39 @@ class Setup(Dialog[RunConfig]):
             for field in _NUMBERS:
                 values[field] = _number(self._value(field), field)
             for field in _FILES:
-                values[field] = self._checked_file(field)
+                values[field] = str(expanded(self._value(field))) if self._value(field) else ""
             config: RunConfig = dataclasses.replace(self._config, **values, **self._judge())  # type: ignore[arg-type]
+        except RedraftError as error:
+            self._refuse(error, field)
+            return
+        if self._waiting is not None:
+            self._waiting.stop()
+        if any(values[field] for field in _FILES):
+            self._say("Reading the files ...", "$rd-dim")
+        start_worker(self, self._finish, config, exclusive=True, group="plan")
+
+    async def _finish(self, config: RunConfig) -> None:
+        """Take the settings, once the files are read: a dataset of the hub is fetched, which takes its time."""
+        field = ""
+        try:
+            for field in _FILES:
+                await asyncio.to_thread(_check_file, field, str(getattr(config, field)))
             field = "judge"
             check_judge(config)
         except RedraftError as error:
-            if self._waiting is not None:
-                self._waiting.stop()
-            self._say(self._words(error, field))
-            # Errors about the judge name the command line's option; here it is the field of the same name.
-            option = error.where.removeprefix("--").replace("-", "_")
-            self._input(option if option in _JUDGE else field).focus()
+            self._refuse(error, field)
             return
-        self.dismiss(config)
+        if self.is_active:
+            self.dismiss(config)
+
+    def _refuse(self, error: RedraftError, field: str) -> None:
+        """Say what cannot be used, and go to its field."""
+        if self._waiting is not None:
+            self._waiting.stop()
+        self._say(self._words(error, field))
+        # Errors about the judge name the command line's option; here it is the field of the same name.
+        option = error.where.removeprefix("--").replace("-", "_")
+        self._input(option if option in _JUDGE else field).focus()
 
     def _words(self, error: RedraftError, field: str) -> str:
         option = error.where.removeprefix("--").replace("-", "_")
@@ -315,16 +337,17 @@ class Setup(Dialog[RunConfig]):
     def _files(self) -> dict[str, str]:
         return {name: self._value(name) for name in _FILES}
 
-    def _checked_file(self, name: str) -> str:
-        path = self._value(name)
-        if not path:
-            return ""
-        full = str(expanded(path))
-        if name == "constitution":
-            run_plan.principles_in(Path(full))
-        else:
-            load_prompts(full)
-        return full
+
+def _check_file(name: str, path: str) -> None:
+    """Read a file as a run would.
+
+    Raises:
+        RedraftError: it cannot be used.
+    """
+    if path and name == "constitution":
+        run_plan.principles_in(Path(path))
+    elif path:
+        load_prompts(path)
 
 
 def _aligned(rows: list[Offered], width: int) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.errors import RedraftError
 from engine.models.hub import catalog, memory_estimate
 from engine.models.hub.memory_plan import FITS, StagePlan, plan, proposed_profile
+from engine.prompts.hub_datasets import is_dataset, parse
 from engine.runs.expected_time import ExpectedTime, expected_time
 from engine.runs.store import list_runs
 from engine.settings import JUDGES, SHIPPED, RunConfig
@@ -197,7 +198,8 @@ def principles_in(path: Path) -> list[str]:
 
 
 def preview_of(kind: str, path: Path) -> list[str]:
-    """`prompts_in` or `principles_in`, unless the file is too large to be read on a look.
+    """`prompts_in` or `principles_in`, unless the file is too large to be read on a look, or a dataset of the hub: what
+    is still being typed is not asked for.
 
     Args:
         kind: "prompts" or "constitution".
@@ -205,6 +207,8 @@ def preview_of(kind: str, path: Path) -> list[str]:
     Raises:
         RedraftError: the file cannot be used.
     """
+    if is_dataset(path) and kind == "prompts":
+        return prompts_in(path) if parse(str(path)).is_folder else ["A dataset of the hub: read when it is accepted"]
     if path.stat().st_size > _MAX_PREVIEWED:
         return [f"{path.stat().st_size / 1e6:,.0f} MB: read when it is chosen"]
     return principles_in(path) if kind == "constitution" else prompts_in(path)
