@@ -26,6 +26,7 @@ _REPLACED: dict[int, str | None] = {
 _DELETED = "".join(chr(code) for code, plain in _REPLACED.items() if plain is None)
 _DELETED_IN_WORD = re.compile(f"(?<=\\w)[{re.escape(_DELETED)}]+(?=\\w)")
 _ZERO_WIDTH = "\u00ad\u034f\u115f\u1160\u180e\u200b-\u200d\u2060-\u2064\u3164\ufeff\uffa0"
+_EMPTY_LETTERS = "\u115f\u1160\u2800\u3164\uffa0\u034f"
 _ZERO_WIDTH_IN_WORD = re.compile(f"(?<=\\w)[{_ZERO_WIDTH}{re.escape(_DELETED)}]+(?=\\w)")
 
 
@@ -56,9 +57,12 @@ def split_zero_width(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of the text can be seen: only white space, control and format characters."""
+    """Whether nothing of the text can be seen: only white space, control and format characters, and letters that fonts
+    leave empty (fillers of Hangul, the braille blank)."""
     seen = text.strip()
-    return not seen[:1].isalnum() and all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in seen)
+    if seen[:1].isascii() and seen[:1].isalnum():  # most texts
+        return False
+    return all(c.isspace() or c in _EMPTY_LETTERS or unicodedata.category(c) in ("Cc", "Cf") for c in seen)
 
 
 def truncate(text: str, limit: int = PREVIEW_CHARS) -> str:

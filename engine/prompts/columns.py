@@ -18,7 +18,7 @@ from typing import Any
 
 from engine.errors import InputError
 from engine.models.inference.requests import Message
-from engine.prompts.records import Record, kind
+from engine.prompts.records import Record, kind, plain_name
 from engine.text import is_blank, sanitize, truncate
 
 PROMPT_COLUMNS = ("prompt", "instruction", "question", "text")
@@ -69,8 +69,15 @@ _ROLE_ALIASES = {
     "tool_response": "result",
 }
 _ROLE_KEYS = ("role", "from", "speaker", "author")
-_CONTENT_KEYS = ("content", "value", "text", "parts")
-_TURN_KEYS = {*_ROLE_KEYS, *_CONTENT_KEYS, "tool_calls", "function_call", "tool_call_id"}
+_CONTENT_KEYS = ("content", "value", "text", "parts", "refusal")
+_TURN_KEYS = {*_ROLE_KEYS, *_CONTENT_KEYS, "tool_calls", "function_call", "tool_call_id", "channel"}
+_TOOL_PARTS = frozenset({
+    "tool_use", "tool_call", "tool-call", "toolUse", "tool_result", "tool-result", "toolResult", "server_tool_use",
+    "functionCall", "function_call", "functionResponse", "function_response", "function_call_output",
+})  # fmt: skip
+_THOUGHT_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning", "thought"})
+_THOUGHT_CHANNELS = ("analysis", "commentary")
+"""Where harmony's answers think, or call tools."""
 _TRANSCRIPT = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 _HEADED_TURN = re.compile(r"\s*### ?(Human|Assistant): ?")
 """How guanaco's texts write the turns of a transcript, also in the middle of a line."""
@@ -215,11 +222,11 @@ def missing(record: Record, columns: Sequence[str]) -> InputError:
 
 
 def with_known_names(record: Record) -> Record:
-    """The row with known names in lower case, as those of tables are read, where it has none of that name already."""
+    """The row with known names as those of tables are read (`plain_name`), where it has none of that name already."""
     if record.fields.keys() <= _KNOWN:
         return record
-    other = [name for name in record.fields if name not in _KNOWN and str(name).casefold() in _KNOWN]
-    renamed = {name: str(name).casefold() for name in other if str(name).casefold() not in record.fields}
+    plain = {name: plain_name(name) for name in record.fields if name not in _KNOWN}
+    renamed = {name: known for name, known in plain.items() if known in _KNOWN and known not in record.fields}
     if not renamed:
         return record
     return replace(record, fields={renamed.get(name, name): value for name, value in record.fields.items()})
@@ -296,7 +303,7 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
             where=f"{record.place}, field {column!r}",
             next_step='Write [{"role": "user", "content": "..."}].',
         )
-    turns = [part for turn in turns for part in _role_pairs(turn)]
+    turns = [_without_parts(part, left_out) for turn in turns for part in _role_pairs(turn)]
     where = f"{record.place}, field '{column}["
     roles = [_known_role(turn) or read_role(turn, f"{where}{n}]'") for n, turn in enumerate(turns)]
     last = _last_question(roles)
@@ -312,7 +319,7 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
             left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in _unread_keys(turn)]
         of_tools = role in ("call", "result") or bool(turn.get("tool_calls") or turn.get("function_call"))
         content = read_content(turn, f"{where}{number}]'", optional=of_tools)
-        if of_tools:
+        if of_tools and len(turn) > 1:  # else it was counted as parts
             left_out.append("tool calls and their results")
         if role not in _ROLES or content is None:
             continue
@@ -323,6 +330,29 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
     if last + 1 < len(turns):
         left_out.append("answers after the last turn of the user")
     return messages
+
+
+def _without_parts(turn: Any, left_out: list[str]) -> Any:
+    """The turn without tool calls, their results and thoughts among its parts; one that is nothing else as a turn of a
+    tool."""
+    if not isinstance(turn, dict):
+        return turn
+    if turn.get("channel") in _THOUGHT_CHANNELS:
+        left_out.append("thoughts of the model")
+        return {"role": "tool"}
+    key = next((key for key in _CONTENT_KEYS if isinstance(turn.get(key), list)), None)
+    if key is None:
+        return turn
+    of_tools, thoughts = (
+        [part for part in turn[key] if isinstance(part, dict) and not kinds.isdisjoint((part.get("type"), *part))]
+        for kinds in (_TOOL_PARTS, _THOUGHT_PARTS)
+    )
+    left_out += ["thoughts of the model"] if thoughts else []
+    left_out += ["tool calls and their results"] if of_tools else []
+    rest = [part for part in turn[key] if part not in of_tools and part not in thoughts]
+    if not of_tools and not thoughts:
+        return turn
+    return {**turn, key: rest} if rest else {"role": "tool"}
 
 
 def _last_question(roles: Sequence[str]) -> int:
@@ -385,7 +415,7 @@ def read_content(turn: dict[str, Any], place: str, *, optional: bool = False) ->
     Raises:
         InputError: there is none, or a part of it is not a text.
     """
-    content = next((turn[key] for key in _CONTENT_KEYS if key in turn), None)
+    content = next((turn[key] for key in _CONTENT_KEYS if turn.get(key) is not None), None)
     content = content["parts"] if isinstance(content, dict) and "parts" in content else content
     if content is None and optional:
         return None

@@ -36,29 +36,51 @@ _NO_SPACES = re.compile(
 )
 """Characters of scripts that write no spaces between words: each is a token."""
 
-_LIST_NUMBER = re.compile(r"\s*(?:\(?\d{1,4}[.)]|[-*•])\s+(?=\S)")
+_LIST_NUMBER = re.compile(
+    r"\s*(?:\(?(?:\d{1,4}[.)]|[a-z]\))|#\d{1,4}:?|(?:q|question)(?: ?\d{1,4})?[.:]|[-*•])\s+(?=\S)", re.IGNORECASE
+)
+_MINUS = re.compile(r"(?:(?<=[\s=(<>+*/,:])|^)[-−–](?=\d)")
+"""A sign of a number, not a hyphen."""
+_MINUS_TOKEN = " ⊖ "
 _MARKS: dict[int, str | None] = {
-    **dict.fromkeys(map(ord, '.,;:!?"`_*()[]{}-–—“”„«»…¿¡。、！？；：「」『』（）·•'), " "),
-    **dict.fromkeys(map(ord, "'‘’\u00ad\u180e\u200b\u200c\u200d\u2060\ufe0e\ufe0f")),
+    **dict.fromkeys(map(ord, '.,;:!?"`_*()[]{}-\u2010\u2011\u2012–—\u2015−“”„«»…¿¡。、！？；：「」『』（）·•'), " "),
+    # The dot above is what is left of a Turkish capital İ in lower case.
+    **dict.fromkeys(map(ord, "'‘’ʼ′\u0307\u00ad\u180e\u200b\u200c\u200d\u2060\ufe0e\ufe0f")),
+    0x2044: "/",
 }
 """Marks of sentences, which separate words, and what is dropped inside a word."""
 
-_COURTESY = frozenset({"please", "kindly", "hi", "hello", "hey", "thanks"})
+_GREETINGS = frozenset({"hi", "hello", "hey"})
+_REQUESTS = frozenset({"please", "kindly"})
+_COURTESY = _GREETINGS | _REQUESTS | {"thanks"}
+_THANKS_AT_END = re.compile(r"[.,;:!?]\s*thanks\W*$")
 
 
 def tokens(text: str) -> list[str]:
     """The text's tokens as they are compared: words in lower case, single characters of scripts without spaces, and
     symbols that carry meaning (+, #, <); the text itself where that leaves nothing."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", sanitize(text))
+        text = unicodedata.normalize("NFKC", sanitize(text).replace("\u00b4", "'"))
     if number := _LIST_NUMBER.match(text):
         text = text[number.end() :]
     folded = text.casefold()
-    plain = folded.translate(_MARKS)
+    signed = _MINUS.sub(_MINUS_TOKEN, folded) if "-" in folded or not folded.isascii() else folded
+    plain = signed.translate(_MARKS)
     found = (plain if plain.isascii() else _NO_SPACES.sub(r" \1 ", plain)).split()
     if not _COURTESY.isdisjoint(found):
-        found = [token for token in found if token not in _COURTESY] or found
+        found = _without_courtesy(found, folded)
     return found or [folded.strip()]
+
+
+def _without_courtesy(found: list[str], folded: str) -> list[str]:
+    """The tokens without a greeting before the question, thanks after it, and "please": elsewhere these words are what
+    is asked about ("the French word for thanks")."""
+    kept = [token for token in found if token not in _REQUESTS]
+    while len(kept) > 1 and kept[0] in _GREETINGS:
+        kept = kept[1:]
+    if len(kept) > 1 and _THANKS_AT_END.search(folded):
+        kept = kept[:-1]
+    return kept or found
 
 
 def similarity(one: str, other: str) -> float:

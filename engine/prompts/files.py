@@ -78,7 +78,8 @@ def is_table_file(data: bytes) -> bool:
 
 
 def decode(data: bytes, name: str) -> str:
-    """The bytes as text, line ends folded to newlines.
+    """The bytes as text, line ends folded to newlines, without byte order marks where lines begin: files that were put
+    behind each other have some.
 
     Raises:
         InputError: for bytes that are not UTF-8, with the line and the offset of the first one, and the encoding that
@@ -93,7 +94,8 @@ def decode(data: bytes, name: str) -> str:
             where=f"{name}, line {line}",
             next_step=_encoding_advice(data, error),
         ) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.lstrip("\ufeff").replace("\n\ufeff", "\n")
 
 
 def check_lines(text: str, name: str) -> None:

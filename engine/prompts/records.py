@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ _MAX_SNIFFED_YAML = 1 << 20
 _WRAPPERS = ("data", "rows", "prompts", "examples", "items", "instances", "train", "test")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(\S.*)")
 _LINE_NUMBER = re.compile(r"\s*\(?(\d{1,6})[.)]\s+(?=\S)")
+_BULLET = re.compile(r"\s*[-*•–—▪◦‣]\s+(?=\S)")
 _HEADING = re.compile(r"#{1,6}\s+\S")
 _JSON_ROW = re.compile(r"""\s*\[?\s*\{\s*(["'])[^"']*\1\s*:""")
 _FOREIGN = (
@@ -44,11 +46,24 @@ _FOREIGN = (
     (re.compile(r"\s*\{\\rtf"), "RTF"),
     (re.compile(r"\s*(?:event: \w+\s+)?data: [{\[]"), "a recorded event stream"),
     (re.compile(r"\s*(?:#.*\s+)*\[\[?[\w.-]+\]\]?\s*\n\s*[\w.-]+ *= *\S"), "TOML"),
+    (re.compile(r"\s*(?:WEBVTT\b|\d+ *\n\d\d:\d\d:\d\d[,.]\d{3} *-->)"), "subtitles"),
+    (re.compile(r"\s*(?:%.*\s+)*\\documentclass\b"), "LaTeX"),
+    (re.compile(r"\s*(?:diff --git |--- \S.*\n\+\+\+ )"), "a patch"),
+    (
+        re.compile(
+            r"\s*(?:(?:export|default|const|let|var|return)\s+)*(?:[\w$.]+\s*(?::[^=\n]{1,40})?=\s*)?[\[({]\s*\n"
+            r"\s*[\"'`{(]"
+        ),
+        "a list written as program code",
+    ),
+    (re.compile(r"\s*(?:From|To|Subject|Date): .*\n(?:[A-Z][\w-]+: .*\n)*(?:From|To|Subject|Date): "), "a mail"),
 )
 """Formats that are text, line by line, and are not lines of texts."""
-_SPEAKER = re.compile(r"(?:Human|User|Assistant): ?\S")
-_RULER = re.compile(r"\s*:?-+:?\s*")
-"""A cell between the header and the rows of a Markdown table."""
+_SPEAKER = re.compile(r"(?:Human|User|Assistant|Bot|AI|Model|Q|A|Question|Answer): ?\S", re.IGNORECASE)
+_ASKING, _ANSWERING = {"human", "user"}, {"assistant", "bot", "ai", "model"}
+_TIME = re.compile(r"\[?\d{1,4}[-./]\d{1,2}[-./]\d{1,4}[ ,T]+\d{1,2}:\d\d")
+_RULER = re.compile(r"\s*(?=[^-=]*[-=])[|+:=\s-]+")
+"""A line of a table as Markdown, Org and terminals draw it, that only divides its header or rows."""
 _EXCEL_DELIMITER = re.compile(r"\s*sep=.(?=\n)")
 """The line by which Excel tells itself the delimiter."""
 _JSON_STRING = re.compile(r'\s*"(?:[^"\\]|\\.)*"\s*,?\s*')
@@ -236,11 +251,12 @@ def _holds_table(sample: Sequence[str], columns: Sequence[str]) -> bool:
     if len(sample) < 2:
         return False
     for delimiter in _DELIMITERS:
+        lines = [line for line in sample if delimiter != "|" or not _RULER.fullmatch(line)]
         try:
-            rows = list(csv.reader(io.StringIO("\n".join(sample), newline=""), delimiter=delimiter))[:2]
+            rows = list(csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=delimiter))[:2]
         except csv.Error:
             continue
-        names = _names(rows[0])
+        names = _names(rows[0]) if rows else []
         if len(names) > 1 and len(rows) > 1 and set(names) & set(columns) and len(rows[1]) == len(names):
             return True
     # One column in quotes: a spreadsheet writes it so. A cell may span lines.
@@ -258,14 +274,24 @@ def _refuse_foreign(text: str, name: str, column: str) -> None:
     """Raise `InputError` for formats whose lines are not texts of their own."""
     found = next((called for pattern, called in _FOREIGN if pattern.match(text)), None)
     if found is None:
-        speakers = {line.partition(":")[0] for line in text[:200_000].split("\n") if _SPEAKER.match(line)}
-        found = "transcripts of chats" if "Assistant" in speakers and len(speakers) > 1 else None
+        found = _of_chats([line for line in text[:200_000].split("\n") if line.strip()])
     if found is not None:
         raise InputError(
             f"the file holds {found}, of which each line would be taken for a {column} of its own.",
             where=name,
             next_step=f'Write the texts one per line, or as JSON lines: {{"{column}": "..."}}.',
         )
+
+
+def _of_chats(lines: Sequence[str]) -> str | None:
+    """What lines are that were said by two in turns, or at times; None for others."""
+    speakers = {line.partition(":")[0].casefold() for line in lines if _SPEAKER.match(line)}
+    pairs = ({"q", "a"}, {"question", "answer"})
+    if any(pair <= speakers for pair in pairs) or (speakers & _ASKING and speakers & _ANSWERING):
+        return "transcripts of chats"
+    if len(lines) > 1 and all(_TIME.match(line) for line in lines[:_SNIFFED_LINES]):
+        return "a log, or a chat as an app exports it"
+    return None
 
 
 def _refuse_unknown_table(text: str, name: str, column: str) -> None:
@@ -293,11 +319,12 @@ def _refuse_unknown_table(text: str, name: str, column: str) -> None:
 
 def _plain_lines(text: str, name: str, columns: Sequence[str], notices: list[str]) -> Iterator[Record]:
     comments = 0
-    numbered = _is_numbered(text)
-    if numbered:
-        notices.append(f"{name}: the numbers that the lines begin with are left out.")
+    mark = _LINE_NUMBER if _is_numbered(text) else _BULLET if _is_bulleted(text) else None
+    if mark is not None:
+        what = "numbers" if mark is _LINE_NUMBER else "bullets"
+        notices.append(f"{name}: the {what} that the lines begin with are left out.")
     for number, line in enumerate(text.split("\n"), 1):
-        stripped = _LINE_NUMBER.sub("", line, count=1).strip() if numbered else line.strip()
+        stripped = mark.sub("", line, count=1).strip() if mark is not None else line.strip()
         if stripped.startswith("#"):
             comments += 1
         elif number == 1 and stripped.casefold() in columns:
@@ -315,13 +342,21 @@ def _is_numbered(text: str) -> bool:
     return len(found) > 1 and numbers == list(range(numbers[0] if numbers else 1, (numbers or [1])[0] + len(found)))
 
 
+def _is_bulleted(text: str) -> bool:
+    """Whether each line begins with the same bullet."""
+    lines = [line for line in text.split("\n") if line.strip() and not line.startswith("#")]
+    return len(lines) > 1 and all(map(_BULLET.match, lines)) and len({line.lstrip()[0] for line in lines}) == 1
+
+
 def _markdown_items(text: str, name: str, column: str, notices: list[str]) -> Iterator[Record]:
-    """The items of all lists, each with its continuation lines."""
+    """The items of all lists, each with its continuation lines; nothing in a fenced block is an item."""
     found: list[tuple[int, list[str]]] = []
     other = 0
-    open_item = False
+    open_item = fenced = False
     for number, line in enumerate(text.split("\n"), 1):
-        item = _LIST_ITEM.fullmatch(line)
+        fence = line.lstrip().startswith(("```", "~~~"))
+        item = None if fenced or fence else _LIST_ITEM.fullmatch(line)
+        fenced ^= fence
         if item is not None:
             found.append((number, [item[1].strip()]))
         elif open_item and line.startswith((" ", "\t")) and line.strip():
@@ -572,26 +607,31 @@ def _table(text: str, name: str, columns: Sequence[str], notices: list[str]) -> 
     delimiter = _delimiter(text, columns)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
+    again = 0
     while True:
         place = f"{name}, line {rows.line_num + 1}"
         try:
             cells = next(rows)
         except StopIteration:
-            return
+            break
         except csv.Error as error:
             _refuse_table(error, place)
         if not any(cell.strip() for cell in cells) or (delimiter == "|" and _is_ruler(cells)):
             continue
         if header is None:
             header = _header(cells, place, columns)
+        elif len(cells) > 1 and cells[0].strip().casefold() == header[0] and _names(cells) == header:
+            again += 1
         else:
             yield Record(place, _cells(cells, header, place))
+    if again:
+        notices.append(f"{name}: {again:,} {'lines' if again > 1 else 'line'} with the header once more left out.")
 
 
 def _without_title(text: str, name: str, columns: Sequence[str], notices: list[str]) -> str:
     """The text with a title that stands above the header made blank: one cell, and a header in the next line."""
     lines = text.split("\n", 2)
-    for delimiter in _DELIMITERS if len(lines) > 1 else ():
+    for delimiter in _DELIMITERS if len(lines) > 1 and not _RULER.fullmatch(lines[0]) else ():
         cells = next(csv.reader([lines[0]], delimiter=delimiter), [])
         known = set(_names(lines[1].split(delimiter))) & set(columns)
         titled = sum(bool(cell.strip()) for cell in cells) == 1 and not set(_names(cells)) & set(columns)
@@ -602,21 +642,28 @@ def _without_title(text: str, name: str, columns: Sequence[str], notices: list[s
 
 
 def _is_ruler(cells: Sequence[str]) -> bool:
-    """Whether this is the line below the header of a Markdown table."""
-    return all(_RULER.fullmatch(cell) for cell in cells if cell.strip())
+    """Whether this is a line of a drawn table that only divides others."""
+    return _RULER.fullmatch("|".join(cells)) is not None
 
 
 def _delimiter(text: str, columns: Sequence[str]) -> str:
     """Spreadsheets write commas, semicolons or tabs, depending on country and extension: the header decides."""
-    first = next((line for line in text.split("\n") if line.strip()), "")
+    first = next((line for line in text.split("\n") if line.strip() and not _RULER.fullmatch(line)), "")
     for delimiter in _DELIMITERS:
         if set(_names(first.split(delimiter))) & set(columns):
             return delimiter
     return ","
 
 
+def plain_name(name: Any) -> str:
+    """The name of a column or field as it is looked for: lower case, without white space, quotes and characters that
+    cannot be seen around it."""
+    seen = "".join(c for c in sanitize(str(name)) if unicodedata.category(c) != "Cf")
+    return seen.strip().strip('"').strip().casefold()
+
+
 def _names(cells: Sequence[str]) -> list[str]:
-    return [sanitize(cell).strip().strip('"').strip().casefold() for cell in cells]
+    return [plain_name(cell) for cell in cells]
 
 
 def _header(cells: list[str], place: str, columns: Sequence[str]) -> list[str]:

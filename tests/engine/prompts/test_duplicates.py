@@ -40,6 +40,10 @@ LONG = (
         "Ｗｈａｔ ｉｓ ｉｒｏｎ？",
         "Please, what is iron?",
         "Hi! What is iron? Thanks!",
+        "a) What is iron?",
+        "Q: What is iron?",
+        "Question 3: What is iron?",
+        "#7 What is iron?",
     ],
 )
 def test_small_differences_of_writing_make_no_new_prompt(other: str) -> None:
@@ -49,6 +53,23 @@ def test_small_differences_of_writing_make_no_new_prompt(other: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("Is e-mail safe?", "Is e\u2011mail safe?"),
+        ("Why don't cats bark?", "Why don´t cats bark?"),
+        ("½ cup?", "1/2 cup?"),
+        ("İstanbul?", "istanbul?"),
+        ("Is −5 less?", "Is -5 less?"),
+    ],
+)
+def test_other_characters_for_the_same_mark_make_no_new_prompt(one: str, other: str) -> None:
+    assert clusters([one, other]) == ["0", "0"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is the French word for hello?", "What is the French word for thanks?"),
+        ("Is -5 degrees cold?", "Is 5 degrees cold?"),
+        ("Solve x = -1.", "Solve x = 1."),
         ("What is iron?", "What is gold?"),
         ("What is C?", "What is C#?"),
         ("2 + 2", "2 - 2"),

@@ -181,7 +181,6 @@ def test_labeled_rows_are_read_under_any_name(write: Write, name: str) -> None:
         "Salt, or pepper?\nTea, or coffee?",
         "What is text, and why?\nYes, or no?",
         "[1, 2, 3]\nIs it sorted?",
-        "- Why?\n- How?",
         "1. Why?\nHow?",
     ],
 )
@@ -620,3 +619,104 @@ def test_whole_numbers_written_as_floats_are_ids(write: Write) -> None:
 def test_a_place_of_a_picture_in_a_prompt_is_named(write: Write) -> None:
     (notice,) = load_prompts(write("rows.jsonl", '{"prompt": "<image>\\nWhat is this?"}\n')).notices
     assert "<image> (1 prompt)" in notice
+
+
+CALL_PART = {"type": "tool_use", "id": "1", "name": "weather", "input": {}}
+RESULT_PART = {"type": "tool_result", "tool_use_id": "1", "content": "3 C"}
+
+
+@pytest.mark.parametrize(
+    ("turns", "earlier", "left_out"),
+    [
+        (
+            [
+                {"role": "assistant", "content": [{"type": "text", "text": "Looking."}, CALL_PART]},
+                {"role": "user", "content": [RESULT_PART]},
+            ],
+            ["Hi?", "Looking."],
+            "tool calls and their results",
+        ),
+        (
+            [{"role": "assistant", "content": [{"type": "thinking", "thinking": "h"}, {"type": "text", "text": "A."}]}],
+            ["Hi?", "A."],
+            "thoughts of the model",
+        ),
+        (
+            [{"role": "assistant", "content": [CALL_PART]}, {"role": "assistant", "content": "A."}],
+            ["Hi?", "A."],
+            "tool calls",
+        ),
+        ([{"role": "model", "parts": [{"functionCall": {}}]}, {"role": "model", "parts": [{"text": "A."}]}],
+         ["Hi?", "A."], "tool calls"),
+        (
+            [
+                {"role": "assistant", "channel": "analysis", "content": "hm"},
+                {"role": "assistant", "channel": "final", "content": "A."},
+            ],
+            ["Hi?", "A."],
+            "thoughts of the model (1 row).",
+        ),
+        ([{"role": "assistant", "content": None, "refusal": "No."}], ["Hi?", "No."], ""),
+    ],
+)  # fmt: skip
+def test_parts_that_are_no_words_to_the_user_are_left_out_and_counted(
+    write: Write, turns: list[dict[str, Any]], earlier: list[str], left_out: str
+) -> None:
+    chat = [{"role": "user", "content": "Hi?"}, *turns, {"role": "user", "content": "And then?"}]
+    loaded = load_prompts(write("chat.jsonl", lines({"messages": chat})))
+    assert loaded.prompts[0].text == "And then?"
+    assert [message.content for message in loaded.prompts[0].messages] == earlier
+    assert left_out in " ".join(loaded.notices)
+
+
+def test_the_result_of_a_tool_is_not_asked_as_the_last_question(write: Write) -> None:
+    turns = [{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": [CALL_PART]},
+             {"role": "user", "content": [RESULT_PART]}]  # fmt: skip
+    assert only(write("chat.jsonl", lines({"messages": turns}))).text == "Weather?"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "prompt,id\nOne?,1\n\ufeffprompt,id\nTwo?,2\n"),
+        ("a.csv", "\u200bprompt,id\nOne?,1\nTwo?,2\n"),
+        ("a.jsonl", '{"prompt": "One?"}\n\ufeff{"prompt": "Two?"}\n'),
+        ("a.jsonl", '{"\u200bprompt": "One?"}\n{"prompt ": "Two?"}\n'),
+        ("a.jsonl", '{"prompt": "One?"}\n{"prompt": "\u3164"}\n{"prompt": "\u200b\u2800"}\n{"prompt": "Two?"}\n'),
+        ("a.txt", "| prompt | id |\n|--------+----|\n| One? | 1 |\n| Two? | 2 |\n"),
+        (
+            "a.txt",
+            "+--------+----+\n| prompt | id |\n+========+====+\n| One?   | 1  |\n| Two?   | 2  |\n+--------+----+\n",
+        ),
+        ("a.txt", "- One?\n- Two?\n"),
+        ("a.txt", "• One?\n• Two?\n"),
+        ("a.md", "- One?\n\n```\n- not a prompt\n```\n- Two?\n"),
+    ],
+)
+def test_what_stands_around_prompts_is_not_asked(write: Write, name: str, content: str) -> None:
+    assert [prompt.text for prompt in load_prompts(write(name, content))] == ["One?", "Two?"]
+
+
+@pytest.mark.parametrize("text", ["- One?\n* Two?\n", "-5 or 5?\n-6 or 6?\n", "- One?\nTwo?\n", "A: one\nB: two\n"])
+def test_lines_that_only_begin_like_a_list_stay_as_they_are(write: Write, text: str) -> None:
+    assert [prompt.text for prompt in load_prompts(write("a.txt", text))] == text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('const prompts = [\n  "One?",\n  "Two?",\n];\n', "program code"),
+        ("prompts: list[str] = [\n    'One?',\n    'Two?',\n]\n", "program code"),
+        ("1\n00:00:01,000 --> 00:00:02,000\nHello?\n", "subtitles"),
+        ("WEBVTT\n\n00:01.000 --> 00:02.000\nHello?\n", "subtitles"),
+        ("2026-11-01 12:00:01 INFO What?\n2026-11-01 12:00:02 INFO So.\n", "a log"),
+        ("[01.11.26, 12:00:01] Ann: What?\n[01.11.26, 12:00:02] Bob: So.\n", "a chat as an app exports it"),
+        ("Q: What is one?\nA: One.\n", "transcripts"),
+        ("USER: What is one?\nBot: One.\n", "transcripts"),
+        ("\\documentclass{article}\n\\begin{document}\nWhat?\n", "LaTeX"),
+        ("--- a\n+++ b\n@@ -1 +1 @@\n-What?\n+Why?\n", "a patch"),
+        ("From: a@b\nX-Mailer: x\nSubject: Hello\n\nWhat is it?\n", "a mail"),
+    ],
+)
+def test_lines_of_documents_and_programs_are_no_prompts(write: Write, text: str, what: str) -> None:
+    assert what in refused(write("a.txt", text))
