@@ -52,7 +52,11 @@ _BOLD_LINE = re.compile(r"\*\*(\S.*?)[.:]?\*\*[.:]?\s+(\S.*)")
 _NUMBERED = re.compile(r"(?<=[^\W\d_])[\s_]*\d{1,3}$")
 """The number at the end of a name that is one of several of a principle; no version ("1.2", "GPT-4") and no year."""
 _UNDERLINE = re.compile(r"(=+|-{2,})\s*")
-_LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,4}[.)])\s+(\S.*)")
+_LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(\S.*)")
+_NO_WORDS = re.compile(r"(?:\s*(?:[-*+]|\d{1,4}[.)])?\s*(?:\[[^\]]*\]\(#[^)]*\)|!\[[^\]]*\]\([^)]*\)))+\s*")
+"""A line that only points to a heading, as in a table of contents, or shows a picture."""
+_ANCHOR = re.compile(r"\s*\{[#.:][^}]*\}\s*$")
+_EMPHASIS = re.compile(r"(\*\*|__|`|\*)(\S(?:.*?\S)?)\1")
 
 
 def import_json(text: str, source: str, sha256: str) -> Constitution:
@@ -188,16 +192,9 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
         for title, number, body in sections
         if body
     ]
-    if len(sections) == 1 and not sections[0][0]:
-        # No heading at all: a list of principles, if each line is an item of one.
-        _, first, body = sections[0]
-        where = f"{source}, line {first}"
-        items = [_LIST_ITEM.fullmatch(line) for line in body]
-        named = [_BOLD_LINE.fullmatch(line.strip()) for line in body]
-        if all(items):
-            found = [stated(item[1], where) for item in items if item]
-        elif all(named):
-            found = [stated(one[2], where, one[1]) for one in named if one]
+    filled = [(title, first, body) for title, first, body in sections if body]
+    if len(filled) == 1 and (items := _items(filled[0][2], titled=bool(filled[0][0]))):
+        found = [stated(text, f"{source}, line {filled[0][1]}", name) for name, text in items]
     if not found:
         raise InputError(
             "This is a Markdown document without a heading that has text below it.",
@@ -206,9 +203,50 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
         )
     empty = [sanitize(title[:64]) for title, _, body in sections if title and not body]
     notices = [f"{source}: headings without text below them are not used: {', '.join(empty[:12])}."] if empty else []
+    listed = sum(_LIST_ITEM.fullmatch(line) is not None or line.lstrip().startswith("|") for line in filled[0][2])
+    if len(found) == 1 and listed > 1:
+        notices.append(
+            f"{source}: one principle holds a list or table of {listed} lines: write a heading for each that is one."
+        )
     if found[0][0] == "Preamble":
         notices.append(f"{source}: the text before the first heading is a principle, too: Preamble.")
     return _constitution(found, source, sha256, "Join sections, or write the principles as TOML.", notices)
+
+
+def _items(body: Sequence[str], *, titled: bool) -> list[tuple[str, str]]:
+    """(name, statement) of each item of a list of principles, which may begin with its name in bold; lines below an
+    item belong to it. Empty where the lines are no such list.
+
+    Args:
+        titled: the lines stand below the document's only heading, which a single item explains.
+    """
+    outermost = [line for line in body if _LIST_ITEM.fullmatch(line)]
+    indent = min((_indent(line) for line in outermost), default=0)
+    texts: list[str] = []
+    for line in body:
+        item = _LIST_ITEM.fullmatch(line)
+        if item is not None and _indent(line) <= indent + 1:
+            texts.append(item[1])
+        elif texts and _indent(line) > indent:
+            texts[-1] += f" {item[1] if item else line.strip()}"
+        else:
+            texts = []
+            break
+    if not texts and all(_BOLD_LINE.fullmatch(line.strip()) for line in body):
+        texts = [line.strip() for line in body]
+    if titled and len(texts) < 2:
+        return []
+    named = [_BOLD_LINE.fullmatch(text) for text in texts]
+    return [(one[1].rstrip(":"), one[2]) if one else ("", text) for one, text in zip(named, texts, strict=True)]
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _plain_title(title: str) -> str:
+    """The heading without marks of emphasis and an anchor for links."""
+    return _EMPHASIS.sub(r"\2", _ANCHOR.sub("", title)).strip() or title
 
 
 def markdown_sections(text: str) -> list[tuple[str, int, list[str]]]:
@@ -223,14 +261,14 @@ def markdown_sections(text: str) -> list[tuple[str, int, list[str]]]:
         heading = None if fenced else _HEADING.fullmatch(line)
         underline = not fenced and _UNDERLINE.fullmatch(line) is not None
         if heading is not None:
-            sections.append((heading[2], number, []))
+            sections.append((_plain_title(heading[2]), number, []))
         elif underline and above.strip() and sections and sections[-1][2][-1:] == [above]:
             # A title underlined on the next line was taken for text.
             sections[-1][2].pop()
             if not sections[-1][0] and not sections[-1][2]:
                 sections.pop()
-            sections.append((above.strip(), number - 1, []))
-        elif line.strip() and not underline:
+            sections.append((_plain_title(above.strip()), number - 1, []))
+        elif line.strip() and not underline and not _NO_WORDS.fullmatch(line):
             if not sections:
                 sections.append(("", number, []))
             sections[-1][2].append(line.rstrip())
@@ -260,8 +298,11 @@ def _constitution(
         )
     taken: set[str] = set()
     principles = []
-    for number, (name, description, requests) in enumerate(found, 1):
-        principles.append(principle(name, description, requests, number, taken))
+    once = {(name, description, tuple(requests)): None for name, description, requests in found}
+    if len(once) < len(found):
+        notices = [*notices, f"{source}: entries that repeat an earlier one are left out: {len(found) - len(once)}."]
+    for number, (name, description, requests) in enumerate(once, 1):
+        principles.append(principle(name, description, list(requests), number, taken))
         taken.add(principles[-1].id)
     stem = re.sub(r"\.(?:jsonl?|csv|tsv|md|markdown|txt|ya?ml)$", "", re.split(r"[/\\]", source)[-1])
     return Constitution(stem, tuple(principles), source, sha256, tuple(notices))

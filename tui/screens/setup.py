@@ -37,8 +37,8 @@ from tui.views.wrap import cells
 from tui.widgets.border import label
 
 _FILES = {
-    "train_prompts": ("Training prompts", "a file, hf:OWNER/NAME, or empty: built in"),
-    "heldout_prompts": ("Held-out prompts", "a file, hf:OWNER/NAME, or empty: built in"),
+    "train_prompts": ("Training prompts", "a file, or empty for the built-in ones"),
+    "heldout_prompts": ("Held-out prompts", "a file, or empty for the built-in ones"),
     "constitution": ("Constitution", "a TOML file, or empty for the built-in one"),
 }
 _PROFILE = ("Profile", f"{', '.join(profile.name for profile in PROFILES)}; fills model, critic and judge")

@@ -298,3 +298,35 @@ def test_each_rubric_of_promptfoo_is_a_principle_once(tmp_path: Path) -> None:
         "5 rubrics of promptfoo's tests are principle drafts.",
         "variables in rubrics are not filled in: Answers {{question}}..",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "titles"),
+    [
+        (
+            "# House rules\n\n- Be kind.\n  - Except to robots.\n- Be brief.\n",
+            ["Be kind. Except to robots.", "Be brief."],
+        ),
+        ("# House rules\n\n1. **Kind**: Be kind.\n2. **Brief**: Be brief.\n", ["Kind", "Brief"]),
+        ("# House rules\n\n- [ ] Be kind.\n- [x] Be brief.\n", ["Be kind.", "Be brief."]),
+        (
+            "# House rules\n- [Kind](#kind)\n\n## **Kind** {#kind}\nBe kind.\n\n## `Brief`\nBe brief.\n",
+            ["Kind", "Brief"],
+        ),
+        ("## Kind\nBe kind.\n\n## Brief\nBe brief.\n\n## Picture\n![a picture](x.png)\n", ["Kind", "Brief"]),
+    ],
+)
+def test_lists_below_a_title_are_principles_and_pointers_are_none(tmp_path: Path, text: str, titles: list[str]) -> None:
+    assert [one.title for one in loaded(tmp_path, text, "c.md").principles] == titles
+
+
+def test_a_single_principle_that_holds_a_list_is_announced(tmp_path: Path) -> None:
+    made = loaded(tmp_path, "# House rules\nWe keep these:\n\n- Be kind.\n- Be brief.\n", "c.md")
+    assert len(made.principles) == 1
+    assert "a list or table of 2 lines" in made.notices[0]
+
+
+def test_a_statement_that_stands_there_twice_counts_once(tmp_path: Path) -> None:
+    made = loaded(tmp_path, ["Be kind.", "Be brief.", "Be kind."], "c.json")
+    assert [one.title for one in made.principles] == ["Be kind.", "Be brief."]
+    assert "repeat an earlier one are left out: 1" in made.notices[0]
