@@ -9,6 +9,7 @@ import fcntl
 import math
 import os
 import pty
+import random
 import select
 import signal
 import statistics
@@ -28,7 +29,7 @@ from tui.services.log_search import Filter
 from tui.services.session import Session
 from tui.views.chart import Curve, Kind, plot
 
-_APP = "import sys; from tui.app import run; sys.exit(run())"
+_APP = "import sys; from tui.start import main; sys.exit(main([]))"
 _OPEN = "import sys, pathlib; from tui.app import run; sys.exit(run(folder=pathlib.Path({!r})))"
 _BARE = """
 from textual.app import App
@@ -41,6 +42,8 @@ Bare().run()
 """
 _SILENCE = 1.0
 _RECORDS = 100_000
+LETTERS = "".join(chr(code) for code in range(0x430, 0x450)) * 20
+"""Cyrillic letters, to be told from all else."""
 
 
 def report(what: str, figure: str) -> None:
@@ -55,7 +58,9 @@ class Child:
         self.began = time.perf_counter()
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
-            variables = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "REDRAFT_HOME": home}
+            # Compiled once and kept, as what is installed is: without that each start would compile the app's modules.
+            variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+            variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "REDRAFT_HOME": home}
             os.execve(sys.executable, [sys.executable, "-c", code], variables)
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
@@ -79,13 +84,14 @@ class Child:
 
     @property
     def cpu(self) -> float:
-        """Seconds of processor time so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        """Seconds of processor time so far, of the program or the one that it waits for."""
+        below = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        fields = Path(f"/proc/{below[0] if below else self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self._terminal)
 
@@ -105,11 +111,11 @@ def start() -> None:
     """The first settled frame, against a bare Textual app in turn."""
     times: dict[str, list[float]] = {"app": [], "bare": []}
     sent = b""
-    for _ in range(5):
+    for turn in range(6):  # the first of which compiles what is imported
         for name, code in (("app", _APP), ("bare", _BARE)):
             with child(code, 80, 24) as one:
                 got, _first, last = one.read(_SILENCE, patience=20.0)
-                times[name].append(last - one.began)
+                times[name] += [last - one.began] if turn else []
                 sent = got if name == "app" else sent
     app, bare = (statistics.median(found) for found in (times["app"], times["bare"]))
     report("first settled frame, 80x24: app / bare Textual", f"{app:.2f} / {bare:.2f} s = {app / bare:.2f} x")
@@ -139,6 +145,48 @@ def rest() -> None:
             "key to first byte at rest, p50 / p95 / max",
             f"{statistics.median(waits):.0f} / {waits[int(0.95 * len(waits))]:.0f} / {waits[-1]:.0f} ms",
         )
+
+
+def _waits(one: Child, keys: str, most: float) -> list[float]:
+    """Milliseconds from each of these keys, at random moments, until its letter is drawn; of those typed in `most`
+    seconds. The letters have to be ones that nothing else on the screen holds."""
+    waits = []
+    end = time.perf_counter() + most
+    for letter in keys:
+        began = time.perf_counter()
+        if began > end:
+            break
+        one.type(letter)
+        got = b""
+        while letter.encode() not in got and time.perf_counter() - began < 5:
+            got += one.read(0.002, 0.02)[0]
+        waits.append(1000 * (time.perf_counter() - began))
+        one.read(random.uniform(0.02, 0.08), 0.08)
+    return sorted(waits)
+
+
+def _percentiles(waits: list[float]) -> str:
+    middle, high = statistics.median(waits), waits[int(0.95 * len(waits))]
+    return f"{middle:.0f} / {high:.0f} / {waits[-1]:.0f} ms, n {len(waits)}"
+
+
+def reading() -> None:
+    """Keys while a journal is read."""
+    with tempfile.TemporaryDirectory() as folder:
+        writer = JournalWriter(Path(folder) / "run")
+        _records(writer, 4 * _RECORDS)
+        writer.close()
+        with child(_OPEN.format(str(Path(folder) / "run"))) as one:
+            got = b""
+            while b"records" not in got:
+                got += one.read(0.02, 0.02)[0]
+            began = time.perf_counter()
+            one.type("i")
+            one.read(0.2, 0.2)
+            waits = _waits(one, LETTERS, 3.0)
+            report("records read, keys meanwhile, p50 / p95 / max", _percentiles(waits))
+            seconds = time.perf_counter() - began
+            report("  seconds of typing", f"{seconds:.1f}")
 
 
 def growing() -> None:
@@ -215,6 +263,7 @@ MEASURES: dict[str, Callable[[], None]] = {
     "start": start,
     "rest": rest,
     "growing": growing,
+    "reading": reading,
 }
 
 

@@ -94,6 +94,7 @@ class RedraftApp(TerminalApp):
         if theme is not None and theme not in self._palettes:
             known = ", ".join(self._palettes)
             self._settings_problems.append(f"{settings.path}: there is no theme {theme!r}; there are {known}.")
+        self._register_themes()
         self.session = Session()
         self.host: Host = host if host is not None else Worker(runs, config)
         self.control = RunControl(self.host, self.session, config, runs, self.keymap.shown)
@@ -108,16 +109,21 @@ class RedraftApp(TerminalApp):
 
     # Start and end
 
+    def on_load(self) -> None:
+        self.begin_with_theme(self._wanted_theme)
+
     def get_default_screen(self) -> Screen[Any]:
-        self._use_themes()
         self.run_screen = RunScreen(self.control, self.keymap, self.preferences)
         return self.run_screen
 
-    def _use_themes(self) -> None:
+    def _register_themes(self) -> None:
         for palette in self._palettes.values():
             self.register_theme((palette.in_16_colors() if self._has_16_colors else palette).theme())
+
+    @property
+    def _wanted_theme(self) -> str:
         wanted = self.preferences.current.theme
-        self.theme = wanted if wanted in self._palettes else themes.DEFAULT
+        return wanted if wanted in self._palettes else themes.DEFAULT
 
     @property
     def _has_16_colors(self) -> bool:
@@ -137,7 +143,8 @@ class RedraftApp(TerminalApp):
             self.theme = next(name for name in self.available_themes if name != shown)
             for name in gone - set(self._palettes):
                 self.unregister_theme(name)
-            self._use_themes()
+            self._register_themes()
+            self.theme = self._wanted_theme
             if shown in self._palettes:
                 self.theme = shown
         for problem in problems:
@@ -161,18 +168,17 @@ class RedraftApp(TerminalApp):
             self.call_after_refresh(self.run_screen.commands.read_blind, seed, count)
         if self._trying is not None:
             self.call_after_refresh(self.run_screen.commands.try_models, **self._trying)
-        # What is alive now lives as long as the app: the collector need not look at it again.
-        self.call_after_refresh(gc.freeze)
+        self.call_after_refresh(_collect_from_now)
 
     async def _offer_run(self) -> None:
         found = await asyncio.to_thread(self.control.find_offer)
-        # Loaded by the first record else, which would hold up the keys.
-        await asyncio.to_thread(importlib.import_module, "engine.events.registry")
         if found is None:
             from tui.services import run_plan
 
             profile, why = await asyncio.to_thread(run_plan.proposal, self.control.runs)
             self.run_screen.propose(profile, why)
+        # Loaded by the first record else, which would hold up the keys.
+        await asyncio.to_thread(importlib.import_module, "engine.events.registry")
         if found is None or self.session.folder is not None or self.busy:
             return
         sentence = self.control.offer(found)
@@ -352,6 +358,13 @@ class RedraftApp(TerminalApp):
         self.run_screen.commands.export(formats, verbosity)
 
 
+def _collect_from_now() -> None:
+    """What is alive when the first picture is there lives as long as the app: the collector, which is off until then,
+    need not look at it again."""
+    gc.freeze()
+    gc.enable()
+
+
 def run(
     *,
     config: RunConfig | None = None,
@@ -369,6 +382,7 @@ def run(
         trying: options of `tui.screens.try_models.make_screen`, to begin with asking base and trained.
         runs: the folder of runs; the user's by default.
     """
+    gc.disable()  # until the first picture is drawn: nothing of what is made for it can be freed
     app = RedraftApp(folder, config, runs=runs, reading=reading, trying=trying)
     log = paths.cache_dir() / "app.log"
     # A thread that runs models holds the interpreter's lock for this long at a time while a key waits; ten times

@@ -97,7 +97,7 @@ def redraft(
     if version:
         _version(as_json)
     elif context.invoked_subcommand is None:
-        if runs.has_terminal():
+        if output.has_terminal():
             runs.open_app()
         else:
             run.start(build_config("demo", {}), as_json=as_json)

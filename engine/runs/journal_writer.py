@@ -19,7 +19,6 @@ from typing import Any
 from engine.errors import StorageError
 from engine.events.base import Record
 from engine.events.codec import MAX_TIME, DamagedLine, NewerLine, decode, encode
-from engine.events.notices import TornRecord
 from engine.events.schema import Event
 from engine.files import own_folder
 from engine.runs.journal_reader import JOURNAL
@@ -171,6 +170,8 @@ class JournalWriter:
             os.ftruncate(self._file, size - len(torn))
         self._seq = _last_seq(self.path) + 1
         if torn:
+            from engine.events.notices import TornRecord  # half of this module's time to import, and rarely needed
+
             sentence = f"{len(torn)} bytes of a record that was cut off were moved to {aside.name}."
             self.write(TornRecord(summary=sentence, bytes=len(torn)))
 

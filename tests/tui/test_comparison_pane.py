@@ -112,6 +112,18 @@ async def test_the_question_stands_above_both_answers_at_every_size(run: Path, s
         assert "Trained · 0.0 of 4.0 · ✓ clean · cut" in picture
 
 
+async def test_both_texts_have_the_whole_height_after_a_narrow_window(run: Path) -> None:
+    app = RedraftApp(folder=run, host=RecordingHost())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        pane = app.run_screen.diff
+        before = pane.base.size.height, pane.trained.size.height
+        for size in ((60, 20), (1, 1), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await settle(pilot)
+        assert (pane.base.size.height, pane.trained.size.height) == before
+
+
 async def test_matched_words_are_underlined_and_named_below_the_text(run: Path) -> None:
     app = RedraftApp(folder=run, host=RecordingHost())
     async with app.run_test(size=(160, 50)) as pilot:

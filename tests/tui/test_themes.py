@@ -103,12 +103,12 @@ async def test_a_theme_file_that_changes_is_taken_at_once() -> None:
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         assert app.theme == "mine"
         key = app.query_one(KeyLine)
-        assert key.get_component_rich_style("line--key").color == RichColor.parse("#112233")
+        assert key.role_style("key").color == RichColor.parse("#112233")
         mine.write_text('name = "mine"\n[colors]\naccent = "#445566"\n')
         app._reload_themes()
         await pilot.pause()
         assert app.theme == "mine"
-        assert key.get_component_rich_style("line--key").color == RichColor.parse("#445566")
+        assert key.role_style("key").color == RichColor.parse("#445566")
         mine.write_text("name = ")
         app._reload_themes()
         await until(pilot, "TOML")

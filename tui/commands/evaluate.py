@@ -97,7 +97,7 @@ def lines(row: Row, verdict: Verdict, alone: bool) -> Iterator[str]:
     from tui.views import verdict as shown
     from tui.views.formatting import mark_of, score_words
 
-    data = VerdictData.of(verdict).to_data()
+    data = VerdictData.of(verdict)
     words = {"reasoning": verdict.reasoning, "note": verdict.note}
     mark, text = mark_of(verdict.flagged), sanitize(row.text)
     yield f"{'' if alone else sanitize(row.id) + ': '}{mark.sign} {mark.word}, score {score_words(verdict.score)}"

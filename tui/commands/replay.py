@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from tui.commands import options
-from tui.commands.runs import has_terminal
 from tui.terminal import output
 
 
@@ -36,7 +35,7 @@ def replay(
     folder = find_run(run)
     with tempfile.TemporaryDirectory(prefix="redraft-replay-") as place:
         target = Path(place) / folder.name
-        if plain or not has_terminal():
+        if plain or not output.has_terminal():
             _print(folder, target, speed, max_wait, verbosity)
         else:
             _open(folder, target, speed, max_wait)

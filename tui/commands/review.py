@@ -42,7 +42,7 @@ def review(
     from engine.files import expanded, write_atomically
     from engine.runs.review import Review, import_sheet, review_result, sheet
     from engine.runs.store import find_run
-    from tui.commands.runs import has_terminal, open_app
+    from tui.commands.runs import open_app
 
     if sum((export is not None, import_ is not None, result)) > 1:
         raise InputError("choose one.", where="--export, --import, --result", next_step="Leave out the others.")
@@ -73,7 +73,7 @@ def review(
         _show(known.to_data(), as_json)
     else:
         Review(folder, seed, count)  # refuse before the screen opens
-        if as_json or not has_terminal():
+        if as_json or not output.has_terminal():
             raise InputError(
                 "blind reading needs a terminal.", where="redraft review", next_step="Without one, use --export FILE."
             )

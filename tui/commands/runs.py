@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,18 +37,11 @@ def open_run(run: options.Run = "last") -> None:
     from engine.runs.store import find_run
 
     folder = find_run(run)
-    if not has_terminal():
+    if not output.has_terminal():
         raise InputError(
             "the app needs a terminal.", where="redraft open", next_step="Without one, use `redraft watch`."
         )
     open_app(folder)
-
-
-def has_terminal() -> bool:
-    """Whether the app can be opened: stdin and stdout have to be a terminal that can move its cursor."""
-    if output.is_dumb():
-        return False
-    return sys.stdin is not None and output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)
 
 
 def open_app(

@@ -49,7 +49,7 @@ def try_models(
     from engine.runs.folder import read_config
     from engine.runs.store import find_run
     from engine.runs.trainings import choose
-    from tui.commands.runs import has_terminal, open_app
+    from tui.commands.runs import open_app
 
     folder = find_run(run)
     training = choose(folder, training_seed)
@@ -61,7 +61,7 @@ def try_models(
         sampling = dataclasses.replace(sampling, temperature=temperature)
     if prompt:
         _print(folder, training, prompt, system, sampling, seed, judge, as_json)
-    elif as_json or not has_terminal():
+    elif as_json or not output.has_terminal():
         raise InputError(
             "the screen needs a terminal.", where="redraft try", next_step="Write the prompt: redraft try RUN PROMPT."
         )

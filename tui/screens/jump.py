@@ -7,6 +7,8 @@ from typing import Any
 
 from textual import events
 from textual.app import ComposeResult
+from textual.errors import NoWidget
+from textual.geometry import Region
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
@@ -22,8 +24,12 @@ def targets(screen: Screen[Any]) -> dict[str, Widget]:
     return dict(zip(_LETTERS, seen, strict=False))
 
 
-def _place(screen: Screen[Any], widget: Widget) -> Any:
-    return screen.find_widget(widget).visible_region
+def _place(screen: Screen[Any], widget: Widget) -> Region:
+    """Where the widget is seen; nowhere before the screen was laid out."""
+    try:
+        return screen.find_widget(widget).visible_region
+    except NoWidget:
+        return Region()
 
 
 class Jump(ClosesOnce, ModalScreen[Widget | None]):

@@ -28,10 +28,12 @@ from tui.screens.run_commands import RunCommands
 from tui.services.judged_texts import Judged, judged_texts
 from tui.services.preferences import Preferences
 from tui.services.run_control import RunControl
+from tui.terminal.base_app import TerminalApp
 from tui.widgets.banner import Banner
 from tui.widgets.diff import DiffPane
 from tui.widgets.evaluate import EvaluateBox, EvaluateField
 from tui.widgets.log.box import LogBox
+from tui.widgets.log.pane import Hint
 from tui.widgets.loss import LossPane, SamplePane
 from tui.widgets.prompts import PromptList
 from tui.widgets.rows import Rows
@@ -48,8 +50,14 @@ _WORK = 0.008
 """Seconds of work on news at a time: about half a frame."""
 _CATCH_UP = 0.014
 """The same while there is more to read than that, nearly a frame."""
+_YIELD = 0.001
+"""Seconds for keys between two turns of reading."""
 _DRAW_EVERY = 0.25
 """Seconds between two drawings while there is more to read: drawing takes as long as reading thousands of records."""
+_DRAW_TYPING = 1.0
+"""The same while keys are pressed: one that comes while the log is drawn has to wait for it."""
+_KEY_DRAWN = 0.03
+"""Seconds in which a key passes through app, screen and widget, and is drawn: what is read waits for it."""
 
 
 class RunScreen(Screen[None]):
@@ -92,6 +100,7 @@ class RunScreen(Screen[None]):
         self._title = ""
         self._proposal: tuple[str, ...] = ()
         self._last_seen: object = None
+        self._fresh = True
 
     def compose(self) -> ComposeResult:
         self.arrangement.begin(self.app.size)
@@ -116,6 +125,12 @@ class RunScreen(Screen[None]):
         self.tick()
         self.set_interval(_TICK, self.tick)
 
+    def update_node_styles(self, animate: bool = True) -> None:
+        """Style all panes anew, but for the first time that this is asked for: they have just been made."""
+        fresh, self._fresh = self._fresh, False
+        if not fresh:
+            super().update_node_styles(animate)
+
     # News
 
     def tick(self) -> None:
@@ -123,7 +138,8 @@ class RunScreen(Screen[None]):
         and then. Where nothing happened, nothing is asked or drawn."""
         self._attend()
         came = self.session.poll(_CATCH_UP if self.session.behind else _WORK)
-        if self.session.behind and time.monotonic() - self._drawn < _DRAW_EVERY:
+        every = _DRAW_EVERY if not self._is_typed_within(_DRAW_TYPING) else _DRAW_TYPING
+        if self.session.behind and time.monotonic() - self._drawn < every:
             self._undrawn |= came > 0
             self._continue()
             return
@@ -150,11 +166,17 @@ class RunScreen(Screen[None]):
         """Read on after the keys that wait; several timers would leave them no time."""
         if not self._continues:
             self._continues = True
-            self.set_timer(0.001, self._go_on)
+            self.set_timer(_YIELD, self._go_on)
 
     def _go_on(self) -> None:
         self._continues = False
-        self.tick()
+        if self._is_typed_within(_KEY_DRAWN):
+            self._continue()
+        else:
+            self.tick()
+
+    def _is_typed_within(self, seconds: float) -> bool:
+        return isinstance(self.app, TerminalApp) and self.app.is_typed_within(seconds)
 
     def _seen(self) -> object:
         """What the panes depend on beside the journal; while a run works, the seconds that pass, too."""
@@ -241,20 +263,25 @@ class RunScreen(Screen[None]):
         folder = self.session.folder
         return folder.name if folder is not None and self.session.state.status else ""
 
-    def _log_hint(self) -> tuple[str, ...]:
+    def _log_hint(self) -> Hint:
         if self.control.status == "loading":
             return ("Loading the model …", "Run events appear here.")
         return (
-            "Run events appear here: drafts, verdicts, critiques, revisions, pairs.",
-            f"{self._key('run')} starts the {self.control.config.preset} run.",
-            f"{self._key('evaluate_text')} judges a text.  {self._key('runs')} opens an earlier run.",
-            f"{self._key('help', APP)} shows all keys.",
+            "Redraft trains a small model to follow a written constitution, and shows every text on the way: drafts, "
+            "verdicts, critiques, revisions, pairs.",
+            "",
+            (self._key("run"), f"start the {self.control.config.preset} run"),
+            (self._key("setup"), "set up a run: models, judge, prompts, numbers"),
+            (self._key("runs"), "open an earlier run"),
+            (self._key("evaluate_text"), "judge a text of your own"),
+            (self._key("edit_constitution"), "read or edit the constitution"),
+            (self._key("help", APP), "show all keys"),
             *self._proposal,
         )
 
     def propose(self, profile: str, why: str) -> None:
         """Name the profile that suits this machine in the empty log; "" for none."""
-        sentences = f"{self._key('setup')} chooses a profile. Proposed: {profile}.", f"{why[:1].upper()}{why[1:]}"
+        sentences = "", f"{self._key('setup')} chooses a profile. Proposed: {profile}.", f"{why[:1].upper()}{why[1:]}"
         self._proposal = sentences if profile else ()
         self.present()
 
@@ -311,6 +338,10 @@ class RunScreen(Screen[None]):
                 skipped.add("resume")
             if not self._compares():
                 skipped |= {"compare_next"}
+            if not self.session.state.result:
+                skipped.add("report")
+            if not len(self.session.store):
+                skipped |= {"verbosity_up", "search", "follow", "export", "copy", "zoom"}
             keys = [key for key in self._keymap.footer(RUN, APP) if key.action not in skipped]
         self.keys.show(keys, labels)
 
@@ -593,7 +624,8 @@ class RunScreen(Screen[None]):
         pane, view = self.arrangement.focused_pane, self.log_box.view
         if pane == "diff" and self.diff.judged is not None:
             prompt, side = self.diff.judged
-            self.commands.label_verdict([Judged(side.name, side.text, prompt, side.verdict)], agrees)
+            data = side.verdict.to_data() if side.verdict is not None else {}
+            self.commands.label_verdict([Judged(side.name, side.text, prompt, data)], agrees)
         elif pane == "log" and view.marked is not None:
             self.commands.label_verdict(judged_texts(self.session.store, view.marked), agrees)
         else:

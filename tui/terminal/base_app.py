@@ -5,6 +5,7 @@ Every use of a private name of Textual stands in this folder, and tests/tui/test
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from textual.app import App
 from textual.css.query import NoMatches
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from tui.terminal.driver import ScreenDriver
 from tui.terminal.frames import Frames
@@ -29,6 +31,7 @@ class TerminalApp(App[None]):
         self._frames = Frames(self.console._color_system, self._is_congested, self._flush_later)
         self._guard = Guard()
         self._leaving = False
+        self._typed = 0.0
 
     def on_mount(self) -> None:
         # Textual publishes this when a shell has brought the app back, and draws nothing by itself then.
@@ -36,12 +39,25 @@ class TerminalApp(App[None]):
         listen(self.leave)
 
     def _handle_exception(self, error: Exception) -> None:
-        # A window that was opened in the moment in which the app ends is mounted without the widgets that it looks for.
-        if not (isinstance(error, NoMatches) and self._exit):
+        # A window that was opened in the moment in which the app ends is mounted without the widgets that it looks for,
+        # and a worker of a window that was closed at once (Textual's command palette) begins when they are gone.
+        from_worker = isinstance(error, WorkerFailed) and isinstance(error.error, NoMatches)
+        if not (from_worker or (isinstance(error, NoMatches) and self._exit)):
             super()._handle_exception(error)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), self._guard]
+
+    # What it looks like
+
+    def begin_with_theme(self, name: str) -> None:
+        """Take a registered theme before anything is styled: taken later, it has the style sheet read and each widget
+        styled a second time."""
+        self.set_reactive(App.theme, name)
+        dark = self.current_theme.dark
+        self.update_classes({f"-theme-{name}": True, "-dark-mode": dark, "-light-mode": not dark}, update=False)
+        self._refresh_truecolor_filter(self.ansi_theme)
+        self.stylesheet.set_variables(self.get_css_variables())
 
     # What is sent
 
@@ -83,6 +99,10 @@ class TerminalApp(App[None]):
         if sequence and self._driver is not None:
             self._driver.write(sequence)
 
+    def is_typed_within(self, seconds: float) -> bool:
+        """Whether a key came in the last seconds."""
+        return time.monotonic() - self._typed < seconds
+
     # How it leaves
 
     def leave(self, ending: Ending) -> None:
@@ -97,5 +117,7 @@ class TerminalApp(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Handle an event; once the app leaves, what was typed before that is dropped, so that leaving overtakes it."""
+        if isinstance(event, events.Key):
+            self._typed = time.monotonic()
         if not (self._leaving and isinstance(event, events.InputEvent | events.Paste)):
             await super().on_event(event)

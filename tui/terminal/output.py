@@ -80,6 +80,11 @@ def is_terminal(stream: TextIO) -> bool:
         return False
 
 
+def has_terminal() -> bool:
+    """Whether the app can be opened: stdin and stdout have to be a terminal that can move its cursor."""
+    return not is_dumb() and sys.stdin is not None and is_terminal(sys.stdin) and is_terminal(sys.stdout)
+
+
 def paint(text: str, *styles: str) -> str:
     """The text in a color or weight; only for streams that are `coloured`."""
     return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m" if text and styles else text

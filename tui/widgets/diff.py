@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -32,6 +31,7 @@ from tui.views.pieces import Pieces, clip
 from tui.views.side_by_side import Mode, beside, changed_at, minimap, stacked
 from tui.widgets.border import label
 from tui.widgets.lines import LineWidget
+from tui.widgets.roles import RoleWidget
 
 if TYPE_CHECKING:
     from engine.textdiff.diff import AlignedDiff
@@ -46,16 +46,11 @@ _QUESTION = 3
 _LISTED = 4
 """Lines that have to be left for the list of further comparisons."""
 
-_ROLES = (
-    *("text", "gone", "new", "gone-part", "new-part", "dim", "good", "bad", "warn", "strong"),
-    *("span1", "span2", "span3", "span4"),
-)
 
-
-class DiffColumn(Widget):
+class DiffColumn(RoleWidget):
     """One text's lines, with a minimap of where they changed at the right."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"diff--{role}" for role in _ROLES}
+    ROLE_KIND = "diff"
     ALLOW_SELECT = False
 
     def __init__(self, side: int) -> None:
@@ -66,7 +61,6 @@ class DiffColumn(Widget):
         self.hint = ""
         self._signs: list[str] = []
         self._map: tuple[int, list[tuple[str, bool]]] = (0, [])
-        self._styles: dict[str, Style] = {}
 
     @property
     def text_width(self) -> int:
@@ -80,32 +74,21 @@ class DiffColumn(Widget):
         self._map = (0, [])
         self.refresh()
 
-    def notify_style_update(self) -> None:
-        self._styles.clear()
-        super().notify_style_update()
-
     def render_line(self, y: int) -> Strip:
-        width, base = self.content_size.width, self.rich_style
+        width, base = self.content_size.width, self.base_style
         if not self.lines and self.hint and y == 0:
-            return Strip([Segment(clip(self.hint, width), base + self._style("dim"))]).adjust_cell_length(width, base)
+            return Strip([Segment(clip(self.hint, width), base + self.role_style("dim"))]).adjust_cell_length(
+                width, base
+            )
         index = self.first + y
         line = self.lines[index] if index < len(self.lines) else ()
-        segments = [Segment(piece.text, base + self._style(piece.role)) for piece in line]
+        segments = [Segment(piece.text, base + self.role_style(piece.role)) for piece in line]
         strip = Strip(segments).adjust_cell_length(max(0, width - 1), base)
         height = self.content_size.height
         if self._map[0] != height:
             self._map = (height, minimap(self._signs, height, self.first))
         sign, shown = self._map[1][y] if y < height else (" ", False)
-        return Strip([*strip, Segment(sign, base + self._style("strong" if shown else "dim"))])
-
-    def _style(self, role: str) -> Style:
-        style = self._styles.get(role)
-        if style is None:
-            style = Style()
-            for name in role.split():
-                style += self.get_component_rich_style(f"diff--{name}", partial=True)
-            self._styles[role] = style
-        return style
+        return Strip([*strip, Segment(sign, base + self.role_style("strong" if shown else "dim"))])
 
 
 class Question(LineWidget):
@@ -365,12 +348,12 @@ class DiffPane(Container, can_focus=True):
         if listed:
             sides.styles.height = needed
         else:
-            sides.styles.clear_rule("height")
+            _free_height(sides)
         if is_stacked:
             half = room // 2
             self.base.styles.height = above if listed else max(min(above, half), min(above, room - below))
         else:
-            self.base.styles.clear_rule("height")
+            _free_height(self.base)
 
     def _list(self) -> None:
         if not self._further.display or self._item is None:
@@ -442,3 +425,9 @@ def _diff_texts(left: str, right: str) -> AlignedDiff:
     from engine.textdiff.diff import diff_texts  # its libraries are loaded in the thread, with the first comparison
 
     return diff_texts(left, right)
+
+
+def _free_height(widget: Widget) -> None:
+    """Let the style sheet say the height again. Textual's `clear_rule` would not lay the widget out anew."""
+    if widget.styles.inline.has_rule("height"):
+        widget.styles.height = None

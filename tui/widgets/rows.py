@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from tui.keymap import KEYS, PROMPTS, bindings
 from tui.views.pieces import Pieces
+from tui.widgets.roles import RoleWidget
 
 _MOVES = frozenset({"row(-1)", "row(1)", "rows(-1)", "rows(1)", "first", "last", "choose"})
 MOVES: list[BindingType] = [
@@ -24,12 +23,9 @@ MOVES: list[BindingType] = [
 """The keys that move in any list of rows, as in the list of prompts."""
 
 
-class Rows(Widget, can_focus=True):
+class Rows(RoleWidget, can_focus=True):
     """Rows that are made when they are drawn; `make(index, width)` gives a row's pieces."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"line--{role}" for role in ("strong", "text", "dim", "border", "accent", "good", "bad", "warn", "current")
-    }
     ALLOW_SELECT = False
 
     class Chosen(Message):
@@ -85,17 +81,13 @@ class Rows(Widget, can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        width, base = self.size.width, self.rich_style
+        width, base = self.size.width, self.base_style
         index = self._top + y
         if index >= self.count:
             return Strip.blank(width, base)
         marked = index == self.cursor and self.has_focus
         pieces = [("▌" if marked else " ", "accent"), *self._make(index, width - 1)]
-        segments = [
-            Segment(text, base + self.get_component_rich_style(f"line--{role}", partial=True))
-            for text, role in pieces
-            if text
-        ]
+        segments = [Segment(text, base + self.role_style(role)) for text, role in pieces if text]
         return Strip(segments).adjust_cell_length(width, base)
 
     def action_row(self, step: int) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from dataclasses import replace
-from typing import ClassVar
+from typing import TypeAlias
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from engine.events.verbosity import entry
 from tui.keymap import LOG, bindings
@@ -24,37 +23,38 @@ from tui.services.log_filter import TARGETS, LogFilter
 from tui.services.log_search import Filter, Matcher, Scan, Words
 from tui.services.log_store import LogStore
 from tui.views.formatting import count
-from tui.views.log_layout import Line
+from tui.views.log_layout import Line, Piece
 from tui.views.wrap import wrap
 from tui.widgets.log.layout_cache import Layouts
 from tui.widgets.log.viewport import Row, Viewport
+from tui.widgets.roles import RoleWidget
 
 _SLICE = 0.012
 """Seconds of searching at a time; keys are served in between."""
 
-ROLES = (
-    "time",
-    "fold",
-    "stage",
-    "heading",
-    "summary",
-    "label",
-    "text",
-    "raw",
-    "good",
-    "bad",
-    "unsure",
-    "gone",
-    "new",
-    "error",
-)
+Hint: TypeAlias = tuple[str | tuple[str, str], ...]
+"""What an empty log says: sentences, and keys with what each does."""
+
+_KEY = 6
+"""Cells of a key before what it does."""
 
 
-class LogView(Widget, can_focus=True):
+def _hint_lines(hint: str | tuple[str, str], width: int) -> list[Line]:
+    if isinstance(hint, str):
+        return [(Piece(hint[start:end], "label"),) for start, end in wrap(hint, width)] or [()]
+    key, does = hint
+    heads = [Piece(key.ljust(_KEY), "heading"), Piece(" " * _KEY, "text")]
+    return [
+        (heads[number > 0], Piece(does[start:end], "summary"))
+        for number, (start, end) in enumerate(wrap(does, max(8, width - _KEY)))
+    ]
+
+
+class LogView(RoleWidget, can_focus=True):
     """The window on the log."""
 
     BINDINGS = bindings(LOG)
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{role}" for role in (*ROLES, "hit", "marked", "thumb")}
+    ROLE_KIND = "log"
     ALLOW_SELECT = False
 
     class Changed(Message):
@@ -70,7 +70,7 @@ class LogView(Widget, can_focus=True):
         """The record that keys act on; None until one is marked."""
         self.words: Words | None = None
         self.search_note = ""
-        self.hint: tuple[str, ...] = ()
+        self.hint: Hint = ()
         """What an empty log says."""
         self.filter = LogFilter()
         """What is shown beside the verbosity."""
@@ -80,8 +80,9 @@ class LogView(Widget, can_focus=True):
         self._sought_name = ""
         self._wrapped = False
         self._layouts = Layouts()
-        self._styles: dict[str, Style] = {}
         self._rows: list[Row] | None = None
+        """The lines in the window; None where they have to be looked up again."""
+        self._thumb = (0, 0)
 
     # What is shown
 
@@ -130,7 +131,7 @@ class LogView(Widget, can_focus=True):
         self.refresh()
         self.post_message(self.Changed())
 
-    def set_hint(self, hint: tuple[str, ...]) -> None:
+    def set_hint(self, hint: Hint) -> None:
         """What an empty log says."""
         if hint != self.hint:
             self.hint = hint
@@ -163,10 +164,6 @@ class LogView(Widget, can_focus=True):
         self.viewport.relaid()
         self._changed()
 
-    def notify_style_update(self) -> None:
-        self._styles.clear()
-        super().notify_style_update()
-
     @property
     def text_width(self) -> int:
         """Cells of a line, without the scroll bar and the cell before it."""
@@ -181,7 +178,8 @@ class LogView(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         if self._rows is None:
             self._rows = self.viewport.rows()
-        width, base = self.size.width, self.rich_style
+            self._thumb = self.viewport.scrollbar()
+        width, base = self.size.width, self.base_style
         if not len(self.viewport.shown):
             return self._hint_line(y, width, base)
         if y >= len(self._rows):
@@ -191,40 +189,40 @@ class LogView(Widget, can_focus=True):
         # A record that can no longer be read may have fewer lines than when it was measured.
         pieces = lines[row.line] if row.line < len(lines) else ()
         if row.number == self.marked:
-            base += self._style("marked")
+            base += self.role_style("marked")
         segments = self._segments(pieces, base)
         strip = Strip(segments).adjust_cell_length(width - 1, base)
         return Strip([*strip, self._scrollbar_cell(y)])
 
     def _segments(self, pieces: Line, base: Style) -> list[Segment]:
         if self.words is None:
-            return [Segment(piece.text, base + self._style(piece.role)) for piece in pieces]
+            return [Segment(piece.text, base + self.role_style(piece.role)) for piece in pieces]
         hits = self.words.spans("".join(piece.text for piece in pieces))
         segments: list[Segment] = []
         start = 0
         for piece in pieces:
-            style = base + self._style(piece.role)
+            style = base + self.role_style(piece.role)
             position, end = start, start + len(piece.text)
             for first, last in hits:
                 first, last = max(first, position), min(last, end)
                 if first < last:
                     segments.append(Segment(piece.text[position - start : first - start], style))
-                    segments.append(Segment(piece.text[first - start : last - start], style + self._style("hit")))
+                    segments.append(Segment(piece.text[first - start : last - start], style + self.role_style("hit")))
                     position = last
             segments.append(Segment(piece.text[position - start :], style))
             start = end
         return segments
 
     def _scrollbar_cell(self, y: int) -> Segment:
-        first, length = self.viewport.scrollbar()
+        first, length = self._thumb
         if not length:
-            return Segment(" ", self.rich_style)
+            return Segment(" ", self.base_style)
         inside = first <= y < first + length
-        return Segment("┃" if inside else " ", self.rich_style + self._style("thumb"))
+        return Segment("┃" if inside else " ", self.base_style + self.role_style("thumb"))
 
     def _hint_line(self, y: int, width: int, base: Style) -> Strip:
         if self.verbosity == 0:
-            hint: tuple[str, ...] = ("The log is off.", "Press 1, 2 or 3 to show it.")
+            hint: Hint = ("The log is off.", "Press 1, 2 or 3 to show it.")
         elif self._filter is not None:
             hint = (
                 "No record passes the filter." if self._filter.done else "Searching …",
@@ -232,16 +230,10 @@ class LogView(Widget, can_focus=True):
             )
         else:
             hint = self.hint
-        lines = [line[start:end] for line in hint for start, end in wrap(line, max(8, width - 2))]
+        lines = [line for one in hint for line in _hint_lines(one, max(8, width - 2))]
         top = max(0, (self.size.height - len(lines)) // 3)
-        text = lines[y - top] if 0 <= y - top < len(lines) else ""
-        return Strip([Segment(" " + text, base + self._style("label"))]).adjust_cell_length(width, base)
-
-    def _style(self, role: str) -> Style:
-        style = self._styles.get(role)
-        if style is None:
-            style = self._styles[role] = self.get_component_rich_style(f"log--{role}", partial=True)
-        return style
+        pieces = lines[y - top] if 0 <= y - top < len(lines) else ()
+        return Strip([Segment(" ", base), *self._segments(pieces, base)]).adjust_cell_length(width, base)
 
     # Moving
 
