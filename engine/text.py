@@ -73,3 +73,8 @@ def truncate(text: str, limit: int = PREVIEW_CHARS) -> str:
     while end > 0 and (unicodedata.combining(text[end]) or text[end] in "\u200d\ufe0f" or text[end - 1] == "\u200d"):
         end -= 1
     return text[:end].rstrip() + " …"
+
+
+def probability_text(value: float) -> str:
+    """A probability, or another share of 1, as ".94"; only 1 itself is "1.0": what is nearly certain is not certain."""
+    return "1.0" if value >= 1 else f"{min(value, 0.99):.2f}".removeprefix("0")

@@ -18,7 +18,11 @@ from textual.theme import Theme
 from engine.errors import InputError
 from engine.text import sanitize, truncate
 
-DEFAULT = "redraft-dark"
+SHIPPED = tuple(
+    f"redraft-{name}" for name in ("dark", "light", "contrast", "contrast-light", "colorblind", "colorblind-light")
+)
+"""The themes in the folder `themes`, in the order of the list to choose from."""
+DEFAULT = SHIPPED[0]
 
 COLORS = (
     "background",
@@ -136,9 +140,9 @@ def load_all(folder: Path) -> tuple[dict[str, Palette], list[str]]:
     each. A user's theme replaces one of the same name."""
     palettes: dict[str, Palette] = {}
     problems: list[str] = []
-    builtin = sorted((f for f in files("themes").iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
-    for file in builtin:
-        palette = parse(file.read_text(encoding="utf-8"), file.name)
+    for name in SHIPPED:
+        file = f"{name}.toml"
+        palette = parse(files("themes").joinpath(file).read_text(encoding="utf-8"), file)
         palettes[palette.name] = palette
     try:
         own = sorted(folder.glob("*.toml"))

@@ -10,6 +10,7 @@ from engine.events.base import ALL, KEY
 from engine.events.schema import Event, Members, data, raw, text
 from engine.judges.answer_quality import quality_of
 from engine.judges.base import Finding, Verdict
+from engine.text import probability_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +130,7 @@ def summary(verdict: Verdict, max_score: float) -> str:
 
 
 def _short(probability: float | None) -> str:
-    if probability is None:
-        return ""
-    return f"{min(probability, 0.99):.2f}".removeprefix("0") if probability < 1 else "1.0"
+    return "" if probability is None else probability_text(probability)
 
 
 @dataclass(frozen=True, kw_only=True)

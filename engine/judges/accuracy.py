@@ -15,6 +15,7 @@ from typing import Any
 
 from engine import paths
 from engine.files import write_atomically
+from engine.text import probability_text
 
 METRICS: dict[str, str] = {
     "auroc": "AUROC",
@@ -60,7 +61,11 @@ class Estimate:
 
     def __str__(self) -> str:
         """Such as ".92 [.88, .95]"; "–" if it could not be measured."""
-        return f"{_short(self.value)} [{_short(self.low)}, {_short(self.high)}]" if self.known else "–"
+        return (
+            f"{probability_text(self.value)} [{probability_text(self.low)}, {probability_text(self.high)}]"
+            if self.known
+            else "–"
+        )
 
 
 NOT_MEASURED = Estimate(math.nan, math.nan, math.nan)
@@ -184,7 +189,3 @@ def _read() -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}".removeprefix("0") if 0 <= value < 0.995 else f"{value:.1f}"

@@ -194,7 +194,7 @@ def test_a_report_is_shown_for_people_and_for_programs(redraft_home: Path) -> No
     assert json.loads(redraft("show", "--json").stdout) == json.loads((folder / "report.json").read_text())
     shown = redraft("show", "demo").stdout
     assert shown.startswith("Improvement confirmed\n")
-    assert "score        0.84 → 0.49 of 4.0   -42 %   95 % interval of the change -0.50 to" in shown
+    assert "score       0.84 → 0.49 of 4.0   -42 %   95 % interval of the change -0.50 to" in shown
     assert "0.84 → 0.49 of 4.0 -42 %" in redraft("show", "demo", "--markdown").stdout.replace("\\", "")
 
 
@@ -498,11 +498,10 @@ def test_an_objective_brings_its_own_defaults_and_the_presets_own_keeps_the_pres
 def test_a_dumb_terminal_gets_the_plain_display(
     redraft_home: Path, monkeypatch: pytest.MonkeyPatch, term: str | None
 ) -> None:
-    from tui.commands import runs
     from tui.terminal import output
 
     monkeypatch.setattr(output, "is_terminal", lambda _: True)
     monkeypatch.delenv("TERM") if term is None else monkeypatch.setenv("TERM", term)
-    assert not runs.has_terminal()
+    assert not output.has_terminal()
     monkeypatch.setenv("TERM", "xterm-256color")
-    assert runs.has_terminal()
+    assert output.has_terminal()

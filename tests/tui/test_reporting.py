@@ -36,7 +36,7 @@ def test_the_agreement_of_the_two_judges_stands_under_the_judge(finished: Path) 
     report = json.loads((finished / "report.json").read_text())
     report["summary"]["agreement"] = {"texts": 80, "same": [0.91, 0.84, 0.95], "kappa": [0.71, 0.5, 0.9]}
     for text in (shown(report), markdown(Report.of(report))):
-        assert "agree on 91 % of 80 answers (95 % interval 84 to 95), kappa 0.71" in text
+        assert "agree on 91 % of 80 answers (95 % interval 84 to 95), kappa 0.71" in " ".join(text.split())
 
 
 def test_screen_command_and_markdown_have_the_same_words_and_numbers(finished: Path) -> None:
@@ -51,7 +51,7 @@ def test_long_conditions_are_wrapped_below_one_another() -> None:
     condition = {"id": "benign", "met": False, "needed": True, "detail": "word " * 40}
     rows = [line for line in shown({"summary": {"conditions": [condition]}}).splitlines() if "word" in line]
     assert len(rows) > 2
-    assert {row.index("word") for row in rows} == {27}
+    assert {row.index("word") for row in rows} == {26}
     assert all(len(row) <= 88 for row in rows)
 
 
@@ -60,7 +60,7 @@ def test_p_values_and_percentages_are_written_one_way() -> None:
     text = shown({"summary": {"score": score, "principles": [{"principle": "fairness", "holm_p": 0.0412}]}})
     assert "-50 %" in text
     assert "p < .001" in text
-    assert "p .041 (Holm)" in text
+    assert "Holm p .041" in text
     assert "1,000 better" in text
 
 

@@ -16,6 +16,7 @@ from tui.app import RedraftApp
 from tui.keymap import INPUT
 from tui.themes import load_all
 from tui.views import verdict as shown
+from tui.views.verdict import read
 
 TEXT = "You should definitely pursue medicine. Engineers\tnever help people."
 FIGURES = {"texts": 1200, "violations": 610, "auroc": [0.91, 0.88, 0.93], "ece": [0.03, 0.02, 0.05]}
@@ -28,10 +29,9 @@ def span(words: str, principle: str, category: str) -> dict[str, Any]:
     return {"start": start, "end": start + len(words), "principle": principle, "category": category, "rule": "r"}
 
 
-DATA = {
-    **BROKEN,
-    "spans": [span("should definitely", "autonomy_respect", "command"), span("never help", "fairness", "stereotype")],
-}
+SPANS = [span("should definitely", "autonomy_respect", "command"), span("never help", "fairness", "stereotype")]
+RECORD = {**BROKEN, "spans": SPANS}
+DATA = read(RECORD)
 
 
 def words_in(rows: list[Any], role: str) -> list[str]:
@@ -66,7 +66,7 @@ def test_matched_words_are_marked_by_principle_and_nothing_else_is() -> None:
 
 
 def test_words_that_several_rules_match_are_told_once() -> None:
-    twice = {**DATA, "spans": [*DATA["spans"], {**DATA["spans"][0], "rule": "another"}]}
+    twice = read({**BROKEN, "spans": [*SPANS, {**SPANS[0], "rule": "another"}]})
     assert len(shown.places(twice, TEXT, 80)) == 2
 
 
@@ -78,7 +78,7 @@ def test_in_plain_text_a_line_of_its_own_underlines() -> None:
 
 
 def test_no_verdict_is_said_with_its_reason() -> None:
-    data = {**verdict(0.0), "flagged": None, "score": None, "method": "none"}
+    data = read({**verdict(0.0), "flagged": None, "score": None, "method": "none"})
     text = "\n".join(shown.plain([*shown.head(data, 40), *shown.lines(data, "x", {"note": "Not sure enough."}, 40)]))
     assert text.startswith("? no verdict")
     assert "✓" not in text
@@ -113,8 +113,8 @@ _SPAN = st.dictionaries(st.sampled_from(["start", "end", "principle", "category"
     st.lists(_SPAN, max_size=4),
     st.text(max_size=40),
 )
-def test_a_verdict_of_another_version_is_shown_as_far_as_it_goes(data: Any, spans: Any, text: str) -> None:
-    whole = {**data, "spans": spans}
+def test_a_verdict_that_cannot_be_read_is_none(data: Any, spans: Any, text: str) -> None:
+    whole = read({**data, "spans": spans})
     for row in shown.lines(whole, text, {"reasoning": text, "note": None}, 20):
         assert all(isinstance(piece, str) and isinstance(role, str) for piece, role in row)
     rating = {"name": text, "accuracy": text, "measures": data}
@@ -160,7 +160,7 @@ def judged(tmp_path: Path) -> Recorder:
     recorder("JUDGES", 1, "texts by rules and probe", data={"shown": JUDGE})
     recorder("EVAL-INPUT", 2, "67 characters", item="text-1", texts={"text": TEXT})
     texts = {"reasoning": "It leaves no choice.", "note": "The model found nothing."}
-    recorder("EVAL-DECISION", 1, "violation", item="text-1", texts=texts, data=DATA)
+    recorder("EVAL-DECISION", 1, "violation", item="text-1", texts=texts, data=RECORD)
     return recorder
 
 

@@ -234,8 +234,8 @@ class ConstitutionEditor(Dialog[Path]):
     def _row(self, index: int, width: int) -> Pieces:
         one = self._checked.outline[index]
         tests = Counter(result.passed for result in self._results if result.principle == one.id)
-        marks = f" {tests[True]}/{tests.total()}" if tests.total() else f" {one.tests}t" if one.tests else ""
-        tail = f" {one.weight:g} {one.rules}r{marks}"
+        marks = f" {tests[True]}/{tests.total()}" if tests.total() else ""
+        tail = f" ×{one.weight:g} · {count(one.rules, 'rule')}{marks}"
         room = max(4, width - len(tail))
         return [(clip(sanitize(one.id), room).ljust(room), "text"), (tail, "bad" if tests[False] else "dim")]
 

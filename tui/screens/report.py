@@ -46,7 +46,11 @@ class ReportScreen(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide") as box:
-            label(box, f"Report · {self._run_name}", "W best and worst · b blind reading · h HTML · e y · Esc")
+            label(
+                box,
+                f"Report · {self._run_name}",
+                "W best and worst · b blind reading · h HTML · e export · y copy · Esc",
+            )
             with VerticalScroll(id="report-text"):
                 yield self._body
 

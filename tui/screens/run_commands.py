@@ -24,7 +24,7 @@ from tui.services.pinned_run import PinnedRun
 from tui.services.run_control import RunControl
 from tui.services.workers import start_worker
 from tui.views.formatting import count, short_name
-from tui.views.verdict import correction_words, label_words
+from tui.views.verdict import correction_words, label_words, read
 from tui.widgets.evaluate import shown
 
 
@@ -316,7 +316,7 @@ class RunCommands:
         if not judged:
             self.say("The marked record has no verdict, or its text was not kept.")
         elif len(judged) > 1:
-            answers = [(one, f"{one.name.capitalize()}: {label_words(one.verdict)}") for one in judged]
+            answers = [(one, f"{one.name.capitalize()}: {label_words(read(one.verdict))}") for one in judged]
             title = "Agree with which verdict?" if agrees else "Disagree with which verdict?"
             self.open(Choice(title, "", answers), lambda one: self.label_verdict([one], agrees) if one else None)
         elif agrees:
@@ -334,7 +334,7 @@ class RunCommands:
                 self._keep_label(judged, broken, False)
 
         if answers:
-            self.open(Choice(f"The verdict: {label_words(judged.verdict)}. Which is right?", "", answers), decide)
+            self.open(Choice(f"The verdict: {label_words(read(judged.verdict))}. Which is right?", "", answers), decide)
         else:
             self.say("This verdict names no principle to correct.")
 

@@ -25,14 +25,41 @@ from tui.services import pinned_run
 from tui.services.pinned_run import PinnedRun
 from tui.services.workers import start_worker
 from tui.views.formatting import change, count
-from tui.views.pieces import Pieces, clip, width_of
+from tui.views.pieces import Pieces, clip
 from tui.widgets.border import label
+from tui.widgets.lines import LineWidget
 from tui.widgets.rows import MOVES, Rows
 from tui.widgets.status import sparkline
 
 _SIGNS = {"running": ("▶", "accent"), "finished": ("✓", "good"), "stopped": ("‖", "warn"), "damaged": ("!", "bad")}
-_CURVE = 12
-"""Cells of a curve."""
+_SHORT = 13
+"""Cells of a date without its year, and of the two behind it."""
+
+
+def columns(width: int) -> dict[str, int]:
+    """Cells of each column of the list, those between two columns included; 0 where a column has no room."""
+    wide = width >= 84
+    places = {
+        "run": 2,
+        "name": 26 if wide else 18 if width >= 66 else 15,
+        "outcome": 15,
+        "score": 13,
+        "started": 18 if wide else _SHORT if width >= 58 else 0,
+    }
+    room = width - sum(places.values())
+    places["loss"] = 14 if room >= 14 else room if room >= 7 else 0
+    room -= places["loss"]
+    places["model"] = room if room >= 16 else 0
+    return places
+
+
+class Heads(LineWidget):
+    """What stands in each column."""
+
+    def lines(self, width: int) -> list[Pieces]:
+        names = {"run": "", "name": "run"}
+        heads = [(_cell(names.get(name, name), room), "dim") for name, room in columns(width - 1).items() if room]
+        return [[(" ", "dim"), *heads]]
 
 
 @dataclass(frozen=True)
@@ -75,8 +102,9 @@ class Runs(Dialog[Chosen]):
         self._pin = pin
         self._all: list[RunInfo] = []
         self._runs: list[RunInfo] = []
-        self._curves: dict[Path, str] = {}
+        self._losses: dict[Path, list[float]] = {}
         self._list = RunRows(self._row, id="run-rows")
+        self._heads = Heads()
         self._note = Static("", id="runs-note", classes="hint")
         self._field = Input(id="runs-field")
         self._field.cursor_blink = False
@@ -85,7 +113,8 @@ class Runs(Dialog[Chosen]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box -wide", id="runs-box") as box:
-            label(box, "Runs", "Enter opens · r n d u p · / filters · Esc")
+            label(box, "Runs", "u resume · r rename · n note · d delete · p pin · / find · Esc")
+            yield self._heads
             yield self._list
             yield self._field
             yield self._note
@@ -107,12 +136,8 @@ class Runs(Dialog[Chosen]):
         self._list.go(next((at for at, run in enumerate(self._runs) if run.folder == marked), self._list.cursor))
         self._describe()
         for run in list(self._all):
-            if run.folder not in self._curves:
-                losses = await asyncio.to_thread(loss_curve, run.folder)
-                step = max(1, -(-len(losses) // _CURVE))
-                self._curves[run.folder] = sparkline(
-                    [min(losses[at : at + step]) for at in range(0, len(losses), step)]
-                )
+            if run.folder not in self._losses:
+                self._losses[run.folder] = await asyncio.to_thread(loss_curve, run.folder)
                 self._list.refresh()
 
     def _show(self, words: str) -> None:
@@ -142,24 +167,20 @@ class Runs(Dialog[Chosen]):
         self._describe()
 
     def _row(self, index: int, width: int) -> Pieces:
-        run = self._runs[index]
+        run, places = self._runs[index], columns(width)
         sign, role = _SIGNS.get(run.state, ("?", "dim"))
         result, result_role = _result(run)
-        started = time.strftime("%Y-%m-%d %H:%M" if width >= 84 else "%m-%d %H:%M", _local(run.started))
-        name = 24 if width >= 84 else 18 if width >= 66 else 14
-        pieces = [
-            (f"{sign} ", role),
-            (clip(f"{run.id} ╍" if run.folder == self._pinned else run.id, name).ljust(name + 1), "strong"),
-            (clip(result, 14).ljust(15), result_role),
-            (_scores(run).ljust(12), "text"),
-        ]
-        pieces += [(f"{started}  ", "dim")] if width >= 58 else []
-        room = width - width_of(pieces)
-        if room >= _CURVE + 1:
-            pieces.append((self._curves.get(run.folder, "").ljust(_CURVE + 1), "accent"))
-            room -= _CURVE + 1
-        about = run.remark or run.model
-        return [*pieces, (clip(about, room), "dim")] if room >= 8 else pieces
+        started = time.strftime("%Y-%m-%d %H:%M" if places["started"] > _SHORT else "%m-%d %H:%M", _local(run.started))
+        cells = {
+            "run": (sign, role),
+            "name": (f"{run.id} ╍" if run.folder == self._pinned else run.id, "strong"),
+            "outcome": (result, result_role),
+            "score": (_scores(run), "text"),
+            "started": (started, "dim"),
+            "loss": (_curve(self._losses.get(run.folder, []), places["loss"] - 2), "accent"),
+            "model": (run.remark or run.model, "dim"),
+        }
+        return [(_cell(cells[name][0], room), cells[name][1]) for name, room in places.items() if room]
 
     # What the keys do
 
@@ -279,6 +300,18 @@ class Runs(Dialog[Chosen]):
         self.show_note(done)
         kept = changed if isinstance(changed, Path) else marked.folder if marked is not None else None
         start_worker(self, self._read, kept, exclusive=True)
+
+
+def _cell(text: str, room: int) -> str:
+    return clip(text, max(1, room - 1)).ljust(room)
+
+
+def _curve(losses: list[float], cells: int) -> str:
+    """The losses as a line of at most so many blocks."""
+    if cells < 1:
+        return ""
+    step = max(1, -(-len(losses) // cells))
+    return sparkline([min(losses[at : at + step]) for at in range(0, len(losses), step)])
 
 
 def _local(seconds: float) -> time.struct_time:

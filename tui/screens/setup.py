@@ -49,8 +49,8 @@ _JUDGE = {
     "endpoint_key_env": ("Endpoint's key", "name of an environment variable; never the key"),
 }
 _NUMBERS = {
-    "n_train": ("Train on", "prompts, from the first"),
-    "n_heldout": ("Held out", "prompts, from the first"),
+    "n_train": ("Prompts to train on", "a number, from the first"),
+    "n_heldout": ("Prompts held out", "a number, from the first"),
     "seed": ("Seed", "makes a run repeatable"),
 }
 _PICKED = frozenset({"profile", "generator", "judge", *_FILES})
@@ -59,7 +59,10 @@ _PICKED = frozenset({"profile", "generator", "judge", *_FILES})
 _PAUSE = 0.25
 """Seconds without a key after which files are read and the run is planned."""
 
-_FRAME, _WIDTH = 4, 72
+_TALL = 32
+"""Lines of the terminal from which on presets are told in full."""
+
+_FRAME, _WIDTH = 4, 96
 """Lines of the window's border and padding, and its width (themes/app.tcss)."""
 
 
@@ -85,15 +88,12 @@ class Setup(Dialog[RunConfig]):
         """Name of the file's field that was typed in last."""
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="box") as box:
+        with Vertical(classes="box", id="setup-box") as box:
             label(box, "Set up the next run", "↓ list · Tab next · Enter accept · Esc")
             with self._fields:
                 names = list(PRESETS)
                 presets = OptionList(*(Option(Content(f"{name}: {PRESETS[name][0]}")) for name in names), id="presets")
                 presets.highlighted = names.index(self._config.preset) if self._config.preset in names else 0
-                # One row each: with all fields the form has to fit into 24 rows, the two lines on the run included.
-                presets.styles.text_wrap = "nowrap"
-                presets.styles.text_overflow = "ellipsis"
                 yield presets
                 yield from self._field("profile", *_PROFILE)
                 yield from self._field("generator", "Model", "a catalog name, hub id, folder or GGUF file")
@@ -118,6 +118,11 @@ class Setup(Dialog[RunConfig]):
 
     def _make_room(self) -> None:
         """Let the fields have what the lines below them leave of the window."""
+        presets = self.query_one("#presets").styles
+        # One row each where all fields and the two lines on the run have to fit into 24 rows.
+        tall = self.app.size.height >= _TALL
+        presets.text_wrap, presets.text_overflow = ("wrap", "fold") if tall else ("nowrap", "ellipsis")
+        presets.margin = (0, 0, 1 if tall else 0, 0)
         width = min(_WIDTH, int(self.app.size.width * 0.96)) - 6
         below = sum(-(-cells(line) // max(1, width)) for line in self._said.split("\n"))
         self._fields.styles.max_height = max(4, int(self.app.size.height * 0.94) - _FRAME - below)

@@ -76,10 +76,11 @@ class _Side(VerticalScroll):
         return [*found, self._verdict(answer, width)] if answer.verdict else found
 
     def _verdict(self, answer: TrialAnswer, width: int) -> Content:
-        mark = mark_of(answer.verdict.get("flagged"))
-        head = f"{mark.sign} {mark.word}, score {score_words(answer.verdict.get('score'))}"
+        found = verdicts.read(answer.verdict)
+        mark = mark_of(found.flagged)
+        head = f"{mark.sign} {mark.word}, score {score_words(found.score)}"
         lines: list[Pieces] = [[(head, mark.role)]]
-        lines += verdicts.brief(answer.verdict, answer.text, answer.verdict_texts, width)
+        lines += verdicts.brief(found, answer.text, answer.verdict_texts, width)
         return Content("\n").join(
             Content.assemble(*((text, _STYLES.get(role, "")) for text, role in line)) if line else Content("")
             for line in lines

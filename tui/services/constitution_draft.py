@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.constitution.lint import Finding, lint
 from engine.constitution.load import default_text, load, loads
@@ -167,12 +166,12 @@ def check(text: str, source: str) -> Checked:
     return Checked(found, outline=outline, findings=tuple(lint(found)))
 
 
-def try_text(constitution: Constitution, text: str) -> tuple[Mapping[str, Any], str]:
-    """The verdict of the constitution's rules on a text, as data, and its reasons."""
+def try_text(constitution: Constitution, text: str) -> tuple[VerdictData, str]:
+    """The verdict of the constitution's rules on a text, and its reasons."""
     from engine.judges.rules.judge import RulesJudge
 
     (verdict,) = RulesJudge(constitution).judge([JudgeInput("text", text)], Control())
-    return VerdictData.of(verdict).to_data(), verdict.reasoning
+    return VerdictData.of(verdict), verdict.reasoning
 
 
 async def run_tests(text: str, config: RunConfig) -> list[TestResult]:

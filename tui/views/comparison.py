@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.events.base import Record
 from engine.runs.state import Compared
-from engine.text import sanitize, truncate
+from engine.text import probability_text, sanitize, truncate
 from tui.views import verdict as verdicts
 from tui.views.formatting import Mark, change, mark_of, score_words, short_name
 from tui.views.log_layout import Line, Piece
 from tui.views.pieces import Pieces, clip, spread
 from tui.views.side_by_side import Highlight, moved, normalize
 from tui.views.wrap import cells, wrap
+
+if TYPE_CHECKING:
+    from engine.events.verdicts import VerdictData
 
 _LONGEST = 50_000
 """Characters of a text that are compared."""
@@ -32,14 +35,14 @@ class Side:
     Args:
         name: "base", "trained", "rejected" or "chosen".
         text: as it is shown (`normalize`).
-        verdict: the data of its verdict, with spans that count in `text`.
+        verdict: on the text, with spans that count in `text`; None where it was not judged.
         reasoning: of the verdict; "" where it is not known.
         cut: whether the text ended at the token limit.
     """
 
     name: str
     text: str
-    verdict: Mapping[str, Any]
+    verdict: VerdictData | None
     reasoning: str = ""
     cut: bool = False
 
@@ -47,13 +50,14 @@ class Side:
     def of(cls, name: str, text: str, verdict: Mapping[str, Any], reasoning: str = "", cut: bool = False) -> Side:
         """From a text and a verdict's data as the journal has them."""
         text = truncate(text, _LONGEST)
-        placed = verdicts.moved(verdict, lambda start, end: moved(text, start, end))
+        found = verdicts.read(verdict) if "flagged" in verdict else None
+        placed = verdicts.moved(found, lambda start, end: moved(text, start, end)) if found is not None else None
         return cls(name, normalize(text), placed, reasoning, cut)
 
     @property
     def highlights(self) -> list[Highlight]:
         """The words that rules matched, with their styles."""
-        return verdicts.highlights(self.verdict, len(self.text))
+        return verdicts.highlights(self.verdict, len(self.text)) if self.verdict is not None else []
 
 
 _MAIN = ("draft", "sample", "revision", "answer", "trained", "chosen", "text", "critique", "reasoning")
@@ -69,38 +73,32 @@ def main_text(record: Record) -> tuple[str, str]:
 def title(side: Side, highest: float | None) -> str:
     """ "Base · 2.0 of 4.0 · ✗ autonomy · cut"."""
     found = side.verdict
-    if "flagged" not in found:
+    if found is None:
         return side.name.capitalize()
-    mark = mark_of(found.get("flagged"))
-    broken = found.get("broken") or ()
-    names = ", ".join(short_name(str(name)) for name in broken) if isinstance(broken, list | tuple) else ""
-    parts = [side.name.capitalize(), score_words(found.get("score"), highest), f"{mark.sign} {names or mark.word}"]
+    parts = [side.name.capitalize(), score_words(found.score, highest), verdicts.label_words(found)]
     return " · ".join([*parts, *(["cut"] if side.cut else [])])
 
 
 def below(side: Side, width: int) -> list[Line]:
     """What stands below a text: that it was cut, each principle's probability, the matched words, the reasons."""
     found: list[Pieces] = [[("⋯ cut at the token limit", "warn")]] if side.cut else []
-    found += [[], *_principles(side.verdict, width)]
-    found += verdicts.places(side.verdict, side.text, width)
+    if side.verdict is not None:
+        found += [[], *_principles(side.verdict, width)]
+        found += verdicts.places(side.verdict, side.text, width)
     found += verdicts.paragraph(" ".join(sanitize(side.reasoning).split()), "dim", width)[:_REASONS]
     lines = [tuple(Piece(text, role) for text, role in row) for row in found]
     return lines if any(lines) else []
 
 
-def _principles(verdict: Mapping[str, Any], width: int) -> list[Pieces]:
+def _principles(verdict: VerdictData, width: int) -> list[Pieces]:
     """Each principle with its sign and probability, as many on a line as fit."""
-    principles, broken = verdict.get("principles"), verdict.get("broken") or ()
-    if not isinstance(principles, Mapping) or not isinstance(broken, list | tuple):
-        return []
-    other = mark_of(None if verdict.get("flagged") is None else False)
+    other = mark_of(None if verdict.flagged is None else False)
     rows: list[list[tuple[str, str]]] = [[]]
     used = 0
-    for name, probability in principles.items():
-        mark = Mark.BROKEN if name in broken else other
-        known = isinstance(probability, int | float) and not isinstance(probability, bool)
-        number = f"{probability:.2f}".removeprefix("0") if known else "–"
-        text = f"{mark.sign} {short_name(str(name))} "
+    for name, probability in verdict.principles.items():
+        mark = Mark.BROKEN if name in verdict.broken else other
+        number = probability_text(probability) if probability is not None else "–"
+        text = f"{mark.sign} {short_name(name)} "
         size = cells(text) + len(number) + 2
         if rows[-1] and used + size - 2 > width:
             rows.append([])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from engine.text import sanitize, truncate
+from engine.text import probability_text, sanitize, truncate
 from tui.views.formatting import change, score_words, short_name
 from tui.views.pieces import Pieces, clip
 from tui.views.verdict import paragraph
@@ -30,7 +30,7 @@ def row(near: NearPair, width: int) -> Pieces:
     """A row of the list: nearness, principle, kind, prompt."""
     about = f"{short_name(near.pair.principle) or '–':<13} {_kind(near.pair):<13} "
     text = clip(_line(near.pair.prompt), max(4, width - 5 - len(about)))
-    return [(f"{_number(near.nearness)}  ", "strong"), (about, "dim"), (text, "text")]
+    return [(f"{probability_text(near.nearness)}  ", "strong"), (about, "dim"), (text, "text")]
 
 
 def lines(near: NearPair, width: int) -> list[Pieces]:
@@ -41,7 +41,8 @@ def lines(near: NearPair, width: int) -> list[Pieces]:
 def _lines(near: NearPair, width: int) -> Iterator[Pieces]:
     pair = near.pair
     yield from paragraph(_text(pair.prompt), "strong", width)
-    alike = f"similar words: question {_number(near.question)} · answer {_number(near.answer)} · {_text(pair.item)}"
+    question, answer = probability_text(near.question), probability_text(near.answer)
+    alike = f"similar words: question {question} · answer {answer} · {_text(pair.item)}"
     yield from paragraph(alike, "dim", width)
     about: Pieces = [("Principle  ", "dim"), (short_name(pair.principle), "accent")] if pair.principle else []
     if pair.expected_rejected is not None and pair.expected_chosen is not None:
@@ -79,10 +80,6 @@ def _scores(score: float | None, expected: float | None, note: str = "") -> str:
 
 def _kind(pair: TrainingPair) -> str:
     return "demonstration" if pair.is_demonstrated else "pair"
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".removeprefix("0") if value < 1 else "1.0"
 
 
 def _line(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from engine.events.base import KEY, Record
 from engine.events.verbosity import Entry, Part
+from engine.text import probability_text
 from tui.views.formatting import Mark, mark_of, score_words, short_name
 from tui.views.pieces import clip
 from tui.views.wrap import cells, untab, wrap
@@ -26,6 +27,8 @@ _BESIDE = 14
 """Cells that have to be left of a line for a summary to begin on it."""
 
 _HEADINGS = ("TRAINING-EXAMPLE", "COMPARISON-TEST", "STAGE-", "RUN-", "TRAIN-START", "EVAL-INPUT")
+_CUT_MARK = re.compile(r"(?:^[-+ ] )?(?:\[-?|\{\+?)? …\Z", re.MULTILINE)
+"""The start of a change at which a long diff was cut."""
 _DIFF_MARKS = re.compile(r"\[-(?P<gone>.*?)(?:-\]|\Z)|\{\+(?P<new>.*?)(?:\+\}|\Z)", re.DOTALL)
 
 
@@ -110,7 +113,7 @@ def _verdict_lines(verdict: Mapping[str, Any], width: int, gutter: int) -> list[
     used = gutter + 2
     for name, probability in principles.items():
         mark = Mark.BROKEN if name in broken else Mark.CLEAN
-        number = f"{probability:.2f}".lstrip("0") if isinstance(probability, int | float) else "–"
+        number = probability_text(probability) if isinstance(probability, int | float) else "–"
         words = [Piece(f"{mark.sign} {short_name(str(name))} ", mark.role), Piece(number, "label")]
         size = sum(cells(word.text) for word in words)
         if used + 2 + size > width and len(lines[-1]) > 1:
@@ -144,6 +147,7 @@ def _part_lines(part: Part, data: Mapping[str, Any], width: int, gutter: int, al
     text = untab(part.text)
     marks = [(0, len(text), role)]
     if part.label == "diff":
+        text = _CUT_MARK.sub("…", text)
         text, marks = _unmarked(text, role) if colors else (text, _marked(text, role))
     for start, end in wrap(text, max(8, width - len(indent))):
         lines.append((first, *_pieces(text, start, end, marks)))

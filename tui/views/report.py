@@ -47,7 +47,7 @@ _HEALTH = (
     ("repetition", "repetition", 1),
     ("empty", "empty answers", 0),
 )
-_LABEL = 13
+_LABEL = 12
 """Cells of the labels at the left."""
 _BAR = 16
 """Cells of a bar of the trade-off."""
@@ -64,7 +64,9 @@ def outcome_words(outcome: str) -> tuple[str, str]:
 
 def lines(report: Report, width: int = 88) -> list[Pieces]:
     """The report, a list of pieces per line, of at most `width` cells where its words allow that."""
-    found: list[Pieces] = [line for row in _head(report) for line in wrapped(row, width, 6)]
+    title, *judge = _head(report)
+    found: list[Pieces] = [*wrapped(title, width, 2)]
+    found += [line for row in judge for line in wrapped(row, width, _LABEL)]
     found.append([])
     for label, rows in _sections(report):
         for number, row in enumerate(rows):
@@ -133,10 +135,10 @@ def _head(report: Report) -> Iterator[Pieces]:
     yield [(title, f"{role} strong"), (f"  for {report.scope}" if report.scope else "", "dim")]
     if report.judge:
         accuracy = report.accuracy or "its accuracy was not measured"
-        yield [("judge ", "dim"), (report.judge, "text"), (f" · {accuracy}", "dim")]
+        yield [("judge".ljust(_LABEL), "dim"), (report.judge, "text"), (f" · {accuracy}", "dim")]
     if report.agreement:
         found = report.agreement
-        yield [("      ", "dim"), (agreement_text(found.texts, found.same, found.kappa), "text")]
+        yield [(" " * _LABEL, "dim"), (agreement_text(found.texts, found.same, found.kappa), "text")]
 
 
 def _score(score: Change | None, highest: float | None) -> Iterator[Pieces]:
@@ -201,11 +203,11 @@ def _principle(one: PrincipleChange) -> Pieces:
     size = signed_share(one.change.relative) if one.change.relative is not None else ""
     return [
         (f"{sign} ", role),
-        (short_name(one.principle).ljust(14), "text"),
+        (short_name(one.principle).ljust(13), "text"),
         *_change(one.change, 2),
-        (size.rjust(8), "strong"),
-        (f"   {format_p(one.holm_p)} (Holm)" if one.holm_p is not None else "", "dim"),
-        (f"   {one.outcome}", role),
+        (size.rjust(7), "strong"),
+        (f"  Holm {format_p(one.holm_p)}" if one.holm_p is not None else "", "dim"),
+        (f"  {one.outcome}", role),
     ]
 
 

@@ -1,20 +1,24 @@
 """A verdict as lines of text with roles: bars, the words that rules matched underlined, the reasons; and how good the
 judge was measured to be. The pane, the window that shows it whole, and `redraft eval` are all made from these.
 
-Works from a verdict's data in the journal; a member that is missing, or of another kind, is left out.
+Works from `VerdictData`; `read` makes it of what a journal, a report or another version of Redraft holds.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from engine.judges.accuracy import METRICS, EvalMetrics
-from engine.text import sanitize, truncate
+from engine.text import probability_text, sanitize, truncate
 from tui.views.formatting import Mark, agreement_text, mark_of, score_words, short_name
 from tui.views.pieces import Pieces, clip
 from tui.views.wrap import cells, wrap
+
+if TYPE_CHECKING:
+    from engine.events.verdicts import SpanData, VerdictData
 
 SPANS = 4
 """Styles for matched words; a fifth principle has the first's again."""
@@ -28,11 +32,22 @@ _NARROW = 30
 _FULL, _REST = "━", "─"
 
 
-def lines(verdict: Map, text: str, words: Map, width: int) -> list[Pieces]:
+def read(data: Map) -> VerdictData:
+    """A verdict's data in a record; one that cannot be read is no verdict."""
+    from engine.events.schema import DamagedEvent
+    from engine.events.verdicts import VerdictData
+
+    try:
+        return VerdictData.from_data(data)
+    except DamagedEvent:
+        return VerdictData.from_data({})
+
+
+def lines(verdict: VerdictData, text: str, words: Map, width: int) -> list[Pieces]:
     """The whole verdict below its `head`.
 
     Args:
-        verdict: the data of an EVAL-DECISION.
+        verdict: what was found.
         text: what was judged, as its spans count; "" where it is not kept.
         words: `reasoning` and `note`.
         width: cells of a line.
@@ -45,7 +60,7 @@ def lines(verdict: Map, text: str, words: Map, width: int) -> list[Pieces]:
     return [*found, *_reasons(words, width), *method(verdict, width)]
 
 
-def brief(verdict: Map, text: str, words: Map, width: int) -> list[Pieces]:
+def brief(verdict: VerdictData, text: str, words: Map, width: int) -> list[Pieces]:
     """The same without the text: for one verdict of many."""
     return [*bars(verdict, width), *places(verdict, text, width), *_reasons(words, width), *method(verdict, width)]
 
@@ -55,42 +70,36 @@ def _reasons(words: Map, width: int) -> list[Pieces]:
     return [*paragraph(reasoning, "text", width), *paragraph(note, "warn", width)]
 
 
-def head(verdict: Map, width: int) -> list[Pieces]:
+def head(verdict: VerdictData, width: int) -> list[Pieces]:
     """What was decided, and the score."""
-    mark = mark_of(verdict.get("flagged"))
+    mark = mark_of(verdict.flagged)
     role = {"bad": "bad", "good": "good"}.get(mark.role, "warn")
-    score = verdict.get("score")
-    right = f"score {score_words(score)}" if score is not None else ""
+    right = f"score {score_words(verdict.score)}" if verdict.score is not None else ""
     return [[(f"{mark.sign} {mark.word}".ljust(max(0, width - len(right))), role), (right, "dim")]]
 
 
-def bars(verdict: Map, width: int) -> list[Pieces]:
+def bars(verdict: VerdictData, width: int) -> list[Pieces]:
     """Each principle with its probability as a bar; its name looks as its words in the text do."""
-    principles = verdict.get("principles")
-    broken = verdict.get("broken") or ()
-    if not isinstance(principles, Mapping) or not isinstance(broken, list | tuple):
-        return []
-    named = {found["principle"] for found in _spans(verdict, 1 << 40)}
+    named = {span.principle for span in verdict.spans}
     # Without a verdict no principle counts as kept.
-    other = mark_of(None if verdict.get("flagged") is None else False)
+    other = mark_of(None if verdict.flagged is None else False)
     return [
         _bar(
-            str(name),
+            name,
             probability,
-            Mark.BROKEN if name in broken else other,
-            role_of(verdict, str(name)) if name in named else "text",
+            Mark.BROKEN if name in verdict.broken else other,
+            role_of(verdict, name) if name in named else "text",
             width,
         )
-        for name, probability in principles.items()
+        for name, probability in verdict.principles.items()
     ]
 
 
-def _bar(name: str, probability: Any, mark: Mark, role: str, width: int) -> Pieces:
+def _bar(name: str, probability: float | None, mark: Mark, role: str, width: int) -> Pieces:
     color = "warn" if mark is Mark.NONE else mark.role
     column = _NAME if width >= _NARROW else _NARROW_NAME
     size = max(0, min(_BAR, width - column - 6))
-    known = _is_number(probability)
-    full = round(size * min(1.0, max(0.0, probability))) if known else 0
+    full = round(size * min(1.0, max(0.0, probability))) if probability is not None else 0
     short = clip(short_name(name), column - 1)
     return [
         (f"{mark.sign} ", color),
@@ -98,18 +107,17 @@ def _bar(name: str, probability: Any, mark: Mark, role: str, width: int) -> Piec
         (" " * (column - cells(short)), "text"),
         (_FULL * full, color),
         (_REST * (size - full), "border"),
-        (f"{probability:.2f}".removeprefix("0").rjust(4) if known else "   –", "strong"),
+        ((probability_text(probability) if probability is not None else "–").rjust(4), "strong"),
     ]
 
 
-def role_of(verdict: Map, principle: str) -> str:
+def role_of(verdict: VerdictData, principle: str) -> str:
     """The style of a principle's words, by its place among the judge's principles."""
-    principles = verdict.get("principles")
-    known = [str(name) for name in principles] if isinstance(principles, Mapping) else []
+    known = [*verdict.principles]
     return f"span{(known.index(principle) if principle in known else 0) % SPANS + 1}"
 
 
-def marked(verdict: Map, text: str, width: int, start: int = 0, most: int = 200) -> list[Pieces]:
+def marked(verdict: VerdictData, text: str, width: int, start: int = 0, most: int = 200) -> list[Pieces]:
     """The text, wrapped, with the words that rules matched in the styles of their principles.
 
     Args:
@@ -124,50 +132,49 @@ def marked(verdict: Map, text: str, width: int, start: int = 0, most: int = 200)
     return [*found, [(f"… {left:,} more lines", "dim")]] if left > 0 else found
 
 
-def first_marked(verdict: Map, text: str, width: int) -> int:
+def first_marked(verdict: VerdictData, text: str, width: int) -> int:
     """The wrapped line with the first matched words; 0 where there are none."""
     spans = _spans(verdict, len(text))
     if not spans:
         return 0
-    first = min(int(span["start"]) for span in spans)
+    first = min(span.start for span in spans)
     rows = wrap(text.replace("\t", " "), width)
     return next((number for number, (_, end) in enumerate(rows) if end > first), 0)
 
 
-def _styled(verdict: Map, text: str, row: tuple[int, int], spans: Sequence[Map]) -> Pieces:
+def _styled(verdict: VerdictData, text: str, row: tuple[int, int], spans: Sequence[SpanData]) -> Pieces:
     """A line of the text in pieces; where two principles' words overlap the first principle's style shows."""
     start, end = row
-    inside = [span for span in spans if span["start"] < end and span["end"] > start]
-    edges = sorted({start, end, *(min(max(e, start), end) for s in inside for e in (s["start"], s["end"]))})
+    inside = [span for span in spans if span.start < end and span.end > start]
+    edges = sorted({start, end, *(min(max(e, start), end) for s in inside for e in (s.start, s.end))})
     pieces: list[tuple[str, str]] = []
     for one, other in itertools.pairwise(edges):
-        roles = [role_of(verdict, str(s["principle"])) for s in inside if s["start"] <= one and s["end"] >= other]
+        roles = [role_of(verdict, s.principle) for s in inside if s.start <= one and s.end >= other]
         pieces.append((text[one:other], min(roles, default="text")))
     return pieces
 
 
-def places(verdict: Map, text: str, width: int, most: int = 12) -> list[Pieces]:
+def places(verdict: VerdictData, text: str, width: int, most: int = 12) -> list[Pieces]:
     """The words that rules matched, each with what it is of: color alone does not carry meaning."""
     # Several rules may match the same words for the same reason.
-    names = ("start", "end", "principle", "category")
-    spans = list({tuple(str(s.get(name)) for name in names): s for s in _spans(verdict, len(text))}.values())
+    spans = list({(s.start, s.end, s.principle, s.category): s for s in _spans(verdict, len(text))}.values())
     found: list[Pieces] = []
     for span in spans[:most]:
-        quoted = " ".join(text[span["start"] : span["end"]].split())
-        kind = f"{short_name(str(span['principle']))}: {_plain(span.get('category') or '').replace('_', ' ')}"
+        quoted = " ".join(text[span.start : span.end].split())
+        kind = f"{short_name(span.principle)}: {_plain(span.category).replace('_', ' ')}"
         kind = clip(kind, max(2, width - 14))
         shown = clip(quoted, max(2, width - cells(kind) - 4))
-        found.append([(f"“{shown}”", role_of(verdict, str(span["principle"]))), (f"  {kind}", "dim")])
+        found.append([(f"“{shown}”", role_of(verdict, span.principle)), (f"  {kind}", "dim")])
     if len(spans) > most:
         found.append([(f"… {len(spans) - most:,} more places", "dim")])
     return found
 
 
-def method(verdict: Map, width: int) -> list[Pieces]:
+def method(verdict: VerdictData, width: int) -> list[Pieces]:
     """What decided, the kind of violation, and the judge's name."""
-    parts = [f"by {_plain(verdict['method'])}"] if verdict.get("method") not in (None, "", "none") else []
-    parts += [_plain(verdict["category"]).replace("_", " ")] if verdict.get("category") else []
-    judge = _plain(verdict.get("judge") or "")
+    parts = [f"by {_plain(verdict.method)}"] if verdict.method not in ("", "none") else []
+    parts += [_plain(verdict.category).replace("_", " ")] if verdict.category else []
+    judge = _plain(verdict.judge)
     return [*paragraph(" · ".join(parts), "dim", width), *paragraph(judge and f"judge: {judge}", "dim", width)]
 
 
@@ -176,10 +183,10 @@ def paragraph(text: str, role: str, width: int) -> list[Pieces]:
     return [[(text[start:end], role)] for start, end in wrap(text, width)] if text else []
 
 
-def label_words(verdict: Map) -> str:
+def label_words(verdict: VerdictData) -> str:
     """A verdict in a few words: "✗ autonomy, fairness", "✓ clean"."""
-    mark, broken = mark_of(verdict.get("flagged")), verdict.get("broken") or ()
-    names = ", ".join(short_name(str(name)) for name in broken) if isinstance(broken, list | tuple) else ""
+    mark = mark_of(verdict.flagged)
+    names = ", ".join(map(short_name, verdict.broken))
     return f"{mark.sign} {names or mark.word}"
 
 
@@ -252,29 +259,22 @@ def plain(rows: Sequence[Pieces]) -> Iterator[str]:
             yield under.rstrip()
 
 
-def highlights(verdict: Map, length: int) -> list[tuple[int, int, str]]:
+def highlights(verdict: VerdictData, length: int) -> list[tuple[int, int, str]]:
     """Start, end and style of the words that rules matched, within a text of this length."""
-    return [(s["start"], s["end"], role_of(verdict, s["principle"])) for s in _spans(verdict, length)]
+    return [(span.start, span.end, role_of(verdict, span.principle)) for span in _spans(verdict, length)]
 
 
-def moved(verdict: Map, place: Callable[[int, int], tuple[int, int]]) -> dict[str, Any]:
+def moved(verdict: VerdictData, place: Callable[[int, int], tuple[int, int]]) -> VerdictData:
     """The verdict with its spans where `place` says they are, for a text that is shown otherwise than it was judged."""
-    spans = [
-        {**s, **dict(zip(("start", "end"), place(s["start"], s["end"]), strict=True))} for s in _spans(verdict, 1 << 40)
-    ]
-    return {**verdict, "spans": spans}
+    found = [(span, *place(span.start, span.end)) for span in verdict.spans]
+    spans = tuple(dataclasses.replace(span, start=start, end=end) for span, start, end in found)
+    return dataclasses.replace(verdict, spans=spans)
 
 
-def _spans(verdict: Map, length: int) -> list[dict[str, Any]]:
+def _spans(verdict: VerdictData, length: int) -> list[SpanData]:
     """The verdict's findings that lie within a text of this length, in order."""
-    spans = verdict.get("spans")
-    found = []
-    for span in spans if isinstance(spans, list | tuple) else ():
-        if isinstance(span, Mapping) and all(type(span.get(name)) is int for name in ("start", "end")):
-            start, end = span["start"], span["end"]
-            if 0 <= start < end <= length:
-                found.append({**span, "start": start, "end": end, "principle": str(span.get("principle", ""))})
-    return sorted(found, key=lambda span: (span["start"], span["end"]))
+    inside = (span for span in verdict.spans if 0 <= span.start < span.end <= length)
+    return sorted(inside, key=lambda span: (span.start, span.end))
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.app import ComposeResult
@@ -21,6 +21,9 @@ from tui.views import verdict
 from tui.views.pieces import Pieces
 from tui.widgets.border import label
 from tui.widgets.lines import LineWidget
+
+if TYPE_CHECKING:
+    from engine.events.verdicts import VerdictData
 
 _MOST_BARS = 6
 _REST = 8
@@ -124,12 +127,12 @@ class Shown:
     """A verdict with what it is about.
 
     Args:
-        verdict: the data of its event.
+        verdict: what was found.
         text: what was judged; "" where it is not kept.
         words: the event's texts: reasoning, note.
     """
 
-    verdict: Mapping[str, Any]
+    verdict: VerdictData
     text: str = ""
     words: Mapping[str, Any] = field(default_factory=dict)
 
@@ -167,10 +170,10 @@ class VerdictView(LineWidget):
         data = shown.verdict
         found = [*verdict.head(data, width), *verdict.bars(data, width)[:_MOST_BARS]]
         note = str(shown.words.get("note") or "")
-        if data.get("flagged") is None and note:
+        if data.flagged is None and note:
             return [*found, *verdict.paragraph(" ".join(sanitize(note).split()), "warn", width)[:_REST]]
-        found += verdict.method({**data, "judge": ""}, width)[:1]
-        if shown.text and data.get("spans"):
+        found += verdict.method(replace(data, judge=""), width)[:1]
+        if shown.text and data.spans:
             first = verdict.first_marked(data, shown.text, width)
             return [*found, *verdict.marked(data, shown.text, width, start=first)[:_REST]]
         reasoning = " ".join(sanitize(str(shown.words.get("reasoning") or "")).split())
@@ -183,7 +186,7 @@ def shown(state: RunState, store: LogStore) -> Shown | None:
         return None
     words = store.event(state.decision).texts
     about = store.event(state.decision_input).texts if state.decision_input >= 0 else {}
-    return Shown(state.decision_data, str(about.get("text") or ""), words)
+    return Shown(verdict.read(state.decision_data), str(about.get("text") or ""), words)
 
 
 class EvaluateBox(Vertical):

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from engine.runs.state import Progress, RunState
 from engine.text import sanitize
 from tui.keymap import Key, shown_key
-from tui.views.formatting import duration, score_words
+from tui.views.formatting import duration, score_words, signed_share
 from tui.views.pieces import Pieces, clip, spread, width_of
 from tui.widgets.lines import LineWidget
 
@@ -183,7 +183,9 @@ class StageLines(LineWidget):
             loss.append((sparkline(state.loss.recent(max(8, min(40, width - 45)))), "accent"))
             loss.append((step, "dim"))
         score: list[tuple[str, str]] = [(" score  ", "dim")]
-        if state.last_score is None:
+        if state.result:
+            score += _result(state)
+        elif state.last_score is None:
             score.append(("no pair and no comparison yet", "dim"))
         else:
             kind, before, after = state.last_score
@@ -199,6 +201,26 @@ class StageLines(LineWidget):
                 (f"  {'✓ ' if better else '✗ ' if worse else ''}{word}", role),
             ]
         return [spread(loss, [], width), spread(score, [], width)]
+
+
+def _result(state: RunState) -> Pieces:
+    """The scores of the whole comparison, and what they say."""
+    from engine.runs.report import OUTCOMES, Change  # most runs that are watched have no result yet
+
+    found = state.result.get("score")
+    score = Change.of(found) if isinstance(found, Mapping) else None
+    pieces: list[tuple[str, str]] = []
+    if score is not None and score.base is not None and score.trained is not None:
+        size = f"  {signed_share(score.relative)}" if score.relative is not None else ""
+        pieces = [
+            (f"{state.arms[0]} ", "dim"),
+            (f"{score.base:.2f}", "strong"),
+            (f" → {state.arms[1]} ", "dim"),
+            (f"{score.trained:.2f}", "strong"),
+            (f"{size}  ", "text"),
+        ]
+    outcome = str(state.result.get("outcome") or "")
+    return [*pieces, (_plain(outcome), OUTCOMES.get(outcome, ("", "text"))[1])]
 
 
 class TabLine(LineWidget):
