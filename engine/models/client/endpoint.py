@@ -6,6 +6,7 @@ Servers differ in what they accept (a JSON schema, log-probabilities, the name o
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import re
@@ -32,9 +33,9 @@ from engine.models.inference.requests import Message, Sampling
 _ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _POLL_SECONDS = 0.05
 _MAX_REPLY_CHARS = 20_000
-_UNSUPPORTED = frozenset({400, 403, 415, 422, 500, 501, 502, 503})
-"""Statuses by which servers say that they do not support a part of the request; where it names one (403 and 5xx reach
-`negotiate` only then)."""
+_UNSUPPORTED = frozenset({400, 403, 404, 405, 415, 422, 500, 501, 502, 503})
+"""Statuses by which servers say that they do not support a part of the request; where it names one (403 to 405 and 5xx
+reach `negotiate` only then)."""
 _LONGER, _MAX_EXTRA = 4, 16
 _MAX_EMPTY = 3
 """Empty answers to the first question until a server is given up: some have one while a model is loaded."""
@@ -223,6 +224,7 @@ class Capabilities:
         system: whether there is a role system; else its text is put before the user's.
         no_thinking: whether the chat template is told not to think.
         stream: whether answers are asked for in pieces, from servers that give no others.
+        leaves_logprobs_out: whether the first answer came without those that were asked for.
     """
 
     schema: str = "json_schema"
@@ -234,6 +236,7 @@ class Capabilities:
     system: bool = True
     no_thinking: bool = False
     stream: bool = False
+    leaves_logprobs_out: bool = False
 
     def without(self, message: str) -> Capabilities | None:
         """What to try after an error with this message: without the feature it names, else without the rarest one."""
@@ -332,7 +335,7 @@ class Capabilities:
         found = []
         if self.stream:
             found.append("it answers in streams only")
-        if not self.top_logprobs:
+        if not self.top_logprobs or self.leaves_logprobs_out:
             found.append("it gives no log-probabilities, so probabilities are 0 or 1")
         if self.schema != "json_schema":
             found.append("it takes no JSON schema, so answers may be unusable")
@@ -415,7 +418,9 @@ class Endpoint:
                     continue
                 raise self._empty(reply, empty)
             if _is_whole(reply, free=request.sampling is not None):
-                self._capabilities = capabilities
+                # Some servers leave out what they do not know without a word.
+                silent = request.sampling is None and not reply.tokens
+                self._capabilities = replace(capabilities, leaves_logprobs_out=silent)
                 return reply
             cut_at.append(capabilities.tokens(request))
             longer = replace(capabilities, extra_tokens=capabilities.extra_tokens * _LONGER)
@@ -544,7 +549,7 @@ def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, second
     finish = choice.get("finish_reason", document.get("done_reason"))
     truncated = finish == "length"
     counts = _usage(document)
-    thinking = bool(thoughts.strip()) or ("<think>" in content and "</think>" not in content)
+    thinking = bool(thoughts.strip()) or ("<think>" in content and "</think>" not in content) or _thought(document)
     if not content.strip() and not truncated and "}" in thoughts:
         content = thoughts  # a server that takes the whole answer for thoughts
     if content.strip():
@@ -561,8 +566,18 @@ def read_reply(key: str, document: Mapping[str, Any], client: HttpClient, second
 
 
 def _thoughts(message: Mapping[str, Any]) -> str:
-    found = (message.get(name) for name in ("reasoning_content", "reasoning"))
-    return next((words for words in found if isinstance(words, str)), "")
+    found = [message.get(name) for name in ("reasoning_content", "reasoning", "thinking")]
+    details = message.get("reasoning_details")
+    found += [part.get("text") for part in details if isinstance(part, dict)] if isinstance(details, list) else []
+    return next((words for words in found if isinstance(words, str) and words), "")
+
+
+def _thought(document: Mapping[str, Any]) -> bool:
+    """Whether the server counts tokens of thoughts that it does not show."""
+    usage = document.get("usage")
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    count = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    return isinstance(count, int) and count > 0
 
 
 def _refusal(message: Mapping[str, Any], finish: object, client: HttpClient) -> str:
@@ -591,12 +606,14 @@ def _content(message: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
     call = calls[0] if isinstance(calls, list) and calls and isinstance(calls[0], dict) else {}
     function = call.get("function")
     arguments = function.get("arguments") if isinstance(function, dict) else None
+    arguments = json.dumps(arguments) if isinstance(arguments, dict) else arguments
     text = choice.get("text")
     return next((words for words in (arguments, text) if isinstance(words, str)), "")
 
 
 def _tokens(logprobs: Any, content: str) -> tuple[Token, ...]:
-    """The reply's tokens, where they are whole and of the content; else none."""
+    """The reply's tokens, where they are whole and hold the content; else none. Some servers give those of thoughts
+    before it, and of the mark that ends a turn, too."""
     entries = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(entries, list):
         return ()
@@ -608,7 +625,7 @@ def _tokens(logprobs: Any, content: str) -> tuple[Token, ...]:
         likely = [entry, *(top if isinstance(top, list) else ())]
         pairs = [found for found in map(_read_logprob, likely) if found is not None]
         tokens.append(Token(entry["token"], dict(pairs)))
-    return tuple(tokens) if "".join(token.text for token in tokens).strip() == content.strip() else ()
+    return tuple(tokens) if content.strip() in "".join(token.text for token in tokens) else ()
 
 
 def _read_logprob(entry: Any) -> tuple[str, float] | None:

@@ -32,6 +32,8 @@ _MAX_BACKOFF = 30.0
 _INITIAL_BACKOFF = 0.5
 _MAX_MESSAGE_CHARS = 200
 _WATCH_SECONDS = 0.05
+_REQUESTED = re.compile(r"requested parameters", re.IGNORECASE)
+"""How a router says that none of its servers takes all parts of the request."""
 
 
 @dataclass(frozen=True)
@@ -297,7 +299,7 @@ class HttpClient:
                 f"the server refuses access ({status}{said}).",
                 "Name the environment variable that holds the right key: --endpoint-key-env NAME.",
             )
-        if status in (404, 405):
+        if status in (404, 405) and not (response.feature or _REQUESTED.search(response.message)):
             raise self._error(
                 f"the server has no such model or path ({status}{said}).",
                 "Check the name of the model, and that the address ends like .../v1.",

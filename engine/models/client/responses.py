@@ -53,6 +53,10 @@ _FEATURES = (
 """Optional parts of a chat request, by the words with which servers name them; the first that matches."""
 
 
+_MAX_PLAIN = 500
+"""Bytes of an error in plain text that are read."""
+
+
 @dataclass(frozen=True)
 class Response:
     """A response as it is to be taken.
@@ -101,6 +105,9 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes, max_byte
     start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     is_html = start.startswith((b"<!doctype html", b"<html"))
     error = _error_in(document) if document else None
+    if error is None and status >= 400 and document is None and not is_html:
+        # Frameworks write what they could not read of a request as plain text.
+        error = (body[:_MAX_PLAIN].decode("utf-8", "replace"), "")
     if error is None:
         return Response(status, document, is_html=is_html)
     message, code = error

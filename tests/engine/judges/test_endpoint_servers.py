@@ -88,6 +88,11 @@ def schema_is(kind: str) -> Refuses:
         (has("temperature"), message("'temperature' does not support 0 with this model"), 500, "temperature"),
         (has("max_tokens"), message("'max_tokens' is not supported. Use 'max_completion_tokens'"), 400, "max_tokens"),
         (has("temperature"), message("Unsupported value", param="temperature"), 400, "temperature"),
+        (has("logprobs"), message("No endpoints found that can handle the requested parameters."), 404, "logprobs"),
+        (schema_is("json_schema"), b"Failed to deserialize: response_format: unknown variant `json_schema`", 422,
+         "json_schema"),
+        (has("logprobs"), message("litellm.UnsupportedParamsError: ollama does not support parameters: ['logprobs', "
+         "'top_logprobs']"), 400, "logprobs"),
         (has("response_format"), {"detail": [{"loc": ["body", "response_format"], "msg": "Extra inputs"}]}, 422,
          "response_format"),
     ],
@@ -99,6 +104,64 @@ def test_a_feature_that_an_error_names_is_done_without(refuses: Refuses, documen
     assert len(questions) <= 6  # never repeated until it is given up
     if gone == "logprobs":
         assert any("no log-probabilities" in notice for notice in judge.notices)
+
+
+def test_what_a_refusal_in_plain_text_names_is_all_that_is_done_without() -> None:
+    document = b"Failed to deserialize: response_format: unknown variant `json_schema`"
+    _, questions, _ = judged(rejecting(schema_is("json_schema"), document, 422))
+    assert questions[-1].body["response_format"] == {"type": "json_object"}
+    assert questions[-1].body["logprobs"] is True
+
+
+def test_a_server_that_leaves_log_probabilities_out_without_a_word_is_named() -> None:
+    _, questions, judge = judged(rejecting(lambda _: False, {}, 200))
+    assert all(question.body["logprobs"] for question in questions)
+    assert any("no log-probabilities" in notice for notice in judge.notices)
+
+
+def test_log_probabilities_of_thoughts_and_of_the_end_mark_do_not_cost_those_of_the_answer() -> None:
+    def answer(question: Question, connection: socket.socket) -> None:
+        words = verdict()
+        tokens = ["Hm, ", "{}", *(part + " " for part in words.split(" ")), "<|im_end|>"]
+        entries = [{"token": token, "logprob": -0.1, "top_logprobs": []} for token in tokens]
+        entries[-2]["token"] = entries[-2]["token"].rstrip()
+        send(connection, chat(words, logprobs={"content": entries}))
+
+    _, questions, judge = judged(answer)
+    assert questions[-1].body["logprobs"] is True
+    assert not judge.notices
+
+
+@pytest.mark.parametrize(
+    ("message_of", "usage"),
+    [
+        ({"thinking": "Hm."}, {}),
+        ({"reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]}, {}),
+        ({}, {"completion_tokens": 1000, "completion_tokens_details": {"reasoning_tokens": 1000}}),
+    ],
+)
+def test_thoughts_are_recognized_wherever_a_server_counts_or_shows_them(
+    message_of: dict[str, Any], usage: dict[str, Any]
+) -> None:
+    def answer(question: Question, connection: socket.socket) -> None:
+        if "chat_template_kwargs" in question.body:
+            send(connection, chat(verdict()))
+        else:
+            reply = {"role": "assistant", "content": "", **message_of}
+            send(connection, {"choices": [{"message": reply, "finish_reason": "length"}], "usage": usage})
+
+    _, questions, judge = judged(answer)
+    assert any("thinking is turned off" in notice for notice in judge.notices)
+    assert len(questions) == 4
+
+
+def test_the_arguments_of_a_tool_call_may_be_an_object() -> None:
+    def answer(question: Question, connection: socket.socket) -> None:
+        call = {"function": {"name": "verdict", "arguments": json.loads(verdict())}}
+        send(connection, {"choices": [{"message": {"role": "assistant", "content": None, "tool_calls": [call]}}]})
+
+    found, _, _ = judged(answer)
+    assert flags(found) == (False, False)
 
 
 @pytest.mark.parametrize(
