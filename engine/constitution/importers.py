@@ -208,9 +208,17 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
         notices.append(
             f"{source}: one principle holds a list or table of {listed} lines: write a heading for each that is one."
         )
+    if len(found) > 1 and _is_title(text, filled[0][0]):
+        notices.append(f"{source}: the text below the document's title is a principle, too: {found[0][0][:64]}.")
     if found[0][0] == "Preamble":
         notices.append(f"{source}: the text before the first heading is a principle, too: Preamble.")
     return _constitution(found, source, sha256, "Join sections, or write the principles as TOML.", notices)
+
+
+def _is_title(text: str, heading: str) -> bool:
+    """Whether this is the title of the document: its first heading, above all others, which are of lower levels."""
+    levels = [(len(found[1]), _plain_title(found[2])) for found in map(_HEADING.fullmatch, text.splitlines()) if found]
+    return bool(levels) and levels[0] == (1, heading) and all(level > 1 for level, _ in levels[1:])
 
 
 def _items(body: Sequence[str], *, titled: bool) -> list[tuple[str, str]]:

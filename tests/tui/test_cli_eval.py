@@ -208,3 +208,17 @@ def test_a_server_that_fails_is_exit_code_5_and_the_key_is_nowhere(redraft_home:
 )
 def test_judges_and_their_options_must_fit_together(options: tuple[str, ...], told: str) -> None:
     assert told in judge("Go.", *options, check=2).stderr
+
+
+@pytest.mark.parametrize("name", ["rows.yaml", "rows.parquet", "rows.jsonl.gz", "./rows", "../no/rows", "/no/rows"])
+def test_a_path_at_which_nothing_is_is_not_judged_as_a_text(name: str) -> None:
+    assert "file not found" in judge(name, check=2).stderr
+
+
+def test_rows_of_a_dataset_are_judged_and_its_name_is_not(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.csv").write_text(f'id,text\na,"{BAD}"\nb,Tea is warm.\n')
+    found = verdicts(f"hf:{tmp_path / 'mine'}")
+    assert [(one["id"], one["flagged"]) for one in found] == [("a", True), ("b", False)]
+    assert "cannot be read as a dataset" in judge(f"hf:{tmp_path / 'none'}", check=2).stderr

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from engine.prompts.load import Row, RowSet
 
 _ROWS = {".jsonl", ".ndjson", ".json", ".csv", ".tsv"}
-_PATHLIKE = {*_ROWS, ".txt", ".md"}
+_PATHLIKE = {
+    *_ROWS, ".txt", ".md", ".markdown", ".tab", ".jsonlines", ".yaml", ".yml", ".parquet", ".arrow", ".gz", ".zst",
+    ".zstd",
+}  # fmt: skip
+_PATH_STARTS = ("./", "../", "/", "~/")
 _MAX_STDIN = 256 << 20
 _WIDEST = 100
 
@@ -36,7 +40,9 @@ _WIDEST = 100
 def evaluate(
     source: Annotated[
         str,
-        typer.Argument(metavar="TEXT|FILE|-", help="Text, text file, file of rows (.jsonl, .csv), or '-' for stdin."),
+        typer.Argument(
+            metavar="TEXT|FILE|-", help="Text, text file, file of rows (.jsonl, .csv, hf:OWNER/NAME), or '-' for stdin."
+        ),
     ],
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="Judge the text as an answer to this prompt.")] = "",
     generator: Annotated[
@@ -110,6 +116,7 @@ def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
     """The texts to judge, and whether it is a single one, given as such."""
     from engine.errors import InputError
     from engine.prompts.files import decode, is_table_file, read_bytes
+    from engine.prompts.hub_datasets import is_dataset
     from engine.prompts.load import Row, is_structured, load_rows
 
     if source == "-":
@@ -122,13 +129,15 @@ def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
         return (Row("stdin", text, prompt),), True
     if rows:
         raise InputError("--rows is for stdin only.", where="--rows", next_step="Remove it.")
+    if is_dataset(source) and len(source.split()) == 1:
+        return _announced(load_rows(source)), False
     if _is_file(source):
         # Read once: it may be a pipe. A row file is one by its content, whatever its name.
         data = read_bytes(source)
         if is_table_file(data) or is_structured(decode(data, source), source):
             return _announced(load_rows(source, data=data)), False
         return (Row(Path(source).name, decode(data, source), prompt),), True
-    if len(source.split()) == 1 and Path(source).suffix.lower() in _PATHLIKE:
+    if len(source.split()) == 1 and (Path(source).suffix.lower() in _PATHLIKE or source.startswith(_PATH_STARTS)):
         raise InputError(
             "file not found.",
             where=source,

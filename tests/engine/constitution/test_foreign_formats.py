@@ -330,3 +330,11 @@ def test_a_statement_that_stands_there_twice_counts_once(tmp_path: Path) -> None
     made = loaded(tmp_path, ["Be kind.", "Be brief.", "Be kind."], "c.json")
     assert [one.title for one in made.principles] == ["Be kind.", "Be brief."]
     assert "repeat an earlier one are left out: 1" in made.notices[0]
+
+
+def test_text_below_the_title_of_a_document_is_announced_as_a_principle(tmp_path: Path) -> None:
+    made = loaded(tmp_path, "# House rules\nWe answer by mail.\n\n## Kind\nBe kind.\n\n## Brief\nBe brief.\n", "c.md")
+    assert len(made.principles) == 3
+    assert made.notices == (
+        f"{tmp_path / 'c.md'}: the text below the document's title is a principle, too: House rules.",
+    )

@@ -90,7 +90,9 @@ def test_llama_cpp_computes_our_tokens_and_logits(tiny: Tiny, tmp_path: Path, fa
     packed, positions = pack([tokens])
     with torch.inference_mode():
         expected = decoder.logits(decoder.forward(packed, positions, decoder.causal([len(tokens)])).last)
-    assert (torch.tensor(model.scores[: len(tokens)]) - expected).abs().max() < 1e-3
+    # llama.cpp looks GELU up in a table of float16.
+    limit = 5e-3 if family == "gpt2" else 1e-3
+    assert (torch.tensor(model.scores[: len(tokens)]) - expected).abs().max() < limit
 
 
 def test_llama_cpps_quantizer_makes_a_file_that_it_answers_from(
