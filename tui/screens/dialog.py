@@ -18,6 +18,8 @@ _NOTE_SECONDS = 6.0
 
 Answer = TypeVar("Answer")
 
+_BROAD = 160
+"""Columns of the window from which on lists are wider than other windows."""
 _WIDE = 96
 _MAX_SHARE = 0.96
 _FRAME = 7
@@ -59,6 +61,7 @@ class Dialog(ClosesOnce, ModalScreen[Answer | None]):
     """A window above the run screen; Esc closes it without a result."""
 
     BINDINGS: ClassVar[list[BindingType]] = _JUMP
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (_BROAD, "-broad")]  # noqa: RUF012 - Textual declares it without ClassVar
 
     def show_note(self, note: str) -> None:
         """Say something in the border for a while, where a notice would cover the window."""

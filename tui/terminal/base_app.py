@@ -119,5 +119,6 @@ class TerminalApp(App[None]):
         """Handle an event; once the app leaves, what was typed before that is dropped, so that leaving overtakes it."""
         if isinstance(event, events.Key):
             self._typed = time.monotonic()
-        if not (self._leaving and isinstance(event, events.InputEvent | events.Paste)):
+        ends = self._leaving or self._exit  # from then on there may be no screen that takes it
+        if not (ends and isinstance(event, events.InputEvent | events.Paste)):
             await super().on_event(event)
