@@ -88,6 +88,8 @@ _TEMPLATE_MARKS = re.compile(
 )
 _NO_INPUT = {"<noinput>", "<no input>"}
 """What the rows of Self-Instruct hold where an instruction has no input."""
+_MISSING = {"nan", "none", "null", "<na>", "n/a", "nat"}
+"""How programs write that there is no text."""
 
 
 @dataclass
@@ -130,7 +132,7 @@ def read_prompt(record: Record, usage: Usage) -> tuple[str, tuple[Message, ...]]
 
 def _turns(record: Record, column: str, used: set[str], left_out: list[str]) -> list[Message]:
     """The turns that a column holds, whatever its shape, up to the last one of the user; adds to `used`."""
-    value = _turns_in_text(record, column) or record.fields[column]
+    value = turns_in_text(record, column) or record.fields[column]
     if isinstance(value, dict) and any(key in value for key in (*_ROLE_KEYS, "text")):
         value = [{"role": "user", **value}]
     if column in ("chosen", "rejected"):
@@ -146,12 +148,42 @@ def _turns(record: Record, column: str, used: set[str], left_out: list[str]) -> 
     texts = [read_text(record, column)]
     if is_blank(texts[0]):
         raise _empty(record, column)
+    if is_missing(texts[0]):
+        raise InputError(
+            "the prompt is what programs write for a missing text (nan, None, null).",
+            where=f"{record.place}, field {column!r}",
+            next_step="Write a text, or delete the row.",
+        )
     for extra in CONTEXT_COLUMNS:
-        if extra != column and isinstance(record.fields.get(extra), str):
+        if extra != column and (parts := _context(record, extra)) is not None:
             used.add(extra)
-            text = read_text(record, extra)
-            texts += [text] if not is_blank(text) and text.strip().casefold() not in _NO_INPUT else []
+            texts += [text for text in parts if not is_blank(text) and text.strip().casefold() not in _NO_INPUT]
     return [*_history(record, used), Message("user", "\n\n".join(text.strip() for text in texts))]
+
+
+def _context(record: Record, column: str) -> list[str] | None:
+    """The texts that a question is about, those of a list one by one; None where the column holds anything else."""
+    value = record.fields.get(column)
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+        return [sanitize(text) for text in value]
+    if not isinstance(value, str):
+        return None
+    return [] if is_missing(value) else [sanitize(value)]
+
+
+def is_missing(text: str) -> bool:
+    """Whether a text is only how a program writes that there is none: "nan", "None", "null"."""
+    return len(text) < 8 and text.strip().casefold() in _MISSING
+
+
+def read_label(record: Record, column: str) -> str:
+    """The text of a field beside the prompt (topic, principle, demonstration); "" where there is none.
+
+    Raises:
+        InputError: it is not a text.
+    """
+    text = read_text(record, column).strip()
+    return "" if is_missing(text) else text
 
 
 def _with_system(messages: list[Message], record: Record, column: str, used: set[str]) -> list[Message]:
@@ -162,6 +194,8 @@ def _with_system(messages: list[Message], record: Record, column: str, used: set
         value = record.fields.get(name)
         if name != column and isinstance(value, str | list | dict) and value:
             used.add(name)
+            if isinstance(value, str) and is_missing(value):
+                continue
             turn = {"content": value} if not isinstance(value, dict) or "parts" in value else value
             text = (read_content(turn, f"{record.place}, field {name!r}", optional=True) or "").strip()
             if not is_blank(text) and not any(m.role == "system" and m.content.strip() == text for m in messages):
@@ -257,7 +291,7 @@ def _refuse_answer(record: Record, column: str, used: set[str]) -> None:
         )
 
 
-def _turns_in_text(record: Record, column: str) -> Any:
+def turns_in_text(record: Record, column: str) -> Any:
     """The list of turns that a text holds as JSON or, as pandas writes it into a CSV file, as Python; None for others.
 
     Raises:
@@ -303,7 +337,7 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
             where=f"{record.place}, field {column!r}",
             next_step='Write [{"role": "user", "content": "..."}].',
         )
-    turns = [_without_parts(part, left_out) for turn in turns for part in _role_pairs(turn)]
+    turns = [without_parts(part, left_out) for turn in turns for part in _role_pairs(turn)]
     where = f"{record.place}, field '{column}["
     roles = [_known_role(turn) or read_role(turn, f"{where}{n}]'") for n, turn in enumerate(turns)]
     last = _last_question(roles)
@@ -332,7 +366,7 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
     return messages
 
 
-def _without_parts(turn: Any, left_out: list[str]) -> Any:
+def without_parts(turn: Any, left_out: list[str]) -> Any:
     """The turn without tool calls, their results and thoughts among its parts; one that is nothing else as a turn of a
     tool."""
     if not isinstance(turn, dict):

@@ -17,7 +17,16 @@ from typing import Literal, overload
 
 from engine.errors import InputError
 from engine.models.inference.requests import Message
-from engine.prompts.columns import ALL_COLUMNS, Usage, count_unused, missing, read_prompt, read_text, with_known_names
+from engine.prompts.columns import (
+    ALL_COLUMNS,
+    Usage,
+    count_unused,
+    missing,
+    read_label,
+    read_prompt,
+    read_text,
+    with_known_names,
+)
 from engine.prompts.duplicates import representatives
 from engine.prompts.files import read_bytes, show
 from engine.prompts.records import Record, detect_format, extension, is_compressed, kind, read_records
@@ -276,8 +285,10 @@ def load_prompts(path: Path | str, *, columns: Mapping[str, str] | None = None) 
     for number, record in enumerate(map(with_known_names, rows), 1):
         try:
             text, messages = read_prompt(record, usage)
-            topic, principle = read_text(record, "topic").strip(), read_text(record, "principle").strip()
-            demonstration, row_id = read_text(record, "demonstration").strip(), _identity(record)
+            topic, principle, demonstration = (
+                read_label(record, name) for name in ("topic", "principle", "demonstration")
+            )
+            row_id = _identity(record)
         except InputError as error:
             first_error = first_error or error
             skipped.append(Skipped(error.where, error.what))

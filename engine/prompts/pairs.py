@@ -9,12 +9,23 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import InputError
-from engine.prompts.columns import ALL_COLUMNS, Usage, read_content, read_prompt, read_role, read_text
+from engine.prompts.columns import (
+    ALL_COLUMNS,
+    Usage,
+    read_content,
+    read_label,
+    read_prompt,
+    read_role,
+    read_text,
+    turns_in_text,
+    with_known_names,
+    without_parts,
+)
 from engine.prompts.files import read_bytes, show
 from engine.prompts.load import Prompt, PromptSet, Skipped, mapped, notices_of, prompt_id
 from engine.prompts.records import Record, read_records
@@ -63,12 +74,13 @@ def load_pairs(path: Path | str, *, columns: Mapping[str, str] | None = None) ->
     usage = Usage()
     places: dict[str, str] = {}
     first_error: InputError | None = None
-    for number, record in enumerate(rows, 1):
+    for number, row in enumerate(map(with_known_names, rows), 1):
         try:
-            text, messages = read_prompt(_question(record), usage)
+            record = _with_turns(_question(row), usage)
+            text, messages = read_prompt(record, usage)
             pair = _pair(record)
-            topic, principle = read_text(record, "topic").strip(), read_text(record, "principle").strip()
-            identifier = prompt_id(record, f"pair-{number:03d}", places)
+            topic, principle = read_label(record, "topic"), read_label(record, "principle")
+            identifier = prompt_id(row, f"pair-{number:03d}", places)
         except InputError as error:
             first_error = first_error or error
             skipped.append(Skipped(error.where, error.what))
@@ -100,6 +112,20 @@ def _question(record: Record) -> Record:
             next_step='Write {"prompt": ..., "chosen": ..., "rejected": ...}.',
         )
     return record
+
+
+def _with_turns(record: Record, usage: Usage) -> Record:
+    """The row with answers that are turns written as text as turns, and without thoughts and tool calls among their
+    parts."""
+    fields: dict[str, Any] = dict(record.fields)
+    left_out: list[str] = []
+    for column in ("chosen", "rejected"):
+        value = turns_in_text(record, column) or fields[column]
+        if isinstance(value, dict | list):
+            turns = [value] if isinstance(value, dict) else value
+            fields[column] = [without_parts(turn, left_out) for turn in turns]
+    usage.left_out.update(set(left_out))
+    return replace(record, fields=fields)
 
 
 def _pair(record: Record) -> GivenPair:
@@ -139,8 +165,6 @@ def _answer(record: Record, column: str) -> str:
     """One answer: a text, a turn, the last turn of a chat, or the last turn of a transcript."""
     value = record.fields[column]
     where = f"{record.place}, field {column!r}"
-    if isinstance(value, dict):
-        value = [value]
     if isinstance(value, list):
         text = _last_turn(value, where)
     else:

@@ -94,3 +94,27 @@ def test_a_row_that_is_no_pair_is_skipped_or_refused_with_its_reason(
     found = load_pairs(write(tmp_path / "pairs.jsonl", ROWS["texts"], row))
     assert len(found.pairs) == 1
     assert words.split(" the ")[-1].split(" is ")[0] in found.prompts.skipped[0].reason
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Why?", "Chosen": "A.", "Rejected": "B."},
+        {"prompt": "Why?", "chosen": "[{'role': 'assistant', 'content': 'A.'}]", "rejected": "B."},
+        {
+            "prompt": "Why?",
+            "chosen": [
+                {
+                    "role": "assistant",
+                    "content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "A."}],
+                }
+            ],
+            "rejected": "B.",
+        },
+    ],
+)
+def test_answers_are_the_words_alone_whatever_holds_them(tmp_path: Path, row: dict[str, Any]) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(row))
+    (pair,) = load_pairs(path).pairs.values()
+    assert (pair.chosen, pair.rejected) == ("A.", "B.")

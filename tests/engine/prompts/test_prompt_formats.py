@@ -720,3 +720,15 @@ def test_lines_that_only_begin_like_a_list_stay_as_they_are(write: Write, text: 
 )
 def test_lines_of_documents_and_programs_are_no_prompts(write: Write, text: str, what: str) -> None:
     assert what in refused(write("a.txt", text))
+
+
+def test_what_programs_write_for_a_missing_text_is_no_text(write: Write) -> None:
+    rows = "prompt,input,system,principle,demonstration\nnan,x,x,x,x\nNone,x,x,x,x\nWhy?,nan,NaN,null,N/A\n"
+    loaded = load_prompts(write("a.csv", rows))
+    assert [(p.text, p.messages, p.principle, p.demonstration) for p in loaded] == [("Why?", (), "", "")]
+    assert "2 rows skipped: line 2, line 3: the prompt is what programs write for a missing text" in loaded.notices[0]
+
+
+def test_several_texts_that_a_question_is_about_are_all_asked(write: Write) -> None:
+    row = {"question": "Who?", "context": ["Doc one.", "Doc two."]}
+    assert only(write("a.jsonl", lines(row))).text == "Who?\n\nDoc one.\n\nDoc two."
