@@ -250,7 +250,7 @@ class Run:
         from engine.models.local import check_model
 
         config = self._config
-        wanted = [name for name in (config.generator, config.against, config.critic) if name]
+        wanted = [config.generator, *(name for name in (config.against, config.critic) if name)]
         for name in dict.fromkeys(wanted):
             if not self._models.holds(name, config.device, config.dtype, config.quantization):
                 source = catalog.resolve(name)
@@ -335,9 +335,13 @@ class Run:
             )
 
     def _load(self) -> Context:
+        from engine.training.lora import select
+
         config, record = self._config, self._record
         assert record is not None
         generator = self._load_model(config.generator)
+        if not config.against:
+            select(generator.decoder.adaptable(), config.train.target_modules)  # refused here, not after all drafts
         other = self._load_model(config.against) if config.against else None
         if other is not None and other.sha256 == generator.sha256:
             raise ModelError(

@@ -14,6 +14,9 @@ from engine.stats.paired import CONFIDENCE, MARGIN, NonInferiority, PairedResult
 MAX_FACTOR = 20
 """More than this many times the prompts is no advice; the change is too small then."""
 
+_FEW = 200
+"""Up to so many benign prompts are advised whatever their number is: two of them say nothing yet."""
+
 _ROUND = 10
 """Numbers of prompts are rounded up to a multiple of this: they are estimates."""
 
@@ -51,20 +54,20 @@ def prompts_for_change(score: PairedResult) -> int | None:
 
 def prompts_for_margin(one: NonInferiority) -> int | None:
     """Benign prompts that would bring the bound under the margin; None where the change itself is past the margin, or
-    where it takes more than `MAX_FACTOR` times the prompts."""
+    where it takes more than `MAX_FACTOR` times the prompts and more than 200."""
     if one.n == 0 or one.difference >= one.margin:
         return None
     if one.what == "scores":
         # The distance of the bound from the estimate shrinks with the square root of the number.
         wanted = math.ceil(one.n * ((one.bound - one.difference) / (one.margin - one.difference)) ** 2)
-        return wanted if wanted <= MAX_FACTOR * one.n else None
+        return wanted if wanted <= max(_FEW, MAX_FACTOR * one.n) else None
     return _prompts_for_rates(one.base, one.trained, one.n, one.margin)
 
 
 def _prompts_for_rates(base: float, trained: float, n: int, margin: float) -> int | None:
     """The smallest number of prompts whose upper bound is under the margin, where as many prompts change as the rates
     need at least."""
-    for wanted in range(n, MAX_FACTOR * n + 1):
+    for wanted in range(n, max(_FEW, MAX_FACTOR * n) + 1):
         rises, falls = max(0.0, trained - base) * wanted, max(0.0, base - trained) * wanted
         if tango_upper(round(rises), round(falls), wanted, CONFIDENCE) < margin:
             return wanted
@@ -113,8 +116,10 @@ def _benign(evidence: Evidence) -> str:
     counts = [prompts_for_margin(one) for one in failed]
     known = [count for count in counts if count is not None]
     if len(known) < len(failed):
-        worse = " and ".join(one.what for one, count in zip(failed, counts, strict=True) if count is None)
-        return f"More prompts would not help: {worse} on benign prompts became worse. Train less, or with other pairs."
+        hopeless = [one for one, count in zip(failed, counts, strict=True) if count is None]
+        names = " and ".join(one.what for one in hopeless)
+        why = "became worse" if any(one.difference > 0 for one in hopeless) else "differ too much between the prompts"
+        return f"More prompts would not help: {names} on benign prompts {why}. Train less, or with other pairs."
     n = max(one.n for one in failed)
     return f"Needs about {_up(max(1, max(known) - n))} more benign prompts, if nothing else changes."
 

@@ -66,7 +66,7 @@ class Lora:
         if not shapes:
             raise InputError(
                 "no matrix of the model is named by the training's targets.",
-                where="training, targets",
+                where="--target-modules",
                 next_step=f'Use "{ALL_LINEAR}", or the names of the model\'s own modules.',
             )
         self.rank, self.alpha = rank, alpha
@@ -192,7 +192,7 @@ def select(adaptable: Mapping[str, tuple[int, int]], targets: Sequence[str]) -> 
         if target not in known:
             raise InputError(
                 f"the model has no matrix {target!r}.",
-                where="training, targets",
+                where="--target-modules",
                 next_step=f'Use "{ALL_LINEAR}" or some of: {", ".join(known)}.',
             )
     return {name: shape for name, shape in adaptable.items() if name.rpartition(".")[2] in targets}

@@ -64,6 +64,15 @@ def test_p_values_and_percentages_are_written_one_way() -> None:
     assert "1,000 better" in text
 
 
+def test_long_names_of_principles_stand_apart_from_their_figures() -> None:
+    names = ("house_rules_of_the_shop", "kind")
+    result = {"base": 0.18, "trained": 0.19}
+    text = shown({"summary": {"principles": [{"principle": name, "result": result} for name in names]}})
+    places = {line.index("0.18") for line in text.splitlines() if "0.18" in line}
+    assert "house rules of t 0.18" in text
+    assert len(places) == 1
+
+
 def test_every_outcome_has_its_words() -> None:
     for outcome, words in (("confirmed", "Improvement confirmed"), ("worse", "worse"), ("nothing trained", "Nothing")):
         assert words in shown({"summary": {"outcome": outcome}})

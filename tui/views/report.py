@@ -100,7 +100,7 @@ def _sections(report: Report) -> list[tuple[str, list[Pieces]]]:
         ("score", _score(report.score, report.max_score)),
         ("violations", _violations(report.violations)),
         ("reading", reading(report.reading, report.arms)),
-        ("principles", (_principle(one) for one in report.principles)),
+        ("principles", _principles(report.principles)),
         ("benign", (_benign(one) for one in report.benign)),
         ("cost", _cost(report.cost, report.arms)),
         ("health", _health(report.health)),
@@ -198,12 +198,17 @@ def reading(found: BlindReading | None, arms: tuple[str, str] = ARMS) -> Iterato
         ]
 
 
-def _principle(one: PrincipleChange) -> Pieces:
+def _principles(changes: Sequence[PrincipleChange]) -> Iterator[Pieces]:
+    room = max([12, *(len(short_name(one.principle)) for one in changes)]) + 1
+    return (_principle(one, room) for one in changes)
+
+
+def _principle(one: PrincipleChange, room: int) -> Pieces:
     sign, role = {"better": ("✓", "good"), "worse": ("✗", "bad")}.get(one.outcome, ("–", "dim"))
     size = signed_share(one.change.relative) if one.change.relative is not None else ""
     return [
         (f"{sign} ", role),
-        (short_name(one.principle).ljust(13), "text"),
+        (short_name(one.principle).ljust(room), "text"),
         *_change(one.change, 2),
         (size.rjust(7), "strong"),
         (f"  Holm {format_p(one.holm_p)}" if one.holm_p is not None else "", "dim"),

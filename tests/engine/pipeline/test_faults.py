@@ -14,7 +14,7 @@ import pytest
 from tiny_run import break_stage, last, stages, stopping_at, tiny_files
 
 from engine.control import Control
-from engine.errors import InputsChanged, ModelError, Stopped, StorageError
+from engine.errors import InputError, InputsChanged, ModelError, Stopped, StorageError
 from engine.events.codec import decode, encode
 from engine.judges.base import JudgeInput, Verdict
 from engine.judges.rules.judge import RulesJudge
@@ -35,6 +35,22 @@ def config(tmp_path: Path, tiny: Callable[..., Path], redraft_home: Path) -> Run
     return dataclasses.replace(
         made, candidates=8, train=TrainConfig.sft(num_train_epochs=2, train_batch_size=1, save_steps=1)
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"train": TrainConfig.sft(target_modules=("nosuch_proj",))}, InputError),
+        ({"generator": ""}, ModelError),
+    ],
+)
+def test_what_the_model_lacks_is_refused_before_the_first_stage(
+    config: RunConfig, tmp_path: Path, changes: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        perform(dataclasses.replace(config, **changes), tmp_path / "run", Control())
+    assert "nosuch_proj" in str(caught.value) or "no model" in str(caught.value).lower()
+    assert not (tmp_path / "run").exists() or "STAGE-START" not in stages(tmp_path / "run")
 
 
 def scarce_judging(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:

@@ -78,3 +78,11 @@ def test_seeds_and_met_conditions() -> None:
     evidence = Evidence(compare_scores(*_scores(60, -0.3)), held_out=True)
     assert _remedy(evidence, "seeds") == "Needs 2 more training seeds: --seeds 3."
     assert all(not one.remedy for one in decide(replace(evidence, seeds=3)).conditions if one.met)
+
+
+def test_two_benign_prompts_that_did_not_change_are_not_said_to_be_worse() -> None:
+    few = refusals_not_inferior([False] * 2, [False] * 2)
+    score = compare_scores(*_scores(30, -0.3))
+    assert _remedy(Evidence(score, benign=[few]), "benign") == (
+        "Needs about 50 more benign prompts, if nothing else changes."
+    )
