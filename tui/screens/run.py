@@ -224,7 +224,10 @@ class RunScreen(Screen[None]):
         self._show_keys()
 
     def _shown(self) -> Shown:
-        return Shown(self._run_name(), self.control.status, self.session.state, self.verbosity)
+        status = self.control.status
+        if self.session.behind and status in ENDED:
+            status = "reading"  # how the run ended stands in what is still to be read
+        return Shown(self._run_name(), status, self.session.state, self.verbosity)
 
     def _show_end(self, shown: Shown) -> None:
         """Notice the end of a run that was seen to be active, once."""
@@ -334,7 +337,7 @@ class RunScreen(Screen[None]):
                 skipped -= {"pause", "stop"}
             if self.control.open_alarm is None:
                 skipped.add("answer_alarm")
-            if not self.control.can_resume:
+            if not self.control.can_resume or self.session.behind:
                 skipped.add("resume")
             if not self._compares():
                 skipped |= {"compare_next"}

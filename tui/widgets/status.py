@@ -19,6 +19,7 @@ _STAGE_WIDTH = 17  # of the longest stage's name, "candidate verdict"
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 STATUS_WORDS: Mapping[str, tuple[str, str]] = {
+    "reading": ("Reading …", "dim"),
     "paused": ("Paused", "warn"),
     "stopping": ("Stopping …", "warn"),
     "done": ("Done", "good"),
@@ -35,7 +36,8 @@ class Shown:
 
     Args:
         name: of the run; "" before there is one.
-        doing: "loading", "running", "paused", "stopping", "done", "stopped", "failed" or "" for nothing.
+        doing: "reading" (the end of a journal), "loading", "running", "paused", "stopping", "done", "stopped",
+            "failed" or "" for nothing.
         state: the run's.
         verbosity: 0 to 3.
     """
@@ -93,7 +95,7 @@ def progress(shown: Shown, width: int, waited: float = 0.0) -> list[tuple[str, s
     """
     word = STATUS_WORDS.get(shown.doing)
     state, now = shown.state, shown.state.progress
-    if shown.doing in ("", "done", "stopped", "failed"):
+    if shown.doing in ("", "reading", "done", "stopped", "failed"):
         return [(_ended(shown, width) + "   ", word[1])] if word else []
     pieces: list[tuple[str, str]] = [(word[0] + "  ", word[1])] if word else []
     size = 20 if width >= 110 else 10 if width >= 70 else 0
