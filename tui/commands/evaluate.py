@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +24,8 @@ _PATHLIKE = {
     *_ROWS, ".txt", ".md", ".markdown", ".tab", ".jsonlines", ".yaml", ".yml", ".parquet", ".arrow", ".gz", ".zst",
     ".zstd",
 }  # fmt: skip
-_PATH_STARTS = ("./", "../", "/", "~/")
+_PATH = re.compile(r"(?:\.{1,2}|~)?/[\w./~-]*\w")
+"""What is meant as a path although nothing is there; other words may be a text."""
 _MAX_STDIN = 256 << 20
 _WIDEST = 100
 
@@ -137,7 +139,7 @@ def _texts(source: str, prompt: str, rows: bool) -> tuple[Sequence[Row], bool]:
         if is_table_file(data) or is_structured(decode(data, source), source):
             return _announced(load_rows(source, data=data)), False
         return (Row(Path(source).name, decode(data, source), prompt),), True
-    if len(source.split()) == 1 and (Path(source).suffix.lower() in _PATHLIKE or source.startswith(_PATH_STARTS)):
+    if len(source.split()) == 1 and (Path(source).suffix.lower() in _PATHLIKE or _PATH.fullmatch(source)):
         raise InputError(
             "file not found.",
             where=source,
