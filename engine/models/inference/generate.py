@@ -21,6 +21,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -261,26 +262,29 @@ class _Batch:
             places = slots.advance()
             runs = slots.runs()
             tokens.append(self._last)
-        prefilled: list[tuple[int, int]] = []
-        # prompt -> slots of the rows that begin with it; the first is computed, the others copy it.
-        duplicates: dict[tuple[int, ...], list[int]] = {}
-        if new:
-            for slot, row in zip(slots.add([len(row.suffix) for row in new], new[0].prefix), new, strict=True):
-                duplicates.setdefault(tuple(row.suffix), []).append(slot)
-        for own, numbers in duplicates.items():
-            prefilled.append((numbers[0], len(own)))
+        prompts = self._enter(new)
+        for own, (first, *_) in prompts.items():
             tokens.append(torch.tensor(own, device=device))
-            positions.append(torch.arange(before[numbers[0]], before[numbers[0]] + len(own), device=device))
+            positions.append(torch.arange(before[first], before[first] + len(own), device=device))
+        prefilled = [(first, len(own)) for own, (first, *_) in prompts.items()]
         attention = StepAttention(slots, places, runs, prefilled, new[0].prefix if new else None)
         hidden = self._decoder.forward(torch.cat(tokens), torch.cat(positions), attention).last
         if new:
-            ends = dict(zip(duplicates, torch.tensor([n for _, n in prefilled]).cumsum(0).tolist(), strict=True))
-            last = torch.tensor([*range(count), *(count - 1 + ends[tuple(row.suffix)] for row in new)], device=device)
-            hidden = hidden[last]
-            for numbers in duplicates.values():
-                if len(numbers) > 1:
-                    slots.copy(numbers[0], numbers[1:])
+            ends = dict(zip(prompts, accumulate(map(len, prompts), initial=count - 1), strict=False))
+            last = [*range(count), *(ends[own] + len(own) for own in (tuple(row.suffix) for row in new))]
+            hidden = hidden[torch.tensor(last, device=device)]
+            for first, *others in prompts.values():
+                if others:
+                    slots.copy(first, others)
         return self._decoder.logits(hidden)
+
+    def _enter(self, new: Sequence[Row]) -> dict[tuple[int, ...], list[int]]:
+        """Give new rows their slots: by prompt, whose first slot is computed and copied to the others."""
+        prompts: dict[tuple[int, ...], list[int]] = {}
+        if new:
+            for slot, row in zip(self._slots.add([len(row.suffix) for row in new], new[0].prefix), new, strict=True):
+                prompts.setdefault(tuple(row.suffix), []).append(slot)
+        return prompts
 
     def _postprocess(self, tokens: list[int]) -> list[Row]:
         """Hand the new tokens out, take the rows that ended away and close the gaps."""

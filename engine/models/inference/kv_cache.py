@@ -184,6 +184,19 @@ def _cheapest_runs(lengths: Sequence[int], prefixes: Sequence[Prefix | None]) ->
     return runs[::-1]
 
 
+@dataclass(frozen=True)
+class _Keep:
+    """Stores the keys and values of new rows' prompts at `places`. Not a method of `StepAttention`: the cycle of
+    references would keep the whole cache in memory after its batch has ended."""
+
+    slots: KVCache
+    places: tuple[Tensor, Tensor, Tensor]
+
+    def __call__(self, layer: int, k: Tensor, v: Tensor) -> None:
+        self.slots.keys[layer].index_put_(self.places, k)
+        self.slots.values[layer].index_put_(self.places, v)
+
+
 class StepAttention:
     """One step: a token of every row in `slots` (first in the packed order), then the prompts of new rows.
 
@@ -215,20 +228,14 @@ class StepAttention:
         if fresh:
             slot = torch.tensor([s for s, n in fresh for _ in range(n)], device=device)[:, None]
             place = torch.tensor([p for _, n in fresh for p in range(n)], device=device)[:, None]
-            self._fresh = (slot, self._heads, place)
             self._prompts = CausalPacked(
                 [n for _, n in fresh],
                 slots.group,
                 prefix=prefix,
-                store=self._keep,
+                store=_Keep(slots, (slot, self._heads, place)),
                 device=device,
                 dtype=slots.dtype,
             )
-
-    def _keep(self, layer: int, k: Tensor, v: Tensor) -> None:
-        keys, values = self._slots.keys[layer], self._slots.values[layer]
-        keys.index_put_(self._fresh, k)
-        values.index_put_(self._fresh, v)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, rules: Rules | None = None) -> Tensor:
         n = self._rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from random_models import CASES, random_model, random_sequences
 from engine.control import Control
 from engine.errors import Stopped
 from engine.models.inference.generate import generate
+from engine.models.inference.kv_cache import KVCache
 from engine.models.inference.prefix_cache import find_shared
 from engine.models.inference.requests import Completion, Request, Sampling
 from engine.models.inference.stop_strings import StopStrings
@@ -170,6 +173,26 @@ def test_little_memory_makes_it_slower_and_not_wrong() -> None:
     plenty = all_of(generate(decoder, Numbers(), requests, Control()))
     little = all_of(generate(decoder, Numbers(), requests, Control(), memory=1))
     assert {k: c.raw for k, c in plenty.items()} == {k: c.raw for k, c in little.items()}
+
+
+def test_keys_and_values_go_with_the_last_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only when the garbage collector comes by: a training between two collections would hold them, too."""
+    made: list[weakref.ref[KVCache]] = []
+
+    def noted(*arguments: Any) -> KVCache:
+        cache = KVCache(*arguments)
+        made.append(weakref.ref(cache))
+        return cache
+
+    monkeypatch.setattr("engine.models.inference.generate.KVCache", noted)
+    decoder = families.from_transformers(random_model("llama"))
+    requests = [Request(str(i), text_of(p), Sampling(max_tokens=4)) for i, p in enumerate(random_sequences((9, 9, 5)))]
+    gc.disable()
+    try:
+        assert len(all_of(generate(decoder, Numbers(), requests, Control()))) == 3
+        assert [cache() for cache in made] == [None]
+    finally:
+        gc.enable()
 
 
 def test_rows_of_very_unlike_length_share_a_batch() -> None:
