@@ -67,10 +67,10 @@ class _TokenLogps(torch.autograd.Function):
                 if grad_hidden is not None:
                     grad_hidden[part] = grad
                 continue
-            logits = head.linear(hidden[part]).float()
-            probs = torch.softmax(logits, -1)
+            probs = head.linear(hidden[part]).float()
+            torch.softmax(probs, -1, out=probs)  # in place of the logits: they are the largest tensor of training
             target_probs = probs.gather(1, target)
-            logps[part] = _log(target_probs, logits, target).squeeze(1)
+            logps[part] = _log(target_probs, head, hidden[part], target).squeeze(1)
             correct[part] = (target_probs == probs.amax(-1, keepdim=True)).squeeze(1)
             if grad_hidden is not None:
                 # d logp / d logit = [v = target] - p_v; the sign waits for the backward pass, where it costs nothing.
@@ -99,10 +99,11 @@ def _by_autograd(hidden: Tensor, head: Logits, target: Tensor, learn: bool) -> t
     return logps.detach(), best, grad
 
 
-def _log(prob: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+def _log(prob: Tensor, head: Logits, hidden: Tensor, target: Tensor) -> Tensor:
     """Log of the target's prob; from the logits where the prob is too small for float32 to tell."""
     if bool((prob > 1e-30).all()):
         return prob.log()
+    logits = head.linear(hidden).float()
     return logits.gather(1, target) - logits.logsumexp(-1, keepdim=True)
 
 

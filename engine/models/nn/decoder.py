@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -28,7 +29,7 @@ from torch.nn import functional
 
 from engine.models.nn.attention import Attention, CausalPacked
 from engine.models.nn.config import ModelConfig
-from engine.models.nn.linear import Linear, together
+from engine.models.nn.linear import Linear, Recompute, activate, together
 from engine.models.nn.lora_weights import Adapter
 from engine.models.nn.ops import Norm, RotaryEmbedding, gated, split_heads
 
@@ -287,24 +288,25 @@ class Decoder:
         attention: Attention,
         adapter: Adapter | None,
     ) -> Tensor:
-        normed = block.attention_norm(x)
-        attended = self._attend(number, block, normed, rotation, attention, adapter)
+        normed, again = block.attention_norm(x), Recompute(block.attention_norm, (x,))
+        attended = self._attend(number, block, normed, again, rotation, attention, adapter)
         x = block.out(attended, adapter, plus=x)
         if block.ffn_norm is not None:
-            normed = block.ffn_norm(x)
-        return block.down(self._inner(block, normed, adapter), adapter, plus=x)
+            normed, again = block.ffn_norm(x), Recompute(block.ffn_norm, (x,))
+        return self._feed_forward(block, normed, again, adapter, x)
 
     def _attend(
         self,
         number: int,
         block: Block,
         normed: Tensor,
+        again: Recompute,
         rotation: RotaryEmbedding | None,
         attention: Attention,
         adapter: Adapter | None,
     ) -> Tensor:
         a = self.config
-        heads = block.qkv(normed, adapter).view(-1, a.num_heads + 2 * a.num_kv_heads, a.head_dim)
+        heads = block.qkv(normed, adapter, again=again).view(-1, a.num_heads + 2 * a.num_kv_heads, a.head_dim)
         if block.q_norm is not None and block.k_norm is not None:
             both = a.num_heads + a.num_kv_heads
             q, k = block.q_norm(heads[:, : a.num_heads]), block.k_norm(heads[:, a.num_heads : both])
@@ -312,15 +314,18 @@ class Decoder:
         q, k, v = split_heads(heads, a.num_heads, a.num_kv_heads, rotation)
         return attention(number, q, k, v, a.attention_scale(number))
 
-    def _inner(self, block: Block, normed: Tensor, adapter: Adapter | None) -> Tensor:
-        kind = self.config.activation
-        plain = adapter is None and not torch.is_grad_enabled()
-        if block.gate is None:
-            return block.up.linear_activation(normed, kind) if plain else block.up.activated(normed, kind, adapter)
-        if plain:
-            return block.up.linear_mul(normed, block.gate.linear_activation(normed, kind))
-        gate, up = together((block.gate, block.up), normed, adapter)
-        return gated(gate, up, kind)
+    def _feed_forward(
+        self, block: Block, normed: Tensor, again: Recompute, adapter: Adapter | None, x: Tensor
+    ) -> Tensor:
+        """The block's second half, added to `x`."""
+        kind, up = self.config.activation, block.up
+        if adapter is None and not torch.is_grad_enabled():
+            if block.gate is None:
+                return block.down(up.linear_activation(normed, kind), plus=x)
+            return block.down(up.linear_mul(normed, block.gate.linear_activation(normed, kind)), plus=x)
+        wide = together((up,) if block.gate is None else (block.gate, up), normed, adapter, again)
+        inner = Recompute(partial(activate if block.gate is None else gated, activation=kind), wide)
+        return block.down(inner.function(*wide), adapter, x, inner)
 
 
 def pack(

@@ -4,7 +4,7 @@ multiplies fastest, with the low-rank changes of an adapter added where one is i
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -31,6 +31,14 @@ class Projection:
     name: str
     start: int
     stop: int
+
+
+class Recompute(NamedTuple):
+    """How the backward pass finds an input again that was not kept: `function(*parts)`, where `parts` are kept anyway
+    by what made it."""
+
+    function: Callable[..., Tensor]
+    parts: tuple[Tensor, ...]
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
@@ -195,10 +203,6 @@ class Linear:
             out = ops._linear_pointwise.binary(grad, plus, packed, None, "add")
         return out
 
-    def activated(self, x: Tensor, activation: Activation, adapter: Adapter | None = None) -> Tensor:
-        """`activation` of `self(x, adapter)`, differentiable."""
-        return activate(self(x, adapter), activation)
-
     def shares(self, other: Tensor) -> bool:
         """Whether the matrix is the very memory of `other` (a head tied to the embedding)."""
         return self._dense is not None and self._dense.data_ptr() == other.data_ptr()
@@ -207,9 +211,17 @@ class Linear:
         """Free the memory that training took for the backward pass."""
         self._packed_transpose = None
 
-    def __call__(self, x: Tensor, adapter: Adapter | None = None, plus: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        adapter: Adapter | None = None,
+        plus: Tensor | None = None,
+        again: Recompute | None = None,
+    ) -> Tensor:
         """`x @ weight.T + bias (+ plus) (+ the adapter's change)`, [N, in] -> [N, out], differentiable in `x`, `plus`,
-        the adapter's tensors and, where it requires a gradient, the weight."""
+        the adapter's tensors and, where it requires a gradient, the weight.
+
+        `again`: how to compute `x` a second time, so that the backward pass need not keep it."""
         if self.trainable:
             out = functional.linear(x, self.weight, self.bias)
             out = out if plus is None else out + plus
@@ -221,7 +233,7 @@ class Linear:
             return out
         if self._plain(adapter):
             return self.linear(x) if plus is None else self.linear_add(x, plus)
-        return _shared((self,), x, adapter, plus)[0]
+        return _shared((self,), x, adapter, plus, again)[0]
 
     def _plain(self, adapter: Adapter | None) -> bool:
         return not self._pairs(adapter) and not torch.is_grad_enabled()
@@ -264,17 +276,21 @@ def _with_pairs(out: Tensor, x: Tensor, pairs: Sequence[tuple[int, int, LoraPair
     return out
 
 
-def together(linears: Sequence[Linear], x: Tensor, adapter: Adapter | None = None) -> tuple[Tensor, ...]:
+def together(
+    linears: Sequence[Linear], x: Tensor, adapter: Adapter | None = None, again: Recompute | None = None
+) -> tuple[Tensor, ...]:
     """Several projections of one input, as `Linear.__call__` computes them; one node under autograd."""
     if any(linear.trainable or linear._plain(adapter) for linear in linears):
         return tuple(linear(x, adapter) for linear in linears)
-    return _shared(linears, x, adapter, None)
+    return _shared(linears, x, adapter, None, again)
 
 
-def _shared(linears: Sequence[Linear], x: Tensor, adapter: Adapter | None, plus: Tensor | None) -> tuple[Tensor, ...]:
+def _shared(
+    linears: Sequence[Linear], x: Tensor, adapter: Adapter | None, plus: Tensor | None, again: Recompute | None
+) -> tuple[Tensor, ...]:
     pairs = [linear._pairs(adapter) for linear in linears]
     flat = [tensor for found in pairs for _, _, pair in found for tensor in (pair.a, pair.b)]
-    outs: tuple[Tensor, ...] = _LoraLinears.apply(linears, pairs, x, plus, *flat)  # type: ignore[no-untyped-call]
+    outs: tuple[Tensor, ...] = _LoraLinears.apply(linears, pairs, again, x, plus, *flat)  # type: ignore[no-untyped-call]
     return outs
 
 
@@ -292,7 +308,7 @@ class _LoraLinears(torch.autograd.Function):
     """Frozen matrices of one input under autograd: one node for the products, a residual and all low-rank changes.
 
     The inputs of all changes are multiplied by their `a` matrices at once, and their gradients come back through one
-    product; only `x` and the `a` products are kept.
+    product; only `x` (or what it is computed from again) and the `a` products are kept.
     """
 
     @staticmethod
@@ -300,6 +316,7 @@ class _LoraLinears(torch.autograd.Function):
         ctx: Any,
         linears: Sequence[Linear],
         pairs: Sequence[Sequence[tuple[int, int, LoraPair]]],
+        again: Recompute | None,
         x: Tensor,
         plus: Tensor | None,
         *_flat: Tensor,
@@ -316,17 +333,20 @@ class _LoraLinears(torch.autograd.Function):
         h = (x if kept is None else x * kept) @ a.t()
         for change, (_, b) in zip(changes, working, strict=True):
             ys[change.linear][:, change.start : change.stop].addmm_(h[:, change.low], b.t())
-        ctx.save_for_backward(x, kept, h, a, *(b for _, b in working))
+        ctx.function, parts = (None, (x,)) if again is None else (again.function, again.parts)
+        ctx.parts = len(parts)
+        ctx.save_for_backward(*(part.detach() for part in parts), kept, h, a, *(b for _, b in working))
         return tuple(ys)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         grads = tuple(grad if grad.is_contiguous() else grad.contiguous() for grad in grads)
         through = grads[0] if ctx.plus else None
-        wanted = ctx.needs_input_grad[2]
+        wanted = ctx.needs_input_grad[3]
         if not ctx.changes:
-            return None, None, _sum_input_grads(ctx.linears, grads, None) if wanted else None, through
-        x, kept, h, a, *bs = ctx.saved_tensors
+            return None, None, None, _sum_input_grads(ctx.linears, grads, None) if wanted else None, through
+        parts, (kept, h, a, *bs) = ctx.saved_tensors[: ctx.parts], ctx.saved_tensors[ctx.parts :]
+        x = parts[0] if ctx.function is None else ctx.function(*parts)
         projections = [grads[change.linear][:, change.start : change.stop] for change in ctx.changes]
         lows = [part @ b for part, b in zip(projections, bs, strict=True)]
         dh = lows[0] if len(lows) == 1 else torch.cat(lows, 1)
@@ -338,7 +358,7 @@ class _LoraLinears(torch.autograd.Function):
         if wanted:
             low = dh @ a
             dx = _sum_input_grads(ctx.linears, grads, low if kept is None else low.mul_(kept))
-        return None, None, dx, through, *flat
+        return None, None, None, dx, through, *flat
 
 
 def _changes(pairs: Sequence[Sequence[tuple[int, int, LoraPair]]]) -> list[_Change]:

@@ -139,6 +139,22 @@ def test_training_memory_is_given_back() -> None:
     assert decoder.nbytes() == before
 
 
+def test_what_is_cheap_to_compute_again_is_not_kept_for_the_backward_pass() -> None:
+    """Of a layer: two inputs of norms, folded heads, probabilities and their product, gate and up, low-rank inputs."""
+    decoder = families.from_transformers(random_model("llama"))
+    sizes, count = decoder.config, sum(LENGTHS)
+    held: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.dim() == 2 and tensor.shape[0] == count:
+            held[tensor.untyped_storage().data_ptr()] = tensor.shape[1]
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits_of(decoder, random_adapter(decoder, train=True), in_training(decoder, LENGTHS))
+    assert list(held.values()).count(sizes.intermediate_size) == 2 * sizes.num_layers
+
+
 def test_a_matrix_that_learns_gets_a_gradient() -> None:
     weight = torch.randn(24, 16, requires_grad=True)
     linear = Linear(weight, None, [Projection("x", 0, 24)])
