@@ -11,7 +11,9 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from engine.cores import usable
@@ -24,7 +26,9 @@ with another program on one of two cores that wait takes a whole time slice at e
 _KERNELS = "64"
 """Compiled kernels that oneDNN keeps, and those that torch keeps of it; 1,024 each by default. Every new number of rows
 is a new kernel: a training of 68 steps held 1.5 GB of them (docs/memory.md). One pass needs some 50."""
-_VERSION = 1
+_INPUTS, _OUTPUTS = 576, 1536
+"""Sizes of the matrix that is measured: the embedded model's feed-forward layer."""
+_VERSION = 2
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 
@@ -34,7 +38,7 @@ class Profile:
     """What was measured on this machine.
 
     Args:
-        dtype: "bfloat16" or "float32": the faster for a batch of 64 rows.
+        dtype: "bfloat16" or "float32": the one that takes less processor time for a batch of 64 rows.
         threads: of torch within one operation.
         rates: TFLOP/s of a matrix product by dtype and rows, such as "bfloat16/64".
     """
@@ -97,8 +101,8 @@ def machine_profile(*, again: bool = False) -> Profile:
     """The measured profile: from the cache, or measured now (2 to 4 s) and stored there.
 
     A cache that cannot be read or written is no error: the profile is then measured each time. While other programs use
-    the machine, a measurement would say more about them than about it: nothing is measured, and the profile is what
-    fits the processor's instruction sets, with all cores and without rates.
+    the machine, a rate would say more about them than about it: then only the dtype is measured, by processor time, and
+    the profile has all cores and no rates.
 
     Args:
         again: measure even where there is a stored one.
@@ -108,7 +112,7 @@ def machine_profile(*, again: bool = False) -> Profile:
     if found is None:
         busy = _busy()
         if busy and not again:
-            return Profile(_native_dtype(), len(usable()), {})
+            return Profile(_faster_dtype(), len(usable()), {})
         found = _measure()
         if not busy:
             _write(place, found)
@@ -123,13 +127,41 @@ def _busy() -> bool:
         return False
 
 
-def _native_dtype() -> str:
-    """ "bfloat16" where the processor multiplies matrices of it, which is faster than float32 wherever it was
-    measured."""
+@cache
+def _faster_dtype() -> str:
+    """ "bfloat16" where it takes clearly less processor time than float32, else "float32".
+
+    One thread, short rounds in turn, the shortest of each: other programs stretch the clock's time, not this one. What
+    the processor lists as its instruction sets does not decide it: bfloat16 may be emulated all the same.
+    """
     import torch
 
-    known = torch.cpu.get_capabilities()
-    return "bfloat16" if known.get("avx512_bf16") or known.get("amx_bf16") else "float32"
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        return _less_time({name: _product(name, 64) for name in ("float32", "bfloat16")}, time.thread_time)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _less_time(products: dict[str, Callable[[], object]], clock: Callable[[], float], seconds: float = 0.3) -> str:
+    """ "bfloat16" if its shortest round takes less than 1 / 1.15 of float32's.
+
+    Args:
+        products: one product by dtype.
+        clock: seconds of the time that counts.
+        seconds: of rounds, by that clock.
+    """
+    best = dict.fromkeys(products, float("inf"))
+    for product in products.values():
+        product()  # the first call compiles a kernel
+    end = clock() + seconds
+    while clock() < end:
+        for name, product in products.items():
+            start = clock()
+            product()
+            best[name] = min(best[name], clock() - start)
+    return "bfloat16" if 1.15 * best["bfloat16"] < best["float32"] else "float32"
 
 
 def apply(profile: Profile) -> None:
@@ -199,26 +231,35 @@ def _measure() -> Profile:
                 best, rates = (whole, count), found
     finally:
         torch.set_num_threads(before)
-    dtype = "bfloat16" if rates["bfloat16/64"] > 1.15 * rates["float32/64"] else "float32"
-    return Profile(dtype, best[1], {name: round(rate, 4) for name, rate in rates.items()})
+    return Profile(_faster_dtype(), best[1], {name: round(rate, 4) for name, rate in rates.items()})
 
 
 def _rate(dtype: str, rows: int, seconds: float = 0.15) -> float:
     """TFLOP/s of [rows, 576] by [576, 1536], best of several looks."""
+    product = _product(dtype, rows)
+    best = float("inf")
+    product()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        for _ in range(4):
+            product()
+        best = min(best, (time.perf_counter() - start) / 4)
+    return 2 * rows * _INPUTS * _OUTPUTS / best / 1e12
+
+
+def _product(dtype: str, rows: int) -> Callable[[], object]:
+    """[rows, 576] by [576, 1536], as the decoder multiplies."""
     import torch
 
     from engine.models.nn.linear import Linear, Projection
 
     kind = torch.float32 if dtype == "float32" else torch.bfloat16
-    linear = Linear(torch.ones(1536, 576, dtype=kind), None, [Projection("measured", 0, 1536)])
-    x = torch.ones(rows, 576, dtype=kind)
-    best = float("inf")
-    with torch.inference_mode():
-        linear.linear(x)
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            for _ in range(4):
-                linear.linear(x)
-            best = min(best, (time.perf_counter() - start) / 4)
-    return 2 * rows * 576 * 1536 / best / 1e12
+    linear = Linear(torch.ones(_OUTPUTS, _INPUTS, dtype=kind), None, [Projection("measured", 0, _OUTPUTS)])
+    x = torch.ones(rows, _INPUTS, dtype=kind)
+
+    def multiply() -> None:
+        with torch.inference_mode():
+            linear.linear(x)
+
+    return multiply

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,45 @@ def test_a_quiet_machine_is_measured_once_and_read_afterwards(home: Path, monkey
     assert all(rate > 0 for rate in first.rates.values())
 
 
-def test_a_busy_machine_is_not_measured_and_gets_all_cores(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_machine_measures_the_dtype_alone_and_gets_all_cores(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = machine_profile._measure().dtype
     monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 3.0, 3.0))
+    machine_profile._faster_dtype.cache_clear()
     found = machine_profile.machine_profile()
     assert found.threads == len(usable())
-    assert found.dtype in ("float32", "bfloat16")
+    assert found.dtype == quiet
     assert found.rates == {}
     assert stored() == []
+
+
+class Work:
+    """Products that take so many seconds of processor time, every third round four times as long."""
+
+    def __init__(self, **seconds: float) -> None:
+        self.now, self.calls = 0.0, 0
+        self.products = {name: partial(self._multiply, cost) for name, cost in seconds.items()}
+
+    def _multiply(self, cost: float) -> None:
+        self.calls += 1
+        self.now += cost * (4 if self.calls % 3 == 0 else 1)
+
+    @property
+    def dtype(self) -> str:
+        return machine_profile._less_time(self.products, lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    ("float32", "bfloat16", "chosen"),
+    [(2e-3, 1e-3, "bfloat16"), (1.05e-3, 1e-3, "float32"), (1e-3, 2e-3, "float32"), (1e-3, 0.4, "float32")],
+)
+def test_bfloat16_is_chosen_where_it_takes_less_time_and_never_where_it_is_emulated(
+    float32: float, bfloat16: float, chosen: str
+) -> None:
+    work = Work(float32=float32, bfloat16=bfloat16)
+    assert work.dtype == chosen
+    assert work.now < 4  # seconds, the first product of each included
 
 
 def test_numpy_is_imported_with_one_thread_and_the_environment_stays() -> None:
