@@ -73,6 +73,13 @@ class RunConfig:
     against: str = setting(
         "", "Compare the generator with this model instead of training it", unset="none", metavar="MODEL"
     )
+    against_dtype: str = setting(
+        "",
+        "Load B in this dtype, or its matrices in 8 bits (int8) or 4 (nf4)",
+        choices=("float32", "bfloat16", "float16", "int8", "nf4"),
+        unset="as A",
+        group="Models",
+    )
     critic: str = setting(
         "", "Critique and revise with this model", unset="the generator", metavar="MODEL", group="Models"
     )
@@ -185,6 +192,17 @@ class RunConfig:
     def quantization(self) -> Literal["", "int8", "nf4"]:
         """How the matrices of generator and critic are kept; 4 bits where both are asked for."""
         return "nf4" if self.load_in_4bit else "int8" if self.load_in_8bit else ""
+
+    @property
+    def against_format(self) -> tuple[str, Literal["", "int8", "nf4"]]:
+        """Dtype and quantization of the model that is compared with the generator."""
+        match self.against_dtype:
+            case "":
+                return self.dtype, self.quantization
+            case "int8" | "nf4" as quantization:
+                return self.dtype, quantization
+            case dtype:
+                return dtype, ""
 
 
 FILES = ("constitution", "train_prompts", "heldout_prompts", "benign_prompts", "pairs")

@@ -6,6 +6,7 @@ A `Run` belongs to the thread that performs it. It writes events and files, and 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from engine.models.client.endpoint import Server
     from engine.models.client.remote_model import RemoteModel
     from engine.models.local import LocalModel
+    from engine.models.nn.config import Quantization
 
 
 @dataclass(frozen=True)
@@ -251,11 +253,15 @@ class Run:
 
         config = self._config
         wanted = [config.generator, *(name for name in (config.against, config.critic) if name)]
-        for name in dict.fromkeys(wanted):
-            if not self._models.holds(name, config.device, config.dtype, config.quantization):
+        own = [config.generator, *([config.critic] if config.critic else [])]
+        formats = [(name, config.dtype, config.quantization) for name in own]
+        if config.against:
+            formats.append((config.against, *config.against_format))
+        for name, dtype, quantization in dict.fromkeys(formats):
+            if not self._models.holds(name, config.device, dtype, quantization):
                 source = catalog.resolve(name)
                 whole = base_name(source) if source.kind == "checkpoint" else name
-                check_model(whole, device=config.device, dtype=config.dtype, quantization=config.quantization)
+                check_model(whole, device=config.device, dtype=dtype, quantization=quantization)
         if (
             config.judge == "panel"
             and catalog.EMBEDDED not in wanted
@@ -342,13 +348,7 @@ class Run:
         generator = self._load_model(config.generator)
         if not config.against:
             select(generator.decoder.adaptable(), config.train.target_modules)  # refused here, not after all drafts
-        other = self._load_model(config.against) if config.against else None
-        if other is not None and other.sha256 == generator.sha256:
-            raise ModelError(
-                "Both models have the same weights, tokenizer and template; there is nothing to compare.",
-                where=f"{config.generator}, {config.against}",
-                next_step="Name two different ones.",
-            )
+        other = self._load_other(generator) if config.against else None
         critic = generator if not config.critic else self._load_model(config.critic)
         server = self._server = judge_server(config)
         parts = JudgeParts(self._constitution, critic, self._models.get, config.device, server)
@@ -421,10 +421,35 @@ class Run:
         for sentence in dict.fromkeys(sentences):
             self._record.notice(sentence)
 
-    def _load_model(self, name: str) -> LocalModel:
+    def _load_other(self, generator: LocalModel) -> LocalModel:
+        """The model that the generator is compared with; named by its format where only that is another.
+
+        Raises:
+            ModelError: it answers as the generator does.
+        """
+        config = self._config
+        dtype, quantization = config.against_format
+        found = self._load_model(config.against, dtype, quantization)
+        if found.sha256 != generator.sha256:
+            return found
+        if _format(found) == _format(generator):
+            raise ModelError(
+                "Both models have the same weights, dtype, tokenizer and template; there is nothing to compare.",
+                where=f"{config.generator}, {config.against}",
+                next_step="Name two different ones, or load B in another format (--against-dtype int8).",
+            )
+        return dataclasses.replace(found, name=f"{found.name} ({_format(found)})")
+
+    def _load_model(self, name: str, dtype: str | None = None, quantization: Quantization | None = None) -> LocalModel:
+        """The model of this name, in the run's format or in this one."""
         config, record = self._config, self._record
         assert record is not None
-        wanted = name, config.device, config.dtype, config.quantization
+        wanted = (
+            name,
+            config.device,
+            config.dtype if dtype is None else dtype,
+            config.quantization if quantization is None else quantization,
+        )
         loaded = self._models.holds(*wanted)
         model = self._models.get(*wanted)
         changed = input_changes.check_model(self._folder, name, model.sha256)
@@ -435,8 +460,8 @@ class Run:
         self._write_notices([f"{model.name}: {sentence}" for sentence in model.notices if not loaded])
         record.write(
             ModelLoaded(
-                summary=f"{model.name} · {model.parameters / 1e6:.0f} M parameters · {_bits(model.quantization)}"
-                f"{model.dtype} on {model.device}" + ("" if loaded else f" · {model.seconds:.1f} s"),
+                summary=f"{model.name} · {model.parameters / 1e6:.0f} M parameters · {_format(model)}"
+                f" on {model.device}" + ("" if loaded else f" · {model.seconds:.1f} s"),
                 model=model.name,
                 sha256=model.sha256,
                 parameters=model.parameters,
@@ -449,9 +474,9 @@ class Run:
         return model
 
 
-def _bits(quantization: str) -> str:
-    """How the weights are kept, for a summary; "" where they are in the dtype that is computed in."""
-    return {"int8": "8-bit weights, ", "nf4": "4-bit weights, "}.get(quantization, "")
+def _format(model: LocalModel) -> str:
+    """How the weights are kept and computed with: "bfloat16", "8-bit weights, bfloat16"."""
+    return {"int8": "8-bit weights, ", "nf4": "4-bit weights, "}.get(model.quantization, "") + model.dtype
 
 
 def _damage_sentence(damage: Sequence[Damage], unusable: int) -> str:

@@ -7,9 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from engine.setting_field import settings_of
+from engine.settings import RunConfig
 from tui.commands import options
 from tui.commands.run import start
 from tui.commands.settings_flags import build_config, with_flags
+
+_SETTING = settings_of(RunConfig())["against_dtype"]
 
 
 @with_flags(
@@ -45,6 +49,10 @@ def compare(
     max_tokens: Annotated[
         int | None, typer.Option(metavar="INTEGER", min=1, help="Max new tokens per answer. [default: 96]")
     ] = None,
+    against_dtype: Annotated[
+        str,
+        typer.Option(metavar="|".join(_SETTING.choices), help=f"{_SETTING.sentence}. [default: {_SETTING.unset}]"),
+    ] = "",
     set_: options.Set = None,
     folder: options.NewFolder = None,
     verbosity: options.Shown = None,
@@ -54,8 +62,8 @@ def compare(
     """Compare any two models: same prompts, sampling, seeds and judge, the same report and diff as a run.
 
     A run stands for the model that it trained; RUN@base, RUN@adapter-2 and RUN@step-40 name its base model, the adapter
-    of another training seed, and a checkpoint. What comes out is a run that every command opens; nothing is trained, so
-    it never says "confirmed".
+    of another training seed, and a checkpoint. One model in two formats: `compare M M --against-dtype int8`. What comes
+    out is a run that every command opens; nothing is trained, so it never says "confirmed".
     """
     from engine.pipeline.compared_models import comparison
 
@@ -65,4 +73,5 @@ def compare(
         answer = dataclasses.replace(answer, temperature=temperature)
     if max_tokens is not None:
         answer = dataclasses.replace(answer, max_tokens=max_tokens)
-    start(comparison(dataclasses.replace(config, answer=answer), first, second), folder, verbosity, as_json)
+    config = dataclasses.replace(config, answer=answer, against_dtype=against_dtype)
+    start(comparison(config, first, second), folder, verbosity, as_json)

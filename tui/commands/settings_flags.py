@@ -94,7 +94,7 @@ class Flag:
 def _flags() -> Iterator[Flag]:
     config = RunConfig()
     for name, known in settings_of(config).items():
-        if name not in ("preset", "against"):  # which are arguments of commands
+        if name not in ("preset", "against", "against_dtype"):  # which single commands have
             seeds = ("train.seed",) if name == "seed" else ()
             yield Flag(name, (name, *seeds), known, getattr(config, name), known.group)
     for name, known in settings_of(config.draft).items():

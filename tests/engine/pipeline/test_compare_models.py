@@ -169,6 +169,19 @@ def test_a_model_is_not_compared_with_itself(run: Path, tmp_path: Path) -> None:
         perform(comparison(run, "small", "small@adapter"), tmp_path / "run", Control(), ModelCache())
 
 
+def test_a_model_is_compared_with_itself_in_another_format(run: Path, tmp_path: Path) -> None:
+    config = comparison(run, "small@base", "small@base", against_dtype="int8", n_heldout=2, n_benign=1)
+    folder = perform(config, tmp_path / "run", Control(), ModelCache())
+    models = json.loads((folder / "report.json").read_text())["models"]
+    assert models["against"] == f"{models['generator']} (8-bit weights, float32)"
+    assert [config.against_format, replace(config, against_dtype="bfloat16").against_format] == [
+        ("float32", "int8"),
+        ("bfloat16", ""),
+    ]
+    with pytest.raises(ModelError, match="the same weights"):
+        perform(replace(config, against_dtype="float32"), tmp_path / "same", Control(), ModelCache())
+
+
 def test_the_command_writes_a_run_that_other_commands_take(run: Path, tmp_path: Path) -> None:
     config = comparison(run, "small@base", "small")
     folder = tmp_path / "out"
