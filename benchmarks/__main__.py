@@ -42,6 +42,10 @@ def bench(
         float,
         typer.Option(metavar="N", min=1, help="Begin no more rounds of a case after this time; one is always done."),
     ] = 150.0,
+    minutes: Annotated[
+        float,
+        typer.Option(metavar="N", min=1, help="Share this time among the cases: the later ones get what is left."),
+    ] = 15.0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Do one round of very little work: shows that it works, not how fast it is.")
     ] = False,
@@ -63,14 +67,16 @@ def bench(
 
     names = _cases(case or [])
     timings = Timings(quick, rounds, seconds)
-    for line in plan(names, timings):
+    for line in plan(names, timings, allowance(seconds, 60 * minutes, max(1, len(names)))):
         output.notice(line)
     found: Found = []
     model, complete = generator or RunConfig().generator, False
     with Bench(model, dtype, 1 if quick else rounds, QUICK if quick else FULL, output.notice, seconds) as session:
         try:
-            for name in names:
+            end = time.monotonic() + 60 * minutes
+            for number, name in enumerate(names):
                 started, known = time.monotonic(), len(found)
+                session.seconds = allowance(seconds, end - started, len(names) - number)
                 for item in run(session, [name]):
                     found.append(item)
                 if not _has_missing(found[known:]):
@@ -83,6 +89,11 @@ def bench(
             _print(found, session.known, quick, complete=complete, as_json=as_json)
     if _has_missing(found):
         raise typer.Exit(INCOMPLETE)
+
+
+def allowance(most: float, left: float, cases: int) -> float:
+    """Seconds in which the next case may begin rounds, where `left` are left for so many cases, it included."""
+    return max(1.0, min(most, left / cases))
 
 
 def _has_missing(found: Found) -> bool:
@@ -126,8 +137,12 @@ class Timings:
         return found if isinstance(found, dict) else {}
 
 
-def plan(names: Sequence[str], timings: Timings) -> list[str]:
-    """What is about to be measured: a line per case with its duration on this machine, or why it cannot be."""
+def plan(names: Sequence[str], timings: Timings, allowed: float) -> list[str]:
+    """What is about to be measured: a line per case with its duration on this machine, or why it cannot be.
+
+    Args:
+        allowed: seconds in which a case begins rounds; all that is known of one that was not timed yet.
+    """
     from benchmarks.cases import CASES
     from tui.views.formatting import duration
 
@@ -135,7 +150,8 @@ def plan(names: Sequence[str], timings: Timings) -> list[str]:
     for name in names:
         missing = CASES[name].missing()
         seconds = timings.seconds(name)
-        took = "not timed on this machine yet" if seconds is None else f"{duration(seconds)} last time"
+        unknown = f"not timed on this machine yet: one round, more within {duration(allowed)}"
+        took = unknown if seconds is None else f"{duration(seconds)} last time"
         takes = f"not measured: {missing} ({CASES[name].install})" if missing else took
         rows.append({"case": name, "measures": CASES[name].about, "takes": takes})
     known = [timings.seconds(name) for name in names]

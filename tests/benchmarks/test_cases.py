@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.__main__ import INCOMPLETE, Timings, app
+from benchmarks.__main__ import INCOMPLETE, Timings, allowance, app, plan
 from benchmarks.cases import CASES, run
 from benchmarks.measure import Missing, Ratio
 from benchmarks.session import QUICK, Bench
@@ -209,6 +209,14 @@ def test_timings_are_kept_for_the_same_kind_of_work_only() -> None:
     assert Timings(quick=False, rounds=1, seconds=150).seconds("scoring") is None
     (paths.cache_dir() / "bench-timings.json").write_text("{damaged")
     assert Timings(quick=False, rounds=3, seconds=150).seconds("scoring") is None
+
+
+def test_cases_share_the_time_that_is_left() -> None:
+    assert allowance(150, left=900, cases=11) == pytest.approx(81.8, abs=0.1)
+    assert allowance(150, left=900, cases=2) == 150
+    assert allowance(150, left=-5, cases=2) == 1  # one round is always done
+    (line, *_) = [line for line in plan(["scoring"], Timings(False, 9, 150), 82) if "scoring" in line]
+    assert "not timed on this machine yet: one round, more within 1:22" in line
 
 
 def test_a_case_that_is_not_measured_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
