@@ -138,15 +138,7 @@ def import_pack(folder: Path) -> Constitution:
         StorageError: a file cannot be read.
     """
     files = _files(folder)
-    policies = [path for path in files if path.suffix.lower() in _POLICY_FILES and path.stem.lower() != _README]
-    texts = {path: _text(path) for path in policies}
-    texts = {path: text for path, text in texts.items() if is_policy(text)}
-    if not texts:
-        raise InputError(
-            "This is a folder without a safety policy.",
-            where=str(folder),
-            next_step="Name one file: TOML, JSON, CSV or Markdown; or the folder of a policy.md.",
-        )
+    texts = _policy_texts(files, folder)
     tables = [path for path in files if path.suffix.lower() in _TABLES and is_labeled(path)]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in (*texts, *tables))).hexdigest()
     notices: list[str] = []
@@ -161,6 +153,25 @@ def import_pack(folder: Path) -> Constitution:
         made = import_policy(text, str(path), "", own)
         principles += made.principles
         notices += made.notices
+    _refuse_twins(principles, folder)
+    return Constitution(folder.resolve().name, tuple(principles), str(folder), digest, tuple(notices))
+
+
+def _policy_texts(files: Sequence[Path], folder: Path) -> dict[Path, str]:
+    """The policies among a folder's files."""
+    named = (path for path in files if path.suffix.lower() in _POLICY_FILES and path.stem.lower() != _README)
+    texts = {path: text for path in named if is_policy(text := _text(path))}
+    if not texts:
+        raise InputError(
+            "This is a folder without a safety policy.",
+            where=str(folder),
+            next_step="Name one file: TOML, JSON, CSV or Markdown; or the folder of a policy.md.",
+        )
+    return texts
+
+
+def _refuse_twins(principles: Sequence[Principle], folder: Path) -> None:
+    """Raise `InputError` if two principles have the same id."""
     twice = [name for name, count in Counter(one.id for one in principles).items() if count > 1]
     if twice:
         raise InputError(
@@ -168,7 +179,6 @@ def import_pack(folder: Path) -> Constitution:
             where=str(folder),
             next_step="Name the file of one of them.",
         )
-    return Constitution(folder.resolve().name, tuple(principles), str(folder), digest, tuple(notices))
 
 
 def _labels(text: str) -> list[_Section]:

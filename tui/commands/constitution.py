@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -234,22 +234,26 @@ def run_tests(
             "This judge is shown and calibrated on up to 24 of each principle's tests: passing them says little."
         )
     results = list(_results(constitution, config))
-    failed = [result for result in results if not result["passed"]]
     if as_json:
         output.emit(results)
     else:
-        for result in failed:
-            expected = "a violation" if result["expected"] else "no violation"
-            found = {True: "a violation", False: "no violation", None: "no verdict"}[result["found"]]
-            output.result(f"✗ {result['principle']} test {result['number']}: expected {expected}, found {found}")
-            output.result(f"  {result['text']}")
-        for one in constitution.principles:
-            own = [result for result in results if result["principle"] == one.id]
-            if own:
-                passed = sum(result["passed"] for result in own)
-                output.result(f"{'✓' if passed == len(own) else '✗'} {one.id}: {passed} of {len(own)} passed")
-    if failed:
+        _print_results(constitution, results)
+    if not all(result["passed"] for result in results):
         raise typer.Exit(1)
+
+
+def _print_results(constitution: Constitution, results: Sequence[Mapping[str, Any]]) -> None:
+    """The tests that failed, then how many of each principle passed."""
+    found = {True: "a violation", False: "no violation", None: "no verdict"}
+    for result in results:
+        if not result["passed"]:
+            what = f"expected {found[result['expected']]}, found {found[result['found']]}"
+            output.result(f"✗ {result['principle']} test {result['number']}: {what}")
+            output.result(f"  {result['text']}")
+    for one in constitution.principles:
+        own = [result["passed"] for result in results if result["principle"] == one.id]
+        if own:
+            output.result(f"{'✓' if all(own) else '✗'} {one.id}: {sum(own)} of {len(own)} passed")
 
 
 def _results(constitution: Constitution, config: Any) -> Any:

@@ -394,22 +394,27 @@ def resolve(name: str) -> Source:
     if _HUB_ID.fullmatch(repo) and ".." not in wanted and (not revision or _REVISION.fullmatch(revision)):
         known = find(repo)
         return Source("hub", wanted if known is None else known.name, repo, revision, entry=known)
+    raise _unknown(wanted)
+
+
+def _unknown(wanted: str) -> ModelError:
+    """What is wrong with a name that means nothing: an address, a path, or a misspelled name."""
     if page := re.match(r"(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf:(?://)?)([\w.-]+/[\w.-]+)", wanted):
-        raise ModelError("A model is named by its hub id.", where=shown(wanted), next_step=f"Name {page[1]}.")
+        return ModelError("A model is named by its hub id.", where=shown(wanted), next_step=f"Name {page[1]}.")
     if re.match(r"https?://", wanted):
-        raise ModelError(
+        return ModelError(
             "This is the address of a server, and what is trained runs on this machine.",
             where=shown(wanted),
             next_step="Name a model here; a server can judge (--judge endpoint --endpoint URL) or write texts "
             "(--endpoint-texts).",
         )
     if "/" in wanted or wanted.endswith(".gguf"):
-        raise ModelError(
+        return ModelError(
             "There is no such model folder or GGUF file.",
             where=shown(wanted),
             next_step="Check the path, or name a model of the catalog: `redraft models` lists them.",
         )
-    raise ModelError(f"There is no model {shown(wanted)}{_closest(wanted)}.", next_step=_LISTING)
+    return ModelError(f"There is no model {shown(wanted)}{_closest(wanted)}.", next_step=_LISTING)
 
 
 _LISTING = (
