@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 
 from engine.control import Control
 from engine.errors import InputError, Stopped, TrainingError
+from engine.models.hub.memory import Trimmer
 from engine.models.nn.decoder import LanguageDecoder
 from engine.models.nn.lora_weights import Adapter
 from engine.training import data as training_rows
@@ -160,6 +161,7 @@ class _Run:
     """Seconds that writing checkpoints took so far in this process."""
     began: float = field(default_factory=time.perf_counter)
     bad: int = 0
+    trim: Callable[[], None] = field(default_factory=Trimmer)
 
     @property
     def steps(self) -> int:
@@ -192,6 +194,7 @@ class _Run:
         while (batch := self.sampler.batch) is not None:
             self.processes.check_step(self.control)
             self._emit(self._step([self.rows[i] for i in batch]))
+            self.trim()
             # After an epoch's last step comes its summary, and the checkpoint after that.
             if self.sampler.batch is not None and self._due():
                 self.processes.on_main(self._save)

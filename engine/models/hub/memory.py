@@ -51,9 +51,36 @@ def peak_rss() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def resident() -> int:
+    """Bytes that this process holds now; 0 where the system does not report it (not Linux)."""
+    try:
+        return int((_PROC / "self" / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+class Trimmer:
+    """Calls `trim` where the process has grown since the last time: once a step, in loops whose steps free what they
+    take. glibc fills the holes that a step leaves only in part with what the next one takes: eight steps of a training
+    of 135M in bfloat16 grew from 1.5 to 2.2 GB, of which 1.1 were free.
+
+    Args:
+        grown: bytes.
+    """
+
+    def __init__(self, grown: int = 128_000_000) -> None:
+        self._grown = grown
+        self._before = resident()
+
+    def __call__(self) -> None:
+        if resident() > self._before + self._grown:
+            trim()
+            self._before = resident()
+
+
 def trim() -> None:
     """Return to the system what this process has freed. glibc keeps freed tensors for the next ones, which is fast
-    (`engine.models.machine_profile.prepare_environment`), but training leaves 1.5 GB of them that no later stage fills.
+    (`engine.models.machine_profile.prepare_environment`), but training leaves up to 1.5 GB that no later stage fills.
     """
     import ctypes
 

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from engine.control import Control, InFlight
+from engine.models.hub.memory import Trimmer
 from engine.models.inference.kv_cache import KVCache, StepAttention
 from engine.models.inference.prefix_cache import compute_prefix, find_shared
 from engine.models.inference.requests import Completion, Request
@@ -180,12 +181,14 @@ class _Batch:
             left = deque(row for row in left if id(row) not in chosen)
             self._waiting = phase
             self._slots = KVCache(self._decoder.config, slots, capacity, self._decoder.dtype, self._decoder.device)
+            trim = Trimmer()
             with throttled() as tick:
                 while self._waiting or self._active:
                     self._control.check()
                     tick()
                     self._control.report(self._in_flight)
                     yield from self._step()
+                    trim()
 
     def _in_flight(self) -> InFlight:
         """How far the active rows are, with the text of the one that has the most tokens."""

@@ -74,3 +74,17 @@ def test_damaged_files_of_the_kernel_do_not_matter(tmp_path: Path, content: str)
 def test_this_machine_has_some_memory() -> None:
     assert 0 < memory.available() <= memory.total()
     assert memory.peak_rss() > 1_000_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads resident memory from /proc")
+def test_memory_goes_back_where_a_loop_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, calls = [100.0], []
+    monkeypatch.setattr(memory, "resident", lambda: held[0])
+    monkeypatch.setattr(memory, "trim", lambda: (calls.append(held[0]), held.__setitem__(0, 120.0)))
+    trim = memory.Trimmer(grown=50)
+    for grown in (140, 160, 150, 169, 171):
+        held[0] = grown
+        trim()
+    assert calls == [160, 171]
+    monkeypatch.undo()
+    assert abs(memory.resident() - memory.peak_rss()) < memory.peak_rss()
