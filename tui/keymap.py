@@ -432,30 +432,31 @@ def with_keys(wanted: Mapping[str, object], where: str, start: Keymap | None = N
     An entry is left out, with a sentence in `problems`, where the action is unknown, the value is no key, or the key
     already does something else in the same place.
     """
-    flat: dict[str, object] = {}
-    for name, value in wanted.items():
-        if isinstance(value, Mapping):
-            flat.update({f"{name}.{inner}": member for inner, member in value.items()})
-        else:
-            flat[name] = value
     start = start or Keymap()
     keys, problems = list(start.keys), list(start.problems)
-    for name, value in flat.items():
+    for name, value in _by_full_name(wanted).items():
         found = [number for number, key in enumerate(keys) if name in (key.id, binding_id(key))]
         texts = [value] if isinstance(value, str) else value
         if not found:
             problems.append(f"{where}: there is no action {truncate(sanitize(name), 60)!r}; docs/keys.md lists them.")
-        elif (
-            not isinstance(texts, list)
-            or not texts
-            or not all(isinstance(text, str) and text.strip() for text in texts)
-        ):
+        elif not (isinstance(texts, list) and texts and all(isinstance(text, str) and text.strip() for text in texts)):
             problems.append(f'{where}: {truncate(sanitize(name), 60)} is no key; write "ctrl+r" or ["p", "space"].')
         else:
             for number in found:
                 keys[number] = dataclasses.replace(keys[number], keys=tuple(_named(text) for text in texts))
     checked = _without_clashes(keys, problems, where)
     return Keymap(tuple(checked), tuple(problems))
+
+
+def _by_full_name(wanted: Mapping[str, object]) -> dict[str, object]:
+    """The entries of tables (a place's keys) beside those at the top, as `place.action`."""
+    flat: dict[str, object] = {}
+    for name, value in wanted.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{name}.{inner}": member for inner, member in value.items()})
+        else:
+            flat[name] = value
+    return flat
 
 
 def _named(text: str) -> str:

@@ -19,6 +19,7 @@ from engine.runs.report import (
     Condition,
     Cost,
     Health,
+    NeutralTexts,
     Pairs,
     PrincipleChange,
     Report,
@@ -229,22 +230,26 @@ def _benign(one: BenignChange) -> Pieces:
     ]
 
 
+def _neutral(one: NeutralTexts, kl: float) -> Iterator[tuple[str, str]]:
+    """How far a training moved the model on neutral texts."""
+    yield f"KL {kl:.3f} nats per token", "text"
+    if one.kl_interval is not None:
+        low, high = (f"{end:.3f}" for end in one.kl_interval)
+        yield f", 95 % interval {range_text(low, high)}", "dim"
+    if one.cross_entropy_base is not None and one.cross_entropy_trained is not None:
+        losses = change(f"{one.cross_entropy_base:.2f}", f"{one.cross_entropy_trained:.2f}")
+        yield f"   cross-entropy {losses}", "text"
+    yield f" on {_shown(one.texts)} neutral texts", "dim"
+
+
 def _cost(cost: Cost | None, arms: tuple[str, str]) -> Iterator[Pieces]:
     """What the training changed where nothing was to be corrected, and which benign prompts are refused since."""
     if cost is None:
         return
     for one in cost.neutral:
-        if one.kl is None:
-            continue
-        place = f"training {_shown(one.training)}  " if len(cost.neutral) > 1 else ""
-        row: list[tuple[str, str]] = [(place, "dim"), (f"KL {one.kl:.3f} nats per token", "text")]
-        if one.kl_interval is not None:
-            low, high = (f"{end:.3f}" for end in one.kl_interval)
-            row.append((f", 95 % interval {range_text(low, high)}", "dim"))
-        if one.cross_entropy_base is not None and one.cross_entropy_trained is not None:
-            losses = change(f"{one.cross_entropy_base:.2f}", f"{one.cross_entropy_trained:.2f}")
-            row.append((f"   cross-entropy {losses}", "text"))
-        yield [*row, (f" on {_shown(one.texts)} neutral texts", "dim")]
+        if one.kl is not None:
+            place = f"training {_shown(one.training)}  " if len(cost.neutral) > 1 else ""
+            yield [(place, "dim"), *_neutral(one, one.kl)]
     if cost.declined is not None:
         yield [
             ("held-out answers that decline ", "text"),
