@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ __all__ = ["Epoch", "Hooks", "Step", "Trained", "train"]
 _SHARE = 0.05
 """Of a training's time that checkpoints may take where they are not due by `save_steps`."""
 
+_GROWN = 600_000_000
+"""Bytes that steps may leave with the C library before they are returned: new pages after it cost a tenth of a step's
+processor time, so not after each one."""
 
 _FREE = frozenset({"sample_steps", "save_steps", "max_nonfinite_steps", "micro_batch_tokens"})
 """Settings that a resumed training may change: they leave its result as it is."""
@@ -161,7 +165,7 @@ class _Run:
     """Seconds that writing checkpoints took so far in this process."""
     began: float = field(default_factory=time.perf_counter)
     bad: int = 0
-    trim: Callable[[], None] = field(default_factory=Trimmer)
+    trim: Callable[[], None] = field(default_factory=partial(Trimmer, _GROWN))
 
     @property
     def steps(self) -> int:
