@@ -71,7 +71,7 @@ SCREENS: dict[str, tuple[str, str]] = {
 }
 """Name -> the keys that show it from the run screen, and those that leave it."""
 
-EXPECTED = {"setup": "Memory 3.2 of 16 GB", "lineage": "10 of 16", "pick-profile": "fits", "pick-model": "GB"}
+EXPECTED = {"setup": " of 16 GB", "lineage": "10 of 16", "pick-profile": "fits", "pick-model": "GB"}
 """Name -> what comes from a thread and belongs into the picture."""
 
 
