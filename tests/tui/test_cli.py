@@ -72,6 +72,7 @@ def test_every_setting_has_a_flag_or_is_reached_by_set() -> None:
     assert others == {
         "preset",
         "against",
+        "against_dtype",
         *(
             f"critique.{name}"
             for name in ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")

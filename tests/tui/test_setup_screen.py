@@ -56,7 +56,7 @@ async def test_lists_offer_models_that_fit_and_judges_with_their_accuracy(tmp_pa
         await until(pilot, "Proposed: embedded.")
         await until(pilot, "Embedded fits: single would need")
         await pilot.press("c")
-        await until(pilot, "Memory 3.2 of 16 GB: fits · time is known after a first run")
+        await until(pilot, "Memory 2.9 of 16 GB: fits · time is known after a first run")
         assert "detects a change of 0.08 of the score" in text_of(app)
         await pilot.press("tab", "down")
         await until(pilot, "proposed")
