@@ -22,6 +22,10 @@ from engine.training.losses import token_logps
 _WORTH_SHARING = 32
 """Tokens that must be saved before a shared beginning becomes a sequence of its own."""
 
+_MULTIPLE = 32
+"""Passes of 256 tokens and more are filled up to a multiple of this. oneDNN compiles a kernel for each number of rows:
+in bfloat16 with AMX 7 ms where the product itself takes 2, some 50 times a step (docs/log/training.md)."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -122,6 +126,12 @@ def _pack(rows: Sequence[Completions], share: bool = True) -> _Packed:
         sequences.append(len(tokens) - begin)
         forks.append((end - shared, len(row.completions[0]) - 1))
     forked = any(len(row.completions) > 1 for row in rows)
+    if share:
+        extra = _padding(len(tokens))
+        # Behind the last sequence: no other token sees them, and nothing is predicted from them.
+        tokens += tokens[-1:] * extra
+        positions += positions[-1:] * extra
+        sequences[-1] += extra
     return _Packed(
         tokens=_long(tokens),
         positions=_long(positions),
@@ -130,6 +140,11 @@ def _pack(rows: Sequence[Completions], share: bool = True) -> _Packed:
         lengths=_long([len(completion) for row in rows for completion in row.completions]),
         layout=Layout(shared, tuple(sequences), tuple(forks) if forked else ()),
     )
+
+
+def _padding(count: int) -> int:
+    """Tokens to add, so that few different numbers of them go through the model."""
+    return -count % _MULTIPLE if count >= 8 * _MULTIPLE else 0
 
 
 def _worth_sharing(prompts: Sequence[tuple[int, ...]]) -> int:

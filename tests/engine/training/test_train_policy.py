@@ -114,6 +114,29 @@ def test_a_shared_beginning_goes_through_once() -> None:
     assert packed.before.tolist()[:5] == [41, 42, 41, 43, 44]
 
 
+@pytest.mark.parametrize("answers", [1, 2])
+def test_a_pass_is_filled_up_and_that_changes_neither_values_nor_gradients(
+    answers: int, twin: Callable[..., Twin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = twin("llama")
+    adapter = learned(pair.decoder)
+    model = Policy(pair.decoder, adapter.trainable_view(torch.float32))
+    rows = [Completions(row.prompt, (row.chosen, row.rejected)[:answers]) for row in pair_rows(6)]
+    sizes, found = [], []
+    for multiple in (1, 4):
+        monkeypatch.setattr(policy, "_MULTIPLE", multiple)
+        sizes.append(len(policy._pack(rows).tokens))
+        adapter.start_step(0, 0, 0)
+        scored = model.score(rows)
+        (scored.logps * torch.linspace(-1, 1, len(scored.logps))).sum().backward()
+        assert adapter.flat.grad is not None
+        found.append((scored.logps, adapter.flat.grad.clone()))
+    assert sizes[0] % 4
+    assert sizes[1] == sizes[0] + -sizes[0] % 4
+    for mine, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(mine, wanted, atol=1e-6, rtol=1e-4)
+
+
 def test_the_fingerprint_knows_models_and_adapters_apart(twin: Callable[..., Twin]) -> None:
     one, other = twin("llama").decoder, twin("llama", num_key_value_heads=4).decoder
     adapter = learned(one).adapter()
