@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from engine.models.hub.memory import resident
 
 DELAY = 0.05
 """Seconds until the stub answers."""
@@ -184,7 +185,7 @@ class _Watch:
         if self._drafts:
             self._cpu.setdefault("began", time.process_time())
             self._cpu["now"] = time.process_time()
-            self._memory.append((self._drafts, _resident()))
+            self._memory.append((self._drafts, resident()))
         if self._pairs >= self._prompts:
             self._control.stop()
 
@@ -200,10 +201,6 @@ class _Watch:
             "MB at half of the drafts": round(half[0] / 1e6) if half else 0,
             "MB at the end": round(self._memory[-1][1] / 1e6),
         }
-
-
-def _resident() -> float:
-    return float(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from gguf_files import LLAMA3
 from transformers import AutoConfig, AutoModelForCausalLM
 
 SIZES: dict[str, Any] = {
@@ -19,14 +20,7 @@ SIZES: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-_LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 1e4,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
+_LLAMA3 = {**LLAMA3, "rope_theta": 1e4}
 _YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 256}
 _GPT2 = {"vocab_size": 120, "n_embd": 48, "n_layer": 3, "n_head": 6, "n_positions": 1024}
 _ENDS = {"bos_token_id": 1, "eos_token_id": 2}

@@ -61,11 +61,8 @@ class Estimate:
 
     def __str__(self) -> str:
         """Such as ".92 [.88, .95]"; "–" if it could not be measured."""
-        return (
-            f"{probability_text(self.value)} [{probability_text(self.low)}, {probability_text(self.high)}]"
-            if self.known
-            else "–"
-        )
+        value, low, high = map(probability_text, (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]" if self.known else "–"
 
 
 NOT_MEASURED = Estimate(math.nan, math.nan, math.nan)

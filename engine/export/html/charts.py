@@ -74,7 +74,7 @@ def curve(title: str, line: Points, dots: Points, marks: Sequence[float]) -> str
     for mark in marks:
         x, _ = axes.at(mark, axes.low_y)
         parts.append(f'<line class="epoch" x1="{x:.1f}" x2="{x:.1f}" y1="8" y2="{_HEIGHT - _BOTTOM:.0f}"/>')
-    parts += axes.steps()
+    parts += axes.below(".0f")
     thinned = _thinned(line)
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (axes.at(*point) for point in thinned))
     parts.append(f'<polyline class="curve" points="{path}"/>')
@@ -101,11 +101,7 @@ def scatter(title: str, points: Sequence[Point], x_name: str, y_name: str) -> st
     parts = axes.grid()
     x, y = axes.at(0.0, 0.0)
     parts.append(f'<line class="zero strong" x1="{_LEFT:.0f}" x2="{_WIDTH - 12:.0f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-    parts += [
-        f'<text class="tick" x="{axes.at(tick, 0)[0]:.1f}" y="{_HEIGHT - 6:.0f}">{tick:.3g}</text>'
-        for tick in _ticks(axes.low_x, axes.high_x)
-        if axes.at(tick, 0)[0] < _WIDTH - 90  # where the axis is named
-    ]
+    parts += axes.below(".3g", _WIDTH - 90)  # behind it the axis is named
     for point in points:
         x, y = axes.at(point.x, point.y)
         side = "good" if point.y > 0 else "bad"
@@ -159,11 +155,13 @@ class _Axes:
             parts.append(f'<text class="tick side" x="{_LEFT - 6}" y="{y + 4:.1f}">{tick:.3g}</text>')
         return parts
 
-    def steps(self) -> list[str]:
-        """Whole numbers below the picture."""
+    def below(self, form: str, end: float = math.inf) -> list[str]:
+        """Values below the picture, in this format, as far as they lie left of `end`."""
+        places = [(tick, self.at(tick, self.low_y)[0]) for tick in _ticks(self.low_x, self.high_x)]
         return [
-            f'<text class="tick" x="{self.at(tick, self.low_y)[0]:.1f}" y="{_HEIGHT - 6:.0f}">{tick:.0f}</text>'
-            for tick in _ticks(self.low_x, self.high_x)
+            f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - 6:.0f}">{tick:{form}}</text>'
+            for tick, x in places
+            if x < end
         ]
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from engine.export.html import charts
-from engine.export.html.markup import table, text
+from engine.export.html.markup import count, table, text
 from engine.runs.report import Change, Cost, NeutralTexts, Report, TrainingResult
 
 
@@ -22,7 +22,7 @@ def cost(report: Report) -> Iterator[str]:
 
 
 def _trade_off(report: Report) -> Iterator[str]:
-    points = [charts.Point(f"seed {_count(one.seed)}", one.damage, one.gain) for one in report.trade_offs]
+    points = [charts.Point(f"seed {count(one.seed)}", one.damage, one.gain) for one in report.trade_offs]
     if points:
         yield "<h3>Gain and damage of each training seed</h3>"
         yield charts.scatter("Gain and damage of each training seed", points, "damage", "gain")
@@ -35,14 +35,14 @@ def _trade_off(report: Report) -> Iterator[str]:
 def _trainings(trainings: Sequence[TrainingResult]) -> str:
     """Each training's own result, where there are several."""
     rows = [
-        (f"seed {_count(one.seed)}", *_figures(one.score, 2), _interval(one.score), *_figures(one.violations, 0))
+        (f"seed {count(one.seed)}", *_figures(one.score, 2), _interval(one.score), *_figures(one.violations, 0))
         for one in trainings
         if one.score is not None
     ]
     restored = "".join(
-        f'<p class="warn">Seed {_count(one.seed)}: compared is '
+        f'<p class="warn">Seed {count(one.seed)}: compared is '
         + (f"the adapter of step {one.restored:,}, the last healthy one" if one.restored else "the untrained model")
-        + f" of {_count(one.steps)} steps.</p>"
+        + f" of {count(one.steps)} steps.</p>"
         for one in trainings
         if one.restored is not None
     )
@@ -53,7 +53,7 @@ def _trainings(trainings: Sequence[TrainingResult]) -> str:
 def _changes(cost: Cost, arms: tuple[str, str]) -> Iterator[str]:
     """What changed where nothing was to be corrected."""
     rows = [
-        (name, *_figures(one, digits), _count(one.n if one.answers is None else one.answers))
+        (name, *_figures(one, digits), count(one.n if one.answers is None else one.answers))
         for name, one, digits in (
             ("held-out answers that decline", cost.declined, 0),
             ("score on prompts that neither model declines", cost.score_answered, 2),
@@ -68,11 +68,11 @@ def _neutral(neutral: Sequence[NeutralTexts], trainings: Sequence[TrainingResult
     seeds = {number: one.seed for number, one in enumerate(trainings, 1)}
     rows = [
         (
-            f"seed {_count(seeds.get(one.training or 0))}" if len(neutral) > 1 else "neutral texts",
+            f"seed {count(seeds.get(one.training or 0))}" if len(neutral) > 1 else "neutral texts",
             f"{one.kl:.3f}",
             f"{one.kl_interval[0]:.3f} to {one.kl_interval[1]:.3f}" if one.kl_interval else "–",
             _arrow(one.cross_entropy_base, one.cross_entropy_trained),
-            _count(one.texts),
+            count(one.texts),
         )
         for one in neutral
         if one.kl is not None
@@ -109,7 +109,3 @@ def _interval(change: Change | None) -> str:
 
 def _arrow(base: float | None, trained: float | None) -> str:
     return "–" if base is None or trained is None else f"{base:.2f} → {trained:.2f}"
-
-
-def _count(number: int | None) -> str:
-    return "–" if number is None else f"{number:,}"

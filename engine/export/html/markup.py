@@ -14,6 +14,11 @@ def text(value: Any) -> str:
     return escape(sanitize(str(value)))
 
 
+def count(number: int | None) -> str:
+    """A number with its thousands apart; "–" where it is not known."""
+    return "–" if number is None else f"{number:,}"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose first column is text and whose other columns are figures; "" without rows."""
     if not rows:

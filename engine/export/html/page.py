@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from engine.export.html import charts, costs
-from engine.export.html.markup import text as _text
+from engine.export.html.markup import count, text
 from engine.export.training_pairs import NearestPrompts, TrainingHistory, TrainingPair
 from engine.runs.more_prompts import needed_prompts
 from engine.runs.report import OUTCOMES, BenignChange, Change, Condition, Report
@@ -42,7 +42,7 @@ def page(name: str, data: Data, history: TrainingHistory) -> str:
     rows = [row for row in data.get("prompts") or () if isinstance(row, Mapping)]
     body = [
         '<header><button type="button" class="theme" hidden>Dark / light</button>',
-        f'<h1 class="{role}">{_text(title)}</h1>',
+        f'<h1 class="{role}">{text(title)}</h1>',
         *_head(name, report, data),
         "</header><main>",
         _section("Figures", _figures(report)),
@@ -50,11 +50,11 @@ def page(name: str, data: Data, history: TrainingHistory) -> str:
         _section("Principles", _principles(report)),
         _section("Cost", costs.cost(report)),
         _section("Training", _training(report, history)),
-        _section("Next", (f"<p>{_text(line)}</p>" for line in report.advice)),
+        _section("Next", (f"<p>{text(line)}</p>" for line in report.advice)),
         _section("Compared answers", _compared(rows, history.pairs, report.arms), "compared"),
         _section("Training pairs", _pairs(history.pairs, rows), "pairs"),
         "</main><footer>",
-        f"<p>Written by Redraft {_text(_version(data))}. Every number was measured in this run; the judge is named "
+        f"<p>Written by Redraft {text(_version(data))}. Every number was measured in this run; the judge is named "
         "above. A text without a verdict counts neither as clean nor as a violation.</p></footer>",
     ]
     style, script = (
@@ -64,7 +64,7 @@ def page(name: str, data: Data, history: TrainingHistory) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{_text(title)} · {_text(name)}</title>\n<style>\n{style}</style></head>\n<body>\n"
+        f"<title>{text(title)} · {text(name)}</title>\n<style>\n{style}</style></head>\n<body>\n"
         + "\n".join(part for part in body if part)
         + f"\n<script>\n{script}</script>\n</body></html>\n"
     )
@@ -73,7 +73,7 @@ def page(name: str, data: Data, history: TrainingHistory) -> str:
 def _section(title: str, parts: Iterable[str], identifier: str = "") -> str:
     inner = "\n".join(part for part in parts if part)
     mark = f' id="{identifier}"' if identifier else ""
-    return f"<section{mark}><h2>{_text(title)}</h2>\n{inner}</section>" if inner else ""
+    return f"<section{mark}><h2>{text(title)}</h2>\n{inner}</section>" if inner else ""
 
 
 def _version(data: Data) -> str:
@@ -85,10 +85,10 @@ def _head(name: str, report: Report, data: Data) -> Iterator[str]:
     finished = data.get("finished")
     date = time.strftime("%Y-%m-%d", time.gmtime(finished)) if isinstance(finished, int | float) else ""
     facts = (name, date, report.models, report.constitution, report.scope and f"about {report.scope}")
-    yield f'<p class="facts">{" · ".join(_text(fact) for fact in facts if fact)}</p>'
+    yield f'<p class="facts">{" · ".join(text(fact) for fact in facts if fact)}</p>'
     if report.judge:
         accuracy = report.accuracy or "its accuracy was not measured"
-        yield f'<p class="facts">judge: {_text(report.judge)} · {_text(accuracy)}</p>'
+        yield f'<p class="facts">judge: {text(report.judge)} · {text(accuracy)}</p>'
     if report.agreement:
         same, low, high = report.agreement.same
         yield (
@@ -103,7 +103,7 @@ Box = tuple[str, str, str]
 
 def _figures(report: Report) -> Iterator[str]:
     inner = "".join(
-        f'<div><span class="dim">{_text(label)}</span><b>{_text(value)}</b><span class="dim">{_text(note)}</span></div>'
+        f'<div><span class="dim">{text(label)}</span><b>{text(value)}</b><span class="dim">{text(note)}</span></div>'
         for label, value, note in (*_changed(report), *_counted(report))
     )
     yield f'<div class="figures">{inner}</div>' if inner else ""
@@ -116,9 +116,9 @@ def _figures(report: Report) -> Iterator[str]:
             f'<p class="dim">95 % interval of the change; p {score.p:.3g}. '
             if score.p is not None
             else '<p class="dim">95 % interval of the change. '
-        ) + f"This many prompts could show a change of {score.smallest_detectable:.2f}.{_text(excluded)}</p>"
+        ) + f"This many prompts could show a change of {score.smallest_detectable:.2f}.{text(excluded)}</p>"
     for alarm in report.health.alarms:
-        yield f'<p class="warn">{_text(alarm)}</p>'
+        yield f'<p class="warn">{text(alarm)}</p>'
 
 
 def _changed(report: Report) -> Iterator[Box]:
@@ -127,9 +127,9 @@ def _changed(report: Report) -> Iterator[Box]:
     if score is not None and score.base is not None and score.trained is not None:
         most = f" · at most {report.max_score:g}" if report.max_score is not None else ""
         yield "score, lower is better", f"{score.base:.2f} → {score.trained:.2f}", f"n {score.n}{most}"
-        yield "prompts", f"{_n(score.better)} better", f"{_n(score.worse)} worse, {_n(score.tied)} the same"
+        yield "prompts", f"{count(score.better)} better", f"{count(score.worse)} worse, {count(score.tied)} the same"
     if violations is not None and violations.base is not None and violations.trained is not None:
-        of = f"{_n(violations.better)} prompts better, {_n(violations.worse)} worse"
+        of = f"{count(violations.better)} prompts better, {count(violations.worse)} worse"
         yield "violations", f"{violations.base:.0f} → {violations.trained:.0f}", of
     for one in report.benign:
         if one.change.base is not None and one.change.trained is not None:
@@ -142,12 +142,8 @@ def _counted(report: Report) -> Iterator[Box]:
         shown = f"{base:.0f} → {trained:.0f}" if name == "words" else f"{100 * base:.0f} % → {100 * trained:.0f} %"
         yield {"words": "words per answer", "empty": "empty answers"}.get(name, name), shown, ""
     if report.pairs is not None and report.pairs.examples:
-        dropped = ", ".join(filter(None, [f"{_n(report.pairs.dropped)} dropped", report.pairs.source]))
-        yield "training pairs", f"{_n(report.pairs.kept)} kept", dropped
-
-
-def _n(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
+        dropped = ", ".join(filter(None, [f"{count(report.pairs.dropped)} dropped", report.pairs.source]))
+        yield "training pairs", f"{count(report.pairs.kept)} kept", dropped
 
 
 def _benign(one: BenignChange) -> str:
@@ -177,10 +173,10 @@ def _conditions(report: Report) -> Iterator[str]:
     for one in report.conditions:
         role, sign, word = _met(one)
         more = needed_prompts(report, one)
-        missing = f'<b class="{role}">{_text(word)}{": " + _text(more) if more else ""}</b>'
+        missing = f'<b class="{role}">{text(word)}{": " + text(more) if more else ""}</b>'
         items.append(
-            f'<li><span class="sign {role}" aria-hidden="true">{sign}</span>{_text(one.id.replace("_", " "))} · '
-            f'{missing}<br><span class="dim">{_text(one.detail)}</span></li>'
+            f'<li><span class="sign {role}" aria-hidden="true">{sign}</span>{text(one.id.replace("_", " "))} · '
+            f'{missing}<br><span class="dim">{text(one.detail)}</span></li>'
         )
     yield f'<ul class="conditions">{"".join(items)}</ul>'
 
@@ -202,9 +198,9 @@ def _principles(report: Report) -> Iterator[str]:
         role = {"better": "good", "worse": "bad"}.get(one.outcome, "dim")
         p = f"{one.holm_p:.3g}" if one.holm_p is not None else "–"
         rows.append(
-            f'<tr><td>{_text(one.principle)}</td><td class="number">{one.change.base:.3f}</td>'
+            f'<tr><td>{text(one.principle)}</td><td class="number">{one.change.base:.3f}</td>'
             f'<td class="number">{one.change.trained:.3f}</td><td class="number">{p}</td>'
-            f'<td class="{role}">{_text(one.outcome)}</td></tr>'
+            f'<td class="{role}">{text(one.outcome)}</td></tr>'
         )
     if rows:
         yield (
@@ -231,7 +227,7 @@ def _training(report: Report, history: TrainingHistory) -> Iterator[str]:
         yield "<h3>Reward margin</h3>"
         yield charts.curve("Reward of the chosen minus that of the rejected answer, by step", margins, [], marks)
     if report.pairs is not None and report.pairs.reasons:
-        items = "".join(f"<li>{number:,} {_text(reason)}</li>" for reason, number in report.pairs.reasons)
+        items = "".join(f"<li>{number:,} {text(reason)}</li>" for reason, number in report.pairs.reasons)
         yield f"<h3>Pairs that were dropped</h3><ul>{items}</ul>"
 
 
@@ -245,7 +241,7 @@ def _form(fields: Sequence[str]) -> str:
 
 
 def _select(label: str, name: str, options: Mapping[str, str], first: str = "all") -> str:
-    inner = "".join(f'<option value="{_text(value)}">{_text(shown)}</option>' for value, shown in options.items())
+    inner = "".join(f'<option value="{text(value)}">{text(shown)}</option>' for value, shown in options.items())
     return f'<label>{label} <select name="{name}"><option value="">{first}</option>{inner}</select></label>'
 
 
@@ -309,10 +305,10 @@ def _article(
     about += [f"answer {int(row.get('sample') or 0) + 1} of {samples}"] if samples > 1 else []
     role = {"better": "good", "worse": "bad"}.get(change, "dim")
     return (
-        f'<article id="compared-{number}" data-set="{_text(row.get("set", ""))}" data-change="{change}" '
-        f'data-principle="{_text("|".join(sorted(_row_principles(row))))}" data-kind="{_text(kinds)}" '
-        f'data-size="{size:.0f}"><span class="dim">{_text(" · ".join(part for part in about if part))}</span>'
-        f'<p class="prompt">{_text(row.get("prompt", ""))}</p><div class="sides">'
+        f'<article id="compared-{number}" data-set="{text(row.get("set", ""))}" data-change="{change}" '
+        f'data-principle="{text("|".join(sorted(_row_principles(row))))}" data-kind="{text(kinds)}" '
+        f'data-size="{size:.0f}"><span class="dim">{text(" · ".join(part for part in about if part))}</span>'
+        f'<p class="prompt">{text(row.get("prompt", ""))}</p><div class="sides">'
         f'<div><h3>{arms[0].capitalize()} <span class="dim">score {_shown(base)}</span></h3><p>{left}</p></div>'
         f'<div><h3>{arms[1].capitalize()} <span class="{role}">score {_shown(trained)}</span></h3><p>{right}</p></div>'
         "</div>" + _chips(row) + _verdicts(row, arms) + _near(near) + "</article>"
@@ -323,7 +319,7 @@ def _chips(row: Data) -> str:
     """The kinds of change of a row as a list; "" where there are none."""
     chips = "".join(
         f'<li class="{"good" if one.get("better") else "bad"}">{"+" if one.get("better") else "−"} '
-        f"{_text(one.get('label', ''))}</li>"
+        f"{text(one.get('label', ''))}</li>"
         for one in _changes(row)
     )
     return f'<ul class="chips">{chips}</ul>' if chips else ""
@@ -357,7 +353,7 @@ def _verdicts(row: Data, arms: tuple[str, str]) -> str:
     probabilities = [_mapping(one.get("principles")) for one in (base, trained)]
     names = list(dict.fromkeys([*probabilities[0], *probabilities[1]]))
     lines = "".join(
-        f'<tr><td>{_text(name)}</td><td class="number">{_probability(probabilities[0], name)}</td>'
+        f'<tr><td>{text(name)}</td><td class="number">{_probability(probabilities[0], name)}</td>'
         f'<td class="number">{_probability(probabilities[1], name)}</td></tr>'
         for name in names
     )
@@ -368,7 +364,7 @@ def _verdicts(row: Data, arms: tuple[str, str]) -> str:
         else ""
     )
     reasons = "".join(
-        f'<p class="text"><b>{arm.capitalize()}:</b> {_text(one.get("reasoning") or one.get("note") or "–")}</p>'
+        f'<p class="text"><b>{arm.capitalize()}:</b> {text(one.get("reasoning") or one.get("note") or "–")}</p>'
         for arm, one in zip(arms, (base, trained), strict=True)
     )
     return f"<details><summary>Verdicts</summary>{table}{reasons}</details>"
@@ -391,7 +387,7 @@ def _near(near: Sequence[tuple[TrainingPair, float]]) -> str:
     if not near:
         return ""
     items = "".join(
-        f'<li><a href="#pair-{_text(pair.item)}">{_text(pair.prompt)}</a> <span class="dim">{value:.2f}</span></li>'
+        f'<li><a href="#pair-{text(pair.item)}">{text(pair.prompt)}</a> <span class="dim">{value:.2f}</span></li>'
         for pair, value in near
     )
     return f"<details><summary>Training prompts with similar words ({len(near)})</summary><ul>{items}</ul></details>"
@@ -422,10 +418,10 @@ def _pair(pair: TrainingPair, near: Sequence[tuple[int, str, float]]) -> str:
     state = "kept" if pair.kept else f"dropped: {pair.reason or 'no reason'}"
     about = " · ".join(part for part in (pair.item, pair.principle.replace("_", " "), state) if part)
     texts = [("Draft", pair.draft), ("Critique", pair.critique)]
-    detail = "".join(f'<h3>{label}</h3><p class="text">{_text(text)}</p>' for label, text in texts if text)
+    detail = "".join(f'<h3>{label}</h3><p class="text">{text(words)}</p>' for label, words in texts if words)
     _, left, right = _sides(pair.rejected, pair.chosen)
     links = "".join(
-        f'<li><a href="#compared-{number}">{_text(prompt)}</a> <span class="dim">{value:.2f}</span></li>'
+        f'<li><a href="#compared-{number}">{text(prompt)}</a> <span class="dim">{value:.2f}</span></li>'
         for number, prompt, value in near
     )
     lineage = (
@@ -434,16 +430,16 @@ def _pair(pair: TrainingPair, near: Sequence[tuple[int, str, float]]) -> str:
         else ""
     )
     sides = "".join(
-        f'<div><h3>{label} <span class="dim">expected score {_expected(score)}</span></h3><p>{text}</p></div>'
-        for label, score, text in (
+        f'<div><h3>{label} <span class="dim">expected score {_expected(score)}</span></h3><p>{words}</p></div>'
+        for label, score, words in (
             ("Rejected", pair.expected_rejected, left),
             ("Chosen", pair.expected_chosen, right),
         )
     )
     return (
-        f'<article id="pair-{_text(pair.item)}" data-kept="{"yes" if pair.kept else "no"}" '
-        f'data-principle="{_text(pair.principle)}"><span class="dim">{_text(about)}</span>'
-        f'<p class="prompt">{_text(pair.prompt)}</p><div class="sides">{sides}</div>'
+        f'<article id="pair-{text(pair.item)}" data-kept="{"yes" if pair.kept else "no"}" '
+        f'data-principle="{text(pair.principle)}"><span class="dim">{text(about)}</span>'
+        f'<p class="prompt">{text(pair.prompt)}</p><div class="sides">{sides}</div>'
         + (f"<details><summary>Draft and critique</summary>{detail}</details>" if detail else "")
         + f"{lineage}</article>"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from gguf_files import write_gguf
+from gguf_files import LLAMA3, write_gguf
 from transformers import AutoModelForCausalLM
 
 from engine.errors import ModelError
@@ -112,16 +112,8 @@ def test_the_rope_scaling_of_a_gguf_file_is_computed(tiny: Tiny, tmp_path: Path,
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_frequencies_that_a_gguf_file_divides_are_divided(tiny: Tiny, tmp_path: Path, tied: bool) -> None:
-    rope = {
-        "rope_type": "llama3",
-        "rope_theta": 500.0,
-        "factor": 8.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 64,
-    }
-    folder = tiny("llama", rope_parameters=rope, tie_word_embeddings=tied)
-    path = write_gguf(tmp_path / "model.gguf", folder, tensors={gguf.ROPE_FREQS: _llama3_divisors(16, rope)})
+    folder = tiny("llama", rope_parameters=LLAMA3, tie_word_embeddings=tied)
+    path = write_gguf(tmp_path / "model.gguf", folder, tensors={gguf.ROPE_FREQS: _llama3_divisors(16, LLAMA3)})
     assert difference(path, folder) < 1e-4
     plain = write_gguf(tmp_path / "plain.gguf", folder)
     assert difference(plain, folder) > 0.01
