@@ -1,12 +1,15 @@
-"""Files that are whole or absent: written to a temporary file in the same folder, synced, then renamed.
+"""Files and folders that are whole or absent: written under a temporary name at the same place, then renamed.
 
-A process that is killed meanwhile leaves its half behind, under a name that `sweep` knows.
+A process that is killed meanwhile leaves its half behind: of a file under a name that `sweep` knows, of a folder until
+the same folder is written again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,3 +108,83 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+_UNFINISHED = ".part-"
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether the path lies in a folder that `new_folder` has not finished."""
+    return any(name.startswith(".") and _UNFINISHED in name for name in path.absolute().parts)
+
+
+def holds_something(target: Path) -> bool:
+    """Whether there is a file of this name, or a folder that is not empty; what `new_folder` left there does not count.
+
+    Raises:
+        OSError: as the system raises it.
+    """
+    if not target.is_dir():
+        return target.exists() or target.is_symlink()
+    return any(not _is_leftover(path, target.resolve().name) for path in target.iterdir())
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder of the target's name to write into; it takes the target's place when the block ends, and is gone when the
+    block raises. What killed processes left of the same target is removed first.
+
+    Args:
+        target: not there, or an empty folder, which then keeps its permissions (and is perhaps a disk of its own).
+
+    Raises:
+        OSError: as the system raises it.
+    """
+    target = target.resolve()
+    place = target if target.is_dir() else target.parent
+    place.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(place, target.name)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}{_UNFINISHED}", dir=place))
+    with _locked(work):
+        try:
+            made = work / target.name
+            made.mkdir()
+            yield made
+            if place == target:
+                for path in made.iterdir():
+                    path.rename(target / path.name)
+            else:
+                made.rename(target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _is_leftover(path: Path, name: str) -> bool:
+    return path.name.startswith(f".{name}{_UNFINISHED}")
+
+
+def _remove_leftovers(place: Path, name: str) -> None:
+    """Remove unfinished folders that no process holds any more."""
+    for path in place.iterdir():
+        if _is_leftover(path, name):
+            with contextlib.suppress(OSError), _locked(path) as free:
+                if free:
+                    shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock, which ends with the process; False where another holds it, or the disk has no locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

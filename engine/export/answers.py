@@ -65,6 +65,6 @@ def compare(folder: Path, gguf: Path, *, exact: bool) -> Agreement:
         raise ModelError(
             f"The GGUF file answers otherwise than the merged model ({same} of {len(wanted)} texts are the same).",
             where=str(gguf),
-            next_step="Report it; the merged folder is whole.",
+            next_step="Report it; without --gguf the merged folder is written.",
         )
     return Agreement(same, len(wanted))

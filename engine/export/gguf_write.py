@@ -72,6 +72,20 @@ def check_kind(kind: str) -> str:
     return name
 
 
+def check_family(family: str, where: str) -> None:
+    """Refuse models that cannot be written here.
+
+    Raises:
+        ModelError: naming the families that can.
+    """
+    if family not in _ARCHITECTURES:
+        raise ModelError(
+            f"Models of the family {family} cannot be written as GGUF here; {', '.join(_ARCHITECTURES)} can.",
+            where=where,
+            next_step="Merge without --gguf, then convert the folder with llama.cpp's convert_hf_to_gguf.py.",
+        )
+
+
 def write(folder: Path, path: Path, kind: str, *, tick: Callable[[float], None] = lambda _: None) -> Written:
     """Write the model of a folder as a GGUF file.
 
@@ -88,12 +102,7 @@ def write(folder: Path, path: Path, kind: str, *, tick: Callable[[float], None] 
     """
     kind = check_kind(kind)
     config = load.folder_config(folder)
-    if config.family not in _ARCHITECTURES:
-        raise ModelError(
-            f"Models of the family {config.family} cannot be written as GGUF here; {', '.join(_ARCHITECTURES)} can.",
-            where=str(folder),
-            next_step="Convert the merged folder with llama.cpp's convert_hf_to_gguf.py.",
-        )
+    check_family(config.family, str(folder))
     tokenizer = load.folder_tokenizer(folder)
     vocabulary = gguf_vocab.read(folder, tokenizer, config.vocab_size, config.family)
     write_kind = _write_file if kind in WRITTEN else _write_quantized

@@ -10,15 +10,17 @@ import gc
 import json
 import math
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import InputError, ModelError, StorageError
-from engine.export.answers import QUESTIONS
+from engine.export import gguf_write
+from engine.export.answers import QUESTIONS, Agreement, compare
 from engine.export.base_model import run_adapter, run_base
+from engine.export.modelfile import modelfile
+from engine.files import holds_something, new_folder, write_atomically
 from engine.models.hub import adapter as adapter_files
 from engine.models.hub import checkpoint, gguf, load, weights
 from engine.models.hub.embedded import Progress, silent
@@ -59,6 +61,28 @@ _COPIED = (
 _EXTRA_SPACE = 50_000_000
 
 
+MODELFILE = "Modelfile"
+
+
+@dataclass(frozen=True)
+class GgufFile:
+    """A GGUF file of a merged model.
+
+    Args:
+        name: in the folder.
+        kind: of its weights.
+        nbytes: of the file.
+        pre_tokenizer: the name of its way to split texts.
+        answers: how many greedy answers are the merged model's, word for word.
+    """
+
+    name: str
+    kind: str
+    nbytes: int
+    pre_tokenizer: str
+    answers: Agreement
+
+
 @dataclass(frozen=True)
 class Merged:
     """What was written.
@@ -70,6 +94,7 @@ class Merged:
         dtype: of the weights.
         nbytes: of the weights.
         difference: largest difference of logits from the base model with its adapter, both in float32.
+        gguf: the GGUF files in the folder.
     """
 
     folder: Path
@@ -78,6 +103,7 @@ class Merged:
     dtype: str
     nbytes: int
     difference: float
+    gguf: tuple[GgufFile, ...] = ()
 
 
 def merge(
@@ -88,8 +114,9 @@ def merge(
     dtype: str = "",
     force: bool = False,
     progress: Progress = silent,
+    gguf_kinds: Sequence[str] = (),
 ) -> Merged:
-    """Write the trained model of a run as one model.
+    """Write the trained model of a run as one model: `target` is there once it is whole.
 
     Args:
         run: the run's folder.
@@ -98,46 +125,46 @@ def merge(
         dtype: of the weights, one of `load.DTYPES`; "" keeps the base model's.
         force: use the base model also where its files have changed since the run.
         progress: called with the fraction done and a sentence.
+        gguf_kinds: of GGUF files in the same folder, one of each, with an Ollama Modelfile for the first.
 
     Raises:
-        InputError: the run has no such adapter, or `target` holds something.
+        InputError: the run has no such adapter, `target` holds something, or a GGUF type cannot be written here.
         ModelError: the base model cannot be loaded or is another, or the written model computes something else.
         StorageError: `target` cannot be written.
     """
+    gguf_kinds = list(dict.fromkeys(gguf_write.check_kind(kind) for kind in gguf_kinds))
     training, adapter = run_adapter(run, training_seed)
     _check_target(target)
     if dtype:
         load.torch_dtype(dtype)
     base = run_base(run, lambda part, words: progress(0.3 * part, words), force=force)
+    if gguf_kinds:
+        gguf_write.check_family(base.config.family, base.name)
     expected = _logits(base.decoder, _tokens(base), adapter)
-    work = _work_folder(target)
     try:
-        progress(0.35, "Merging the adapter into the weights.")
-        kept = _write_model(run, base, adapter, work, dtype, lambda part: progress(0.4 + 0.4 * part, "Writing."))
-        nbytes = sum(path.stat().st_size for path in weights.files(work))
-        name, tokens = base.name, _tokens(base)
-        del base
-        gc.collect()
-        progress(0.85, "Comparing the merged model with the adapter.")
-        difference = _difference(work, tokens, expected)
-        if not math.isfinite(difference) or (kept == "float32" and difference > MAX_DIFFERENCE):
-            raise ModelError(
-                f"The merged model computes something else than the adapter: logits differ by up to {difference:.3g}.",
-                where=str(target),
-                next_step="Report it; the adapter in the run's folder works with peft.",
-            )
-        _move(work, target)
+        with new_folder(target) as work:
+            progress(0.35, "Merging the adapter into the weights.")
+            kept = _write_model(run, base, adapter, work, dtype, lambda part: progress(0.4 + 0.4 * part, "Writing."))
+            nbytes = sum(path.stat().st_size for path in weights.files(work))
+            name, tokens = base.name, _tokens(base)
+            del base
+            gc.collect()
+            progress(0.85, "Comparing the merged model with the adapter.")
+            difference = _difference(work, tokens, expected)
+            _check_difference(difference, kept, target)
+            written = tuple(_write_gguf(work, run.name, kind, progress) for kind in gguf_kinds)
+            if written:
+                text = modelfile(written[0].name, load.folder_tokenizer(work), read_config(run).system)
+                write_atomically(work / MODELFILE, text.encode(), 0o644)
     except OSError as error:
         raise _storage_error(error, target) from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     progress(1.0, "The merged model is written.")
-    return Merged(target, name, training, kept, nbytes, difference)
+    return Merged(target, name, training, kept, nbytes, difference, written)
 
 
 def _check_target(target: Path) -> None:
     try:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        if holds_something(target):
             raise InputError(
                 "there is something already.", where=str(target), next_step="Name a new or an empty folder."
             )
@@ -145,20 +172,22 @@ def _check_target(target: Path) -> None:
         raise _storage_error(error, target) from None
 
 
-def _work_folder(target: Path) -> Path:
-    """A folder next to the target, on the same disk: the target appears whole or not at all."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
-    except OSError as error:
-        raise _storage_error(error, target) from None
+def _write_gguf(folder: Path, run: str, kind: str, progress: Progress) -> GgufFile:
+    path = folder / f"{run}-{kind}.gguf"
+    written = gguf_write.write(folder, path, kind, tick=lambda part: progress(part, f"Writing {path.name}."))
+    progress(1.0, f"Checking {path.name}.")
+    agreement = compare(folder, path, exact=kind == "F32")
+    return GgufFile(path.name, kind, written.nbytes, written.pre_tokenizer, agreement)
 
 
-def _move(work: Path, target: Path) -> None:
-    work.chmod(0o755)
-    if target.exists():
-        target.rmdir()
-    work.replace(target)
+def _check_difference(difference: float, dtype: str, target: Path) -> None:
+    if math.isfinite(difference) and (dtype != "float32" or difference <= MAX_DIFFERENCE):
+        return
+    raise ModelError(
+        f"The merged model computes something else than the adapter: logits differ by up to {difference:.3g}.",
+        where=str(target),
+        next_step="Report it; the adapter in the run's folder works with peft.",
+    )
 
 
 def _storage_error(error: OSError, target: Path) -> StorageError:
@@ -188,7 +217,7 @@ def _write_model(run: Path, base: LocalModel, adapter: Adapter, work: Path, dtyp
         _add(tensors, one, transposed=config.family in TRANSPOSED)
     for name in tensors:
         tensors[name] = tensors[name].to(torch_dtype)
-        weights.check_finite(tensors[name], name, work, cast=True)
+        weights.check_finite(tensors[name], name, run, cast=True)
     _check_space(work, tensors)
     _set_dtype(work / "config.json", kept)
     weights.write(work / weights.SINGLE, tensors, tick)
@@ -254,7 +283,7 @@ def _check_space(work: Path, tensors: Mapping[str, Tensor]) -> None:
     if free < needed:
         raise StorageError(
             f"there is no space for the merged model: it needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free.",
-            where=str(work.parent),
+            where=str(work.parent.parent),
             next_step="Free some space, or choose another place.",
         )
 

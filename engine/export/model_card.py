@@ -63,9 +63,8 @@ def _body(
 ) -> Iterator[str]:
     yield f"# {inline(report.generator or config.generator)}, trained to follow {inline(report.constitution)}"
     yield (
-        f"Trained by [Redraft](https://github.com/redraft/redraft) (run `{name}`): the model's own answers to prompts "
-        "were judged by a written constitution, the better and the worse ones became preference pairs, and a LoRA "
-        f"adapter was trained on them by {config.train.objective.upper()}."
+        f"Trained by [Redraft](https://github.com/redraft/redraft) (run `{name}`): {_origin(config, report)}. "
+        f"A LoRA adapter was trained on them by {config.train.objective.upper()}."
     )
     outcome, _ = OUTCOMES.get(report.outcome, (report.outcome, ""))
     yield f"## Measured\n\n**{outcome}**, about {report.scope or 'this run'}."
@@ -82,6 +81,25 @@ def _body(
     if config.generator and isinstance(data.get("versions"), Mapping):
         versions = ", ".join(f"{key} {value}" for key, value in data["versions"].items())
         yield f"Versions: {inline(versions)}."
+
+
+def _origin(config: RunConfig, report: Report) -> str:
+    """Where the preference pairs came from."""
+    if config.pairs:
+        return "the preference pairs were given, and not made from the model's answers"
+    own = (
+        "the model's own answers to prompts were judged by a written constitution, and the better and the worse ones "
+        "became preference pairs"
+    )
+    taught = report.pairs.demonstrations if report.pairs is not None else 0
+    if not taught:
+        return own
+    if report.pairs is not None and taught == report.pairs.kept:
+        return (
+            "the model's own answers to prompts were judged by a written constitution, and written answers that came with "
+            "the prompts became preference pairs with them"
+        )
+    return f"{own}; in {taught:,} of them the better one is a written answer that came with the prompt"
 
 
 def _figures(report: Report) -> str:

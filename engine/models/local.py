@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from engine.control import Control
 from engine.errors import ModelError, RedraftError
+from engine.files import is_unfinished
 from engine.models import chat, machine_profile
 from engine.models.hub import adapter as adapters
 from engine.models.hub import (
@@ -428,14 +429,16 @@ def _read_gguf(
     if copy is not None:
         model, tokenizer = _read_folder(copy, dtype)
         return load.with_divisors(place, model, gguf_copy.divisors_of(copy)), tokenizer
-    sentence = f"Unpacking {name} (once: a converted copy is kept in the cache)."
+    keep = not is_unfinished(place)  # such a file gets another name, under which no copy of it would be found
+    sentence = f"Unpacking {name} (once: a converted copy is kept in the cache)." if keep else f"Unpacking {name}."
     progress(0.0, sentence)
     with ThreadPoolExecutor(1) as pool:
         parsed = pool.submit(load.gguf_tokenizer, place)
         model, divisors = load.unpack_gguf(place, dtype, lambda part: progress(0.8 * part, sentence))
         tokenizer = parsed.result()
     # Before the frequencies are divided: the copy's own are made of its config.
-    gguf_copy.store(place, dtype, model, tokenizer, divisors, lambda part: progress(0.8 + 0.2 * part, sentence))
+    if keep:
+        gguf_copy.store(place, dtype, model, tokenizer, divisors, lambda part: progress(0.8 + 0.2 * part, sentence))
     return load.with_divisors(place, model, divisors), tokenizer
 
 

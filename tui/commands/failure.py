@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
@@ -122,6 +124,20 @@ def known_error(error: BaseException) -> RedraftError:
     if isinstance(error, MemoryError):
         return RedraftError("there is not enough memory.", next_step="Close other programs, or use a smaller model.")
     return RedraftError(f"Redraft failed with {type(error).__name__}, which it should not.", next_step=_details(error))
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that what it has half written is removed."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def usage(message: str, command: str) -> InputError:

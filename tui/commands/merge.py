@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tui.commands import options
+from tui.commands.failure import ended_by_sigterm
 from tui.terminal import output
 
 if TYPE_CHECKING:
-    from engine.export.merge import Merged
+    from engine.export.merge import GgufFile, Merged
 
 
 def merge(
@@ -42,32 +43,37 @@ def merge(
     The folder gets the base model's tokenizer, chat template and generation config. What was written is read again:
     logits must agree with those of the adapter, and each GGUF file must answer.
     """
-    from engine.export import gguf_write
+    from engine.export.merge import MODELFILE
     from engine.export.merge import merge as merge_run
     from engine.files import expanded
     from engine.runs.store import find_run
 
     folder = find_run(run)
-    wanted = list(dict.fromkeys(gguf_write.check_kind(kind) for kind in kinds or ()))
-    report = _progress()
-    done = merge_run(folder, expanded(path), training_seed=training_seed, dtype=dtype, force=force, progress=report)
-    files = [_write_gguf(done.folder, folder.name, kind, report) for kind in wanted]
-    if files:
-        _write_modelfile(folder, done.folder, files[0]["path"])
+    with ended_by_sigterm():
+        done = merge_run(
+            folder,
+            expanded(path),
+            training_seed=training_seed,
+            dtype=dtype,
+            force=force,
+            progress=_progress(),
+            gguf_kinds=kinds or (),
+        )
+    modelfile = str(done.folder / MODELFILE) if done.gguf else None
     if as_json:
-        output.emit({**_object(done), "gguf": files, "modelfile": str(done.folder / "Modelfile") if files else None})
+        output.emit({**_object(done), "gguf": [_file(done, file) for file in done.gguf], "modelfile": modelfile})
         return
     output.result(
         f"{done.folder}: {done.base} with the adapter{_of(folder, done)} merged, {done.dtype}, "
         f"{done.nbytes / 1e6:.0f} MB; logits differ from the adapter's by at most {done.difference:.1e}."
     )
-    for file in files:
+    for file in done.gguf:
         output.result(
-            f"{file['path']}: {file['bytes'] / 1e6:.0f} MB; {file['same_answers']} of {file['answers']} greedy answers "
-            "are the merged model's, word for word."
+            f"{done.folder / file.name}: {file.nbytes / 1e6:.0f} MB; {file.answers.same} of {file.answers.texts} greedy "
+            "answers are the merged model's, word for word."
         )
-    if files:
-        output.result(f"{done.folder / 'Modelfile'}: `ollama create NAME -f Modelfile` in that folder.")
+    if modelfile:
+        output.result(f"{modelfile}: `ollama create NAME -f Modelfile` in that folder.")
 
 
 def _of(run: Path, done: Merged) -> str:
@@ -88,31 +94,15 @@ def _object(done: Merged) -> dict[str, Any]:
     }
 
 
-def _write_gguf(folder: Path, name: str, kind: str, report: Callable[[float, str], None]) -> dict[str, Any]:
-    from engine.export import answers, gguf_write
-
-    path = folder / f"{name}-{kind}.gguf"
-    written = gguf_write.write(folder, path, kind, tick=lambda part: report(part, f"Writing {path.name}."))
-    report(1.0, f"Checking {path.name}.")
-    found = answers.compare(folder, path, exact=kind == "F32")
+def _file(done: Merged, file: GgufFile) -> dict[str, Any]:
     return {
-        "path": str(path),
-        "type": kind,
-        "bytes": written.nbytes,
-        "pre_tokenizer": written.pre_tokenizer,
-        "answers": found.texts,
-        "same_answers": found.same,
+        "path": str(done.folder / file.name),
+        "type": file.kind,
+        "bytes": file.nbytes,
+        "pre_tokenizer": file.pre_tokenizer,
+        "answers": file.answers.texts,
+        "same_answers": file.answers.same,
     }
-
-
-def _write_modelfile(run: Path, folder: Path, gguf: str) -> None:
-    from engine.export.modelfile import modelfile
-    from engine.files import write_atomically
-    from engine.models.hub.load import folder_tokenizer
-    from engine.runs.folder import read_config
-
-    text = modelfile(Path(gguf).name, folder_tokenizer(folder), read_config(run).system)
-    write_atomically(folder / "Modelfile", text.encode(), 0o644)
 
 
 def _progress() -> Callable[[float, str], None]:

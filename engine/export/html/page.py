@@ -198,7 +198,7 @@ def _principles(report: Report) -> Iterator[str]:
         role = {"better": "good", "worse": "bad"}.get(one.outcome, "dim")
         p = f"{one.holm_p:.3g}" if one.holm_p is not None else "–"
         rows.append(
-            f'<tr><td>{text(one.principle)}</td><td class="number">{one.change.base:.3f}</td>'
+            f'<tr><td>{text(one.principle).replace("_", "_<wbr>")}</td><td class="number">{one.change.base:.3f}</td>'
             f'<td class="number">{one.change.trained:.3f}</td><td class="number">{p}</td>'
             f'<td class="{role}">{text(one.outcome)}</td></tr>'
         )

@@ -12,12 +12,12 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import paths
+from engine.files import new_folder
 from engine.models.hub import weights
 
 if TYPE_CHECKING:
@@ -60,21 +60,16 @@ def store(
     names = {tensor.data_ptr(): name for name, tensor in reversed(model.state_dict().items())}
     state = {name: tensor for name, tensor in model.state_dict().items() if names[tensor.data_ptr()] == name}
     need = sum(tensor.nbytes for tensor in state.values()) + _SPARE
-    work: Path | None = None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(place.parent).free < need:
             return False
-        work = Path(tempfile.mkdtemp(prefix=f".{place.name}.part-", dir=place.parent))
-        _write(work, model, tokenizer, state, divisors, tick)
         if place.exists():
             shutil.rmtree(place)
-        work.replace(place)
+        with new_folder(place) as work:
+            _write(work, model, tokenizer, state, divisors, tick)
     except OSError:
         return False
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
     _drop_older(place, path)
     return True
 

@@ -269,6 +269,25 @@ def test_no_width_makes_the_page_scroll_sideways(run: Path, tmp_path: Path, widt
 
 
 @browser
+def test_a_phone_shows_each_outcome_whole_in_one_line(run: Path, tmp_path: Path) -> None:
+    data = report()
+    one = data["summary"]["principles"][0]
+    data["summary"]["principles"] = [{**one, "principle": "autonomy_respect", "outcome": "unclear"}]
+    found = in_browser(
+        page(run.name, data, read_history(run)),
+        tmp_path,
+        """
+        const cell = [...document.querySelectorAll(".scroll td")].find((one) => one.textContent === "unclear");
+        const range = document.createRange(); range.selectNodeContents(cell);
+        return {lines: range.getClientRects().length, right: cell.getBoundingClientRect().right, inner: innerWidth};
+        """,
+        390,
+    )
+    assert found["lines"] == 1
+    assert found["right"] <= found["inner"]
+
+
+@browser
 def test_printing_opens_what_is_folded(run: Path, tmp_path: Path) -> None:
     found = in_browser(
         made(run),

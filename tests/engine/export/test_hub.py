@@ -177,6 +177,19 @@ def test_the_adapter_names_its_base_as_the_hub_knows_it(adapter_run: Path) -> No
     assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
+@pytest.mark.parametrize(
+    ("taught", "words"),
+    [
+        (0, "the better and the worse ones became preference pairs. A LoRA"),
+        (1, "written answers that came with the prompts became preference pairs with them"),
+    ],
+)
+def test_the_card_says_where_the_pairs_come_from(run: Path, taught: int, words: str) -> None:
+    data = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps({**data, "pairs": {**data["pairs"], "demonstrations": taught}}))
+    assert words in model_card(run)
+
+
 def test_the_card_holds_verdict_judge_limits_and_no_text_of_the_run(run: Path) -> None:
     card = model_card(run)
     head = yaml.safe_load(card.split("---")[1])

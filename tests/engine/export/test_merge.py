@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command_line import call
 from peft import PeftModel
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from engine import paths
 from engine.errors import InputError, ModelError
+from engine.export import gguf_write
 from engine.export.merge import MAX_DIFFERENCE, merge
 from engine.models.hub import weights
+from engine.models.hub.gguf import read_header
 from engine.runs.folder import ADAPTER
 
 Tiny = Callable[..., Path]
@@ -93,6 +99,37 @@ def test_a_base_model_that_changed_since_the_run_is_refused(
         merge(run, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
     merge(run, tmp_path / "merged", force=True)
+
+
+def test_a_merge_that_ends_while_it_writes_gguf_leaves_nothing_and_the_next_one_is_whole(
+    tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, target = trained_run(tiny("llama", max_position_embeddings=1024)), tmp_path / "my-model"
+    copies = set((paths.cache_dir() / "models").glob("gguf/*"))
+
+    def ended(_folder: Path, path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gguf_write, "write", ended)
+        assert call("merge", run, "-o", target, "--gguf", "F32").returncode == 130
+    assert [path.name for path in tmp_path.iterdir() if "my-model" in path.name] == []
+    found = json.loads(call("merge", run, "-o", target, "--gguf", "F32", "--json").stdout)
+    (file,) = found["gguf"]
+    assert (file["path"], file["answers"], file["same_answers"]) == (str(target / f"{run.name}-F32.gguf"), 3, 3)
+    assert read_header(Path(file["path"])).metadata["general.name"] == "my-model"
+    assert Path(found["modelfile"]).read_text().startswith(f"FROM ./{run.name}-F32.gguf\n")
+    assert set((paths.cache_dir() / "models").glob("gguf/*")) == copies  # of a file that got another name
+
+
+def test_a_family_without_gguf_is_refused_before_anything_is_written(
+    tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    run = trained_run(tiny("gemma"))
+    with pytest.raises(ModelError, match=r"Models of the family gemma cannot .* Merge without --gguf"):
+        merge(run, tmp_path / "merged", gguf_kinds=["F16"])
+    assert not (tmp_path / "merged").exists()
 
 
 def test_nothing_that_is_there_is_overwritten(tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path) -> None:
