@@ -131,8 +131,8 @@ def holds_something(target: Path) -> bool:
 
 @contextlib.contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder of the target's name to write into; it takes the target's place when the block ends, and is gone when the
-    block raises. What killed processes left of the same target is removed first.
+    """A folder of the target's name to write into; it takes the target's place when the block ends, and is gone when
+    the block raises. What killed processes left of the same target is removed first.
 
     Args:
         target: not there, or an empty folder, which then keeps its permissions (and is perhaps a disk of its own).

@@ -96,8 +96,8 @@ def _origin(config: RunConfig, report: Report) -> str:
         return own
     if report.pairs is not None and taught == report.pairs.kept:
         return (
-            "the model's own answers to prompts were judged by a written constitution, and written answers that came with "
-            "the prompts became preference pairs with them"
+            "the model's own answers to prompts were judged by a written constitution, and written answers that came "
+            "with the prompts became preference pairs with them"
         )
     return f"{own}; in {taught:,} of them the better one is a written answer that came with the prompt"
 

@@ -1,4 +1,4 @@
-"""A folder that a command writes is whole or absent: what a killed process left does not stand in the way of the next."""
+"""A folder that a command writes is whole or absent; what a killed process left does not stand in the way."""
 
 from __future__ import annotations
 
@@ -47,19 +47,29 @@ def test_what_a_killed_process_left_is_replaced_by_the_next_try(
     assert [path.name for path in tmp_path.iterdir()] == ["my-model"]
 
 
-def test_nothing_is_left_behind_where_the_writer_fails(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), new_folder(tmp_path / "made" / "deep") as folder:
+def fail_while_writing(target: Path) -> None:
+    with new_folder(target) as folder:
         (folder / "half").write_text("half")
         raise ValueError("no")
+
+
+def test_nothing_is_left_behind_where_the_writer_fails(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no"):
+        fail_while_writing(tmp_path / "made" / "deep")
     assert list((tmp_path / "made").iterdir()) == []
+
+
+def write_while_another_writes(target: Path) -> None:
+    with new_folder(target) as first:
+        with new_folder(target) as second:
+            (second / "whole").write_text("whole")
+        assert first.exists()
 
 
 def test_what_another_process_still_writes_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "model"
-    with pytest.raises(OSError, match="not empty"), new_folder(target) as first:
-        with new_folder(target) as second:
-            (second / "whole").write_text("whole")
-        assert first.exists()
+    with pytest.raises(OSError, match="not empty"):
+        write_while_another_writes(target)
     assert [path.name for path in target.iterdir()] == ["whole"]
 
 

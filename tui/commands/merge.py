@@ -69,8 +69,8 @@ def merge(
     )
     for file in done.gguf:
         output.result(
-            f"{done.folder / file.name}: {file.nbytes / 1e6:.0f} MB; {file.answers.same} of {file.answers.texts} greedy "
-            "answers are the merged model's, word for word."
+            f"{done.folder / file.name}: {file.nbytes / 1e6:.0f} MB; {file.answers.same} of {file.answers.texts} "
+            "greedy answers are the merged model's, word for word."
         )
     if modelfile:
         output.result(f"{modelfile}: `ollama create NAME -f Modelfile` in that folder.")
