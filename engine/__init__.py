@@ -1,7 +1,7 @@
 """Redraft's engine: make a small language model follow a written constitution, and measure whether it does.
 
 The names below are the public API; everything else may change between versions. They are imported on first use, so
-`import engine` loads no torch.
+`import engine` loads no torch. `redraft.py` exports them under the project's name.
 
     run, resume               the whole loop, into a folder
     RunConfig, preset         its settings

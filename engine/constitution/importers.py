@@ -22,13 +22,15 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from engine.constitution.check import MAX_PRINCIPLES, MAX_TEXT_LENGTH, MAX_TEXTS
 from engine.constitution.model import Constitution, Principle
 from engine.errors import InputError
 from engine.text import sanitize, truncate
+from engine.yaml_text import load_yaml
 
 _SHAPE = (
     'The file has to be an object: {"name": {"prompt": "...", "edit_request": "..."}, ...}; a list of '
@@ -74,19 +76,7 @@ def import_yaml(text: str, source: str, sha256: str) -> Constitution:
     Raises:
         InputError: not YAML, or of no known shape; names the line or the entry.
     """
-    import yaml  # only here: few constitutions are written in it
-
-    try:
-        value = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise InputError(
-            f"This is not valid YAML ({getattr(error, 'problem', None) or 'it cannot be parsed'}).",
-            where=f"{source}, line {mark.line + 1}" if mark is not None else source,
-            next_step="Fix the syntax there.",
-        ) from None
-    except (RecursionError, ValueError) as error:
-        raise InputError(f"This YAML cannot be read ({error}).", where=source, next_step="Write it as TOML.") from None
+    value = load_yaml(text, source, "TOML")
     if not isinstance(value, dict | list) or not value:
         raise InputError("This is not a constitution.", where=source, next_step=_SHAPE)
     rubrics = list(_rubrics(value, source))
@@ -105,16 +95,23 @@ def _rubrics(config: Any, source: str) -> Iterator[tuple[str, str, list[tuple[st
     tests = [whole.get("defaultTest"), *(whole["tests"] if isinstance(whole.get("tests"), list) else [])]
     seen: set[str] = set()
     for number, test in enumerate(tests):
-        asserts = test.get("assert") if isinstance(test, dict) else None
-        for one in _graded(asserts if isinstance(asserts, list) else []):
-            value = one.get("value")
-            texts = value if isinstance(value, list) else [value]
-            for text in texts:
-                if isinstance(text, str) and text.strip() and not text.startswith("file://") and text not in seen:
-                    seen.add(text)
-                    name = one.get("metric") or (test.get("description") if len(texts) == 1 else "")
-                    where = f"{source}, test {number}" if number else f"{source}, defaultTest"
-                    yield stated(text, where, name if isinstance(name, str) else "")
+        where = f"{source}, test {number}" if number else f"{source}, defaultTest"
+        for text, name in _test_rubrics(test):
+            if text not in seen:
+                seen.add(text)
+                yield stated(text, where, name)
+
+
+def _test_rubrics(test: Any) -> Iterator[tuple[str, str]]:
+    """(rubric, name) of one test; the test's description names a rubric that stands alone."""
+    asserts = test.get("assert") if isinstance(test, dict) else None
+    for one in _graded(asserts if isinstance(asserts, list) else []):
+        value = one.get("value")
+        texts = value if isinstance(value, list) else [value]
+        name = one.get("metric") or (test.get("description") if len(texts) == 1 else "")
+        for text in texts:
+            if isinstance(text, str) and text.strip() and not text.startswith("file://"):
+                yield text, name if isinstance(name, str) else ""
 
 
 def _graded(asserts: Sequence[Any]) -> Iterator[dict[str, Any]]:
@@ -129,10 +126,8 @@ def _graded(asserts: Sequence[Any]) -> Iterator[dict[str, Any]]:
 def _imported(value: Any, source: str, sha256: str) -> Constitution:
     """The constitution of a value of JSON or YAML."""
     notices: list[str] = []
-    if isinstance(value, dict) and (wrapper := next((k for k in _WRAPPERS if _is_wrapped(value.get(k))), "")):
-        others = [sanitize(key[:64]) for key in value if key != wrapper]
-        notices += [f"{source}: only {wrapper} is used, not: {', '.join(others[:12])}."] if others else []
-        value = value[wrapper]
+    if isinstance(value, dict):
+        value = _unwrapped(value, source, notices)
     if isinstance(value, list):
         if not any(isinstance(entry, dict | str) for entry in value):
             raise InputError("This is not a constitution.", where=source, next_step=_SHAPE)
@@ -142,6 +137,22 @@ def _imported(value: Any, source: str, sha256: str) -> Constitution:
     if all(isinstance(entry, str) for entry in value.values()):
         named = [stated(text, f'{source}, entry "{sanitize(name[:64])}"', name) for name, text in value.items()]
         return _constitution(named, source, sha256, "Delete some of them.", notices)
+    return _grouped(value, source, sha256, notices)
+
+
+def _unwrapped(value: dict[str, Any], source: str, notices: list[str]) -> Any:
+    """What an object holds below a key such as "principles", or the object itself."""
+    wrapper = next((key for key in _WRAPPERS if _is_wrapped(value.get(key))), "")
+    if not wrapper:
+        return value
+    others = [sanitize(key[:64]) for key in value if key != wrapper]
+    if others:
+        notices.append(f"{source}: only {wrapper} is used, not: {', '.join(others[:12])}.")
+    return value[wrapper]
+
+
+def _grouped(value: Mapping[str, Any], source: str, sha256: str, notices: list[str]) -> Constitution:
+    """The constitution of an object of requests: entries whose names differ only in a number are one principle."""
     groups: dict[str, list[tuple[str, str]]] = {}
     entries: Counter[str] = Counter()
     for name, entry in value.items():
@@ -187,14 +198,14 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
         InputError: there is no heading with text, there are too many, or the text below one is too long.
     """
     sections = markdown_sections(text)
-    found = [
-        stated(" ".join(map(str.strip, body)), f"{source}, line {number}", title or "Preamble")
-        for title, number, body in sections
-        if body
-    ]
     filled = [(title, first, body) for title, first, body in sections if body]
     if len(filled) == 1 and (items := _items(filled[0][2], titled=bool(filled[0][0]))):
         found = [stated(text, f"{source}, line {filled[0][1]}", name) for name, text in items]
+    else:
+        found = [
+            stated(" ".join(map(str.strip, body)), f"{source}, line {first}", title or "Preamble")
+            for title, first, body in filled
+        ]
     if not found:
         raise InputError(
             "This is a Markdown document without a heading that has text below it.",
@@ -202,17 +213,27 @@ def import_markdown(text: str, source: str, sha256: str) -> Constitution:
             next_step="Write a heading for each principle and what it asks below it, or a list; or write TOML.",
         )
     empty = [sanitize(title[:64]) for title, _, body in sections if title and not body]
-    notices = [f"{source}: headings without text below them are not used: {', '.join(empty[:12])}."] if empty else []
-    listed = sum(_LIST_ITEM.fullmatch(line) is not None or line.lstrip().startswith("|") for line in filled[0][2])
-    if len(found) == 1 and listed > 1:
-        notices.append(
-            f"{source}: one principle holds a list or table of {listed} lines: write a heading for each that is one."
-        )
-    if len(found) > 1 and _is_title(text, filled[0][0]):
-        notices.append(f"{source}: the text below the document's title is a principle, too: {found[0][0][:64]}.")
-    if found[0][0] == "Preamble":
-        notices.append(f"{source}: the text before the first heading is a principle, too: Preamble.")
+    notices = [f"headings without text below them are not used: {', '.join(empty[:12])}."] if empty else []
+    notices += _unexpected([name for name, *_ in found], filled[0][2], titled=_is_title(text, filled[0][0]))
+    notices = [f"{source}: {notice}" for notice in notices]
     return _constitution(found, source, sha256, "Join sections, or write the principles as TOML.", notices)
+
+
+def _unexpected(names: Sequence[str], first: Sequence[str], *, titled: bool) -> Iterator[str]:
+    """What the writer of the document may not have meant: a list as one principle, an introduction as one.
+
+    Args:
+        names: of the principles.
+        first: lines of the first section that has text.
+        titled: its heading is the document's title.
+    """
+    listed = sum(_LIST_ITEM.fullmatch(line) is not None or line.lstrip().startswith("|") for line in first)
+    if len(names) == 1 and listed > 1:
+        yield f"one principle holds a list or table of {listed} lines: write a heading for each that is one."
+    if len(names) > 1 and titled:
+        yield f"the text below the document's title is a principle, too: {names[0][:64]}."
+    if names[0] == "Preamble":
+        yield "the text before the first heading is a principle, too: Preamble."
 
 
 def _is_title(text: str, heading: str) -> bool:
@@ -228,6 +249,17 @@ def _items(body: Sequence[str], *, titled: bool) -> list[tuple[str, str]]:
     Args:
         titled: the lines stand below the document's only heading, which a single item explains.
     """
+    texts = _item_texts(body)
+    if not texts and all(_BOLD_LINE.fullmatch(line.strip()) for line in body):
+        texts = [line.strip() for line in body]
+    if titled and len(texts) < 2:
+        return []
+    named = [_BOLD_LINE.fullmatch(text) for text in texts]
+    return [(one[1].rstrip(":"), one[2]) if one else ("", text) for one, text in zip(named, texts, strict=True)]
+
+
+def _item_texts(body: Sequence[str]) -> list[str]:
+    """The items of a list, each with the lines below it; empty where a line belongs to none."""
     outermost = [line for line in body if _LIST_ITEM.fullmatch(line)]
     indent = min((_indent(line) for line in outermost), default=0)
     texts: list[str] = []
@@ -238,14 +270,8 @@ def _items(body: Sequence[str], *, titled: bool) -> list[tuple[str, str]]:
         elif texts and _indent(line) > indent:
             texts[-1] += f" {item[1] if item else line.strip()}"
         else:
-            texts = []
-            break
-    if not texts and all(_BOLD_LINE.fullmatch(line.strip()) for line in body):
-        texts = [line.strip() for line in body]
-    if titled and len(texts) < 2:
-        return []
-    named = [_BOLD_LINE.fullmatch(text) for text in texts]
-    return [(one[1].rstrip(":"), one[2]) if one else ("", text) for one, text in zip(named, texts, strict=True)]
+            return []
+    return texts
 
 
 def _indent(line: str) -> int:
@@ -316,6 +342,15 @@ def _constitution(
     return Constitution(stem, tuple(principles), source, sha256, tuple(notices))
 
 
+def _refuse_unknown_keys(entry: Mapping[Any, Any], known: AbstractSet[str], where: str) -> None:
+    if unknown := sorted(str(key) for key in entry if key not in known):
+        raise InputError(
+            f'Unknown key "{sanitize(unknown[0][:64])}".',
+            where=where,
+            next_step="Allowed here: critic and revision, or statement; and name.",
+        )
+
+
 def _listed(entry: object, number: int, source: str) -> tuple[str, str, list[tuple[str, str]]]:
     """Name, description and requests of an entry of a list."""
     where = f"{source}, entry {number}"
@@ -326,20 +361,13 @@ def _listed(entry: object, number: int, source: str) -> tuple[str, str, list[tup
     name = next((entry[key] for key in _NAMES if isinstance(entry.get(key), str)), "")
     critique = next((key for key in _CRITIQUES if key in entry), None)
     revision = next((key for key in _REVISIONS if key in entry), None)
-    known = {critique, revision, *_NAMES}
-    statement = next((key for key in _STATEMENTS if isinstance(entry.get(key), str)), None)
     if critique is None or revision is None:
+        statement = next((key for key in _STATEMENTS if isinstance(entry.get(key), str)), None)
         if statement is None:
             raise InputError("The entry has no requests and no statement.", where=where, next_step=_SHAPE)
-        known = {statement, *_NAMES}
-    if unknown := sorted(str(key) for key in entry if key not in known):
-        raise InputError(
-            f'Unknown key "{sanitize(unknown[0][:64])}".',
-            where=where,
-            next_step="Allowed here: critic and revision, or statement; and name.",
-        )
-    if critique is None or revision is None:
+        _refuse_unknown_keys(entry, {statement, *_NAMES}, where)
         return stated(entry[statement], where, name)
+    _refuse_unknown_keys(entry, {critique, revision, *_NAMES}, where)
     requests = (_request(entry[critique], f"{where}, {critique}"), _request(entry[revision], f"{where}, {revision}"))
     return name, "", [requests]
 

@@ -35,6 +35,8 @@ _FOREIGN = {
     b"{\\rtf": "RTF",
 }
 """First bytes of a file -> what it is."""
+_SECOND_LEVEL = re.compile(r"(?m)^##+ \S")
+"""A heading of Markdown below the first level; TOML has comments like those of the first."""
 _STATEMENT_COLUMNS = ("statement", "principle", "text", "rule")
 
 _FORMER_DEFAULTS = {
@@ -90,20 +92,12 @@ def load(path: str | Path, failed_examples: FailedExamples = _no_examples) -> Co
         return import_pack(path)
     data = _read(path)
     _refuse_foreign(data, path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"The file is not UTF-8: byte {error.start} is {data[error.start]:#04x}.",
-            where=f"{path}, line {line}",
-            next_step="Save it with the encoding UTF-8.",
-        ) from None
+    text = _decoded(data, path)
     digest = hashlib.sha256(data).hexdigest()
     suffix = path.suffix.lower()
     if suffix in (".json", ".jsonl", ".ndjson") or text.lstrip()[:1] == "{" or _is_json(text):
         return import_json(text, str(path), digest)
-    if suffix in (".md", ".markdown") or (suffix != ".toml" and re.search(r"(?m)^##+ \S", text) and not _is_toml(text)):
+    if suffix in (".md", ".markdown") or (suffix != ".toml" and _SECOND_LEVEL.search(text) and not _is_toml(text)):
         from engine.constitution.policies import import_policy_file, is_policy
 
         return import_policy_file(path, text, data) if is_policy(text) else import_markdown(text, str(path), digest)
@@ -136,6 +130,18 @@ def loads(text: str, source: str, failed_examples: FailedExamples = _no_examples
     return _parse(text, source, hashlib.sha256(data).hexdigest(), failed_examples)
 
 
+def _decoded(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"The file is not UTF-8: byte {error.start} is {data[error.start]:#04x}.",
+            where=f"{path}, line {line}",
+            next_step="Save it with the encoding UTF-8.",
+        ) from None
+
+
 def _is_json(text: str) -> bool:
     """Whether the text is a JSON list; a TOML file may begin with a bracket, too."""
     if text.lstrip()[:1] != "[":
@@ -157,6 +163,23 @@ def _is_toml(text: str) -> bool:
 def _statements(text: str, source: str, suffix: str) -> list[str]:
     """The statements of a table: of the column with that name, or of its only column."""
     rows = _table_rows(text, suffix)
+    headed = _is_headed(rows, source)
+    for line, row in rows:
+        if len(row) > 1:
+            raise InputError(
+                f"The row has {len(row)} cells, the header 1.",
+                where=f"{source}, line {line}",
+                next_step='Put statements that hold the delimiter into double quotes ("...").',
+            )
+    return [row[0] for _, row in (rows[1:] if headed else rows)]
+
+
+def _is_headed(rows: Sequence[tuple[int, list[str]]], source: str) -> bool:
+    """Whether the first row is a header.
+
+    Raises:
+        InputError: no column holds statements, or there are other columns.
+    """
     names = _column_names(rows[0][1]) if rows else []
     known = next((name for name in _STATEMENT_COLUMNS if name in names), None)
     # A single word in the first line is another column's name; a single line may be anything.
@@ -173,14 +196,7 @@ def _statements(text: str, source: str, suffix: str) -> list[str]:
             where=f"{source}, line 1",
             next_step="Delete the other columns.",
         )
-    for line, row in rows:
-        if len(row) > 1:
-            raise InputError(
-                f"The row has {len(row)} cells, the header 1.",
-                where=f"{source}, line {line}",
-                next_step='Put statements that hold the delimiter into double quotes ("...").',
-            )
-    return [row[0] for _, row in (rows[1:] if known else rows)]
+    return known is not None
 
 
 def _table_rows(text: str, suffix: str) -> list[tuple[int, list[str]]]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,6 +69,28 @@ def is_policy(text: str) -> bool:
     return bool(_labels(text))
 
 
+def _principles(rules: Iterable[_Rule], source: str) -> list[Principle]:
+    taken: set[str] = set()
+    principles: list[Principle] = []
+    for rule in rules:
+        name, description, requests = stated(rule.statement, f"{source}, line {rule.line}", rule.name)
+        made = principle(name, description, requests, len(principles) + 1, taken)
+        principles.append(replace(made, weight=rule.weight, title=sanitize(rule.title[:120])))
+        taken.add(made.id)
+    return principles
+
+
+def _policy_name(path: Path) -> str:
+    """The file's name; its folder's, where that says more."""
+    return path.parent.name if path.stem.casefold() == "policy" and path.parent.name else path.stem
+
+
+def _unused(text: str, sections: Sequence[_Section]) -> list[str]:
+    """Titles of the document's sections that are none of these."""
+    used = {section.line for section in sections}
+    return [title for title, line, body in markdown_sections(text) if title and body and line not in used]
+
+
 def import_policy(text: str, source: str, sha256: str, rows: Sequence[LabeledRow] = ()) -> Constitution:
     """The constitution of one policy.
 
@@ -81,34 +103,24 @@ def import_policy(text: str, source: str, sha256: str, rows: Sequence[LabeledRow
     sections = _labels(text)
     allowed = [section for section in sections if section.number == 0]
     broken = [section for section in sections if section.number > 0]
-    taken: set[str] = set()
-    principles: list[Principle] = []
-    for rule in _rules(broken, allowed):
-        name, description, requests = stated(rule.statement, f"{source}, line {rule.line}", rule.name)
-        made = principle(name, description, requests, len(principles) + 1, taken)
-        principles.append(replace(made, weight=rule.weight, title=sanitize(rule.title[:120])))
-        taken.add(made.id)
+    principles = _principles(_rules(broken, allowed), source)
     if len(principles) > MAX_PRINCIPLES:
         raise InputError(
             f"The policy makes {len(principles)} principles; at most {MAX_PRINCIPLES} are allowed.",
             where=source,
             next_step="Divide it, or join rules.",
         )
-    used = {section.line for section in sections}
-    others = [title for title, line, body in markdown_sections(text) if title and body and line not in used]
     notices = [
         f"{source}: read as a safety policy: {len(principles)} principle drafts; what is allowed is in the texts."
     ]
-    if others:
+    if others := _unused(text, sections):
         notices.append(f"{source}: sections not used: {', '.join(sanitize(title[:64]) for title in others[:12])}.")
     labeled = rows or tuple(_examples(text, sections, source))
     principles, left_out = _with_tests(principles, labeled)
     if left_out:
         reasons = "; ".join(f"{reason} ({count})" for reason, count in left_out.items())
         notices.append(f"{source}: labeled texts that are no tests: {reasons}.")
-    place = Path(source)
-    name = place.parent.name if place.stem.casefold() == "policy" and place.parent.name else place.stem
-    return Constitution(name, tuple(principles), source, sha256, tuple(notices))
+    return Constitution(_policy_name(Path(source)), tuple(principles), source, sha256, tuple(notices))
 
 
 def import_policy_file(path: Path, text: str, data: bytes) -> Constitution:
@@ -231,10 +243,15 @@ class _Rule:
     line: int
 
 
-def _rules(broken: Sequence[_Section], allowed: Sequence[_Section]) -> Iterator[_Rule]:
+def _exception(allowed: Sequence[_Section]) -> str:
+    """What every rule says of what the policy allows, with a leading space; empty where it allows nothing."""
     free = "; ".join(_name(item) for section in allowed for item in section.items)
     free = free or " ".join(section.text for section in allowed)
-    exception = f" Allowed: {free}." if free else ""
+    return f" Allowed: {free}." if free else ""
+
+
+def _rules(broken: Sequence[_Section], allowed: Sequence[_Section]) -> Iterator[_Rule]:
+    exception = _exception(allowed)
     for section in broken:
         if section.code or not section.items:
             names = "; ".join(_name(item) for item in section.items)

@@ -69,6 +69,14 @@ class AttackPrompts:
     dropped: Mapping[str, int]
 
 
+def _own_texts(constitution: Constitution) -> Iterator[str]:
+    """What the model is shown when it is asked for a prompt: none of it may come back as one."""
+    for rule, _, text in _WORKED:
+        yield from (rule, text)
+    for one in constitution.principles:
+        yield from (one.description, *one.critiques)
+
+
 def write_attack_prompts(
     model: LanguageModel,
     constitution: Constitution,
@@ -96,9 +104,7 @@ def write_attack_prompts(
     if not 1 <= count <= MAX_COUNT:
         raise InputError(f"{count} is not between 1 and {MAX_COUNT:,}.", where="-n", next_step="Example: -n 8.")
     known = [prompt.question for prompt in against]
-    known += [text for rule, _, text in _WORKED for text in (rule, text)]
-    known += [text for one in constitution.principles for text in (one.description, *one.critiques)]
-    writer = _Writer(model, constitution.principles, count, known, sampling, seed)
+    writer = _Writer(model, constitution.principles, count, [*known, *_own_texts(constitution)], sampling, seed)
     for turn in range(_ROUNDS):
         if not writer.write(2 if turn else 1, control or Control()):
             break

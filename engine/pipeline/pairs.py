@@ -126,6 +126,12 @@ def make_pair(
     return _pair(item, prompt, principle, taken, draft, weights, _why_dropped(draft, taken, weights))
 
 
+def _ordered_pairs(usable: Sequence[Candidate], weights: Mapping[str, float]) -> list[tuple[Candidate, Candidate]]:
+    """(chosen, rejected) of two candidates each, the chosen one never with the higher expected score."""
+    pairs = [(good, bad) for good in usable for bad in usable if good is not bad]
+    return [(good, bad) for good, bad in pairs if _gap(good, bad, weights) >= 0] or pairs
+
+
 def make_contrast_pair(
     item: str, prompt: str, principle: str, candidates: Sequence[Candidate], weights: Mapping[str, float]
 ) -> PreferencePair:
@@ -140,8 +146,7 @@ def make_contrast_pair(
     if len(usable) < 2:
         first = usable[0] if usable else candidates[0]
         return _pair(item, prompt, principle, first, first, weights, "fewer than two samples are usable")
-    pairs = [(good, bad) for good in usable for bad in usable if good is not bad]
-    pairs = [(good, bad) for good, bad in pairs if _gap(good, bad, weights) >= 0] or pairs
+    pairs = _ordered_pairs(usable, weights)
     alike = [(good, bad) for good, bad in pairs if _similar_length(good.text, bad.text)]
 
     no_answer = {candidate.index: _no_answer(candidate) for candidate in usable}

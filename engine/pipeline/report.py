@@ -265,6 +265,15 @@ def _summary(context: Context, compared: Sequence[_Compared]) -> tuple[dict[str,
     }, Measured(decision, score, restored)
 
 
+def _changed_refusals(benign: Sequence[_Compared]) -> dict[str, list[str]]:
+    """Ids of the prompts that one of the two models declines."""
+    refused = _declined(benign, lambda one: one.id)
+    return {
+        "refused_only_by_trained": [item for item, (base, trained) in refused.items() if trained and not base],
+        "refused_only_by_base": [item for item, (base, trained) in refused.items() if base and not trained],
+    }
+
+
 def _cost(context: Context, compared: Sequence[_Compared]) -> dict[str, Any] | None:
     """What the training cost: divergence on neutral texts per training; benign prompts whose refusal changed, by id;
     held-out answers that decline, and the score where neither model does; benign answers that are no answer. None where
@@ -274,11 +283,9 @@ def _cost(context: Context, compared: Sequence[_Compared]) -> dict[str, Any] | N
     neutral = [found.to_data() for _, found in sorted(context.finished.side_effects.items())]
     if not benign and not neutral:
         return None
-    refused = _declined(benign, lambda one: one.id)
     return {
         "neutral": neutral,
-        "refused_only_by_trained": [item for item, (base, trained) in refused.items() if trained and not base],
-        "refused_only_by_base": [item for item, (base, trained) in refused.items() if base and not trained],
+        **_changed_refusals(benign),
         "declined": dataclasses.asdict(_declines(heldout, context.config.seed)) if heldout else None,
         "score_answered": dataclasses.asdict(_score(context, _answered(heldout))) if heldout else None,
         "benign_unusable": dataclasses.asdict(_unusable(benign, context.config.seed)) if benign else None,

@@ -145,6 +145,12 @@ def _turns(record: Record, column: str, used: set[str], left_out: list[str]) -> 
         if _with_plain_turns(value).rpartition("\n\n")[2] != "Assistant:":
             left_out.append("answers after the last turn of the user")
         return _transcript(value)
+    text = _with_context(record, column, used)
+    return [*_history(record, used), Message("user", text)]
+
+
+def _with_context(record: Record, column: str, used: set[str]) -> str:
+    """The column's text, and below it what the row gives as its input; adds to `used`."""
     texts = [read_text(record, column)]
     if is_blank(texts[0]):
         raise _empty(record, column)
@@ -158,7 +164,7 @@ def _turns(record: Record, column: str, used: set[str], left_out: list[str]) -> 
         if extra != column and (parts := _context(record, extra)) is not None:
             used.add(extra)
             texts += [text for text in parts if not is_blank(text) and text.strip().casefold() not in _NO_INPUT]
-    return [*_history(record, used), Message("user", "\n\n".join(text.strip() for text in texts))]
+    return "\n\n".join(text.strip() for text in texts)
 
 
 def _context(record: Record, column: str) -> list[str] | None:
@@ -349,21 +355,29 @@ def _chat(turns: Any, record: Record, column: str, left_out: list[str]) -> list[
         )
     messages: list[Message] = []
     for number, (role, turn) in enumerate(zip(roles[: last + 1], turns, strict=False)):
-        if not turn.keys() <= _TURN_KEYS:
-            left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in _unread_keys(turn)]
-        of_tools = role in ("call", "result") or bool(turn.get("tool_calls") or turn.get("function_call"))
-        content = read_content(turn, f"{where}{number}]'", optional=of_tools)
-        if of_tools and len(turn) > 1:  # else it was counted as parts
-            left_out.append("tool calls and their results")
-        if role not in _ROLES or content is None:
-            continue
-        if not is_blank(content) or number == last:
-            messages.append(Message(role, content))
-        elif not of_tools:
-            left_out.append("turns without a text")
+        message = _message(role, turn, f"{where}{number}]'", left_out, may_be_blank=number == last)
+        if message is not None:
+            messages.append(message)
     if last + 1 < len(turns):
         left_out.append("answers after the last turn of the user")
     return messages
+
+
+def _message(role: str, turn: dict[str, Any], place: str, left_out: list[str], *, may_be_blank: bool) -> Message | None:
+    """The message of a turn; None where it is a tool's, or has no text."""
+    if not turn.keys() <= _TURN_KEYS:
+        left_out += [f"fields of turns ({truncate(sanitize(key), 40)})" for key in _unread_keys(turn)]
+    of_tools = role in ("call", "result") or bool(turn.get("tool_calls") or turn.get("function_call"))
+    content = read_content(turn, place, optional=of_tools)
+    if of_tools and len(turn) > 1:  # else it was counted as parts
+        left_out.append("tool calls and their results")
+    if role not in _ROLES or content is None:
+        return None
+    if not is_blank(content) or may_be_blank:
+        return Message(role, content)
+    if not of_tools:
+        left_out.append("turns without a text")
+    return None
 
 
 def without_parts(turn: Any, left_out: list[str]) -> Any:
@@ -377,16 +391,18 @@ def without_parts(turn: Any, left_out: list[str]) -> Any:
     key = next((key for key in _CONTENT_KEYS if isinstance(turn.get(key), list)), None)
     if key is None:
         return turn
-    of_tools, thoughts = (
-        [part for part in turn[key] if isinstance(part, dict) and not kinds.isdisjoint((part.get("type"), *part))]
-        for kinds in (_TOOL_PARTS, _THOUGHT_PARTS)
-    )
+    of_tools, thoughts = _parts_of(turn[key], _TOOL_PARTS), _parts_of(turn[key], _THOUGHT_PARTS)
     left_out += ["thoughts of the model"] if thoughts else []
     left_out += ["tool calls and their results"] if of_tools else []
     rest = [part for part in turn[key] if part not in of_tools and part not in thoughts]
     if not of_tools and not thoughts:
         return turn
     return {**turn, key: rest} if rest else {"role": "tool"}
+
+
+def _parts_of(content: list[Any], kinds: frozenset[str]) -> list[Any]:
+    """The parts of these kinds, which a part names as its type or has as a key."""
+    return [part for part in content if isinstance(part, dict) and not kinds.isdisjoint((part.get("type"), *part))]
 
 
 def _last_question(roles: Sequence[str]) -> int:
@@ -457,19 +473,20 @@ def read_content(turn: dict[str, Any], place: str, *, optional: bool = False) ->
         return sanitize(content)
     if not isinstance(content, list) or not content:
         raise InputError(f"the content is {kind(content)}.", where=place, next_step="Give the turn's text as content.")
-    texts: list[str] = []
-    for part in content:
-        text = part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None
-        if not isinstance(text, str):
-            named = part.get("type") if isinstance(part, dict) else None
-            what = truncate(sanitize(named), 40) if isinstance(named, str) else kind(part)
-            raise InputError(
-                f"a part of the content is not a text ({what}).",
-                where=place,
-                next_step="Redraft's models read text only: leave the part out, or delete the row.",
-            )
-        texts.append(sanitize(text))
-    return "\n".join(texts)
+    return "\n".join(_part_text(part, place) for part in content)
+
+
+def _part_text(part: Any, place: str) -> str:
+    text = part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None
+    if isinstance(text, str):
+        return sanitize(text)
+    named = part.get("type") if isinstance(part, dict) else None
+    what = truncate(sanitize(named), 40) if isinstance(named, str) else kind(part)
+    raise InputError(
+        f"a part of the content is not a text ({what}).",
+        where=place,
+        next_step="Redraft's models read text only: leave the part out, or delete the row.",
+    )
 
 
 def _joined(messages: Sequence[Message], left_out: list[str]) -> list[Message]:
@@ -488,6 +505,11 @@ def _joined(messages: Sequence[Message], left_out: list[str]) -> list[Message]:
     return [Message("system", system), *turns] if system else turns
 
 
+def _is_exchange(value: Any) -> bool:
+    """Whether this is [question, answer]."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
+
+
 def _history(record: Record, used: set[str]) -> list[Message]:
     """The earlier turns of an Alpaca row: `history`, a list of [question, answer], or of turns."""
     pairs = record.fields.get("history")
@@ -496,9 +518,7 @@ def _history(record: Record, used: set[str]) -> list[Message]:
         places = [f"{record.place}, field 'history[{number}]'" for number in range(len(pairs))]
         turns = [(read_role(turn, place), read_content(turn, place)) for turn, place in zip(pairs, places, strict=True)]
         return [Message(role, text) for role, text in turns if role in _ROLES and text]
-    if not isinstance(pairs, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs
-    ):
+    if not isinstance(pairs, list) or not all(map(_is_exchange, pairs)):
         return []
     used.add("history")
     return [

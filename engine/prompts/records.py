@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn
 from engine.errors import InputError
 from engine.prompts.files import check_lines, decode, is_table_file, read_bytes, show
 from engine.text import sanitize, truncate
+from engine.yaml_text import load_yaml, parse_yaml
 
 Format = Literal["text", "markdown", "csv", "jsonl", "json", "yaml", "parquet", "arrow"]
 
@@ -200,9 +201,11 @@ def _holds_json(text: str, sample: Sequence[str], columns: Sequence[str]) -> boo
     objects = sum(_JSON_ROW.match(line) is not None for line in sample)
     if objects and 2 * objects >= sum(not line.lstrip().startswith("#") for line in sample):
         return True
-    start = text.lstrip()[:1]
-    if start not in ("{", "["):
-        return False
+    return text.lstrip()[:1] in ("{", "[") and _holds_json_document(text)
+
+
+def _holds_json_document(text: str) -> bool:
+    """Whether the text begins with a JSON object or a list of objects, or is a list of texts."""
     try:
         value, _ = json.JSONDecoder().raw_decode(text.lstrip())
     except (ValueError, RecursionError):
@@ -237,7 +240,7 @@ def _holds_yaml(text: str, sample: Sequence[str], columns: Sequence[str]) -> boo
     if not _YAML_KEY.match(first) or len(text) > _MAX_SNIFFED_YAML:
         return False
     try:
-        value = _load_yaml(text)
+        value = parse_yaml(text)
     except Exception:  # noqa: BLE001 - whatever the parser dislikes, it is not YAML that can be used
         return False
     wanted = {*columns, "vars", "messages", "conversations"}
@@ -396,6 +399,11 @@ def _json_rows(text: str, name: str, columns: Sequence[str], notices: list[str],
         if _spans_lines(text):
             yield from _concatenated(text, name)
             return
+    yield from _json_lines(text, name, columns[0], notices)
+
+
+def _json_lines(text: str, name: str, column: str, notices: list[str]) -> Iterator[Record]:
+    """A row for each line; comments are left out."""
     check_lines(text, name)
     comments = 0
     for number, line in enumerate(text.split("\n"), 1):
@@ -407,7 +415,7 @@ def _json_rows(text: str, name: str, columns: Sequence[str], notices: list[str],
         place = f"{name}, line {number}"
         if _JSON_STRING.fullmatch(line):
             line = line.rstrip().removesuffix(",")
-        yield Record(place, _object(_parse(line, place), place, columns[0]))
+        yield Record(place, _object(_parse(line, place), place, column))
     if comments:
         notices.append(f"{name}: {comments:,} comment {'lines' if comments > 1 else 'line'} left out.")
 
@@ -439,20 +447,29 @@ def _unwrapped(whole: Any, name: str, columns: Sequence[str], notices: list[str]
         return whole
     if isinstance(whole, str):
         raise _no_object(whole, f"{name}, item 1")
-    known = {*columns, "messages", "conversations"}
-    if isinstance(whole, dict) and any(_is_column(whole.get(key)) for key in columns):
+    if not isinstance(whole, dict):
+        return [whole]
+    if any(_is_column(whole.get(key)) for key in columns):
         return _from_columns(whole, name, notices)
-    if isinstance(whole, dict) and not known & set(whole):
-        for key in _WRAPPERS:
-            rows = whole.get(key)
-            if isinstance(rows, list) and rows and all(isinstance(row, dict | str) for row in rows):
-                others = [truncate(sanitize(other), 40) for other in whole if other != key]
-                if others:
-                    notices.append(f"{name}: the rows are in {key!r}; not used: {', '.join(others[:12])}.")
-                # The rows of the datasets server of the Hugging Face hub have one wrapper more.
-                inner = [row["row"] for row in rows if isinstance(row, dict) and isinstance(row.get("row"), dict)]
-                return inner if len(inner) == len(rows) else rows
-    return [whole]
+    if {*columns, "messages", "conversations"} & set(whole):
+        return [whole]
+    key = next((key for key in _WRAPPERS if _is_list_of_rows(whole.get(key))), None)
+    if key is None:
+        return [whole]
+    others = [truncate(sanitize(other), 40) for other in whole if other != key]
+    if others:
+        notices.append(f"{name}: the rows are in {key!r}; not used: {', '.join(others[:12])}.")
+    return _inner_rows(whole[key])
+
+
+def _inner_rows(rows: list[Any]) -> list[Any]:
+    """The rows without the wrapper that the datasets server of the Hugging Face hub puts around each."""
+    inner = [row["row"] for row in rows if isinstance(row, dict) and isinstance(row.get("row"), dict)]
+    return inner if len(inner) == len(rows) else rows
+
+
+def _is_list_of_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict | str) for row in value)
 
 
 def _is_column(value: Any) -> bool:
@@ -547,29 +564,13 @@ def _no_object(value: Any, place: str) -> InputError:
 # YAML
 
 
-def _load_yaml(text: str) -> Any:
-    import yaml
-
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
 def _yaml_rows(text: str, name: str, columns: Sequence[str], notices: list[str]) -> Iterator[Record]:
     """Rows of a YAML list of objects, or of promptfoo's tests: each prompt template filled with each test's `vars`."""
-    import yaml
-
     if len(text) > MAX_YAML_BYTES:
         raise InputError(
             f"the YAML is larger than {MAX_YAML_BYTES >> 20} MB.", where=name, next_step="Write it as JSON lines."
         )
-    try:
-        value = _load_yaml(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}, line {mark.line + 1}" if mark is not None else name
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise InputError(f"this is not YAML ({problem}).", where=where, next_step="Fix the syntax there.") from None
-    except (RecursionError, ValueError) as error:
-        raise InputError(f"this YAML cannot be read ({error}).", where=name, next_step="Write it as JSON.") from None
+    value = load_yaml(text, name, "JSON")
     templates = value.get("prompts") if isinstance(value, dict) else None
     tests = value.get("tests") if isinstance(value, dict) else value
     if isinstance(tests, list) and any(isinstance(test, dict) and isinstance(test.get("vars"), dict) for test in tests):

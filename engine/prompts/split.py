@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,17 +51,7 @@ def split(
     prompts = list(load_prompts(path, columns=columns).distinct())
     if len(prompts) < 2:
         raise InputError("at least two different prompts are needed.", where=str(path), next_step="Add prompts.")
-    groups: dict[str, list[Prompt]] = {}
-    for prompt in prompts:
-        groups.setdefault(prompt.principle, []).append(prompt)
-    chance = random.Random(seed)
-    held: set[str] = set()
-    for group in groups.values():
-        held |= {prompt.id for prompt in chance.sample(group, round(heldout * len(group)))}
-    if not held or len(held) == len(prompts):  # few prompts of many principles
-        held = {
-            prompt.id for prompt in chance.sample(prompts, min(len(prompts) - 1, max(1, round(heldout * len(prompts)))))
-        }
+    held = _draw(prompts, heldout, random.Random(seed))
     parts = [prompt for prompt in prompts if prompt.id not in held], [prompt for prompt in prompts if prompt.id in held]
     for file, part in zip(files, parts, strict=True):
         write_prompts(file, part)
@@ -87,3 +77,17 @@ def _row(prompt: Prompt) -> dict[str, Any]:
         row["prompt"] = prompt.text
     optional = {"topic": prompt.topic, "principle": prompt.principle, "demonstration": prompt.demonstration}
     return row | {name: value for name, value in optional.items() if value}
+
+
+def _draw(prompts: Sequence[Prompt], share: float, chance: random.Random) -> set[str]:
+    """Ids of the prompts to hold out: at least one, never all."""
+    groups: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        groups.setdefault(prompt.principle, []).append(prompt)
+    held: set[str] = set()
+    for group in groups.values():
+        held |= {prompt.id for prompt in chance.sample(group, round(share * len(group)))}
+    if not held or len(held) == len(prompts):  # few prompts of many principles
+        count = min(len(prompts) - 1, max(1, round(share * len(prompts))))
+        held = {prompt.id for prompt in chance.sample(prompts, count)}
+    return held

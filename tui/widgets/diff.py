@@ -375,30 +375,38 @@ class DiffPane(Container, can_focus=True):
         self.step(event.step)
 
     def _label(self) -> None:
-        item, order, sides = self._item, self._order(), self._sides
+        item, sides = self._item, self._sides
         if item is None:
             label(self.base, self._state.arms[0].capitalize())
             label(self.trained, self._state.arms[1].capitalize())
             return
-        place = order.index(item) + 1 if item in order else 0
-        total = len(order)
+        if sides is None:
+            return
+        highest = self._state.max_score
+        marks = ["▸ " if self.side == number and self.has_focus else "" for number in (0, 1)]
+        label(self.base, marks[0] + title(sides[0], highest), self._place(item))
+        label(self.trained, marks[1] + title(sides[1], highest), self._changes(item))
+
+    def _place(self, item: Compared) -> str:
+        """Which of the compared prompts is shown, of what kind, in which order and mode."""
         kind = sanitize(item.note) if item.note else "benign" if item.benign else "held out"
         mode = "" if self.mode is Mode.WORDS else f" · {self.mode.value}"
-        where = f"{place:>{len(str(total))}} of {total} · {kind} · {self.order.value}{mode}"
         if self._records is not None:
-            where = f"{kind}{mode}"
+            return f"{kind}{mode}"
+        order = self._order()
+        place = order.index(item) + 1 if item in order else 0
+        total = len(order)
+        return f"{place:>{len(str(total))}} of {total} · {kind} · {self.order.value}{mode}"
+
+    def _changes(self, item: Compared) -> str:
+        """The kinds of change, or else how many words differ."""
         changes = " · ".join(sanitize(change) for change in item.changes[:3])
         diff = self._diff
         if diff is not None and not changes:
             changes = count(diff.changed_words_left + diff.changed_words_right, "word") + " changed"
         if diff is not None and diff.truncated:
             changes = f"{changes} · diff cut short"
-        if sides is None:
-            return
-        highest = self._state.max_score
-        marks = ["▸ " if self.side == number and self.has_focus else "" for number in (0, 1)]
-        label(self.base, marks[0] + title(sides[0], highest), where)
-        label(self.trained, marks[1] + title(sides[1], highest), changes)
+        return changes
 
     def action_side(self, side: int) -> None:
         self.side = side

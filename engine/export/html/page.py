@@ -245,16 +245,10 @@ def _select(label: str, name: str, options: Mapping[str, str], first: str = "all
     return f'<label>{label} <select name="{name}"><option value="">{first}</option>{inner}</select></label>'
 
 
-def _compared(rows: Sequence[Data], pairs: Sequence[TrainingPair], arms: tuple[str, str]) -> Iterator[str]:
-    if not rows:
-        yield '<p class="dim">This run keeps no texts.</p>'
-        return
-    kept = [pair for pair in pairs if pair.kept]
-    nearest = NearestPrompts([pair.prompt for pair in kept])
+def _filters(rows: Sequence[Data]) -> str:
     principles = sorted({name for row in rows for name in _row_principles(row)})
     kinds = sorted({str(change.get("label", "")) for row in rows for change in _changes(row)})
-    samples = 1 + max(int(row.get("sample") or 0) for row in rows)
-    yield _form(
+    return _form(
         [
             _select("set", "set", _SETS),
             _select("principle", "principle", {name: name.replace("_", " ") for name in principles}),
@@ -263,6 +257,16 @@ def _compared(rows: Sequence[Data], pairs: Sequence[TrainingPair], arms: tuple[s
             _select("order", "order", {"size": "largest change first"}, "as in the report"),
         ]
     )
+
+
+def _compared(rows: Sequence[Data], pairs: Sequence[TrainingPair], arms: tuple[str, str]) -> Iterator[str]:
+    if not rows:
+        yield '<p class="dim">This run keeps no texts.</p>'
+        return
+    kept = [pair for pair in pairs if pair.kept]
+    nearest = NearestPrompts([pair.prompt for pair in kept])
+    samples = 1 + max(int(row.get("sample") or 0) for row in rows)
+    yield _filters(rows)
     parts = []
     for number, row in enumerate(rows):
         near = [(kept[place], value) for place, value in nearest.nearest(str(row.get("prompt", "")))]

@@ -109,6 +109,16 @@ def panels(constitution: Constitution, probes: ProbeSet, read: ReadVectors) -> d
     }
 
 
+def _without_seen(rows: Sequence[LabeledText], judges: Mapping[str, Judge], progress: Progress) -> list[LabeledText]:
+    seen = frozenset().union(*(judge.seen for judge in judges.values()))
+    left = [row for row in rows if row.hash not in seen]
+    if len(left) < len(rows):
+        progress(f"{len(rows) - len(left)} texts are left out: a judge is shown them with their labels.")
+    if not left:
+        raise InputError("all texts are left out.", next_step="Measure it on texts that it is not shown.")
+    return left
+
+
 def bench(
     rows: Sequence[LabeledText], judges: Mapping[str, Judge], probes: ProbeSet, control: Control, progress: Progress
 ) -> Iterator[SetResults]:
@@ -124,12 +134,7 @@ def bench(
         InputError: no text is left.
         Stopped: `control` requests it.
     """
-    seen = frozenset().union(*(judge.seen for judge in judges.values()))
-    left = [row for row in rows if row.hash not in seen]
-    if len(left) < len(rows):
-        progress(f"{len(rows) - len(left)} texts are left out: a judge is shown them with their labels.")
-    if not left:
-        raise InputError("all texts are left out.", next_step="Measure it on texts that it is not shown.")
+    left = _without_seen(rows, judges, progress)
     names = list(dict.fromkeys(row.set for row in left))
     done: list[tuple[list[LabeledText], dict[str, Decisions]]] = []
     for name in names:

@@ -387,6 +387,17 @@ class Endpoint:
         """What the server does without, one sentence each; empty before `negotiate`."""
         return self._capabilities.notices() if self._capabilities is not None else ()
 
+    def _simpler(self, capabilities: Capabilities, no: HTTPStatusError) -> Capabilities:
+        """These without what the server refused; raises `EndpointError` where nothing is left to do without."""
+        simpler = capabilities.without(no.message) if no.status in _UNSUPPORTED else None
+        if simpler is None:
+            raise EndpointError(
+                f"the server refuses the question ({no.status}: {no.message or 'without a reason'}).",
+                where=str(self._address),
+                next_step=_advice(no),
+            ) from None
+        return simpler
+
     def negotiate(self, request: ChatRequest, control: Control) -> Reply:
         """Find out what the server supports, by sending this request.
 
@@ -402,13 +413,7 @@ class Endpoint:
             try:
                 reply = next(self._run([request], capabilities, control, raising=True))
             except HTTPStatusError as no:
-                simpler = capabilities.without(no.message) if no.status in _UNSUPPORTED else None
-                if simpler is None:
-                    raise EndpointError(
-                        f"the server refuses the question ({no.status}: {no.message or 'without a reason'}).",
-                        where=str(self._address),
-                        next_step=_advice(no),
-                    ) from None
+                simpler = self._simpler(capabilities, no)
                 thinking_off_refused |= capabilities.no_thinking and not simpler.no_thinking
                 capabilities = simpler
                 continue

@@ -280,31 +280,35 @@ class HttpClient:
                 "the server's reply is a web page, no JSON object.",
                 "Check that the address is that of a chat server, with /v1 at its end.",
             )
-        said = self._error_text(response)
         if 300 <= status < 400:
             target = self._redirect_host(headers.get("location", ""))
             raise self._error(
                 f"the server sends questions on to {target}; they were not sent there.",
                 "Use the address that it names, if you trust it.",
             )
+        raise self._refusal(response)
+
+    def _refusal(self, response: Response) -> Exception:
+        """What a status of 400 or more says."""
+        status, said = response.status, self._error_text(response)
         if status == 402 or (response.is_quota and status == 429):
-            raise self._error(
+            return self._error(
                 f"the server's account has nothing left ({status}{said}).",
                 "Check the plan of the account, or name another server or model.",
             )
         if status == 403 and "model_not_found" in response.code:
-            raise self._error(f"the server refuses this model ({status}{said}).", "Check the name of the model.")
+            return self._error(f"the server refuses this model ({status}{said}).", "Check the name of the model.")
         if status == 401 or (status == 403 and not response.feature):
-            raise self._error(
+            return self._error(
                 f"the server refuses access ({status}{said}).",
                 "Name the environment variable that holds the right key: --endpoint-key-env NAME.",
             )
         if status in (404, 405) and not (response.feature or _REQUESTED.search(response.message)):
-            raise self._error(
+            return self._error(
                 f"the server has no such model or path ({status}{said}).",
                 "Check the name of the model, and that the address ends like .../v1.",
             )
-        raise HTTPStatusError(status, said.removeprefix(": "))
+        return HTTPStatusError(status, said.removeprefix(": "))
 
     def _exhausted(self, response: Response, times: int) -> EndpointError:
         if response.status < 300:

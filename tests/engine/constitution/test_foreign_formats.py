@@ -338,3 +338,8 @@ def test_text_below_the_title_of_a_document_is_announced_as_a_principle(tmp_path
     assert made.notices == (
         f"{tmp_path / 'c.md'}: the text below the document's title is a principle, too: House rules.",
     )
+
+
+def test_a_list_may_be_longer_in_all_than_one_principle(tmp_path: Path) -> None:
+    items = "\n".join(f"- **Rule {number}**: {'word ' * 100}" for number in range(12))
+    assert len(loaded(tmp_path, f"# House rules\n{items}\n", "c.md").principles) == 12

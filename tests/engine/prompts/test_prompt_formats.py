@@ -240,7 +240,7 @@ tests:
 
 
 def test_broken_yaml_names_the_line(write: Write) -> None:
-    assert "a.yaml, line 3: this is not YAML" in refused(write("a.yaml", "- prompt: a\n  prompt: [b\n- c: d\n"))
+    assert "a.yaml, line 3: This is not valid YAML" in refused(write("a.yaml", "- prompt: a\n  prompt: [b\n- c: d\n"))
 
 
 def test_gzip_and_zstandard_are_unpacked_by_content(write: Write) -> None:
