@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-SOURCES := engine tui themes tests benchmarks examples labeling scripts
+SOURCES := redraft.py engine tui themes tests benchmarks examples labeling scripts
 
 # Linux without an NVIDIA GPU takes PyTorch's CPU build: the one on PyPI brings several gigabytes of CUDA libraries.
 # Another build: make run TORCH_INDEX=https://download.pytorch.org/whl/cu128; PyPI's own: make run TORCH_INDEX=

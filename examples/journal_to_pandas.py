@@ -11,7 +11,7 @@ import sys
 
 import pandas as pd
 
-import engine
+import redraft
 
 
 def events(run: str = "last") -> pd.DataFrame:
@@ -26,7 +26,7 @@ def events(run: str = "last") -> pd.DataFrame:
             **{f"data.{name}": value for name, value in event.data.items()},
             **{f"texts.{name}": text for name, text in event.texts.items()},
         }
-        for event in engine.read_journal(run)
+        for event in redraft.read_journal(run)
     ]
     return pd.DataFrame(rows).set_index("seq")
 
@@ -42,5 +42,5 @@ def main(run: str = "last") -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except engine.RedraftError as error:
+    except redraft.RedraftError as error:
         sys.exit(str(error))

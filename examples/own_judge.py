@@ -11,24 +11,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-import engine
+import redraft
 
 
-class LengthJudge(engine.Judge):
+class LengthJudge(redraft.Judge):
     """Flags a text of more than `max_words` words."""
 
     def __init__(self, max_words: int) -> None:
         self.name = f"at most {max_words} words"
         self._max_words = max_words
 
-    def judge(self, texts: Sequence[engine.JudgeInput], control: object) -> Iterator[engine.Verdict]:  # noqa: ARG002
+    def judge(self, texts: Sequence[redraft.JudgeInput], control: object) -> Iterator[redraft.Verdict]:  # noqa: ARG002
         for one in texts:
             if not one.text.strip():
-                yield engine.Verdict(one.key, None, note="The text is empty.")  # no verdict: neither clean nor flagged
+                yield redraft.Verdict(one.key, None, note="The text is empty.")  # no verdict: neither clean nor flagged
                 continue
             words = len(one.text.split())
             flagged = words > self._max_words
-            yield engine.Verdict(
+            yield redraft.Verdict(
                 one.key,
                 flagged,
                 broken=("length",) if flagged else (),
@@ -41,12 +41,12 @@ class LengthJudge(engine.Judge):
 
 def main(run: str = "last", max_words: str = "60") -> None:
     judge = LengthJudge(int(max_words))
-    rows = [row for row in engine.read_report(run)["prompts"] if row["set"] == "heldout"]
+    rows = [row for row in redraft.read_report(run)["prompts"] if row["set"] == "heldout"]
     base, trained = (
-        engine.judge(*(engine.JudgeInput(row["id"], row[model], row["prompt"]) for row in rows), by=judge)
+        redraft.judge(*(redraft.JudgeInput(row["id"], row[model], row["prompt"]) for row in rows), by=judge)
         for model in ("base", "trained")
     )
-    result = engine.compare(base, trained)
+    result = redraft.compare(base, trained)
     interval = (
         "" if result.interval is None else f", 95 % interval {result.interval[0]:+.2f} to {result.interval[1]:+.2f}"
     )
@@ -57,5 +57,5 @@ def main(run: str = "last", max_words: str = "60") -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except engine.RedraftError as error:
+    except redraft.RedraftError as error:
         sys.exit(str(error))

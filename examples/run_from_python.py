@@ -3,7 +3,7 @@
     python examples/run_from_python.py [GENERATOR] [FOLDER]
 
 Without arguments: the demo run on the embedded model, a few minutes on two cores. A run that was interrupted:
-`engine.resume(folder)`.
+`redraft.resume(folder)`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import dataclasses
 import sys
 
-import engine
+import redraft
 
 
-def settings(generator: str = "") -> engine.RunConfig:
+def settings(generator: str = "") -> redraft.RunConfig:
     """The demo's settings with another seed and one training epoch less."""
-    demo = engine.preset("demo")
+    demo = redraft.preset("demo")
     return dataclasses.replace(
         demo,
         generator=generator or demo.generator,
@@ -25,9 +25,9 @@ def settings(generator: str = "") -> engine.RunConfig:
     )
 
 
-def main(generator: str = "", folder: str = "", *, config: engine.RunConfig | None = None) -> None:
-    path = engine.run(config or settings(generator), folder or None)
-    report = engine.read_report(path)
+def main(generator: str = "", folder: str = "", *, config: redraft.RunConfig | None = None) -> None:
+    path = redraft.run(config or settings(generator), folder or None)
+    report = redraft.read_report(path)
     pairs, summary = report["pairs"], report["summary"]
     print(f"{path}\n  {pairs['kept']} preference pairs kept, {pairs['dropped']} dropped: {summary['outcome']}")
     if "score" in summary:  # absent if no pair was kept, so that nothing was trained
@@ -38,5 +38,5 @@ def main(generator: str = "", folder: str = "", *, config: engine.RunConfig | No
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except engine.RedraftError as error:
+    except redraft.RedraftError as error:
         sys.exit(str(error))

@@ -13,6 +13,7 @@ import pytest
 from tiny_run import LETTERS, constitution, tiny_config, tiny_files
 
 import engine
+import redraft
 from engine.control import Control
 from engine.errors import Stopped
 
@@ -34,10 +35,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[..., Path]
     return engine.run(tiny_config(tiny, rules), tmp_path_factory.mktemp("runs") / "from-python")
 
 
-def test_importing_engine_loads_no_torch() -> None:
-    code = "import engine, sys; engine.RunConfig, engine.Verdict, engine.run; print('torch' in sys.modules)"
+def test_importing_the_api_loads_no_torch() -> None:
+    code = "import redraft, sys; redraft.RunConfig, redraft.Verdict, redraft.run; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_api_has_the_projects_name() -> None:
+    assert sorted(redraft.__all__) == sorted(engine.__all__)
+    assert redraft.__version__ == engine.__version__
+    assert all(getattr(redraft, name) is getattr(engine, name) for name in redraft.__all__)
 
 
 def test_every_public_name_exists_and_is_documented() -> None:
