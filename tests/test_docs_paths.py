@@ -54,6 +54,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert not broken
 
 
+def test_the_site_shows_every_page() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")]
+    assert not [str(page) for page in pages if f": {page}\n" not in listed]
+
+
 def test_the_contributing_table_names_the_places_to_start() -> None:
     walk = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     tasks = "a judge|an objective|a model family|a key|a pane|a command|a setting|what a stage asks|a stage's event"
