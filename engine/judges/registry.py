@@ -64,12 +64,14 @@ class JudgeKind:
         make: builds the judge.
         needs_critic: the critic is asked about every text, even about a single one.
         critic_decides: its accuracy is that of the critic, known once the critic is loaded.
+        covers_all: it needs neither rules nor a probe for a principle, because it asks a model about each.
         probes: name of the set of probes that it reads; "" for none.
     """
 
     make: Callable[[JudgeParts], Judge]
     needs_critic: bool = False
     critic_decides: bool = False
+    covers_all: bool = False
     probes: str = ""
 
 
@@ -139,17 +141,16 @@ KINDS: Mapping[str, JudgeKind] = {
     "panel": JudgeKind(lambda parts: _panel(SHIPPED, parts), probes=SHIPPED),
     "rules": JudgeKind(_rules),
     "model": JudgeKind(
-        lambda parts: _with_rationale(_rules(parts), parts, model_decides=True), needs_critic=True, critic_decides=True
+        lambda parts: _with_rationale(_rules(parts), parts, model_decides=True),
+        needs_critic=True,
+        critic_decides=True,
+        covers_all=True,
     ),
     "rules+model": JudgeKind(lambda parts: _with_rationale(_rules(parts), parts), needs_critic=True),
-    "likelihood": JudgeKind(_likelihood, needs_critic=True, critic_decides=True),
-    "endpoint": JudgeKind(_endpoint),
+    "likelihood": JudgeKind(_likelihood, needs_critic=True, critic_decides=True, covers_all=True),
+    "endpoint": JudgeKind(_endpoint, covers_all=True),
 }
 """Name -> judge, in the order of `engine.settings.JUDGES`."""
-
-
-_ASKED_ABOUT_ALL = ("model", "likelihood", "endpoint")
-"""Judges that ask a model about each principle, whatever else is known of it."""
 
 
 def judge_kind(name: str) -> JudgeKind:
@@ -205,7 +206,7 @@ def check_coverage(name: str, constitution: Constitution) -> tuple[str, ...]:
     """
     kind = judge_kind(name)
     blind = [one.id for one in constitution.principles if not one.rules]
-    if name in _ASKED_ABOUT_ALL or not blind:
+    if kind.covers_all or not blind:
         return ()
     if kind.probes:
         from engine.judges.probe.probe import load

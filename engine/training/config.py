@@ -66,7 +66,7 @@ class TrainConfig:
     """
 
     objective: ObjectiveName = setting(
-        "sft", "Train by SFT (learn revisions) or DPO (prefer them to drafts)", choices=("sft", "dpo")
+        "sft", "Train by SFT (learn revisions) or DPO (prefer them to drafts)", choices=get_args(ObjectiveName)
     )
     num_train_epochs: int = setting(3, "Set the number of training epochs", min=1)
     learning_rate: float = setting(2e-4, "Set the peak learning rate of AdamW", above=0, below=1)

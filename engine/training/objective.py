@@ -1,7 +1,7 @@
 """Training objectives: rows in, a loss and the sums of its metrics out. Metrics have TRL's names.
 
 To add one: write a class that follows `Objective`, return it from `objective_for`, and name it in
-`TrainConfig.objective` (engine/training/config.py).
+`ObjectiveName` (engine/training/config.py).
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def _stored(path: Path, count: int) -> Tensor | None:
     return torch.stack([chosen.float(), rejected.float()])
 
 
-def objective_for(config: TrainConfig, *, store: Path | None = None, model: str = "") -> Sft | Dpo:
+def objective_for(config: TrainConfig, *, store: Path | None = None, model: str = "") -> Objective:
     """The objective that a configuration names."""
     if config.objective == "sft":
         return Sft()

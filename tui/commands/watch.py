@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def watch(
     run: options.Run = "last",
     pause: Annotated[bool, typer.Option("--pause", help="Pause the run and exit.")] = False,
-    go_on: Annotated[bool, typer.Option("--continue", help="Continue a paused run and exit.")] = False,
+    continue_: Annotated[bool, typer.Option("--continue", help="Continue a paused run and exit.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the run and exit.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Detach the run from its terminal and exit.")] = False,
     restore: Annotated[
@@ -47,17 +47,17 @@ def watch(
     from tui.terminal.watch_keys import KEYS, keys
 
     folder = find_run(run)
-    asked = (
+    options_given = (
         (PAUSE, pause),
-        (CONTINUE, go_on),
+        (CONTINUE, continue_),
         (STOP, stop),
         (DETACH, detach),
         (RESTORE, restore),
         (KEEP_TRAINING, keep_training),
     )
-    wishes = [wish for wish, wanted in asked if wanted]
-    if wishes:
-        _steer(folder, wishes, as_json)
+    commands = [command for command, given in options_given if given]
+    if commands:
+        _send(folder, commands, as_json)
         return
     display = PlainDisplay(sys.stdout, sys.stderr, verbosity)
     shown = _Shown(display, verbosity, as_json)
@@ -68,11 +68,11 @@ def watch(
 
             def wait(seconds: float) -> bool:
                 key = pressed.wait(seconds)
-                wish = {"p": CONTINUE if shown.paused else PAUSE, "s": STOP, "d": DETACH}.get(key)
+                command = {"p": CONTINUE if shown.paused else PAUSE, "s": STOP, "d": DETACH}.get(key)
                 if shown.alarm:
-                    wish = {"r": RESTORE, "k": KEEP_TRAINING}.get(key, wish)
-                if wish is not None:
-                    _ask(folder, wish, display)
+                    command = {"r": RESTORE, "k": KEEP_TRAINING}.get(key, command)
+                if command is not None:
+                    _send_from_key(folder, command, display)
                 return key != "q"
 
             follow(folder, shown.take, lambda: is_written(folder), wait)
@@ -118,26 +118,26 @@ class _Shown:
             self.alarm = event.stage == "HEALTH-ALARM" and event.data.get("action") == "ask"
 
 
-def _ask(folder: Path, wish: str, display: PlainDisplay) -> None:
+def _send_from_key(folder: Path, command: str, display: PlainDisplay) -> None:
     from engine.errors import RedraftError
     from engine.runs.control_file import send
 
     try:
-        send(folder, wish)
-        display.notice(f"{wish} requested …")
+        send(folder, command)
+        display.notice(f"{command} requested …")
     except RedraftError as error:
         display.notice(f"redraft: {error}")
 
 
-def _steer(folder: Path, wishes: list[str], as_json: bool) -> None:
+def _send(folder: Path, commands: list[str], as_json: bool) -> None:
     from engine.errors import InputError
     from engine.runs.control_file import send
 
-    if len(wishes) > 1:
+    if len(commands) > 1:
         raise InputError(
-            "only one of these options at a time.", where="redraft watch", next_step=f"Remove --{wishes[1]}."
+            "only one of these options at a time.", where="redraft watch", next_step=f"Remove --{commands[1]}."
         )
-    send(folder, wishes[0])
+    send(folder, commands[0])
     if as_json:
-        output.emit({"run": folder.name, "asked": wishes[0]})
-    output.notice(f"{folder.name}: {wishes[0]} requested. `redraft watch` shows it.")
+        output.emit({"run": folder.name, "asked": commands[0]})
+    output.notice(f"{folder.name}: {commands[0]} requested. `redraft watch` shows it.")

@@ -16,7 +16,7 @@ WIDE, HIGH = 100, 28
 """Columns and lines from which on all panes are in sight."""
 
 
-class Arrangement:
+class PaneLayout:
     """How the panes of a run screen lie.
 
     Args:

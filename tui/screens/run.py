@@ -23,7 +23,7 @@ from engine.runs.state import Compared, RunState
 from engine.settings import RunConfig, from_json
 from tui.keymap import APP, DIFF, INPUT, LOG, LOSS, PROMPTS, RUN, Keymap, bindings
 from tui.messages import CopyText, Detach, RunEnded, Titled
-from tui.screens.pane_layout import PANES, Arrangement, pane_of
+from tui.screens.pane_layout import PANES, PaneLayout, pane_of
 from tui.screens.run_commands import RunCommands
 from tui.services.judged_texts import Judged, judged_texts
 from tui.services.preferences import Preferences
@@ -86,7 +86,7 @@ class RunScreen(Screen[None]):
         self.stage_lines = StageLines()
         self.keys = KeyLine()
         self._generation = session.generation
-        self.arrangement = Arrangement(self, self.diff, preferences)
+        self.pane_layout = PaneLayout(self, self.diff, preferences)
         self._prompts_key: object = None
         self._shown_config: Mapping[str, Any] = {}
         self._warned_of = -1
@@ -103,7 +103,7 @@ class RunScreen(Screen[None]):
         self._fresh = True
 
     def compose(self) -> ComposeResult:
-        self.arrangement.begin(self.app.size)
+        self.pane_layout.begin(self.app.size)
         yield self.status
         yield self.banner
         yield self.tabs
@@ -121,7 +121,7 @@ class RunScreen(Screen[None]):
         yield self.keys
 
     def on_mount(self) -> None:
-        self.arrangement.place()
+        self.pane_layout.place()
         self.tick()
         self.set_interval(_TICK, self.tick)
 
@@ -166,9 +166,9 @@ class RunScreen(Screen[None]):
         """Read on after the keys that wait; several timers would leave them no time."""
         if not self._continues:
             self._continues = True
-            self.set_timer(_YIELD, self._go_on)
+            self.set_timer(_YIELD, self._continue_or_wait)
 
-    def _go_on(self) -> None:
+    def _continue_or_wait(self) -> None:
         self._continues = False
         if self._is_typed_within(_KEY_DRAWN):
             self._continue()
@@ -217,7 +217,7 @@ class RunScreen(Screen[None]):
         self.loss.show(state, f"Training loss appears here. {self._key('run')} starts a run.")
         self._show_sample(state)
         self.diff.show(state, self.session.store)
-        self.arrangement.compare(self._compares())
+        self.pane_layout.compare(self._compares())
         self._show_prompts(state)
         self.evaluate.show(state, self.session.store, self._error)
         self._show_tabs()
@@ -322,7 +322,7 @@ class RunScreen(Screen[None]):
         tabs = [(name, self._key(f"pane_{name}"), _LABELS[name]) for name in PANES]
         if not self._compares():
             tabs.pop()
-        self.tabs.show(tabs, self.arrangement.focused_pane)
+        self.tabs.show(tabs, self.pane_layout.focused_pane)
 
     def _show_keys(self) -> None:
         paused = self.control.status == "paused"
@@ -353,7 +353,7 @@ class RunScreen(Screen[None]):
         """Where the focus is, as the keymap names it."""
         if isinstance(self.focused, EvaluateField):
             return INPUT
-        return {"log": LOG, "input": PROMPTS, "loss": LOSS, "diff": DIFF}.get(self.arrangement.focused_pane, RUN)
+        return {"log": LOG, "input": PROMPTS, "loss": LOSS, "diff": DIFF}.get(self.pane_layout.focused_pane, RUN)
 
     def why_not(self, action: str) -> str:
         """Why an action has no effect now; "" where it has one."""
@@ -379,19 +379,19 @@ class RunScreen(Screen[None]):
             (action == "verdict" and state.decision < 0, "no text was judged yet"),
             (action in ("next_hit", "previous_hit", "only_hits") and view.words is None, "nothing is searched for"),
             (action == "export" and self.session.folder is None, "there is no run"),
-            (action.startswith(("widen", "resize_comparison")) and self.arrangement.single, "one pane is in sight"),
+            (action.startswith(("widen", "resize_comparison")) and self.pane_layout.single, "one pane is in sight"),
         )
         return next((reason for applies, reason in reasons if applies), "")
 
     # Layout
 
     def on_resize(self, event: events.Resize) -> None:
-        self.arrangement.fit(event.size)
+        self.pane_layout.fit(event.size)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         pane = pane_of(event.widget)
         if pane is not None:
-            self.arrangement.enter(pane)
+            self.pane_layout.enter(pane)
         self.present()
 
     def _stops(self) -> list[Widget]:
@@ -407,7 +407,7 @@ class RunScreen(Screen[None]):
         """Put the focus here, and its pane into sight."""
         pane = pane_of(widget)
         if pane is not None:
-            self.arrangement.enter(pane)
+            self.pane_layout.enter(pane)
         self.set_focus(widget, scroll_visible=False)
 
     def action_pane(self, step: int) -> None:
@@ -432,13 +432,13 @@ class RunScreen(Screen[None]):
         self.go_to(self.evaluate.field)
 
     def action_zoom(self) -> None:
-        self.arrangement.zoom()
+        self.pane_layout.zoom()
 
     def action_widen(self, cells: int) -> None:
-        self.arrangement.widen(cells)
+        self.pane_layout.widen(cells)
 
     def action_resize_comparison(self, lines: int) -> None:
-        self.arrangement.resize_diff(lines)
+        self.pane_layout.resize_diff(lines)
 
     # Keys
 
@@ -455,7 +455,7 @@ class RunScreen(Screen[None]):
         self.action_verbosity(self.verbosity - 1)
 
     def action_search(self) -> None:
-        self.arrangement.enter("log")
+        self.pane_layout.enter("log")
         self.log_box.open_search()
 
     def action_next_hit(self) -> None:
@@ -481,7 +481,7 @@ class RunScreen(Screen[None]):
         if not self._compares():
             self.commands.say("There is nothing to compare yet.")
             return
-        if self.arrangement.single and self.arrangement.focused_pane != "diff":
+        if self.pane_layout.single and self.pane_layout.focused_pane != "diff":
             self.go_to(self.diff)
             return
         self.diff.step(step)
@@ -511,7 +511,7 @@ class RunScreen(Screen[None]):
             if group is not None:
                 self.log_box.view.set_filter(replace(self.log_box.view.filter, group=group))
 
-        self.arrangement.enter("log")
+        self.pane_layout.enter("log")
         self.commands.choose_group(self.log_box.view.filter.group, take)
 
     def action_principle_filter(self) -> None:
@@ -519,7 +519,7 @@ class RunScreen(Screen[None]):
             if principle is not None:
                 self.log_box.view.set_filter(replace(self.log_box.view.filter, principle=principle))
 
-        self.arrangement.enter("log")
+        self.pane_layout.enter("log")
         self.commands.choose_principle(self.log_box.view.filter.principle, take)
 
     def action_prompt_filter(self) -> None:
@@ -547,14 +547,14 @@ class RunScreen(Screen[None]):
         else:
             self._first_record = None
             if self.diff.compare_records(first, marked):
-                self.arrangement.compare(True)
+                self.pane_layout.compare(True)
                 self.go_to(self.diff)
             else:
                 self.commands.say("One of these records has no text.")
 
     def action_compare_pairs(self) -> None:
         if self.diff.toggle_pairs():
-            self.arrangement.compare(True)
+            self.pane_layout.compare(True)
             self.go_to(self.diff)
         else:
             self.commands.say("There are no preference pairs yet." if not self.diff.pairs else "No answers yet.")
@@ -590,7 +590,7 @@ class RunScreen(Screen[None]):
         self.post_message(CopyText(self._copied()))
 
     def _copied(self) -> str:
-        if self.arrangement.focused_pane == "diff" and self.diff.current is not None:
+        if self.pane_layout.focused_pane == "diff" and self.diff.current is not None:
             return self.diff.copied()
         return self.log_box.view.copied()
 
@@ -624,7 +624,7 @@ class RunScreen(Screen[None]):
 
     def _label_verdict(self, agrees: bool) -> None:
         """Keep a label for the verdict in focus: of the comparison, of the marked record, or the newest one."""
-        pane, view = self.arrangement.focused_pane, self.log_box.view
+        pane, view = self.pane_layout.focused_pane, self.log_box.view
         if pane == "diff" and self.diff.judged is not None:
             prompt, side = self.diff.judged
             data = side.verdict.to_data() if side.verdict is not None else {}

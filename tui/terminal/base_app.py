@@ -18,7 +18,7 @@ from textual.worker import WorkerFailed
 
 from tui.terminal.driver import ScreenDriver
 from tui.terminal.frames import Frames
-from tui.terminal.sanitize_filter import Guard
+from tui.terminal.sanitize_filter import SanitizeFilter
 from tui.terminal.shutdown import Ending, listen
 
 
@@ -29,7 +29,7 @@ class TerminalApp(App[None]):
         super().__init__(driver_class=ScreenDriver)
         self.ending = Ending.QUIT
         self._frames = Frames(self.console._color_system, self._is_congested, self._flush_later)
-        self._guard = Guard()
+        self._sanitize_filter = SanitizeFilter()
         self._leaving = False
         self._typed = 0.0
 
@@ -46,7 +46,7 @@ class TerminalApp(App[None]):
             super()._handle_exception(error)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        return [*super().get_line_filters(), self._guard]
+        return [*super().get_line_filters(), self._sanitize_filter]
 
     # What it looks like
 

@@ -12,7 +12,7 @@ from textual.filter import LineFilter
 from engine.text import sanitize
 
 
-class Guard(LineFilter):
+class SanitizeFilter(LineFilter):
     """Takes control characters, and marks that turn the direction of writing, out of every segment. All of them are
     no cell wide, so nothing moves."""
 

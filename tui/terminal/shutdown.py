@@ -60,7 +60,7 @@ def finish(ending: Ending, is_busy: Callable[[], bool], shut_down: Callable[[flo
     """
     asked = False
     if ending in (Ending.HUNG_UP, Ending.DETACHED):
-        asked = _go_on(is_busy)
+        asked = _wait_for_runs(is_busy)
     _on_signals(_force)
     ended = shut_down(10.0 if ending is Ending.QUIT else 4.0)
     left = ending in (Ending.HUNG_UP, Ending.DETACHED)
@@ -68,7 +68,7 @@ def finish(ending: Ending, is_busy: Callable[[], bool], shut_down: Callable[[flo
     return code, ended
 
 
-def _go_on(is_busy: Callable[[], bool]) -> bool:
+def _wait_for_runs(is_busy: Callable[[], bool]) -> bool:
     """Wait without a terminal until nothing is running. Returns whether a signal asked to end before that."""
     detach.leave_terminal()
     asked = [False]
