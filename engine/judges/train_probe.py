@@ -62,6 +62,18 @@ SHIPPED_ON: Mapping[str, str] = {
 """Third-party data sets that the shipped probes are fitted on, with the license that allows it."""
 _OWN_LICENSE = "Apache-2.0 (this project)"
 
+OWN_SET_WEIGHTS: Mapping[str, fitting.SetWeight] = {
+    # The examples' clean texts are hard negatives: probes for a model's answers separate them only with a high weight,
+    # which those for other texts must not have.
+    OWN: fitting.SetWeight(in_domain=6.0, out_of_domain=0.5),
+    # Texts in other registers: many, and only a guess at how real texts read.
+    REGISTERS: fitting.SetWeight(0.3, 0.3, 0.3),
+}
+"""Sample weights of the project's data sets, found on held-out halves (docs/log/judge.md)."""
+
+THIRD_PARTY_WEIGHT = fitting.SetWeight(in_domain=0.04, out_of_domain=1.0, calibration=0.2)
+"""Sample weights of the sets of `SHIPPED_ON`: thousands of texts that read unlike a model's answers."""
+
 _DEPTHS = (1 / 3, 0.4, 7 / 15, 8 / 15, 0.6, 2 / 3, 11 / 15)
 """Default layers as fractions of the model's depth: middle layers probe best (docs/log/judge.md)."""
 
@@ -75,27 +87,30 @@ class Recipe:
         rows: labeled texts.
         layers: of the model; () for `middle_layers`.
         licenses: data set -> license, as far as known.
+        set_weights: data set -> its rows' sample weights; those of other sets weigh 1.
     """
 
     name: str
     rows: tuple[LabeledText, ...]
     layers: tuple[int, ...] = ()
     licenses: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    set_weights: Mapping[str, fitting.SetWeight] = dataclasses.field(default_factory=lambda: OWN_SET_WEIGHTS)
 
 
 def shipped_recipe(folder: Path) -> Recipe:
     """The recipe of the shipped probes.
 
     Args:
-        folder: has the files named in `SHIPPED_ON`, as JSON lines.
+        folder: has the files named in `SHIPPED_ON`, as JSON lines, and further rows of each in `more`.
 
     Raises:
         InputError: one is missing or cannot be read.
     """
-    files = [folder / f"{name}.jsonl" for name in SHIPPED_ON]
+    files = [part / f"{name}.jsonl" for part in (folder, folder / "more") for name in SHIPPED_ON]
     rows = (*own_examples(), *own_registers(), *own_outputs(), *own_answers(), *read_labeled(files))
     own = dict.fromkeys((OWN, REGISTERS, OUTPUTS, ANSWERS), _OWN_LICENSE)
-    return Recipe(SHIPPED, rows, licenses={**SHIPPED_ON, **own})
+    weights = {**OWN_SET_WEIGHTS, **dict.fromkeys(SHIPPED_ON, THIRD_PARTY_WEIGHT)}
+    return Recipe(SHIPPED, rows, licenses={**SHIPPED_ON, **own}, set_weights=weights)
 
 
 def train_probes(
@@ -135,6 +150,7 @@ def train_probes(
         principles=principles,
         halves=halves,
         folds=folds,
+        set_weights=recipe.set_weights,
     )
     probes, fold_models = fitting.fit_members(rows)
     made = ProbeSet(

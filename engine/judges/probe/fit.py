@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.judges.labeled import OWN, REGISTERS, LabeledText
+from engine.judges.labeled import ANSWERS, OUTPUTS, OWN, LabeledText
 from engine.judges.probe import calibrate, ngram_features, ridge
 from engine.judges.probe.feature_map import FeatureMap, fit_feature_map
 from engine.judges.probe.probe import MEMBERS, Calibration, Probe, QualityCalibration, mix_domains
@@ -28,20 +28,31 @@ FOLDS = 5
 HALVES = "ab"
 RIDGE_ALPHA = 1.0
 """L2 penalty of a principle's probe, for feature vectors of a squared norm of about 1."""
-OWN_WEIGHT_IN, OWN_WEIGHT_OUT = 6.0, 0.5
-"""Sample weight of the project's examples, relative to 1 for other rows, in the in-domain and the out-of-domain probe.
-The examples' clean texts are hard negatives: the in-domain probe separates them only with a high weight, which the
-out-of-domain probe must not have."""
+IN_DOMAIN = (OWN, OUTPUTS, ANSWERS)
+"""Data sets of the domain of a model's answers, which has probes of its own."""
 DOMAIN_RIDGE_ALPHA = 0.3
-"""L2 penalty of the domain probe, which separates the project's examples from other rows."""
+"""L2 penalty of the domain probe, which separates the domain's rows from others."""
 MIN_PER_DOMAIN = 100
 """Rows of each domain below which there is a single probe per principle."""
-REGISTER_WEIGHT = 0.3
-"""Sample weight of the project's texts in other registers: many, and only a guess at how real texts read."""
 MIN_UNUSABLE = 20
 """Unusable rows below which there is no quality probe."""
 OTHER_NEGATIVE_WEIGHT = 0.3
 """Sample weight of another principle's clean text, relative to 1 for the principle's own rows."""
+
+
+@dataclass(frozen=True)
+class SetWeight:
+    """Sample weights of the rows of one data set.
+
+    Args:
+        in_domain: in the probes for a model's answers.
+        out_of_domain: in the probes for other texts.
+        calibration: in calibration, and in the probes where there are none by domain.
+    """
+
+    in_domain: float = 1.0
+    out_of_domain: float = 1.0
+    calibration: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class TrainingRows:
         evidence: [rows, principles], the rules' evidence (`engine.judges.probe.probe.rule_evidence`).
         principles: ids.
         halves, folds: [rows], see `assign_folds`.
+        set_weights: data set -> its rows' sample weights; those of other sets weigh 1.
     """
 
     texts: tuple[LabeledText, ...]
@@ -62,12 +74,13 @@ class TrainingRows:
     principles: tuple[str, ...]
     halves: Ints
     folds: Ints
+    set_weights: Mapping[str, SetWeight] = field(default_factory=dict)
 
     def select(self, mask: Bools) -> TrainingRows:
         """The rows of a mask [rows]."""
         kept = tuple(text for text, keep in zip(self.texts, mask, strict=True) if keep)
         evidence, halves, folds = self.evidence[mask], self.halves[mask], self.folds[mask]
-        return TrainingRows(kept, self.values[mask], evidence, self.principles, halves, folds)
+        return TrainingRows(kept, self.values[mask], evidence, self.principles, halves, folds, self.set_weights)
 
     @property
     def labels(self) -> Bools:
@@ -106,14 +119,22 @@ class TrainingRows:
         """The project's examples."""
         return np.array([text.set == OWN for text in self.texts], dtype=bool)
 
-    def sample_weights(self, principle: str, own_weight: float = 1.0) -> Floats:
-        """Sample weights [rows] for one principle; a violation of another principle has weight 0, a row that was
-        labeled for several has 1 for each that the reader could decide."""
+    @property
+    def in_domain(self) -> Bools:
+        """Rows of the domain of a model's answers."""
+        return np.array([text.set in IN_DOMAIN for text in self.texts], dtype=bool)
+
+    def weights(self, use: str) -> Floats:
+        """Sample weights [rows] by data set, for one use: a field of `SetWeight`."""
+        by_set = {name: getattr(self.set_weights.get(name, SetWeight()), use) for name in {t.set for t in self.texts}}
+        return np.array([by_set[text.set] for text in self.texts])
+
+    def sample_weights(self, principle: str, use: str = "calibration") -> Floats:
+        """Sample weights [rows] for one principle and use; a violation of another principle has weight 0, a row that
+        was labeled for several has 1 for each that the reader could decide."""
         about = np.array([principle in text.labels or text.principle == principle for text in self.texts])
         several = np.array([bool(text.labels) for text in self.texts])
-        registers = [text.set == REGISTERS for text in self.texts]
-        domain = np.where(self.own, own_weight, np.where(registers, REGISTER_WEIGHT, 1.0))
-        return np.where(about, 1.0, np.where(self.labels | several, 0.0, OTHER_NEGATIVE_WEIGHT)) * domain
+        return np.where(about, 1.0, np.where(self.labels | several, 0.0, OTHER_NEGATIVE_WEIGHT)) * self.weights(use)
 
 
 def assign_folds(rows: Sequence[LabeledText]) -> tuple[Ints, Ints]:
@@ -155,7 +176,7 @@ class MemberFit:
         features: float32 [rows, features].
         gram: [rows, rows], inner products of the rows' features.
         solutions: one ridge solution per principle; or, with `MIN_PER_DOMAIN` rows of both domains, one per principle
-            for texts like the project's examples, one per principle for others, and the domain probe. Last the quality
+            for a model's answers, one per principle for other texts, and the domain probe. Last the quality
             probe's, where there is one.
         quality: whether there is a quality probe.
         cache: left-out folds -> dual coefficients, as far as they were needed.
@@ -174,14 +195,14 @@ class MemberFit:
         feature_map = fit_feature_map(rows.values, rows.values.shape[1] - ngram_features.N_FEATURES)
         features = feature_map.features(rows.values)
         gram = (features @ features.T).astype(np.float64)
-        both_domains = MIN_PER_DOMAIN <= rows.own.sum() <= len(rows.texts) - MIN_PER_DOMAIN
+        both_domains = MIN_PER_DOMAIN <= rows.in_domain.sum() <= len(rows.texts) - MIN_PER_DOMAIN
         solutions = [
-            ridge.solve(gram, _signs(rows.targets(principle)), rows.sample_weights(principle, own_weight), RIDGE_ALPHA)
-            for own_weight in ((OWN_WEIGHT_IN, OWN_WEIGHT_OUT) if both_domains else (1.0,))
+            ridge.solve(gram, _signs(rows.targets(principle)), rows.sample_weights(principle, use), RIDGE_ALPHA)
+            for use in (("in_domain", "out_of_domain") if both_domains else ("calibration",))
             for principle in rows.principles
         ]
         if both_domains:
-            solutions.append(ridge.solve(gram, _signs(rows.own), np.ones(len(rows.texts)), DOMAIN_RIDGE_ALPHA))
+            solutions.append(ridge.solve(gram, _signs(rows.in_domain), np.ones(len(rows.texts)), DOMAIN_RIDGE_ALPHA))
         quality = rows.unusable.sum() >= MIN_UNUSABLE
         if quality:
             solutions.append(ridge.solve(gram, _signs(rows.unusable), rows.quality_weights, RIDGE_ALPHA))
@@ -281,5 +302,7 @@ def _fit_calibration(rows: TrainingRows, logits: Floats, evidence: Floats) -> li
             calibrate.fit_combination(logits[used, column], evidence[used, column], target[used], weights[used])
         )
     combined = np.stack([s[0] * logits[:, i] + s[1] * evidence[:, i] + s[2] for i, s in enumerate(scales)], 1)
-    stretch, shift = calibrate.platt_scaling(combined.max(1), rows.labels.astype(np.float64), np.ones(len(rows.texts)))
+    stretch, shift = calibrate.platt_scaling(
+        combined.max(1), rows.labels.astype(np.float64), rows.weights("calibration")
+    )
     return [(a * stretch, b * stretch, c * stretch + shift) for a, b, c in scales]

@@ -10,7 +10,7 @@ import pytest
 
 from engine.constitution.load import load_default
 from engine.judges.answer_quality import assess
-from engine.judges.labeled import LabeledText, own_answers, own_examples, own_outputs, own_registers, text_hash
+from engine.judges.labeled import OWN, LabeledText, own_answers, own_examples, own_outputs, own_registers, text_hash
 from engine.judges.train_probe import SHIPPED_ON, shipped_recipe
 from engine.prompts.duplicates import representatives
 from engine.prompts.load import load_builtin
@@ -58,10 +58,14 @@ def test_no_own_row_answers_a_prompt_of_the_comparison_and_no_written_one_a_trai
 
 
 def test_the_shipped_probes_are_fitted_on_all_own_rows(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
     for name in SHIPPED_ON:
         row = {"id": "1", "text": "Call now or regret it forever.", "label": 1, "principle": "autonomy_respect"}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+        (tmp_path / "more" / f"{name}.jsonl").write_text(json.dumps({**row, "id": "2"}) + "\n", "utf-8")
     recipe = shipped_recipe(tmp_path)
+    assert {(row.set, row.id) for row in recipe.rows} >= {(name, number) for name in SHIPPED_ON for number in "12"}
+    assert all(recipe.set_weights[name].in_domain < recipe.set_weights[OWN].in_domain for name in SHIPPED_ON)
     own = (*own_examples(), *own_registers(), *own_outputs(), *own_answers())
     assert {row.id for row in own} <= {row.id for row in recipe.rows}
     assert set(recipe.licenses) == {row.set for row in recipe.rows}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.judges.eval import metrics
-from engine.judges.labeled import LabeledText, own_examples
+from engine.judges.labeled import OUTPUTS, LabeledText, own_examples
 from engine.judges.probe import calibrate, fit, ridge
 from engine.judges.probe.probe import Probe
 
@@ -52,6 +52,30 @@ def test_a_probe_separates_unseen_rows_of_each_principle() -> None:
     for place, principle in enumerate(made.PRINCIPLES):
         about = np.array([row.principle == principle for row in new.texts])
         assert metrics.auroc(logits[about, place], new.labels[about]) > 0.88
+
+
+def test_the_rows_of_a_set_weigh_what_its_set_does_for_each_use() -> None:
+    rows = dataclasses.replace(made.rows(8), set_weights={"made": fit.SetWeight(0.2, 1.0, 0.5)})
+    about = np.array([row.principle == made.PRINCIPLES[0] for row in rows.texts])
+    clean = ~about & ~rows.labels
+    for use, weight in {"in_domain": 0.2, "out_of_domain": 1.0, "calibration": 0.5}.items():
+        expected = np.where(about, weight, np.where(clean, weight * fit.OTHER_NEGATIVE_WEIGHT, 0.0))
+        assert rows.sample_weights(made.PRINCIPLES[0], use) == pytest.approx(expected)
+
+
+def test_answers_of_models_are_one_domain_and_other_texts_another() -> None:
+    answers, other = made.rows(120, set_name=OUTPUTS), made.rows(120, set_name="forum")
+    together = dataclasses.replace(
+        answers,
+        texts=answers.texts + other.texts,
+        values=np.concatenate([answers.values, other.values]),
+        evidence=np.concatenate([answers.evidence, other.evidence]),
+        halves=np.concatenate([answers.halves, other.halves]),
+        folds=np.concatenate([answers.folds, other.folds]),
+    )
+    probes_by_domain, domain = 2 * len(made.PRINCIPLES), 1
+    assert len(fit.MemberFit.of(together).solutions) == probes_by_domain + domain
+    assert len(fit.MemberFit.of(answers).solutions) == len(made.PRINCIPLES)
 
 
 def test_unseen_rows_get_calibrated_probabilities_and_few_false_alarms() -> None:
