@@ -13,6 +13,7 @@ from engine.events.schema import schema
 from engine.events.training import TrainStep
 from engine.export.training_pairs import TrainingHistory, read_history
 from engine.files import write_atomically
+from engine.json_values import number_or_none
 from engine.runs.store import REPORT, read_report
 
 Table = list[dict[str, Any]]
@@ -75,11 +76,11 @@ def _compared(rows: Sequence[Mapping[str, Any]]) -> Table:
             "model": arm,
             "prompt": row.get("prompt"),
             "answer": row.get(arm),
-            "score": _number(row.get(f"{arm}_score")),
+            "score": number_or_none(row.get(f"{arm}_score")),
             "flagged": _verdict(row, arm).get("flagged"),
             "quality": _verdict(row, arm).get("quality"),
             "judge": _verdict(row, arm).get("judge"),
-            **{f"probability/{name}": _number(_probabilities(row, arm).get(name)) for name in principles},
+            **{f"probability/{name}": number_or_none(_probabilities(row, arm).get(name)) for name in principles},
             "reasoning": _verdict(row, arm).get("reasoning"),
         }
         for row in rows
@@ -95,10 +96,6 @@ def _verdict(row: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
 def _probabilities(row: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
     found = _verdict(row, arm).get("principles")
     return found if isinstance(found, Mapping) else {}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _pairs(history: TrainingHistory) -> Table:

@@ -102,14 +102,7 @@ def write(context: Context) -> None:
         # The journal has the summary alone.
         **({"models": _models(context)} if context.other is not None else {}),
     }
-    pairs, kept = context.results.pairs, context.results.kept
-    counts = PairCounts(
-        examples=len(context.prompts.train),
-        kept=len(kept),
-        dropped=len(pairs) - len(kept),
-        demonstrations=sum(pair.demonstration for pair in kept),
-        reasons=dict(Counter(pair.reason for pair in pairs if not pair.kept).most_common()),
-    )
+    counts = _pair_counts(context)
     seconds = time.monotonic() - context.started
     facts = read_run(context.folder)
     report = {
@@ -148,6 +141,17 @@ def write(context: Context) -> None:
             outcome=summary["outcome"],
         ),
         sync=True,
+    )
+
+
+def _pair_counts(context: Context) -> PairCounts:
+    pairs, kept = context.results.pairs, context.results.kept
+    return PairCounts(
+        examples=len(context.prompts.train),
+        kept=len(kept),
+        dropped=len(pairs) - len(kept),
+        demonstrations=sum(pair.demonstration for pair in kept),
+        reasons=dict(Counter(pair.reason for pair in pairs if not pair.kept).most_common()),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from engine.errors import InputError
 from engine.events.notices import RowTruncated
 from engine.events.training import TrainEnd, TrainStart
-from engine.launched import process_count
+from engine.launch_environment import process_count
 from engine.models.hub import memory_estimate
 from engine.pipeline.context import Context
 from engine.pipeline.oom import is_oom, oom_error

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import InputError
+from engine.json_values import is_number
 from engine.prompts.records import Record, read_records
 from engine.text import sanitize, truncate
 
@@ -146,7 +147,7 @@ def _columns(fields: dict[str, Any]) -> tuple[str, str]:
 def _string(value: Any, place: str, column: str) -> str:
     if value is None:
         return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if is_number(value):
         return str(value)
     if not isinstance(value, str):
         raise InputError("expected a text.", where=f"{place}, field {column!r}", next_step="Put it in double quotes.")

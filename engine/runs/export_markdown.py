@@ -16,6 +16,7 @@ from typing import Any
 from engine.events.base import KEY, SUMMARY, Record
 from engine.events.codec import dumps, plain
 from engine.events.verbosity import Entry, Part, entry
+from engine.json_values import is_number
 from engine.runs.report import OUTCOMES, Change, Report
 from engine.text import sanitize, truncate
 
@@ -277,7 +278,7 @@ def _figures(index: Index, read: Callable[[int], Record | None]) -> Iterator[tup
 
 
 def _number(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
 

@@ -6,11 +6,11 @@ missing or of another type is None or empty.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.json_values import is_number
 from engine.runs.arms import arm_names
 from engine.text import sanitize, truncate
 
@@ -470,8 +470,7 @@ def _objects(data: Data, name: str) -> Iterator[Data]:
 
 
 def _number(value: Any) -> float | None:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if known and math.isfinite(min(abs(value), _MAX_NUMBER)) and abs(value) < _MAX_NUMBER else None
+    return value if is_number(value) and abs(value) < _MAX_NUMBER else None
 
 
 def _count(value: Any) -> int | None:

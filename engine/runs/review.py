@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 from engine.errors import InputError, StorageError
 from engine.events.codec import dumps
 from engine.files import own_folder
+from engine.json_values import is_number
 from engine.runs.journal_reader import read
 from engine.stats.exact import sign_test_p, wilson_interval
 from engine.text import sanitize, truncate
@@ -292,7 +293,7 @@ def _expected(verdict: Any, weights: Mapping[str, float]) -> float | None:
     principles = verdict.get("principles")
     if not isinstance(principles, Mapping) or not principles:
         return None
-    known = {name: p for name, p in principles.items() if isinstance(p, int | float) and not isinstance(p, bool)}
+    known = {name: p for name, p in principles.items() if is_number(p)}
     return round(sum(weights.get(name, 1.0) * p for name, p in known.items()), 6)
 
 
@@ -323,9 +324,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
     whole = isinstance(seed, int) and row.get("preferred") in ("base", "trained", "")
     if not whole or not isinstance(expected, list) or len(expected) != 2:
         return None
-    row["expected"] = [
-        value if isinstance(value, int | float) and not isinstance(value, bool) else None for value in expected
-    ]
+    row["expected"] = [value if is_number(value) else None for value in expected]
     return row
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.events.base import Record
+from engine.json_values import is_number, number_or_none
 from engine.runs import time_left
 from engine.runs.arms import arm_names, model_names
 from engine.runs.series import Series
@@ -165,8 +166,7 @@ class Compared:
 
 
 def _score(verdict: Mapping[str, Any]) -> float | None:
-    score = verdict.get("score")
-    return float(score) if isinstance(score, int | float) and not isinstance(score, bool) else None
+    return number_or_none(verdict.get("score"))
 
 
 def _probabilities(verdict: Mapping[str, Any]) -> float | None:
@@ -174,8 +174,7 @@ def _probabilities(verdict: Mapping[str, Any]) -> float | None:
     principles = verdict.get("principles")
     if verdict.get("flagged") is None or not isinstance(principles, Mapping):
         return None
-    known = (value for value in principles.values() if isinstance(value, int | float) and not isinstance(value, bool))
-    return float(sum(known))
+    return float(sum(filter(is_number, principles.values())))
 
 
 def _scored(score: float | None, broken: Any) -> dict[str, Any]:
@@ -582,7 +581,7 @@ class RunState:
     def _comparison_summary(self, event: ComparisonSummary, _record: Record, _number: int) -> None:
         self.result = event.result
         highest = event.result.get("max_score", event.result.get("most"))
-        if self.max_score is None and isinstance(highest, int | float) and not isinstance(highest, bool):
+        if self.max_score is None and is_number(highest):
             self.max_score = float(highest)
 
     def _eval_input(self, event: EvalInput, _record: Record, number: int) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.control import Control
 from engine.errors import Stopped
-from engine.launched import local_index
+from engine.launch_environment import local_index
 
 _PATIENCE = timedelta(days=7)
 """How long processes wait for one that is paused, that generates, or that has not come to its first training yet."""

@@ -68,11 +68,11 @@ def train(
         rows: `SftRow` for SFT, `PairRow` for DPO, fitted to the context (`engine.training.data.fit`).
         config: what to do.
         control: how training is paused and stopped; obeyed at each micro-batch.
-        hooks: whom to tell.
+        hooks: called after steps and epochs, with samples and notices.
         objective: another than the one that `config` names.
-        validation: rows of the same kind that are never learned from.
+        validation: rows of the same kind that are never trained on.
         start: values to begin with instead of peft's; for DPO the model with them is the reference.
-        checkpoints: folder for checkpoints. If it holds one of the same training, training goes on from there.
+        checkpoints: folder for checkpoints. If it holds one of the same training, training continues there.
         references: folder for the reference's log-probabilities (DPO).
 
     Raises:

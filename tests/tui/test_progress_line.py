@@ -14,7 +14,7 @@ from engine.runs.state import Progress, RunState
 from engine.worker import WorkerStatus
 from tui.app import RedraftApp
 from tui.views.pieces import width_of
-from tui.widgets.now import NowLine
+from tui.widgets.current_text import NowLine
 from tui.widgets.status import Shown, progress
 
 pytestmark = pytest.mark.usefixtures("own_home")

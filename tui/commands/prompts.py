@@ -102,6 +102,6 @@ def _listed(counts: object) -> str:
 
 def _counter(name: str) -> tuple[Callable[[Sequence[str]], list[int]], int]:
     """What counts tokens as a model does, and the model's context; loads the tokenizer only."""
-    from engine.models.hub.tokens import token_counter
+    from engine.models.hub.token_counter import token_counter
 
     return token_counter(name)

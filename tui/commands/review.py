@@ -39,7 +39,7 @@ def review(
     preferred, with interval and sign test, and the agreement with the judge.
     """
     from engine.errors import InputError
-    from engine.files import expanded, write_atomically
+    from engine.files import expanded
     from engine.runs.review import Review, import_sheet, review_result, sheet
     from engine.runs.store import find_run
     from tui.commands.runs import open_app
@@ -53,17 +53,7 @@ def review(
         output.notice(f"{new} new or changed choices kept for {folder.name}.")
         _show(found.result().to_data(), as_json)
     elif export is not None:
-        text = sheet(Review(folder, seed, count))
-        if str(export) == "-":
-            for line in text.split("\n"):
-                output.result(line)
-            return
-        path = expanded(export)
-        _refuse_folder(path)
-        write_atomically(path, text.encode())
-        output.notice(f"Fill in {path}, then: redraft review {folder.name} --import {path}")
-        if as_json:
-            output.emit({"path": str(path)})
+        _export(sheet(Review(folder, seed, count)), export, folder.name, as_json)
     elif result:
         known = review_result(folder)
         if known is None:
@@ -78,6 +68,22 @@ def review(
                 "blind reading needs a terminal.", where="redraft review", next_step="Without one, use --export FILE."
             )
         open_app(folder, reading=(count, seed))
+
+
+def _export(text: str, target: Path, run: str, as_json: bool) -> None:
+    """Write a sheet, to stdout for "-"."""
+    from engine.files import expanded, write_atomically
+
+    if str(target) == "-":
+        for line in text.split("\n"):
+            output.result(line)
+        return
+    path = expanded(target)
+    _refuse_folder(path)
+    write_atomically(path, text.encode())
+    output.notice(f"Fill in {path}, then: redraft review {run} --import {path}")
+    if as_json:
+        output.emit({"path": str(path)})
 
 
 def _show(found: dict[str, object], as_json: bool) -> None:

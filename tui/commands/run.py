@@ -27,7 +27,7 @@ def with_other_processes(command: Command) -> Command:
 
     @functools.wraps(command)
     def shared(*arguments: Any, **options: Any) -> None:
-        from engine.launched import process_count, process_index
+        from engine.launch_environment import process_count, process_index
 
         if process_count() == 1:
             command(*arguments, **options)

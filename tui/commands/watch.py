@@ -40,11 +40,8 @@ def watch(
     per line, as `redraft export --format jsonl` writes it.
     """
     from engine.runs.control_file import CONTINUE, DETACH, KEEP_TRAINING, PAUSE, RESTORE, STOP
-    from engine.runs.journal_writer import is_written
     from engine.runs.store import find_run, inspect
-    from tui.commands.headless import follow
     from tui.commands.plain import PlainDisplay
-    from tui.terminal.watch_keys import KEYS, keys
 
     folder = find_run(run)
     options_given = (
@@ -60,25 +57,34 @@ def watch(
         _send(folder, commands, as_json)
         return
     display = PlainDisplay(sys.stdout, sys.stderr, verbosity)
-    shown = _Shown(display, verbosity, as_json)
     try:
-        with keys() as pressed:
-            if pressed.known and is_written(folder):
-                display.notice(KEYS)
-
-            def wait(seconds: float) -> bool:
-                key = pressed.wait(seconds)
-                command = {"p": CONTINUE if shown.paused else PAUSE, "s": STOP, "d": DETACH}.get(key)
-                if shown.alarm:
-                    command = {"r": RESTORE, "k": KEEP_TRAINING}.get(key, command)
-                if command is not None:
-                    _send_from_key(folder, command, display)
-                return key != "q"
-
-            follow(folder, shown.take, lambda: is_written(folder), wait)
+        _follow(folder, display, _Shown(display, verbosity, as_json))
     finally:
         display.close()
     output.notice(f"{folder.name} is {inspect(folder).state}.")
+
+
+def _follow(folder: Path, display: PlainDisplay, shown: _Shown) -> None:
+    """Show what comes until the run ends or q is pressed; obey the other keys."""
+    from engine.runs.control_file import CONTINUE, DETACH, KEEP_TRAINING, PAUSE, RESTORE, STOP
+    from engine.runs.journal_writer import is_written
+    from tui.commands.headless import follow
+    from tui.terminal.watch_keys import KEYS, keys
+
+    with keys() as pressed:
+        if pressed.known and is_written(folder):
+            display.notice(KEYS)
+
+        def wait(seconds: float) -> bool:
+            key = pressed.wait(seconds)
+            command = {"p": CONTINUE if shown.paused else PAUSE, "s": STOP, "d": DETACH}.get(key)
+            if shown.alarm:
+                command = {"r": RESTORE, "k": KEEP_TRAINING}.get(key, command)
+            if command is not None:
+                _send_from_key(folder, command, display)
+            return key != "q"
+
+        follow(folder, shown.take, lambda: is_written(folder), wait)
 
 
 class _Shown:

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Sequence
 from typing import Any
 
+from engine.json_values import is_number
 from engine.text import sanitize
 
 
@@ -51,7 +52,7 @@ def short_name(principle: str) -> str:
 
 def score_words(score: Any, highest: float | None = None) -> str:
     """A weighted score as "2.0", or as "2.0 of 4.0" where the highest one is known; "–" without one."""
-    if not isinstance(score, int | float) or isinstance(score, bool):
+    if not is_number(score):
         return "–"
     return f"{score:.1f}" if highest is None else f"{score:.1f} of {highest:.1f}"
 

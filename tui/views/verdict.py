@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from engine.json_values import is_number
 from engine.judges.accuracy import METRICS, EvalMetrics
 from engine.text import probability_text, sanitize, truncate
 from tui.views.formatting import Mark, agreement_text, mark_of, score_words, short_name
@@ -278,7 +279,7 @@ def _spans(verdict: VerdictData, length: int) -> list[SpanData]:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
+    return is_number(value) and abs(value) < 1e12
 
 
 def _is_figure(value: Any) -> TypeGuard[Sequence[float]]:

@@ -31,7 +31,7 @@ from tui.views.pieces import Pieces, clip
 from tui.views.side_by_side import Mode, beside, changed_at, minimap, stacked
 from tui.widgets.border import label
 from tui.widgets.lines import LineWidget
-from tui.widgets.roles import RoleWidget
+from tui.widgets.role_styles import RoleWidget
 
 if TYPE_CHECKING:
     from engine.textdiff.diff import AlignedDiff

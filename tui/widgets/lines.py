@@ -6,7 +6,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from tui.views.pieces import Pieces
-from tui.widgets.roles import RoleWidget
+from tui.widgets.role_styles import RoleWidget
 
 
 class LineWidget(RoleWidget):

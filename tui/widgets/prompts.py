@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import PurePath
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from engine.errors import RedraftError
+from engine.json_values import number_or_none
 from engine.runs.state import RunState
 from engine.settings import RunConfig
 from engine.text import sanitize, truncate
@@ -245,11 +246,7 @@ class PromptList(Vertical):
         compared = self._state.compared(one.item)
         if compared is None:
             return ("○ ", "dim")
-        before, after = (_score(verdict.get("score")) for verdict in (compared.base, compared.trained))
+        before, after = (number_or_none(verdict.get("score")) for verdict in (compared.base, compared.trained))
         if before is None or after is None:
             return ("? ", "warn")
         return ("↓ ", "good") if after < before else ("↑ ", "bad") if after > before else ("= ", "dim")
-
-
-def _score(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -12,7 +12,7 @@ from textual.strip import Strip
 
 from tui.keymap import KEYS, PROMPTS, bindings
 from tui.views.pieces import Pieces
-from tui.widgets.roles import RoleWidget
+from tui.widgets.role_styles import RoleWidget
 
 _MOVES = frozenset({"row(-1)", "row(1)", "rows(-1)", "rows(1)", "first", "last", "choose"})
 MOVES: list[BindingType] = [

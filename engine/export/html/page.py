@@ -15,6 +15,7 @@ from typing import Any
 from engine.export.html import charts, costs
 from engine.export.html.markup import count, text
 from engine.export.training_pairs import NearestPrompts, TrainingHistory, TrainingPair
+from engine.json_values import number_or_none
 from engine.runs.more_prompts import needed_prompts
 from engine.runs.report import OUTCOMES, BenignChange, Change, Condition, Report
 from engine.text import sanitize
@@ -290,8 +291,7 @@ def _changes(row: Data) -> list[Data]:
 
 
 def _score(row: Data, arm: str) -> float | None:
-    value = row.get(f"{arm}_score")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return number_or_none(row.get(f"{arm}_score"))
 
 
 def _article(

@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.control import Control
 from engine.errors import EndpointError, InputError
+from engine.json_values import is_number
 from engine.models.client.http import (
     Address,
     HttpClient,
@@ -638,6 +639,6 @@ def _read_logprob(entry: Any) -> tuple[str, float] | None:
     if not isinstance(entry, dict):
         return None
     token, value = entry.get("token"), entry.get("logprob")
-    if not isinstance(token, str) or isinstance(value, bool) or not isinstance(value, int | float):
+    if not isinstance(token, str) or not is_number(value):
         return None
     return (token, max(float(value), -1e4)) if -1e9 < value <= 1e-6 else None

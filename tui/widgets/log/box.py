@@ -16,8 +16,8 @@ from tui.services.log_store import LogStore
 from tui.views.formatting import short_name
 from tui.views.pieces import clip
 from tui.widgets.border import label
+from tui.widgets.current_text import NowLine
 from tui.widgets.log.pane import LogView
-from tui.widgets.now import NowLine
 
 _CHIP = 24
 """Cells of a chip's text."""

@@ -27,7 +27,7 @@ from tui.views.log_layout import Line, Piece
 from tui.views.wrap import wrap
 from tui.widgets.log.layout_cache import Layouts
 from tui.widgets.log.viewport import Row, Viewport
-from tui.widgets.roles import RoleWidget
+from tui.widgets.role_styles import RoleWidget
 
 _SLICE = 0.012
 """Seconds of searching at a time; keys are served in between."""
