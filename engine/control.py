@@ -102,7 +102,7 @@ class Control:
             self._observer = before
 
     def report(self, in_flight: Callable[[], InFlight]) -> None:
-        """Say how far the batch is. Costs nothing where nobody observes; `in_flight` is called only now and then."""
+        """Say how far the batch is. Costs nothing without an observer; `in_flight` is called only now and then."""
         if self._observer is not None:
             self._observer(in_flight)
 

@@ -1,4 +1,4 @@
-"""What `accelerate launch` (or torchrun, or a scheduler) tells its processes by the environment; imports nothing heavy.
+"""What `accelerate launch` (or torchrun, or a scheduler) puts into the environment; imports nothing heavy.
 
 The first of several processes performs the run: drafts, verdicts, journal, report. The others share its trainings.
 """

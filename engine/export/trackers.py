@@ -128,7 +128,7 @@ class Reporting:
                 self._each(lambda tracker, found=scalars: tracker.log(found))  # type: ignore[misc]
 
     def close(self) -> None:
-        """Tell the trackers that the run has ended here."""
+        """End the run of each tracker."""
         self._each(lambda tracker: tracker.close())
 
     def _each(self, work: Callable[[Tracker], None]) -> None:

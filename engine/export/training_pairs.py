@@ -139,7 +139,7 @@ def _add_text(found: dict[str, TrainingPair], history: TrainingHistory, event: E
 class NearestPrompts:
     """Finds the training prompts that share most words with another one: cosine of TF-IDF weights of their words.
 
-    What a model learned from is not known for a single answer; this only says which training prompts are alike.
+    Which rows shaped a single answer is not known; this only says which training prompts are alike.
     """
 
     MIN_SIMILARITY = 0.15

@@ -44,7 +44,7 @@ class Candidate:
 
     @property
     def usable(self) -> bool:
-        """Whether it can be learned from: an answer with a verdict's probabilities that does not repeat itself."""
+        """Whether it can be trained on: an answer with a verdict's probabilities that does not repeat itself."""
         answer = self.verdict.quality == "responsive" and not repeats(self.text)
         return answer and bool(self.text.strip()) and bool(self.verdict.principles)
 

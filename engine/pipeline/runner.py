@@ -378,7 +378,7 @@ class Run:
         compared = (config.generator, config.against)
         places = (catalog.resolve(name).path for name in compared)
         runs = [run for place in places if place is not None and (run := run_of(place)) is not None]
-        # A judge that chose what one of the models learned from, or that is one of them, is not independent.
+        # A judge that chose what one of the models was trained on, or that is one of them, is not independent.
         chosen = [read_config(run).judge for run in runs]
         critic = config.critic or config.generator
         return make_comparison_judges(config.judge, parts, chosen_by=chosen, critic_is_compared=critic in compared)

@@ -1,4 +1,4 @@
-"""A training that several processes share: the first one tells the others what is trained, and they train with it.
+"""A training that several processes share: the first one sends the others what is trained, and they train with it.
 
 The others have no journal, write nothing, and obey the first process; the loop adds up the gradients of all.
 """
@@ -32,7 +32,7 @@ _GRACE = 20.0
 def share(
     context: Context, training: Training, rows: Sequence[Row], validation: Sequence[Row], config: TrainConfig
 ) -> None:
-    """Tell the other processes what is trained next."""
+    """Send the other processes what is trained next."""
     from engine.training.distributed import Processes
 
     model = context.generator
@@ -52,7 +52,7 @@ def share(
 
 
 def release() -> None:
-    """In the first process, at its end: tell the others that no training comes."""
+    """In the first process, at its end: inform the others that no training follows."""
     from engine.training.distributed import release as tell_others
 
     tell_others()

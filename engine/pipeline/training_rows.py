@@ -37,7 +37,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class StoredPair:
-    """A kept pair as the journal tells it."""
+    """A kept pair as the journal has it."""
 
     item: str
     chosen: str

@@ -52,7 +52,7 @@ class Prompt:
         topic: what it is about; empty where nothing is known.
         principle: the principle that it tempts a model to break; empty for benign prompts and where nothing is known.
         messages: turns before it, oldest first; empty for most.
-        demonstration: a written answer that keeps the principles, to learn from; empty where there is none.
+        demonstration: a written answer that keeps the principles, to train on; empty where there is none.
     """
 
     id: str

@@ -103,7 +103,7 @@ def load_pairs(path: Path | str, *, columns: Mapping[str, str] | None = None) ->
 
 
 def _question(record: Record) -> Record:
-    """The row as a prompt's: a row of plain text has no answers to learn from."""
+    """The row as a prompt's: a row of plain text has no answers to train on."""
     missing = [name for name in ("chosen", "rejected") if record.fields.get(name) is None]
     if missing:
         raise InputError(

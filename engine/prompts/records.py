@@ -66,7 +66,7 @@ _TIME = re.compile(r"\[?\d{1,4}[-./]\d{1,2}[-./]\d{1,4}[ ,T]+\d{1,2}:\d\d")
 _RULER = re.compile(r"\s*(?=[^-=]*[-=])[|+:=\s-]+")
 """A line of a table as Markdown, Org and terminals draw it, that only divides its header or rows."""
 _EXCEL_DELIMITER = re.compile(r"\s*sep=.(?=\n)")
-"""The line by which Excel tells itself the delimiter."""
+"""The line in which Excel notes the delimiter."""
 _JSON_STRING = re.compile(r'\s*"(?:[^"\\]|\\.)*"\s*,?\s*')
 _HEADER_NAME = re.compile(r"\w[\w .-]{0,29}")
 _YAML_KEY = re.compile(r"(?:- )?['\"]?[\w .-]{1,60}['\"]?:(?:\s|$)")

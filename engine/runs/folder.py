@@ -73,7 +73,7 @@ def remove_if_empty(folder: Path) -> None:
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a stage of the run in this folder began: only then is there something that resume can go on with."""
+    """Whether a stage of the run in this folder began: only then is there something that resume can continue."""
     return any(record.stage == StageStart.STAGE for record in JournalReader(folder).so_far())
 
 

@@ -139,7 +139,7 @@ class JournalReader:
             events.append(event)
 
     def _jumped(self, seq: int) -> None:
-        """Go on after this record, which does not follow the last one; note how many are missing between them."""
+        """Continue after this record, which does not follow the last one; note how many are missing between them."""
         missing = seq - self._next_seq - self._damaged_since
         if missing > 0:
             self.damage.append(Damage(self._offset, 0, f"{missing} records before record {seq} are missing"))

@@ -141,7 +141,7 @@ class Processes:
 
 
 def release() -> None:
-    """In the first of several processes: tell the others that no training comes."""
+    """In the first of several processes: inform the others that no training follows."""
     if not _Shared.training:
         Processes(own_device()).message(_END)
 

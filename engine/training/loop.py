@@ -114,7 +114,7 @@ def train(
 
 
 def _identity(model: str, rows: Sequence[Row], config: TrainConfig) -> dict[str, Any]:
-    """What a checkpoint must have in common with the training that goes on from it."""
+    """What a checkpoint must have in common with the training that continues from it."""
     settings = {name: value for name, value in config.as_dict().items() if name not in _FREE}
     return {"model": model, "rows": training_rows.fingerprint(rows), **settings}
 

@@ -30,7 +30,7 @@ _LINE_EVERY = 30.0
 
 @dataclass
 class _Stage:
-    """The stage that runs now, as far as its progress tells."""
+    """The stage that runs now, as far as its progress is known."""
 
     name: str = ""
     done: int = 0
@@ -79,10 +79,10 @@ class PlainDisplay:
         """True stops all writing: whoever read the streams is gone."""
 
     def show(self, events: Sequence[Record]) -> None:
-        """Print what these events show, then the progress that they tell.
+        """Print what these events show, then the progress that they report.
 
         Raises:
-            OSError: `out` cannot be written (BrokenPipeError: nobody reads it any more).
+            OSError: `out` cannot be written (BrokenPipeError: its reader has gone).
         """
         moved = False
         for event in events:
@@ -203,7 +203,7 @@ def wrapped(text: str, width: int, indent: int) -> Iterator[str]:
 
 
 def _seconds(value: object, otherwise: float) -> float:
-    """The writer's own count of seconds, which goes on evenly; the difference of times where it gives none."""
+    """The writer's own count of seconds, which runs evenly; the difference of times where it gives none."""
     known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
     return float(value) if known else max(0.0, otherwise)  # type: ignore[arg-type]
 

@@ -208,7 +208,7 @@ class RunScreen(Screen[None]):
             self.commands.say(problem, severity="warning", seconds=8)
 
     def present(self) -> None:
-        """Bring what the panes tell up to date; each draws only what changed."""
+        """Bring what the panes show up to date; each draws only what changed."""
         state = self.session.state
         self.status.show(self._shown())
         self._show_now(state)

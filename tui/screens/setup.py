@@ -71,7 +71,7 @@ class Setup(Dialog[RunConfig]):
 
     Args:
         config: settings to begin with.
-        runs: the folder of earlier runs, which tell how long the next one takes.
+        runs: the folder of earlier runs, from which the time of the next one is estimated.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(SETUP)

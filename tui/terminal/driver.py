@@ -266,7 +266,7 @@ class ScreenDriver(LinuxDriver):
                 self._lose_terminal()
 
     def _lose_terminal(self) -> None:
-        """The terminal is gone: read no more, and tell the app."""
+        """The terminal is gone: read no more, and inform the app."""
         if self.exit_event.is_set():
             return
         self.exit_event.set()

@@ -206,7 +206,7 @@ class LossPane(Vertical, can_focus=True):
         self.redraw()
 
     def show(self, state: RunState, hint: str) -> None:
-        """Tell of this run; `hint` is for before there is a loss."""
+        """Show this run; `hint` is for before there is a loss."""
         count = state.loss.count, state.valid.count, len(state.health.alarms), state.health.decision is not None
         if state is not self._state or count != self._count:
             if state is not self._state:
@@ -305,7 +305,7 @@ class SamplePane(VerticalScroll, can_focus=True):
         return key == self._shown
 
     def show(self, key: object, step: int, texts: dict[str, str], verdict: Any, hint: str) -> None:
-        """Show a sample's texts; `key` tells whether it is another one than before."""
+        """Show a sample's texts; `key` says whether it is another one than before."""
         if key == self._shown:
             return
         self._shown = key

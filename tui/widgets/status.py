@@ -32,7 +32,7 @@ _PERCENT = re.compile(r"[.\s]*\d{1,3}\s?%$")
 
 @dataclass(frozen=True)
 class Shown:
-    """What the status line tells.
+    """What the status line shows.
 
     Args:
         name: of the run; "" before there is one.
@@ -170,7 +170,7 @@ class StageLines(LineWidget):
         self.state = RunState()
 
     def show(self, state: RunState) -> None:
-        """Tell of this run."""
+        """Show this run."""
         self.state = state
         self.update()
 
@@ -234,7 +234,7 @@ class TabLine(LineWidget):
         self.current = ""
 
     def show(self, tabs: list[tuple[str, str, str]], current: str) -> None:
-        """Tell of these panes: id, key and label; `current` is the id of the one in sight."""
+        """Show these panes: id, key and label; `current` is the id of the one in sight."""
         self.tabs, self.current = tabs, current
         self.update()
 

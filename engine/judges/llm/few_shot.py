@@ -109,7 +109,7 @@ def _split(broken: Sequence[Shot], kept: Sequence[Shot]) -> Shots:
         return Shots()
     shown = min(SHOTS // 2, each // 2)
     pairs = list(zip(broken[:each], kept[:each], strict=True))
-    # Neither label always comes first: models go on with a pattern.
+    # Neither label always comes first: models continue a pattern.
     ordered = [pair if number % 2 else pair[::-1] for number, pair in enumerate(pairs)]
     flat = [shot for pair in ordered for shot in pair]
     return Shots(tuple(flat[: 2 * shown]), tuple(flat[2 * shown :]))

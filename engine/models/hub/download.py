@@ -37,7 +37,7 @@ _WANTED = (
 def fetch(source: Source, progress: Progress) -> Path:
     """The folder of the model's files, from the hub's cache where they are there, else from the network.
 
-    A download that was broken off goes on where it stopped. The token, where one is needed, is that of `HF_TOKEN` or of
+    An interrupted download continues where it stopped. The token, where one is needed, is that of `HF_TOKEN` or of
     `hf auth login`; `HF_HUB_OFFLINE` keeps to the cache.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How likely a model is to go on with one of a few words, after each of several endings of one text.
+"""How likely a model is to continue with one of a few words, after each of several endings of one text.
 
 What the endings share is computed once, and what texts share at their beginning once for all of them; the head sees one
 position an ending.

@@ -127,7 +127,7 @@ def _prompt_error(tokens: int, context: int) -> str:
 
 
 def _share(decoder: LanguageDecoder, queue: list[Row], control: Control) -> None:
-    """Compute what rows have in common at their beginning and tell them."""
+    """Compute what rows have in common at their beginning, and hand it to them."""
     for shared in find_shared([row.prompt for row in queue]):
         members = [queue[i] for i in shared.members]
         if shared.length:

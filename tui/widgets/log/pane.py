@@ -58,7 +58,7 @@ class LogView(RoleWidget, can_focus=True):
     ALLOW_SELECT = False
 
     class Changed(Message):
-        """What the pane's border tells has changed."""
+        """What the pane's border shows has changed."""
 
     def __init__(self, store: LogStore, verbosity: int) -> None:
         super().__init__(id="log-view")
