@@ -14,6 +14,13 @@ from typing import Any
 from engine.text import sanitize, truncate
 
 _KEY = "setting"
+_OPTIONS = {"keep_texts": "--no-texts", "deduplicate": "--no-deduplicate", "column_map": "--map"}
+"""Settings whose option has another name: one that is on by default is turned off."""
+
+
+def option(name: str) -> str:
+    """The option of a setting as it is typed: --lora-r."""
+    return _OPTIONS.get(name, "--" + name.replace("_", "-"))
 
 
 @dataclass(frozen=True)

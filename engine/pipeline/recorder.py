@@ -71,15 +71,17 @@ class Recorder:
         self._apply(record)
         return record
 
-    def stage_start(self, name: str, total: int, *, done: int = 0) -> None:
-        """A stage begins; `done` of its `total` items were finished before an interruption."""
-        self._stage, self._total, self._tokens = name, total, 0
+    def stage_start(self, name: str, total: int | None, *, done: int = 0) -> None:
+        """A stage begins; `done` of its `total` items were finished before an interruption. None: it has no items that
+        are counted here (a training says how many steps it takes)."""
+        self._stage, self._total, self._tokens = name, total or 0, 0
         self._limit = self._ended = 0
         self._reports = False
         self._done = self._known = done
         self._began = self._last_progress = time.monotonic()
-        left = f"{total - done} of {total}" if done else total
-        self.write(StageStart(summary=f"{name}: {left} to do", name=name, total=total, done=done))
+        left = f"{self._total - done} of {total}" if done else total
+        summary = name if total is None else f"{name}: {left} to do"
+        self.write(StageStart(summary=summary, name=name, total=self._total, done=done))
 
     def limit_tokens(self, limit: int) -> None:
         """The items of the running stage are texts of at most so many tokens."""

@@ -52,6 +52,7 @@ from engine.pipeline.recorder import Recorder
 from engine.pipeline.revise import choose_revisions, judge_candidates, revise
 from engine.pipeline.side_effects import measure_side_effects
 from engine.pipeline.train import CHECKPOINTS, train
+from engine.pipeline.unused_settings import unused_settings
 from engine.runs.control_file import CommandListener
 from engine.runs.folder import ADAPTER, RUN, add_notices, read_config, read_run, write_run
 from engine.runs.journal_reader import Damage, JournalReader
@@ -148,7 +149,8 @@ class Run:
         self._config, taught = prepare.with_teacher(prepare.with_absolute_paths(config), self._prompts)
         check_judge(config)
         unseen = check_coverage(config.judge, self._constitution)
-        self._input_notices = (*self._constitution.notices, *self._prompts.notices, *taught, *unseen)
+        idle = unused_settings(config, self._config)
+        self._input_notices = (*self._constitution.notices, *self._prompts.notices, *taught, *unseen, *idle)
         self._check_models()
         self._facts: dict[str, Any] = {
             "hashes": prepare.hashes(

@@ -65,7 +65,7 @@ def _train(context: Context, training: Training, rows: Sequence[Row], validation
     """One training; returns what is compared: the adapter of its last step, or of a healthy one before an alarm."""
     from engine.training.lora import save
 
-    context.record.stage_start("train", 0)
+    context.record.stage_start("train", None)
     config = _fitting(context, [*rows, *validation], dataclasses.replace(context.config.train, seed=training.seed))
     total = context.config.seeds
     place = f"training {training.number} of {total}, seed {training.seed} · " if total > 1 else ""

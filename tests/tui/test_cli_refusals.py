@@ -38,6 +38,19 @@ def test_quantized_weights_are_refused_before_a_run_folder_is_made(
     assert "GGUF" in message
 
 
+@pytest.mark.parametrize("row", [{"prompt": "a", "rejected": "b"}, {"prompt": "a", "chosen": "b", "rejected": "b"}])
+@pytest.mark.parametrize("named", [True, False])
+def test_pairs_that_hold_none_leave_no_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], redraft_home: Path, row: dict[str, str], named: bool
+) -> None:
+    (tmp_path / "pairs.jsonl").write_text((json.dumps(row) + "\n") * 2)
+    place = ["--output", str(tmp_path / "out")] if named else []
+    assert main(["run", "--pairs", str(tmp_path / "pairs.jsonl"), "--judge", "rules", *place]) == 2
+    assert "pairs.jsonl, line 1" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert not list((redraft_home / "data").glob("runs/*"))
+
+
 @pytest.mark.parametrize("made", [True, False])
 def test_weights_that_are_not_finite_leave_no_run(
     tiny: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], made: bool

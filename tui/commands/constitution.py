@@ -218,6 +218,7 @@ def run_tests(
     """
     from engine.errors import InputError
     from engine.judges.registry import check_coverage
+    from engine.pipeline.unused_settings import unused_for_verdicts
 
     constitution = _load(path)
     if not any(one.tests for one in constitution.principles):
@@ -227,7 +228,7 @@ def run_tests(
             next_step="Add [[principles.tests]] with text and broken = true or false.",
         )
     config = build_config("standard", {"generator": generator, **flags})
-    for notice in check_coverage(config.judge, constitution):
+    for notice in (*check_coverage(config.judge, constitution), *unused_for_verdicts(config)):
         output.notice(notice)
     if config.judge == "likelihood":
         output.notice(

@@ -63,6 +63,7 @@ def evaluate(
     from engine.judges.registry import check_coverage, configured_accuracy, judge_server, needs_model
     from engine.pipeline.evaluate import check_text, evaluate_rows
     from engine.pipeline.prepare import load_constitution
+    from engine.pipeline.unused_settings import unused_for_verdicts
 
     config = build_config("standard", {"generator": generator, **flags})
     texts, is_one = _texts(source, prompt, rows)
@@ -71,7 +72,7 @@ def evaluate(
     principles = load_constitution(config)
     unseen = check_coverage(config.judge, principles)
     model = _load(config.generator) if needs_model(config.judge) else None
-    for notice in (*principles.notices, *unseen, *(model.notices if model else ())):
+    for notice in (*principles.notices, *unseen, *unused_for_verdicts(config), *(model.notices if model else ())):
         output.notice(notice)
     verdicts = evaluate_rows(texts, config.judge, principles, model, Control(), judge_server(config), output.notice)
     for row, verdict in in_order(texts, verdicts):

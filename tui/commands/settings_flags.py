@@ -15,7 +15,7 @@ import typer
 import typer.core
 
 from engine.errors import InputError
-from engine.setting_field import Setting, number, settings_of
+from engine.setting_field import Setting, number, option, settings_of
 from engine.settings import DEMONSTRATED, SAMPLED, RunConfig, for_pairs, preset, with_profile, with_value
 from engine.text import sanitize, truncate
 
@@ -27,8 +27,6 @@ _DEFAULT_STAGES = ("draft", "revision")
 _OLD_NAMES = {"num_train_epochs": "epochs", "train_batch_size": "batch_size", "lora_r": "rank"}
 """Flag -> its name in 0.1, which still works and is not listed."""
 _SHORT = {"generator": "-g"}
-_OPTIONS = {"keep_texts": "--no-texts", "deduplicate": "--no-deduplicate", "column_map": "--map"}
-"""Settings whose option has another name."""
 _TURNED_OFF = {
     "keep_texts": "Keep prompts and answers out of the journal",
     "deduplicate": "Keep exact and near duplicates of prompts; the comparison counts those of one prompt as one",
@@ -57,7 +55,7 @@ class Flag:
     @property
     def option(self) -> str:
         """As typed: --lora-r. A setting that is on by default is turned off: --no-texts."""
-        return _OPTIONS.get(self.name, "--" + self.name.replace("_", "-"))
+        return option(self.name)
 
     @property
     def metavar(self) -> str:
