@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Use = Literal["in_domain", "out_of_domain", "calibration"]
+"""What sample weights are for: a field of `SetWeight`."""
 
 FOLDS = 5
 HALVES = "ab"
@@ -124,12 +127,12 @@ class TrainingRows:
         """Rows of the domain of a model's answers."""
         return np.array([text.set in IN_DOMAIN for text in self.texts], dtype=bool)
 
-    def weights(self, use: str) -> Floats:
-        """Sample weights [rows] by data set, for one use: a field of `SetWeight`."""
+    def weights(self, use: Use) -> Floats:
+        """Sample weights [rows] by data set, for one use."""
         by_set = {name: getattr(self.set_weights.get(name, SetWeight()), use) for name in {t.set for t in self.texts}}
         return np.array([by_set[text.set] for text in self.texts])
 
-    def sample_weights(self, principle: str, use: str = "calibration") -> Floats:
+    def sample_weights(self, principle: str, use: Use = "calibration") -> Floats:
         """Sample weights [rows] for one principle and use; a violation of another principle has weight 0, a row that
         was labeled for several has 1 for each that the reader could decide."""
         about = np.array([principle in text.labels or text.principle == principle for text in self.texts])
@@ -196,9 +199,10 @@ class MemberFit:
         features = feature_map.features(rows.values)
         gram = (features @ features.T).astype(np.float64)
         both_domains = MIN_PER_DOMAIN <= rows.in_domain.sum() <= len(rows.texts) - MIN_PER_DOMAIN
+        uses: tuple[Use, ...] = ("in_domain", "out_of_domain") if both_domains else ("calibration",)
         solutions = [
             ridge.solve(gram, _signs(rows.targets(principle)), rows.sample_weights(principle, use), RIDGE_ALPHA)
-            for use in (("in_domain", "out_of_domain") if both_domains else ("calibration",))
+            for use in uses
             for principle in rows.principles
         ]
         if both_domains:

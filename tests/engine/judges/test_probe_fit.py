@@ -58,7 +58,8 @@ def test_the_rows_of_a_set_weigh_what_its_set_does_for_each_use() -> None:
     rows = dataclasses.replace(made.rows(8), set_weights={"made": fit.SetWeight(0.2, 1.0, 0.5)})
     about = np.array([row.principle == made.PRINCIPLES[0] for row in rows.texts])
     clean = ~about & ~rows.labels
-    for use, weight in {"in_domain": 0.2, "out_of_domain": 1.0, "calibration": 0.5}.items():
+    weights: dict[fit.Use, float] = {"in_domain": 0.2, "out_of_domain": 1.0, "calibration": 0.5}
+    for use, weight in weights.items():
         expected = np.where(about, weight, np.where(clean, weight * fit.OTHER_NEGATIVE_WEIGHT, 0.0))
         assert rows.sample_weights(made.PRINCIPLES[0], use) == pytest.approx(expected)
 
