@@ -17,16 +17,20 @@ from pytest_textual_snapshot import SVGImageExtension, normalize_svg
 from recorded import BROKEN, Recorder
 from syrupy import SnapshotAssertion
 from test_app import until
+from test_try_screen import Written, type_line
 from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widgets import Input, TextArea
 
 from engine.models.hub import memory_estimate
+from engine.models.inference.requests import Sampling
 from engine.runs import journal_writer
 from engine.settings import preset
 from tui.app import RedraftApp
+from tui.screens.try_models import TryScreen
 from tui.services import run_plan
 from tui.services.run_plan import Offered
+from tui.services.trial_host import TrialHost
 
 pytestmark = pytest.mark.usefixtures("own_home", "memory")
 
@@ -189,6 +193,16 @@ async def test_every_screen_looks_as_recorded(run_folder: Path, tmp_path: Path, 
             await pictures.press("J")
             await pictures.take("jump", (view,))
             await pictures.press("escape")
+        app.compare_models()
+        await pictures.take("compare-models")
+        await pictures.press("escape")
+        trial = TrialHost(lambda _progress: Written())  # type: ignore[arg-type,return-value]
+        await app.push_screen(TryScreen("demo-0412", trial, app.keymap, Sampling(temperature=0.7), "", 0))
+        await type_line(pilot, "Why?")
+        await until(pilot, "trained wrote this")
+        await pictures.take("try")
+        await pictures.press("escape")
+        await pictures.take("too-small", (((38, 9), "redraft-dark"),))
         app.run_screen.commands.read_blind(1, 4)
         await pictures.take("review")
     assert not pictures.different
