@@ -24,6 +24,7 @@ from engine.files import holds_something, new_folder, write_atomically
 from engine.models.hub import adapter as adapter_files
 from engine.models.hub import checkpoint, gguf, load, weights
 from engine.models.hub.embedded import Progress, silent
+from engine.models.hub.transformers_config import with_architecture
 from engine.models.inference.requests import Message
 from engine.runs.folder import read_config
 from engine.runs.trainings import Training
@@ -272,7 +273,7 @@ def _from_gguf(path: Path, base: LocalModel, work: Path, dtype: str) -> dict[str
 
 
 def _set_dtype(path: Path, dtype: str) -> None:
-    values = weights.read_json(path)
+    values = with_architecture(weights.read_json(path))
     named = [key for key in ("dtype", "torch_dtype") if key in values] or ["dtype"]
     path.write_text(json.dumps({**values, **dict.fromkeys(named, dtype)}, indent=2) + "\n", "utf-8")
 

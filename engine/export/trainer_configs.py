@@ -9,14 +9,17 @@ from typing import Any
 
 import yaml
 
-from engine.errors import InputError
+from engine.errors import InputError, StorageError
 from engine.export.training_pairs import TrainingPair, read_history
 from engine.files import write_atomically
 from engine.models.hub import catalog, embedded
+from engine.models.hub.transformers_config import with_architecture
+from engine.models.hub.weights import read_json
 from engine.runs.folder import read_config
 from engine.settings import RunConfig
 
 DATA = "data/train.jsonl"
+BASE = "base"
 
 
 def write_trl(folder: Path, target: Path) -> list[Path]:
@@ -127,11 +130,11 @@ def _kept(folder: Path) -> list[TrainingPair]:
     return pairs
 
 
-def _model(config: RunConfig) -> str:
+def _model(config: RunConfig, target: Path) -> str:
     """The generator as transformers loads it: an id on the hub or a folder."""
     source = catalog.resolve(config.generator)
     if source.kind == "embedded":
-        return str(embedded.folder())
+        return _with_architecture(embedded.folder(), target)
     if source.kind == "hub":
         return source.repo
     if source.kind == "gguf":
@@ -147,7 +150,25 @@ def _model(config: RunConfig) -> str:
             next_step="Merge the two first (peft's `merge_and_unload`), and train on the result.",
         )
     assert source.path is not None
-    return str(source.path.resolve())
+    return _with_architecture(source.path.resolve(), target)
+
+
+def _with_architecture(folder: Path, target: Path) -> str:
+    """The folder; where its config does not name the model's class, which TRL needs, a folder in `target` that has such
+    a config and links to the rest."""
+    config = folder / "config.json"
+    if not config.is_file() or (values := read_json(config)) == (named := with_architecture(values)):
+        return str(folder)
+    write_atomically(target / BASE / config.name, (json.dumps(named, indent=2) + "\n").encode(), 0o644)
+    try:
+        for path in folder.iterdir():
+            link = target / BASE / path.name
+            if path.name != config.name and not link.exists():
+                link.unlink(missing_ok=True)
+                link.symlink_to(path)
+    except OSError as error:
+        raise StorageError(f"the link cannot be made ({error.strerror}).", where=str(target / BASE)) from None
+    return f"./{BASE}"
 
 
 def _prompt(pair: TrainingPair, config: RunConfig) -> list[dict[str, str]]:
@@ -187,9 +208,9 @@ def _write(
         command: what trains with them, for the first line.
     """
     config, pairs = read_config(folder), _kept(folder)
-    settings = values(config, _model(config))
     if target.exists() and not target.is_dir():
         raise InputError("this is a file.", where=str(target), next_step="Name a folder.")
+    settings = values(config, _model(config, target))
     head = f"# The training of the Redraft run {folder.name}. In this folder: {command}\n"
     write_atomically(target / name, (head + yaml.safe_dump(settings, sort_keys=False)).encode(), 0o644)
     lines = "".join(json.dumps(row(pair, config), ensure_ascii=False) + "\n" for pair in pairs)

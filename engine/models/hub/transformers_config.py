@@ -47,6 +47,15 @@ def transformers_config(path: Path, values: Mapping[str, Any]) -> Any:
         ) from None
 
 
+def with_architecture(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a `config.json` with the class of the model, which TRL, vLLM and llama.cpp's converter look for and
+    transformers itself does not need."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(str(values.get("model_type")))
+    return {**values, **({"architectures": [name]} if name and not values.get("architectures") else {})}
+
+
 def first_line(error: Exception) -> str:
     """An exception's text as one line of at most 300 characters, without a period."""
     text = str(error).strip() or type(error).__name__

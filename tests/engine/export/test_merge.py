@@ -68,11 +68,16 @@ def test_template_tokenizer_and_generation_config_are_the_bases(
     tiny: Tiny, trained_run: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     model = Path(shutil.copytree(tiny("llama"), tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    assert config.pop("architectures") == ["LlamaForCausalLM"]
+    (model / "config.json").write_text(json.dumps(config))  # as in the converted embedded model
     (model / "generation_config.json").write_text('{"eos_token_id": [2, 0], "temperature": 0.3}')
     (model / "LICENSE").write_text("free")
     merge(trained_run(model), tmp_path / "merged")
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "LICENSE"):
         assert (tmp_path / "merged" / name).read_bytes() == (model / name).read_bytes(), name
+    written = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert written["architectures"] == ["LlamaForCausalLM"]
     chat = [{"role": "user", "content": "why?"}]
     one, other = (AutoTokenizer.from_pretrained(folder) for folder in (model, tmp_path / "merged"))
     assert one.apply_chat_template(chat) == other.apply_chat_template(chat)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,11 @@ def test_trl_trains_a_step_with_the_config(
     tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dpo = pytest.importorskip("trl.scripts.dpo")
-    config, data = write_trl(write_run(tmp_path / "small", str(tiny("llama"))), tmp_path / "trl")
+    model = Path(shutil.copytree(tiny("llama"), tmp_path / "model"))
+    values = json.loads((model / "config.json").read_text())
+    del values["architectures"]  # as in the converted embedded model
+    (model / "config.json").write_text(json.dumps(values))
+    config, data = write_trl(write_run(tmp_path / "small", str(model)), tmp_path / "trl")
     assert json.loads(data.read_text().splitlines()[0])["chosen"] == [{"role": "assistant", "content": "Ask."}]
     monkeypatch.chdir(config.parent)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
