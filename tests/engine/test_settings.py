@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,20 @@ def test_a_typed_value_changes_its_setting_only() -> None:
     assert with_value(RunConfig(), "critique.stop", "a, b", "").critique.stop == ("a", "b")
     assert with_value(RunConfig(), "train.rank", "4", "").train.lora_r == 4, "a name of 0.1"
     assert set(names(RunConfig())) >= {"seed", "draft.top_k", "train.lora_r"}
+
+
+def test_the_settings_of_a_run_of_0_1_keep_their_meaning() -> None:
+    written = json.loads((Path(__file__).parent / "runs/samples/config-0.1.json").read_text(encoding="utf-8"))
+    config, train = from_json(written), from_json(written).train
+    assert (config.teacher, config.n_samples, config.candidates, config.draft.top_k) == ("revision", 1, 4, 50)
+    assert (train.num_train_epochs, train.lora_r, train.lora_alpha, train.target_modules) == (
+        3,
+        16,
+        32,
+        ("all-linear",),
+    )
+    assert (train.max_grad_norm, train.warmup_ratio, train.adam_beta2, train.save_steps) == (1, 0.1, 0.999, 10)
+    assert from_json(to_json(config)) == config
 
 
 @pytest.mark.parametrize("name", PRESETS)
