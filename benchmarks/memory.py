@@ -1,6 +1,7 @@
 """Memory as it is predicted before a model is loaded, and as it is: each stage in a process of its own.
 
-    python -m benchmarks.memory [MODEL ...] [--dtype NAME] [--load-in-8bit] [--rows N] [--tokens N] [--micro N] [--json]
+    python -m benchmarks.memory [MODEL ...] [--stage NAME ...] [--dtype NAME] [--load-in-8bit] [--rows N] [--tokens N]
+                                [--micro N] [--json]
 
 Models are shapes of the catalog with random weights, written to a temporary folder as bfloat16 (the form that most are
 published in) and deleted at the end. Their tokenizer is the embedded model's. Work is as short as the peak allows: a
@@ -259,6 +260,7 @@ def config_values(config: ModelConfig) -> dict[str, Any]:
 
 def main(
     model: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Names of the catalog.")] = None,
+    stage: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this stage; may be repeated.")] = None,
     dtype: Annotated[str, typer.Option(metavar="NAME", help="Compute in this dtype.")] = "bfloat16",
     load_in_8bit: Annotated[bool, typer.Option("--load-in-8bit", help="Keep the layers in 8 bits.")] = False,
     rows: Annotated[int, typer.Option(metavar="N", min=1, help="Write so many texts at a time.")] = 16,
@@ -269,18 +271,20 @@ def main(
 ) -> None:
     """Print predicted and measured peak memory of each stage, for models with random weights."""
     if child:
-        folder, stage, values = json.loads(child)
-        sys.stdout.write(json.dumps(measure_stage(Path(folder), stage, Work(**values))) + "\n")
+        folder, one_stage, values = json.loads(child)
+        sys.stdout.write(json.dumps(measure_stage(Path(folder), one_stage, Work(**values))) + "\n")
         return
     from engine.models.hub import catalog
 
+    if unknown := set(stage or ()) - set(stages()):
+        raise typer.BadParameter(f"no stage {', '.join(sorted(unknown))}; choose of {', '.join(stages())}")
     work = Work(dtype, "int8" if load_in_8bit else "", rows, tokens, micro)
     worst = 0.0
     for name in model or MODELS:
         entry = catalog.find(name)
         if entry is None:
             raise typer.BadParameter(f"{name!r} is not in the catalog")
-        for one in measure(name, entry.config, config_values(entry.config), work):
+        for one in measure(name, entry.config, config_values(entry.config), work, stage or ()):
             worst = max(worst, abs(one.off))
             line = (
                 f"{one.model:22} {one.stage:12} predicted {one.predicted / 1e6:6,.0f} MB   "
