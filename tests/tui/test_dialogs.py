@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from textual.events import Key, MouseDown, MouseUp
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Label
+from textual.worker import WorkerFailed, WorkerState
 
 from engine.worker import WorkerStatus
 from tui.app import RedraftApp
@@ -130,3 +135,40 @@ async def test_a_window_that_opens_while_the_app_ends_is_no_failure(finished: Pa
         app.leave(Ending.QUIT)
         app._handle_exception(NoMatches("no VerticalScroll on a window that was never composed"))
     assert app.return_code in (0, None)
+
+
+async def test_a_worker_whose_widget_or_window_is_gone_may_miss_its_widgets(finished: Path) -> None:
+    app = app_with(finished)
+    async with app.run_test() as pilot:
+        widget, window = Label("gone soon"), Choice("Closed at once", "", [("a", "A")])
+
+        async def look(node: Widget) -> None:
+            while node.is_attached and not node._pruning:
+                await asyncio.sleep(0.01)
+            raise NoMatches("no such widget")
+
+        await app.screen.mount(widget)
+        await app.push_screen(window)
+        workers = [node.run_worker(partial(look, node)) for node in (widget, window)]
+        await pilot.pause()
+        await widget.remove()
+        window.dismiss(None)
+        await pilot.pause(0.2)
+        assert [worker.state for worker in workers] == [WorkerState.ERROR] * 2
+        assert app.is_running
+
+
+@pytest.mark.parametrize("owner", ["app", "window", "pane"])
+async def test_a_missing_widget_of_a_window_that_is_open_is_a_failure(finished: Path, owner: str) -> None:
+    app = app_with(finished)
+
+    async def look() -> None:
+        app.run_screen.query_one("#no-such-widget")
+
+    async def run() -> None:
+        async with app.run_test() as pilot:
+            {"app": app, "window": app.run_screen, "pane": app.run_screen.diff}[owner].run_worker(look)
+            await pilot.pause(0.2)
+
+    with pytest.raises(WorkerFailed, match="no-such-widget"):
+        await run()

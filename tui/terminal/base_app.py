@@ -14,7 +14,8 @@ from textual.app import App
 from textual.css.query import NoMatches
 from textual.filter import LineFilter
 from textual.screen import Screen
-from textual.worker import WorkerFailed
+from textual.widget import Widget
+from textual.worker import WorkerFailed, get_current_worker
 
 from tui.terminal.driver import ScreenDriver
 from tui.terminal.frames import Frames
@@ -41,9 +42,16 @@ class TerminalApp(App[None]):
     def _handle_exception(self, error: Exception) -> None:
         # A window that was opened in the moment in which the app ends is mounted without the widgets that it looks for,
         # and a worker of a window that was closed at once (Textual's command palette) begins when they are gone.
-        from_worker = isinstance(error, WorkerFailed) and isinstance(error.error, NoMatches)
-        if not (from_worker or (isinstance(error, NoMatches) and self._exit)):
+        is_late = isinstance(error, WorkerFailed) and isinstance(error.error, NoMatches) and self._is_gone()
+        if not (is_late or (isinstance(error, NoMatches) and self._exit)):
             super()._handle_exception(error)
+
+    def _is_gone(self) -> bool:
+        """Whether the widget or window of the worker that failed, in whose task this is called, was taken away."""
+        node = get_current_worker().node
+        if self._exit or not isinstance(node, Widget):
+            return self._exit
+        return not node.is_attached or node._pruning or node.screen not in self.screen_stack
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), self._sanitize_filter]
