@@ -75,6 +75,11 @@ def truncate(text: str, limit: int = PREVIEW_CHARS) -> str:
     return text[:end].rstrip() + " …"
 
 
+def percent(value: float) -> str:
+    """A share of 1 as "42 %", as every number with its unit is written."""
+    return f"{100 * value:.0f} %"
+
+
 def probability_text(value: float) -> str:
     """A probability, or another share of 1, as ".94"; only 1 itself is "1.0": what is nearly certain is not certain."""
     return "1.0" if value >= 1 else f"{min(value, 0.99):.2f}".removeprefix("0")

@@ -11,6 +11,7 @@ from engine.pipeline.context import Context
 from engine.stats.confirmation import Decision
 from engine.stats.evidence import SEEDS
 from engine.stats.paired import PairedResult
+from engine.text import percent
 
 ENOUGH = 0.30
 """Relative fall of the score from which another profile is not advised."""
@@ -86,7 +87,7 @@ def larger_profile(generator: str, critic: str, gain: float, dtype: str, device:
     candidates = PROFILES[held + 1 :] if held is not None else ()
     if not candidates:
         return []
-    fell = f"The score fell by {gain:.0%}." if gain > 0 else "The score did not fall."
+    fell = f"The score fell by {percent(gain)}." if gain > 0 else "The score did not fall."
     needs = [(one, _need(one, dtype, device)) for one in candidates]
     for profile, need in needs:
         if memory_estimate.fits(need, device).fits:

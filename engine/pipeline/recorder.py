@@ -19,6 +19,7 @@ from engine.events.schema import Event
 from engine.runs import time_left
 from engine.runs.journal_writer import JournalWriter
 from engine.secrets import redact
+from engine.text import percent
 
 _PROGRESS_EVERY = 1.0
 """Seconds between two events on how far something is."""
@@ -163,7 +164,7 @@ class Recorder:
             nonlocal last
             if time.monotonic() - last >= _PROGRESS_EVERY:
                 last = time.monotonic()
-                summary = f"{sentence} {fraction:.0%}"
+                summary = f"{sentence} {percent(fraction)}"
                 self.write(ModelLoading(level=ALL, summary=summary, model=model, fraction=fraction))
 
         return progress

@@ -31,6 +31,7 @@ from engine.pipeline.context import Context
 from engine.pipeline.stage import judge_texts
 from engine.prompts.load import Prompt
 from engine.runs.trainings import Training
+from engine.text import percent
 
 if TYPE_CHECKING:
     from engine.models.nn.lora_weights import Adapter
@@ -262,7 +263,8 @@ class TrainingReporter:
         self._context.record.write(
             TrainHealth(
                 summary=f"{'healthy' if checked.healthy else 'past a limit'} at step {figures.step}{words} · "
-                f"repetition {figures.repetition:.0%} · {figures.words:.0f} words · no answer {figures.unusable:.0%}",
+                f"repetition {percent(figures.repetition)} · {figures.words:.0f} words · "
+                f"no answer {percent(figures.unusable)}",
                 healthy=checked.healthy,
                 base={
                     "repetition": base.repetition,

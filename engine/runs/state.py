@@ -277,7 +277,7 @@ class RunState:
         self.loading_share = 0.0
         """Share of the model that is loaded, 0 to 1; 0 before it is known."""
         self.loading = ""
-        """Progress of the model that is being loaded, such as "Writing the embedded model. 80%"; else ""."""
+        """Progress of the model that is being loaded, such as "Writing the embedded model. 80 %"; else ""."""
         self.result: Mapping[str, Any] = {}
         """The statistics of the comparison."""
         self.outcome = ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from engine.stats.refusals import declines
+from engine.text import percent
 
 REPETITION_RISE = 0.10
 """Rise of the mean share of repeated 4-grams that is an alarm."""
@@ -98,7 +99,7 @@ def compare_health(base: Sequence[str], trained: Sequence[str]) -> HealthCompari
     if not low <= after.words <= high:
         alarms.append(f"Answers changed their length: {before.words:.0f} → {after.words:.0f} words on average.")
     if after.empty - before.empty > EMPTY_RISE:
-        alarms.append(f"Answers are missing: {before.empty:.0%} → {after.empty:.0%} empty.")
+        alarms.append(f"Answers are missing: {percent(before.empty)} → {percent(after.empty)} empty.")
     return HealthComparison(before, after, tuple(alarms))
 
 

@@ -18,6 +18,7 @@ from statistics import fmean
 from typing import TypeVar
 
 from engine.stats.text_health import text_health
+from engine.text import percent
 from engine.training.callbacks import Step
 
 T = TypeVar("T")
@@ -113,6 +114,10 @@ class _Past:
     words: str
 
 
+_SHARES = ("empty", "repetition", "unusable")
+"""Kinds whose figure is a share of 1."""
+
+
 @dataclass
 class HealthMonitor:
     """Watches one training.
@@ -206,7 +211,8 @@ class HealthMonitor:
                 row = [one[kind] for one in window if kind in one]
                 if len(row) == WINDOW:
                     mean = fmean(one.measured for one in row)
-                    sentence = f"{past[kind].words.format(mean)}, at {WINDOW} sample steps in a row."
+                    words = past[kind].words.format(percent(mean) if kind in _SHARES else mean)
+                    sentence = f"{words}, at {WINDOW} sample steps in a row."
                     found.append(Alarm(kind, step, mean, past[kind].limit, sentence))
         alarms = self._new(found)
         healthy = not past and not self._drifting(step)
@@ -236,11 +242,11 @@ class HealthMonitor:
         base = self.base_health
         if now.empty > base.empty + SHARE_RISE:
             limit = base.empty + SHARE_RISE
-            return [_Past("empty", now.empty, limit, f"{{:.0%}} of the samples are empty (base {base.empty:.0%})")]
+            return [_Past("empty", now.empty, limit, f"{{}} of the samples are empty (base {percent(base.empty)})")]
         found: list[_Past] = []
         limit = base.repetition + REPETITION_RISE
         if now.repetition > limit:
-            words = f"Samples repeat {{:.0%}} of their 4-grams (base {base.repetition:.0%}, limit {limit:.0%})"
+            words = f"Samples repeat {{}} of their 4-grams (base {percent(base.repetition)}, limit {percent(limit)})"
             found.append(_Past("repetition", now.repetition, limit, words))
         elif (
             now.distinct_2 is not None
@@ -257,7 +263,7 @@ class HealthMonitor:
             found.append(_Past("length", now.words, limit, words))
         limit = self.base_unusable + SHARE_RISE
         if now.unusable > limit and not found:
-            words = f"{{:.0%}} of the samples are no answer (base {self.base_unusable:.0%}, limit {limit:.0%})"
+            words = f"{{}} of the samples are no answer (base {percent(self.base_unusable)}, limit {percent(limit)})"
             found.append(_Past("unusable", now.unusable, limit, words))
         return found
 

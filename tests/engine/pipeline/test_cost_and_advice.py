@@ -86,7 +86,7 @@ def test_the_next_profile_is_the_one_that_fits_the_free_memory(monkeypatch: pyte
     ):
         monkeypatch.setattr(memory_estimate, "free", lambda device="cpu", free=free: free)
         (said,) = larger_profile(generator, "", 0.12, "float32")
-        assert said.startswith("The score fell by 12%.")
+        assert said.startswith("The score fell by 12 %.")
         assert words in said
     assert larger_profile("/models/my-own", "", 0.12, "float32") == []
     assert larger_profile(PROFILES[-1].generator, PROFILES[-1].critic, 0.12, "float32") == []

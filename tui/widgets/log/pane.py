@@ -18,6 +18,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from engine.events.verbosity import entry
+from engine.text import percent
 from tui.keymap import LOG, bindings
 from tui.services.log_filter import TARGETS, LogFilter
 from tui.services.log_search import Filter, Matcher, Scan, Words
@@ -148,7 +149,7 @@ class LogView(RoleWidget, can_focus=True):
         title = "Log · following" if viewport.following else "Log · not following"
         total = count(len(viewport.shown), "record")
         if self._filter is not None and not self._filter.done:
-            total += f" · {self._filter.share:4.0%} searched"
+            total += f" · {percent(self._filter.share):>5} searched"
         if self.search_note:
             total = f"{self.search_note} · {total}"
         if viewport.unseen:
