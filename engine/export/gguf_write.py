@@ -144,6 +144,12 @@ def _write_file(
             _add_tensor(writer, _OUTPUT, values_of, kind)
         tick(0.9 * (number + 1) / len(names))
     divisors = _rope_divisors(config, values)
+    if divisors is not None and architecture != gguf.ROPE_FREQS_OF:
+        raise ModelError(
+            f"llama.cpp has no rope scaling of the type llama3 for the architecture {architecture}.",
+            where=str(folder),
+            next_step="Merge without --gguf, and use the folder with transformers or vLLM.",
+        )
     if divisors is not None:
         writer.add_tensor(gguf.ROPE_FREQS, divisors)
     writer.write_header_to_file()

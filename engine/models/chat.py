@@ -118,8 +118,11 @@ class Chat:
         Raises:
             ModelError: the template fails on one of them, or leaves a turn out.
         """
-        one, two, three, system = (Message("user", _SENTINELS[0]), Message("assistant", _SENTINELS[1]),
-                                   Message("user", _SENTINELS[2]), Message("system", _SENTINELS[3]))  # fmt: skip
+        # Of two words: a template may write the first one only.
+        one, two, three, system = (
+            Message(role, f"{text} {text}end")
+            for role, text in zip(("user", "assistant", "user", "system"), _SENTINELS, strict=True)
+        )
         self.render([one])
         text = self.render([system, one, two, three])
         lost = [m.role for m in (system, one, two, three) if m.content not in text]

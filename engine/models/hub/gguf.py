@@ -253,6 +253,7 @@ def _checked(path: Path, header: GgufHeader) -> GgufModel:
     notices = _check_keys(path, header)
     values = _config_values(path, header)
     config = parse_config(path, values)
+    _check_ids(path, metadata, config.vocab_size)
     names = tensor_names(config)
     _check_tensors(path, header, config, names)
     return GgufModel(header, values, config, names, (*notices, *_pre_tokenizer_notices(path, metadata)))
@@ -308,6 +309,19 @@ def _is_neutral(name: str, value: Any) -> bool:
     if name == "attention.causal":
         return value is not False
     return not value or (name.endswith(("scale", "scaling.alpha")) and value == 1)
+
+
+def _check_ids(path: Path, metadata: Mapping[str, Any], vocab: int) -> None:
+    for name in ("bos", "eos", "eot", "eom", "padding", "unknown"):
+        key = f"tokenizer.ggml.{name}_token_id"
+        value = metadata.get(key)
+        # Converters write the largest number for "none".
+        if type(value) is int and vocab <= value < 0xFFFFFFFF:
+            raise ModelError(
+                f"`{key}` of this GGUF file is {value}, and its vocabulary has {vocab:,} tokens.",
+                where=str(path),
+                next_step="Convert the model to GGUF anew, or name another file of it.",
+            )
 
 
 def _unsupported(path: Path, what: str) -> ModelError:
@@ -471,6 +485,10 @@ def tensor_names(config: ModelConfig) -> dict[str, str]:
 
 
 ROPE_FREQS = "rope_freqs.weight"
+ROPE_FREQS_OF = "llama"
+"""The architecture whose frequencies llama.cpp divides by that tensor; it refuses files of others that have it."""
+_OPTIONAL_BIASES = ("llama", "qwen3")
+"""Architectures whose projections have biases in some models only; of others, llama.cpp wants each."""
 
 
 def _check_tensors(path: Path, header: GgufHeader, config: ModelConfig, names: Mapping[str, str]) -> None:
@@ -478,7 +496,8 @@ def _check_tensors(path: Path, header: GgufHeader, config: ModelConfig, names: M
     wanted = tensor_shapes(config)
     _refuse_unused(path, header, config, names)
     used = {names[name]: name for name in header.tensors if name in names}
-    missing = [name for name in wanted if name not in used and not name.endswith(".bias")]
+    optional = ".bias" if header.architecture in _OPTIONAL_BIASES else None
+    missing = [name for name in wanted if name not in used and not (optional and name.endswith(optional))]
     if missing:
         shown = ", ".join(missing[:3])
         raise ModelError(f"The GGUF file lacks {shown}.", where=str(path), next_step=_AGAIN)
@@ -497,7 +516,7 @@ def _check_tensors(path: Path, header: GgufHeader, config: ModelConfig, names: M
 
 def _refuse_unused(path: Path, header: GgufHeader, config: ModelConfig, names: Mapping[str, str]) -> None:
     """Refuse tensors that are not computed with, or are of a type that cannot be unpacked."""
-    rotated = ROPE_FREQS if header.architecture != "gpt2" else ""
+    rotated = ROPE_FREQS if header.architecture == ROPE_FREQS_OF else ""
     unused = sorted(name for name in header.tensors if name not in names and name != rotated)
     if unused:
         more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""

@@ -112,9 +112,10 @@ def _take_ids(folder: Path, model: PreTrainedModel) -> None:
     values = weights.read_json(path, checkpoint.LARGEST_CONFIG)
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         value = values.get(key)
-        ids = value if isinstance(value, list) else [value]
-        if value is not None and ids and all(type(i) is int and i >= 0 for i in ids):
-            setattr(model.generation_config, key, value)
+        # -1 and the like stand for "none" in some files, also beside ids that are some.
+        ids = [i for i in (value if isinstance(value, list) else [value]) if type(i) is int and i >= 0]
+        if ids:
+            setattr(model.generation_config, key, ids if isinstance(value, list) else ids[0])
 
 
 def folder_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -56,6 +56,12 @@ def test_a_written_file_has_its_models_logits(tiny: Tiny, tmp_path: Path, family
     assert difference.abs().max() < 1e-4
 
 
+def test_a_scaling_that_llama_cpp_has_for_llama_alone_is_refused_for_others(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no rope scaling of the type llama3 for the architecture qwen2"):
+        gguf_write.write(tiny("qwen2", rope_parameters=LLAMA3), tmp_path / "model.gguf", "F32")
+    assert not (tmp_path / "model.gguf").exists()
+
+
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0"])
 def test_a_quantized_file_holds_nearly_the_same_weights(tiny: Tiny, tmp_path: Path, kind: str) -> None:
     folder, path = tiny("llama"), tmp_path / "model.gguf"

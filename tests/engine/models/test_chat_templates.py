@@ -112,6 +112,13 @@ def test_a_template_that_leaves_turns_out_is_refused(folder: Path) -> None:
         with_template(folder, last).check()
 
 
+def test_a_template_that_writes_the_first_word_of_a_system_text_is_refused(folder: Path) -> None:
+    cut = "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    cut += "{{ m.content.split(' ')[0] if m.role == 'system' else m.content }}"
+    with pytest.raises(ModelError, match=r"leaves out a turn of the chat \(system\)"):
+        with_template(folder, cut + "<|im_end|>\n{% endfor %}<|im_start|>assistant\n").check()
+
+
 def test_neighboring_turns_are_joined_where_a_template_demands_that_roles_alternate(folder: Path) -> None:
     which = with_template(folder, ALTERNATING)
     assert which.render([Message("user", "Hi"), *ASKED]) == QUESTION.replace("How", "Hi\n\nHow")

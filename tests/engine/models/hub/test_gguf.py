@@ -155,6 +155,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "split": ({"split.count": 3}, {}, "llama-gguf-split --merge"),
     "adapter": ({"general.type": "adapter"}, {}, "adapter"),
     "tokenizer": ({"tokenizer.ggml.model": "rwkv"}, {}, "tokenizer 'rwkv'"),
+    "an end out of range": ({"tokenizer.ggml.eot_token_id": 99999}, {}, r"eot_token_id` .* is 99999, and .* tokens"),
     "pre-tokenizer": ({"tokenizer.ggml.pre": "klingon"}, {}, "pre-tokenizer 'klingon'"),
 }
 
@@ -197,6 +198,21 @@ def _write_changed(path: Path, folder: Path, values: dict[str, Any]) -> None:
             rotated = package.GGUFWriter.add_rope_dimension_count
             patch.setattr(package.GGUFWriter, "add_rope_dimension_count", lambda self, _: rotated(self, count))
         gguf_files.write_gguf(path, folder)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gpt2"])
+def test_a_lost_bias_of_a_family_that_has_them_is_refused_as_by_llama_cpp(
+    tiny: Tiny, tmp_path: Path, family: str
+) -> None:
+    name = "blk.0.attn_q.bias" if family == "qwen2" else "blk.0.attn_qkv.bias"
+    with pytest.raises(ModelError, match=r"The GGUF file lacks .*0\..*\.bias"):
+        gguf.check(write_gguf(tmp_path / "model.gguf", tiny(family), leave_out=[name]))
+
+
+def test_divided_frequencies_of_other_families_are_refused_as_by_llama_cpp(tiny: Tiny, tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf", tiny("qwen2"), tensors={gguf.ROPE_FREQS: [2.0] * 8})
+    with pytest.raises(ModelError, match="rope_freqs"):
+        gguf.check(path)
 
 
 def test_keys_that_are_not_used_are_named_once(tiny: Tiny, tmp_path: Path) -> None:
