@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from engine.errors import InputError, StorageError
 from engine.export.scalars import Scalar, all_scalars
+from engine.files import write_atomically
 
 
 def write_events(folder: Path, target: Path) -> int:
@@ -23,14 +25,23 @@ def write_events(folder: Path, target: Path) -> int:
         InputError: the run has not trained, or the package tensorboard is missing.
         StorageError: the journal cannot be read, or the file not be written.
     """
-    files = EventFiles(target)
     scalars = list(all_scalars(folder))
     if not scalars:
         raise InputError("the run has not trained yet.", where=str(folder), next_step="Follow it: `redraft watch`.")
     try:
-        for one in scalars:
-            files.add(one)
-        files.close()
+        with tempfile.TemporaryDirectory(prefix="redraft-events-") as place:
+            files = EventFiles(Path(place))
+            for one in scalars:
+                files.add(one)
+            files.close()
+            # TensorBoard shows the points of all files of a folder: those of the run's own folder, which a tracker may
+            # have written, are replaced, and elsewhere that of the same name.
+            if folder in target.parents:
+                for old in target.rglob("events.out.tfevents*"):
+                    old.unlink(missing_ok=True)
+            for path in Path(place).rglob("*tfevents*"):
+                name = f"events.out.tfevents.{int(scalars[0].seconds)}.{folder.name}"
+                write_atomically(target / path.parent.relative_to(place) / name, path.read_bytes(), 0o644)
     except OSError as error:
         raise StorageError(
             f"the event file cannot be written ({error.strerror or error}).",

@@ -43,7 +43,8 @@ def test_metrics_have_the_names_that_trl_logs() -> None:
 
 def test_tensorboards_own_reader_finds_the_curves(run: Path, tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    write_events(run, tmp_path / "logs")
+    for _ in range(2):  # the second replaces the first
+        write_events(run, tmp_path / "logs")
     found = accumulator.EventAccumulator(str(tmp_path / "logs"))
     found.Reload()
     assert {"train/loss", "train/rewards/margins", "eval/loss"} <= set(found.Tags()["scalars"])
