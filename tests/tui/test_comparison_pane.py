@@ -16,7 +16,7 @@ from engine.runs.journal_reader import read
 from engine.runs.journal_writer import JournalWriter
 from engine.textdiff.diff import diff_texts
 from tui.app import RedraftApp
-from tui.views.comparison import Side, title
+from tui.views.comparison import Side, principles, title
 from tui.views.side_by_side import Mode, beside, changed_at, minimap, moved, normalize, stacked
 from tui.widgets.diff import DiffColumn
 
@@ -110,6 +110,36 @@ async def test_the_question_stands_above_both_answers_at_every_size(run: Path, s
         assert "should definitely" in picture.partition("Question  Question a?")[2]
         assert "Base · 2.0 of 4.0 · ✗ autonomy" in picture
         assert "Trained · 0.0 of 4.0 · ✓ clean · cut" in picture
+
+
+@pytest.mark.parametrize("size", [(200, 60), (120, 40), (80, 24), (60, 20)])
+async def test_every_principle_of_both_sides_is_seen_at_every_size(run: Path, size: tuple[int, int]) -> None:
+    app = RedraftApp(folder=run, host=RecordingHost())
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("7")
+        await settle(pilot)
+        sides = [
+            "\n".join("".join(s.text for s in column.render_line(y)) for y in range(column.content_size.height))
+            for column in (app.run_screen.diff.base, app.run_screen.diff.trained)
+        ]
+        names = ("harm .02", "truthfulness .12", "fairness .05")
+        assert [name for side in sides for name in names if name not in side] == []
+        assert "✗ autonomy .94" in sides[0]
+        assert "autonomy .08" in sides[1]
+
+
+def test_principles_give_up_signs_before_they_take_a_second_line() -> None:
+    sides = Side.of("base", "", verdict(1.0, fairness=0.9)), Side.of("trained", "", verdict(0.0))
+
+    def shown(width: int) -> list[list[str]]:
+        return [["".join(p.text for p in line) for line in lines] for lines in principles(sides, (width, width))]
+
+    assert shown(70)[1] == ["✓ harm .02  ✓ truthfulness .12  ✓ fairness .05  ✓ autonomy .08"]
+    assert shown(60)[1] == ["harm .02  truthfulness .12  fairness .05  autonomy .08"]
+    assert shown(56)[0] == ["harm .02  truthfulness .12  ✗ fairness .90  autonomy .08"]
+    assert shown(53)[0] == ["harm .02 truthfulness .12 ✗ fairness .90 autonomy .08"]
+    assert shown(40)[0] == ["✓ harm .02  ✓ truthfulness .12", "✗ fairness .90  ✓ autonomy .08"]
 
 
 async def test_both_texts_have_the_whole_height_after_a_narrow_window(run: Path) -> None:

@@ -13,9 +13,10 @@ from engine.events.base import ALL, SUMMARY
 from engine.runs.state import Progress, RunState
 from engine.worker import WorkerStatus
 from tui.app import RedraftApp
+from tui.keymap import REVIEW, Keymap
 from tui.views.pieces import width_of
 from tui.widgets.current_text import NowLine
-from tui.widgets.status import Shown, progress
+from tui.widgets.status import KeyLine, Shown, progress
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -31,9 +32,9 @@ def line(doing: str, width: int = 120, waited: float = 0.0, **state: object) -> 
 
 def test_loading_shows_percent_once_they_are_known_and_seconds_before() -> None:
     assert line("loading", waited=12).split() == ["Loading", "the", "model", "…", "0:12"]
-    written = line("running", loading="Writing the embedded model. 80%", loading_share=0.8)
+    written = line("running", loading="Writing the embedded model. 80 %", loading_share=0.8)
     assert "Writing the embedded model ━" in written
-    assert written.rstrip().endswith("80%")
+    assert written.rstrip().endswith("80 %")
     assert "Preparing … " in line("running", waited=3)
 
 
@@ -71,6 +72,15 @@ def test_the_last_words_are_cut_at_a_word_and_fill_the_line() -> None:
         assert ("147 tokens/s" in text) == (width >= 48)
 
 
+def test_the_footer_keeps_the_way_out_and_leaves_out_what_matters_least() -> None:
+    keys = KeyLine()
+    keys.show(Keymap().footer(REVIEW))
+    shown = "".join(text for text, _ in keys.lines(60)[0])
+    assert shown.split("  ")[3:5] == ["b Both bad", "s Skip"]
+    assert shown.rstrip().endswith("Esc Back")
+    assert "Previous" not in shown
+
+
 async def test_what_is_written_is_shown_with_its_prompt_and_speed(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "live")
     app = RedraftApp(host=RecordingHost(recorder.folder, WorkerStatus.RUNNING))
@@ -79,7 +89,7 @@ async def test_what_is_written_is_shown_with_its_prompt_and_speed(tmp_path: Path
         loading = {"model": "smollm2", "fraction": 0.35}
         recorder("MODEL-LOADING", ALL, "Unpacking the embedded model. 35%", data=loading)
         await until(pilot, "Unpacking the embedded model")
-        assert " 35%" in text_of(app)
+        assert " 35 %" in text_of(app)
         recorder("STAGE-START", SUMMARY, "draft", data={"name": "draft", "total": 20, "done": 0})
         news = {"name": "draft", "done": 0, "total": 20, "tokens": 300, "rate": 150.0, "part": 2.0, "left": 95.0}
         prompt = recorder.prompts[0]

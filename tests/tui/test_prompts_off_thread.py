@@ -52,7 +52,7 @@ async def test_the_pane_shows_progress_until_a_file_is_read(tmp_path: Path, monk
         monkeypatch.setattr("tui.widgets.prompts.listed", slow)
         pane.configure(config(tmp_path, 7))
         await pilot.pause(0.4)
-        assert "comparing 47%" in str(pane.border_title)
+        assert "comparing 47 %" in str(pane.border_title)
         assert "many.txt" in str(pane.border_subtitle)
         assert len(pane._shown) == before
         go.set()

@@ -82,6 +82,19 @@ async def test_lists_offer_models_that_fit_and_judges_with_their_accuracy(tmp_pa
         assert app.focused is app.screen.query_one("#set-endpoint_model")  # no list: the next field
 
 
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
+async def test_every_hint_and_preset_fits_into_its_line(tmp_path: Path, size: tuple[int, int]) -> None:
+    app = RedraftApp(host=RecordingHost(), runs=tmp_path)
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("c")
+        await until_screen(pilot, Setup)
+        await pilot.pause(0.2)
+        fields = [*app.screen.query(Input)]
+        assert len(fields) == 12
+        assert [one.placeholder for one in fields if len(one.placeholder) > one.content_size.width] == []
+        assert "…" not in text_of(app).partition("Set up the next run")[2].partition("Profile")[0]
+
+
 async def test_files_are_chosen_with_a_preview_and_checked_as_they_are_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

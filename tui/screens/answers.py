@@ -15,7 +15,7 @@ from engine.runs.arms import ARMS
 from engine.runs.state import Compared
 from engine.text import sanitize, truncate
 from tui.keymap import ANSWERS, LIST, bindings
-from tui.screens.dialog import Dialog
+from tui.screens.dialog import Dialog, box_width
 from tui.services.log_store import LogStore
 from tui.views.formatting import change, score_words
 from tui.views.pieces import Pieces, clip
@@ -26,6 +26,10 @@ EACH = 10
 """Answers at each end."""
 
 _PREVIEW = 600
+_SHARE, _FRAME = 0.94, 4
+"""Share of the window's height that the box may take, and lines of its border and padding (themes/app.tcss)."""
+_ROWS, _TEXTS = 6, 10
+"""Lines that the list has at least, and those that are left to the texts below it."""
 _SAME_SCORE = "The scores are the same; p is the sum of the principles' probabilities."
 
 
@@ -109,12 +113,16 @@ class Answers(Dialog[Compared]):
     def on_mount(self) -> None:
         self._list.focus()
         count = len(self.answers)
-        self._list.styles.height = max(1, count)
         self._list.show(count)
         if count:
             self._show_preview(self.answers[0])
         else:
             self._preview.update("No answer changed its score.")
+
+    def on_resize(self) -> None:
+        """Let the list have the lines that the texts below it leave."""
+        room = int(self.app.size.height * _SHARE) - _FRAME - _TEXTS
+        self._list.styles.height = max(1, min(len(self.answers), max(_ROWS, room)))
 
     def _row(self, index: int, width: int) -> Pieces:
         compared = self.answers[index]
@@ -135,8 +143,10 @@ class Answers(Dialog[Compared]):
             return
         self._previewed = compared
         texts = self._store.event(compared.event).texts
+        lines = (self.app.size.height - _ROWS) // 8  # of the question, so that both answers begin in sight
+        question = clip(_line(texts.get("prompt", "")), lines * box_width(self.app.size.width))
         parts = [
-            Content.styled("\n" + truncate(_line(texts.get("prompt", "")), _PREVIEW), "bold"),
+            Content.styled("\n" + question, "bold"),
             *([Content.styled(_SAME_SCORE, "$rd-dim")] if _is_tied(compared) else []),
             *(
                 Content.assemble((f"{name:<9}", "$rd-dim"), truncate(_line(texts.get(arm, "")), _PREVIEW))

@@ -13,6 +13,7 @@ from textual.screen import ModalScreen, Screen
 
 from tui.keymap import APP, bindings
 from tui.views.pieces import clip
+from tui.views.wrap import cells
 
 _NOTE_SECONDS = 6.0
 
@@ -30,6 +31,14 @@ scroll bar."""
 def box_width(columns: int) -> int:
     """Cells for the text of a wide box in a window of so many columns."""
     return max(20, min(_WIDE, int(columns * _MAX_SHARE)) - _FRAME)
+
+
+def key_hints(columns: int, *hints: str) -> str:
+    """The hints for the border of a wide box in a window of so many columns: those that fit, and always the last."""
+    *others, last = hints
+    while others and cells(" · ".join([*others, last])) > box_width(columns):
+        others.pop()
+    return " · ".join([*others, last])
 
 
 class ClosesOnce:

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from engine.runs.report import Report
 from tui.keymap import REPORT, bindings
 from tui.messages import CopyText, ExportRun, ReadBlind, ShowAnswers, WritePage
-from tui.screens.dialog import Dialog, box_width
+from tui.screens.dialog import Dialog, box_width, key_hints
 from tui.views import report as reporting
 from tui.widgets.border import label
 
@@ -32,6 +32,9 @@ _STYLES = {
 }
 
 
+_KEYS = ("W best and worst", "b blind reading", "h HTML", "e export", "y copy")
+
+
 class ReportScreen(Dialog[None]):
     """The report of this run."""
 
@@ -45,20 +48,16 @@ class ReportScreen(Dialog[None]):
         self._body = Static("", id="report-body")
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="box -wide") as box:
-            label(
-                box,
-                f"Report · {self._run_name}",
-                "W best and worst · b blind reading · h HTML · e export · y copy · Esc",
-            )
-            with VerticalScroll(id="report-text"):
-                yield self._body
+        with Vertical(classes="box -wide", id="report-box"), VerticalScroll(id="report-text"):
+            yield self._body
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
         self.on_resize()
 
     def on_resize(self) -> None:
+        columns = self.app.size.width
+        label(self.query_one("#report-box"), f"Report · {self._run_name}", key_hints(columns, *_KEYS, "Esc"))
         self._body.update(self._text(box_width(self.app.size.width)))
 
     @property

@@ -19,7 +19,7 @@ from engine.errors import RedraftError
 from engine.runs.report import OUTCOMES
 from engine.runs.store import RunInfo, list_runs, loss_curve, rename, to_trash, write_remark
 from tui.keymap import RUNS, bindings
-from tui.screens.dialog import Dialog
+from tui.screens.dialog import Dialog, key_hints
 from tui.screens.dialogs import Choice
 from tui.services import pinned_run
 from tui.services.pinned_run import PinnedRun
@@ -36,6 +36,9 @@ _SHORT = 13
 """Cells of a date without its year, and of the two behind it."""
 
 
+_KEYS = ("u resume", "r rename", "n note", "d delete", "p pin", "/ filter")
+
+
 def columns(width: int) -> dict[str, int]:
     """Cells of each column of the list, those between two columns included; 0 where a column has no room."""
     wide = width >= 84
@@ -50,6 +53,7 @@ def columns(width: int) -> dict[str, int]:
     places["loss"] = 14 if room >= 14 else room if room >= 7 else 0
     room -= places["loss"]
     places["model"] = room if room >= 16 else 0
+    places["name"] += room - places["model"]
     return places
 
 
@@ -58,7 +62,7 @@ class Heads(LineWidget):
 
     def lines(self, width: int) -> list[Pieces]:
         names = {"run": "", "name": "run"}
-        heads = [(_cell(names.get(name, name), room), "dim") for name, room in columns(width - 1).items() if room]
+        heads = [(_cell(names.get(name, name), room), "dim") for name, room in columns(width - 2).items() if room]
         return [[(" ", "dim"), *heads]]
 
 
@@ -112,14 +116,17 @@ class Runs(Dialog[Chosen]):
         self._words = ""
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="box -wide", id="runs-box") as box:
-            label(box, "Runs", "u resume · r rename · n note · d delete · p pin · / find · Esc")
+        with Vertical(classes="box -wide", id="runs-box"):
             yield self._heads
             yield self._list
             yield self._field
             yield self._note
 
+    def on_resize(self) -> None:
+        label(self.query_one("#runs-box"), "Runs", key_hints(self.app.size.width, *_KEYS, "Esc"))
+
     async def on_mount(self) -> None:
+        self.on_resize()
         self._field.display = False
         self._list.focus()
         self._note.update("Reading …")

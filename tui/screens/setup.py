@@ -32,27 +32,39 @@ from tui.screens.pick_file import CONSTITUTION_FILES, PROMPT_FILES, PickFile
 from tui.services import run_plan
 from tui.services.run_plan import Offered
 from tui.services.workers import start_worker
-from tui.views.pieces import clip
+from tui.views.pieces import clause, clip
 from tui.views.wrap import cells
 from tui.widgets.border import label
 
+_BUILT_IN = "a file; empty: built-in"
+
+# Name of a field -> its title, then what it says while it is empty: the first that fits.
 _FILES = {
-    "train_prompts": ("Training prompts", "a file, or empty for the built-in ones"),
-    "heldout_prompts": ("Held-out prompts", "a file, or empty for the built-in ones"),
-    "constitution": ("Constitution", "a TOML file, or empty for the built-in one"),
+    "train_prompts": ("Training prompts", "a file, or empty for the built-in ones", _BUILT_IN),
+    "heldout_prompts": ("Held-out prompts", "a file, or empty for the built-in ones", _BUILT_IN),
+    "constitution": ("Constitution", "a TOML file, or empty for the built-in one", _BUILT_IN),
 }
-_PROFILE = ("Profile", f"{', '.join(profile.name for profile in PROFILES)}; fills model, critic and judge")
+_MODELS = {
+    "profile": ("Profile", "fills model, critic and judge; the list names them", "fills models and judge"),
+    "generator": ("Model", "a catalog name, hub id, folder or GGUF file", "name, hub id or folder"),
+}
 _JUDGE = {
-    "judge": ("Judge", ", ".join(JUDGES)),
-    "endpoint": ("Endpoint", "http://host:port/v1, for the judge endpoint"),
+    "judge": ("Judge", ", ".join(JUDGES), "a judge's name"),
+    "endpoint": ("Endpoint", "http://host:port/v1, for the judge endpoint", "http://host:port/v1"),
     "endpoint_model": ("Endpoint's model", "the server's name for it"),
-    "endpoint_key_env": ("Endpoint's key", "name of an environment variable; never the key"),
+    "endpoint_key_env": (
+        "Endpoint's key",
+        "name of an environment variable; never the key",
+        "an environment variable's name, not the key",
+        "environment variable",
+    ),
 }
 _NUMBERS = {
     "n_train": ("Prompts to train on", "a number, from the first"),
     "n_heldout": ("Prompts held out", "a number, from the first"),
     "seed": ("Seed", "makes a run repeatable"),
 }
+_FIELDS = {**_MODELS, **_JUDGE, **_FILES, **_NUMBERS}
 _PICKED = frozenset({"profile", "generator", "judge", *_FILES})
 """Fields with a list to choose from."""
 
@@ -62,8 +74,8 @@ _PAUSE = 0.25
 _TALL = 32
 """Lines of the terminal from which on presets are told in full."""
 
-_FRAME, _WIDTH = 4, 96
-"""Lines of the window's border and padding, and its width (themes/app.tcss)."""
+_FRAME, _WIDTH, _BESIDE = 4, 96, 26
+"""Lines of the window's border and padding, its width, and cells beside a field's text (themes/app.tcss)."""
 
 
 class Setup(Dialog[RunConfig]):
@@ -95,10 +107,8 @@ class Setup(Dialog[RunConfig]):
                 presets = OptionList(*(Option(Content(f"{name}: {PRESETS[name][0]}")) for name in names), id="presets")
                 presets.highlighted = names.index(self._config.preset) if self._config.preset in names else 0
                 yield presets
-                yield from self._field("profile", *_PROFILE)
-                yield from self._field("generator", "Model", "a catalog name, hub id, folder or GGUF file")
-                for name, (title, hint) in {**_JUDGE, **_FILES, **_NUMBERS}.items():
-                    yield from self._field(name, title, hint)
+                for name, (title, *hints) in _FIELDS.items():
+                    yield from self._field(name, title, hints[0])
             yield self._note
 
     def _field(self, name: str, title: str, hint: str) -> ComposeResult:
@@ -111,10 +121,13 @@ class Setup(Dialog[RunConfig]):
 
     def on_mount(self) -> None:
         self.query_one("#presets").focus()
+        self._fit_words()
+        self._say("Estimating memory and time ...", "$rd-dim")
         self._plan_later()
 
     def on_resize(self) -> None:
         self._make_room()
+        self._fit_words()
 
     def _make_room(self) -> None:
         """Let the fields have what the lines below them leave of the window."""
@@ -124,8 +137,19 @@ class Setup(Dialog[RunConfig]):
         presets.text_wrap, presets.text_overflow = ("wrap", "fold") if tall else ("nowrap", "ellipsis")
         presets.margin = (0, 0, 1 if tall else 0, 0)
         width = min(_WIDTH, int(self.app.size.width * 0.96)) - 6
-        below = sum(-(-cells(line) // max(1, width)) for line in self._said.split("\n"))
+        below = max(2, sum(-(-cells(line) // max(1, width)) for line in self._said.split("\n")))
         self._fields.styles.max_height = max(4, int(self.app.size.height * 0.94) - _FRAME - below)
+
+    def _fit_words(self) -> None:
+        """Shorten the hints of the fields and the lines of the presets to whole words that fit."""
+        room = box_width(self.app.size.width)
+        for name, (_, *hints) in _FIELDS.items():
+            self._input(name).placeholder = next((one for one in hints if cells(one) <= room - _BESIDE), hints[-1])
+        presets = self.query_one("#presets", OptionList)
+        for number, (name, (about, _)) in enumerate(PRESETS.items()):
+            line = f"{name}: {about}"
+            is_whole = presets.styles.text_wrap == "wrap"
+            presets.replace_option_prompt_at_index(number, Content(line if is_whole else clause(line, room)))
 
     # What was typed
 

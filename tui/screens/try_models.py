@@ -31,6 +31,7 @@ _SIDE_BY_SIDE = 80
 _TICK = 0.1
 _TITLES: dict[Arm, str] = {"base": "Base", "trained": "Trained"}
 _HELP = "/system TEXT · /set temperature 0.8 · /set max_tokens 200 · /set seed 3 · /again · /new · /keep train|heldout"
+_ASK = "Ask both models; / and Enter lists the commands."
 _STYLES = {"good": "$rd-good", "bad": "$rd-bad", "warn": "$rd-warn", "unsure": "$rd-warn", "dim": "$rd-dim"}
 _STYLES |= {"strong": "bold", "accent": "bold $rd-accent", "border": "$rd-border"}
 
@@ -61,7 +62,8 @@ class _Side(VerticalScroll):
         blocks = [block for turn in turns for block in self._turn(turn, turn.answer(self._arm), None, width)]
         if state.prompt:
             blocks += self._turn(Turn(state.prompt), whole, partial if partial is not None else "", width)
-        self._text.update(Content("\n\n").join(blocks))
+        empty = Content.styled(f"Answers of the {self._arm} model appear here.", "$rd-dim")
+        self._text.update(Content("\n\n").join(blocks) if blocks else empty)
         digits = state.weights.get(self._arm)
         label(self, f"{_TITLES[self._arm]}{f' · weights {digits}' if digits else ''}")
         self.scroll_end(animate=False)
@@ -120,7 +122,7 @@ class TryScreen(Dialog[None]):
             with Container(id="try-answers"):
                 yield from self._sides
             yield self._status
-            yield Input(placeholder=f"Ask both models. {_HELP}", id="try-prompt")
+            yield Input(placeholder=_ASK, id="try-prompt")
             yield KeyLine()
 
     def on_mount(self) -> None:

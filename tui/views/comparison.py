@@ -5,7 +5,7 @@ Pure text with roles, made from what the journal holds; knows nothing of Textual
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,9 @@ from engine.text import probability_text, sanitize, truncate
 from tui.views import verdict as verdicts
 from tui.views.formatting import Mark, change, mark_of, score_words, short_name
 from tui.views.log_layout import Line, Piece
-from tui.views.pieces import Pieces, clip, spread
+from tui.views.pieces import Pieces, clip, spread, width_of
 from tui.views.side_by_side import Highlight, moved, normalize
-from tui.views.wrap import cells, wrap
+from tui.views.wrap import wrap
 
 if TYPE_CHECKING:
     from engine.events.verdicts import VerdictData
@@ -80,32 +80,54 @@ def title(side: Side, highest: float | None) -> str:
 
 
 def below(side: Side, width: int) -> list[Line]:
-    """What stands below a text: that it was cut, each principle's probability, the matched words, the reasons."""
+    """What stands below a text: that it was cut, the matched words, the reasons."""
     found: list[Pieces] = [[("⋯ cut at the token limit", "warn")]] if side.cut else []
     if side.verdict is not None:
-        found += [[], *_principles(side.verdict, width)]
         found += verdicts.places(side.verdict, side.text, width)
     found += verdicts.paragraph(" ".join(sanitize(side.reasoning).split()), "dim", width)[:_REASONS]
-    lines = [tuple(Piece(text, role) for text, role in row) for row in found]
-    return lines if any(lines) else []
+    return _lines(found)
 
 
-def _principles(verdict: VerdictData, width: int) -> list[Pieces]:
-    """Each principle with its sign and probability, as many on a line as fit."""
+def principles(sides: Sequence[Side], widths: Sequence[int]) -> list[list[Line]]:
+    """Each side's principles with their signs and probabilities, on one line where that can be.
+
+    Where there is no room for all, first the signs of those that were kept are left out on both sides, then spaces;
+    then they take as many lines as they need.
+    """
+    for every_sign, gap in ((True, "  "), (False, "  "), (False, " "), (True, "  ")):
+        found = [_rows(_principles(side, every_sign), gap, width) for side, width in zip(sides, widths, strict=True)]
+        if all(len(rows) <= 1 for rows in found):
+            break
+    return [_lines(rows) for rows in found]
+
+
+def _principles(side: Side, every_sign: bool) -> Iterator[Pieces]:
+    """Each principle as pieces; without `every_sign` only the broken ones have their sign and color."""
+    verdict = side.verdict
+    if verdict is None:
+        return
     other = mark_of(None if verdict.flagged is None else False)
-    rows: list[list[tuple[str, str]]] = [[]]
-    used = 0
     for name, probability in verdict.principles.items():
         mark = Mark.BROKEN if name in verdict.broken else other
         number = probability_text(probability) if probability is not None else "–"
-        text = f"{mark.sign} {short_name(name)} "
-        size = cells(text) + len(number) + 2
-        if rows[-1] and used + size - 2 > width:
-            rows.append([])
-            used = 0
-        rows[-1] += [(text, "warn" if mark is Mark.NONE else mark.role), (f"{number}  ", "dim")]
-        used += size
-    return [row for row in rows if row]
+        is_signed = every_sign or mark is Mark.BROKEN
+        role = "text" if not is_signed else "warn" if mark is Mark.NONE else mark.role
+        yield [(f"{mark.sign} " * is_signed + f"{short_name(name)} ", role), (number, "dim")]
+
+
+def _rows(parts: Iterable[Pieces], gap: str, width: int) -> list[Pieces]:
+    """The parts one after the other with `gap` between, as many on a line as fit."""
+    rows: list[list[tuple[str, str]]] = []
+    for part in parts:
+        if rows and width_of(rows[-1]) + len(gap) + width_of(part) <= width:
+            rows[-1] += [(gap, "dim"), *part]
+        else:
+            rows.append([*part])
+    return [*rows]
+
+
+def _lines(rows: Iterable[Pieces]) -> list[Line]:
+    return [tuple(Piece(text, role) for text, role in row) for row in rows]
 
 
 def question(prompt: str, width: int, rows: int) -> list[Pieces]:

@@ -15,7 +15,7 @@ from engine.events.verbosity import Entry, Part
 from engine.text import probability_text
 from tui.views.formatting import Mark, mark_of, score_words, short_name
 from tui.views.pieces import clip
-from tui.views.wrap import cells, untab, wrap
+from tui.views.wrap import cells, unbroken, untab, wrap
 
 GUTTER = 9
 """Cells of the gutter that holds times and labels: "13:02:11 "."""
@@ -87,13 +87,13 @@ def _headline(event: Record, entry: Entry, width: int, gutter: int, folded: bool
     if entry.one_line:
         return [(*head, Piece(f"  {clip(summary, max(1, width - used - 2))}", "summary"))]
     if summary and width - used - 2 >= _BESIDE:
-        start, end = wrap(summary, width - used - 2)[0]
+        start, end = wrap(unbroken(summary), width - used - 2)[0]
         head.append(Piece(f"  {summary[start:end]}", "summary"))
         summary = summary[end:].lstrip()
     lines.append(tuple(head))
     if summary:
         indent = Piece(" " * (gutter + 2), "text")
-        lines += [(indent, Piece(summary[start:end], "summary")) for start, end in wrap(summary, room)]
+        lines += [(indent, Piece(summary[start:end], "summary")) for start, end in wrap(unbroken(summary), room)]
     return lines
 
 

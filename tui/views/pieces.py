@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
-from tui.views.wrap import cells, wrap
+from tui.views.wrap import cells, unbroken, wrap
 
 Pieces = Sequence[tuple[str, str]]
 """Text and role, left to right."""
@@ -24,6 +25,15 @@ def clip(text: str, width: int) -> str:
     # Wrapping a text without spaces breaks it exactly at the width.
     start, end = wrap(text.replace(" ", "\u00a0").replace("\n", "\u00a0"), width - 1)[0]
     return text[start:end].rstrip() + "…"
+
+
+def clause(text: str, width: int) -> str:
+    """The text up to the last comma, colon or semicolon before which it fits in `width` cells; clipped where there is
+    none."""
+    if cells(text) <= width:
+        return text
+    ends = [found.start() for found in re.finditer("[,;:] ", text) if cells(text[: found.start()]) <= width]
+    return text[: ends[-1]] if ends else clip(text, width)
 
 
 def spread(left: Pieces, right: Pieces, width: int) -> list[tuple[str, str]]:
@@ -49,7 +59,7 @@ def wrapped(pieces: Pieces, width: int, indent: int = 0) -> list[list[tuple[str,
     start = 0
     while start < len(text):
         inner = indent if lines else 0
-        first, end = wrap(text[start:].replace(" %", "\u00a0%"), max(1, width - inner))[0]
+        first, end = wrap(unbroken(text[start:]), max(1, width - inner))[0]
         line: list[tuple[str, str]] = [(" " * inner, "text")] if inner else []
         for at in range(start + first, start + end):
             if line and line[-1][1] == roles[at] and (len(line) > 1 or not inner):

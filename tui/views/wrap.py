@@ -30,6 +30,14 @@ def untab(text: str) -> str:
     return text.expandtabs(TAB) if "\t" in text else text
 
 
+_JOINED = re.compile(r"(?<=\d) (?=%|(?:s|GB|MB|tokens/s)\b)| (?=· )")
+
+
+def unbroken(text: str) -> str:
+    """A text of the same length that does not break between a number and its unit, or before a "·"."""
+    return _JOINED.sub("\u00a0", text)
+
+
 def wrap(text: str, width: int) -> list[Span]:
     """Start and end (exclusive) in `text` of each line of at most `width` cells; at least one line.
 

@@ -1,13 +1,13 @@
 """Two texts of one prompt, the question above them: base and trained answer, or the two sides of a preference pair.
 
 Side by side where there is room, with the words that changed marked, the words that rules matched underlined, and what
-was found below each; further comparisons are listed where lines are left.
+was found below each. The principles are always in sight; further comparisons are listed where lines are left.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
@@ -24,7 +24,7 @@ from engine.text import sanitize
 from tui.keymap import DIFF, bindings
 from tui.services.log_store import LogStore
 from tui.services.workers import start_worker
-from tui.views.comparison import Side, below, main_text, plain, question, row, title
+from tui.views.comparison import Side, below, main_text, plain, principles, question, row, title
 from tui.views.formatting import count
 from tui.views.log_layout import Line
 from tui.views.pieces import Pieces, clip
@@ -59,6 +59,7 @@ class DiffColumn(RoleWidget):
         self.lines: list[Line] = []
         self.first = 0
         self.hint = ""
+        self._foot: list[Line] = []
         self._signs: list[str] = []
         self._map: tuple[int, list[tuple[str, bool]]] = (0, [])
 
@@ -67,9 +68,16 @@ class DiffColumn(RoleWidget):
         """Cells of a line of the text."""
         return max(8, self.content_size.width - _MAP)
 
-    def show(self, lines: list[Line], first: int, hint: str = "") -> None:
-        """Draw these lines from the line `first` on; `hint` where there are none."""
-        self.lines, self.first, self.hint = lines, first, hint
+    @property
+    def text_height(self) -> int:
+        """Lines for the text, above those that do not move."""
+        height = self.content_size.height
+        return height - len(self._foot) if height > len(self._foot) + 1 else height
+
+    def show(self, lines: list[Line], first: int, hint: str = "", foot: Sequence[Line] = ()) -> None:
+        """Draw these lines from the line `first` on; `hint` where there are none; `foot` at the bottom always, where
+        two lines are left above it."""
+        self.lines, self.first, self.hint, self._foot = lines, first, hint, [*foot]
         self._signs = [changed_at(line) for line in lines]
         self._map = (0, [])
         self.refresh()
@@ -80,15 +88,20 @@ class DiffColumn(RoleWidget):
             return Strip([Segment(clip(self.hint, width), base + self.role_style("dim"))]).adjust_cell_length(
                 width, base
             )
+        height = self.text_height
+        if y >= height:
+            return self._drawn(self._foot[y - height] if y - height < len(self._foot) else (), width)
         index = self.first + y
-        line = self.lines[index] if index < len(self.lines) else ()
-        segments = [Segment(piece.text, base + self.role_style(piece.role)) for piece in line]
-        strip = Strip(segments).adjust_cell_length(max(0, width - 1), base)
-        height = self.content_size.height
+        strip = self._drawn(self.lines[index] if index < len(self.lines) else (), max(0, width - 1))
         if self._map[0] != height:
             self._map = (height, minimap(self._signs, height, self.first))
-        sign, shown = self._map[1][y] if y < height else (" ", False)
+        sign, shown = self._map[1][y]
         return Strip([*strip, Segment(sign, base + self.role_style("strong" if shown else "dim"))])
+
+    def _drawn(self, line: Line, width: int) -> Strip:
+        base = self.base_style
+        segments = [Segment(piece.text, base + self.role_style(piece.role)) for piece in line]
+        return Strip(segments).adjust_cell_length(width, base)
 
 
 class Question(LineWidget):
@@ -144,7 +157,7 @@ class DiffPane(Container, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="diff")
-        self.base, self.trained = DiffColumn(0), DiffColumn(1)
+        self.base, self.trained = self._columns = DiffColumn(0), DiffColumn(1)
         self.order = Order.CHANGE
         self.mode = Mode.WORDS
         self.pairs = False
@@ -326,10 +339,11 @@ class DiffPane(Container, can_focus=True):
         else:
             ours, theirs = beside(diff, left, right, self.mode, highlights)
         ours, theirs = [*ours, *below(sides[0], left)], [*theirs, *below(sides[1], right)]
+        feet = principles(sides, [column.content_size.width for column in self._columns])
         self._first = max(0, min(self._first, max(len(ours), len(theirs)) - 1))
-        self._fit(len(ours), len(theirs))
-        self.base.show(ours, min(self._first, max(0, len(ours) - 1)), "(no text)")
-        self.trained.show(theirs, min(self._first, max(0, len(theirs) - 1)), "(no text)")
+        self._fit(len(ours) + len(feet[0]), len(theirs) + len(feet[1]))
+        for column, lines, foot in zip(self._columns, (ours, theirs), feet, strict=True):
+            column.show(lines, min(self._first, max(0, len(lines) - 1)), "(no text)", foot)
         self._list()
 
     def _fit(self, left: int, right: int) -> None:
@@ -417,7 +431,7 @@ class DiffPane(Container, can_focus=True):
         self._lay_out()
 
     def action_page(self, pages: int) -> None:
-        self._first += pages * max(1, self.base.content_size.height - 1)
+        self._first += pages * max(1, self.base.text_height - 1)
         self._lay_out()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:

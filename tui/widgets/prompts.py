@@ -16,7 +16,7 @@ from engine.errors import RedraftError
 from engine.json_values import number_or_none
 from engine.runs.state import RunState
 from engine.settings import RunConfig
-from engine.text import sanitize, truncate
+from engine.text import percent, sanitize, truncate
 from tui.keymap import PROMPTS, bindings
 from tui.services.prompt_lists import SETS, Listed, listed
 from tui.services.workers import start_worker
@@ -216,7 +216,7 @@ class PromptList(Vertical):
         what, share = self._doing
         if what:
             doing, _, path = what.partition(" ")
-            done = f" {share:.0%}" if share else ""
+            done = f" {percent(share)}" if share else ""
             label(self, f"Prompts · {doing}{done}", PurePath(path).name)
             return
         state, sizes = self._state, self._sizes
@@ -227,8 +227,12 @@ class PromptList(Vertical):
             title = f"Prompts · train {sizes['train']}"
         made = state.pairs_kept + state.pairs_dropped
         pairs = f"{count(state.pairs_kept, 'pair')} · {state.pairs_dropped} dropped"
-        rest = " · ".join(f"{name} {sizes[name]}" for name in SETS[1:] if sizes[name])
+        parts = [f"{name} {sizes[name]}" for name in SETS[1:] if sizes[name]]
+        rest = " · ".join(parts) if not self.size.width or len(" · ".join(parts)) <= self.size.width - 6 else parts[0]
         label(self, title, pairs if made else rest)
+
+    def on_resize(self) -> None:
+        self._label()
 
     def _row(self, index: int, width: int) -> Pieces:
         one = self._shown[index]

@@ -86,9 +86,19 @@ class Rows(RoleWidget, can_focus=True):
         if index >= self.count:
             return Strip.blank(width, base)
         marked = index == self.cursor and self.has_focus
-        pieces = [("▌" if marked else " ", "accent"), *self._make(index, width - 1)]
+        pieces = [("▌" if marked else " ", "accent"), *self._make(index, width - 2)]
         segments = [Segment(text, base + self.role_style(role)) for text, role in pieces if text]
-        return Strip(segments).adjust_cell_length(width, base)
+        strip = Strip(segments).adjust_cell_length(max(0, width - 1), base)
+        return Strip([*strip, Segment("┃" if self._is_thumb(y) else " ", base + self.role_style("dim"))])
+
+    def _is_thumb(self, y: int) -> bool:
+        """Whether the scroll bar's thumb is in this line; there is none where all rows are in sight."""
+        height, hidden = self.size.height, self.count - self.size.height
+        if hidden <= 0:
+            return False
+        length = max(1, height * height // self.count)
+        first = round((height - length) * min(1.0, self._top / hidden))
+        return first <= y < first + length
 
     def action_row(self, step: int) -> None:
         self.go(self.cursor + step)

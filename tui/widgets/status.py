@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from engine.runs.state import Progress, RunState
-from engine.text import sanitize
+from engine.text import percent, sanitize
 from tui.keymap import Key, shown_key
 from tui.views.formatting import duration, score_words, signed_share
 from tui.views.pieces import Pieces, clip, spread, width_of
@@ -129,7 +129,7 @@ def _loading(sentence: str, share: float, size: int, waited: float) -> list[tupl
     """What comes before the first stage: percent where they are known, seconds where not."""
     pieces = [(f"{sentence} ", "accent")]
     if share > 0:
-        return [*pieces, *bar(share, 1, size), (f"{share:4.0%}   ", "strong")]
+        return [*pieces, *bar(share, 1, size), (f"{percent(share):>5}   ", "strong")]
     return [*pieces, (f"… {duration(waited):>5}   ", "dim")]
 
 
@@ -181,7 +181,7 @@ class StageLines(LineWidget):
             loss.append(("not trained yet", "dim"))
         else:
             step = f"  step {state.loss.latest_step:,.0f}" + (f" of {state.steps:,}" if state.steps else "")
-            loss.append((f"{state.loss.latest:6.3f}  ", "strong"))
+            loss.append((f"{state.loss.latest:6.2f}  ", "strong"))
             loss.append((sparkline(state.loss.recent(max(8, min(40, width - 45)))), "accent"))
             loss.append((step, "dim"))
         score: list[tuple[str, str]] = [(" score  ", "dim")]
@@ -246,27 +246,33 @@ class TabLine(LineWidget):
         return [spread(pieces, [], width)]
 
 
+_STAY = ("help", "quit", "close", "leave")
+
+
 class KeyLine(LineWidget):
     """The keys that matter now, most important first, as many as fit."""
 
     def __init__(self) -> None:
         super().__init__(id="keys")
         self.keys: list[tuple[str, str]] = []
+        self._kept = 0
 
     def show(self, keys: Sequence[Key], labels: Mapping[str, str] | None = None) -> None:
         """Show these keys; `labels` renames actions for the moment (Pause to Continue)."""
         labels = labels or {}
-        self.keys = [(shown_key(key.keys[0]), labels.get(key.action, key.label)) for key in keys if key.keys]
+        shown = [key for key in keys if key.keys]
+        self.keys = [(shown_key(key.keys[0]), labels.get(key.action, key.label)) for key in shown]
+        self._kept = sum(key.action in _STAY for key in shown[-2:]) if len(shown) > 2 else 0
         self.update()
 
     def lines(self, width: int) -> list[Pieces]:
         pieces: list[tuple[str, str]] = [(" ", "text")]
-        # Help and quit are the last in the list and stay in sight: who is lost looks for them.
-        kept = self.keys[-2:] if len(self.keys) > 2 else []
-        others = self.keys[: len(self.keys) - len(kept)]
+        # The last in the list stay in sight: who is lost looks for help, and for the way out.
+        others = self.keys[: len(self.keys) - self._kept]
+        kept = self.keys[len(others) :]
         tail: list[tuple[str, str]] = []
         for key, label in kept:
-            tail += [(key, "key"), (f" {label}  ", "dim")]
+            tail += [("  " * bool(tail), "dim"), (key, "key"), (f" {label}", "dim")]
         room = width - 1 - width_of(tail)
         for key, label in others:
             piece = [(key, "key"), (f" {label}  ", "dim")]
