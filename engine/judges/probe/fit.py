@@ -7,6 +7,7 @@ same rows in the same order give the same probes. Knows vectors and labels, not 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -178,20 +179,18 @@ class MemberFit:
         feature_map: turns vectors into features.
         features: float32 [rows, features].
         gram: [rows, rows], inner products of the rows' features.
-        solutions: one ridge solution per principle; or, with `MIN_PER_DOMAIN` rows of both domains, one per principle
-            for a model's answers, one per principle for other texts, and the domain probe. Last the quality
-            probe's, where there is one.
+        duals: left-out folds -> dual coefficients [rows, solutions]. There is one solution per principle; or, with
+            `MIN_PER_DOMAIN` rows of both domains, one per principle for a model's answers, one per principle for other
+            texts, and the domain probe. Last the quality probe's, where there is one.
         quality: whether there is a quality probe.
-        cache: left-out folds -> dual coefficients, as far as they were needed.
     """
 
     rows: TrainingRows
     feature_map: FeatureMap
     features: Singles
     gram: Floats
-    solutions: tuple[ridge.Solution, ...]
+    duals: Mapping[frozenset[int], Floats]
     quality: bool
-    cache: dict[frozenset[int], Floats] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: TrainingRows) -> MemberFit:
@@ -200,25 +199,30 @@ class MemberFit:
         gram = (features @ features.T).astype(np.float64)
         both_domains = MIN_PER_DOMAIN <= rows.in_domain.sum() <= len(rows.texts) - MIN_PER_DOMAIN
         uses: tuple[Use, ...] = ("in_domain", "out_of_domain") if both_domains else ("calibration",)
-        solutions = [
-            ridge.solve(gram, _signs(rows.targets(principle)), rows.sample_weights(principle, use), RIDGE_ALPHA)
+        problems = [
+            (rows.targets(principle), rows.sample_weights(principle, use), RIDGE_ALPHA)
             for use in uses
             for principle in rows.principles
         ]
         if both_domains:
-            solutions.append(ridge.solve(gram, _signs(rows.in_domain), np.ones(len(rows.texts)), DOMAIN_RIDGE_ALPHA))
-        quality = rows.unusable.sum() >= MIN_UNUSABLE
+            problems.append((rows.in_domain, np.ones(len(rows.texts)), DOMAIN_RIDGE_ALPHA))
+        quality = bool(rows.unusable.sum() >= MIN_UNUSABLE)
         if quality:
-            solutions.append(ridge.solve(gram, _signs(rows.unusable), rows.quality_weights, RIDGE_ALPHA))
-        return cls(rows, feature_map, features, gram, tuple(solutions), quality)
+            problems.append((rows.unusable, rows.quality_weights, RIDGE_ALPHA))
+        columns = [
+            _without_folds(rows.folds, ridge.solve(gram, _signs(mask), weights, alpha))
+            for mask, weights, alpha in problems
+        ]
+        duals = {folds: np.stack([column[folds] for column in columns], 1) for folds in columns[0]}
+        return cls(rows, feature_map, features, gram, duals, quality)
 
     def probe(self, name: str, without: int | None = None) -> Probe:
         """The probe of all rows, or of all but one fold: weights, calibration, thresholds, abstain bands."""
         left_out = frozenset[int]() if without is None else frozenset((without,))
-        kept = ~self._in(left_out)
-        dual = self._dual_coefficients(left_out)
+        kept = ~np.isin(self.rows.folds, list(left_out))
+        dual = self.duals[left_out]
         rows, outputs = self.rows.select(kept), self._out_of_fold_outputs(left_out)[kept]
-        logits = mix_domains(outputs[:, : len(self.solutions) - self.quality], len(rows.principles))
+        logits = mix_domains(outputs[:, : dual.shape[1] - self.quality], len(rows.principles))
         probabilities = _cross_fitted_probabilities(rows, logits)
         thresholds = calibrate.choose_thresholds(probabilities, rows.threshold_rows & ~rows.labels)
         lows = calibrate.abstain_below(probabilities[rows.threshold_rows], thresholds)
@@ -247,26 +251,22 @@ class MemberFit:
             quality=_fit_quality(rows, outputs[:, -1]) if self.quality else None,
         )
 
-    def _in(self, folds: frozenset[int]) -> Bools:
-        """Mask of the rows in these folds."""
-        return np.isin(self.rows.folds, list(folds))
-
-    def _dual_coefficients(self, left_out: frozenset[int]) -> Floats:
-        """Dual coefficients [rows, solutions] of the fit without these folds. A fit without two folds serves the fold
-        models of both."""
-        if left_out not in self.cache:
-            self.cache[left_out] = np.stack([solution.without(self._in(left_out)) for solution in self.solutions], 1)
-        return self.cache[left_out]
-
     def _out_of_fold_outputs(self, left_out: frozenset[int]) -> Floats:
         """Outputs [rows, solutions] of each row by the fit without the row's fold and without `left_out`; 0 for the
         rows of the latter."""
-        outputs = np.zeros((len(self.rows.texts), len(self.solutions)))
+        outputs = np.zeros_like(self.duals[left_out])
         for fold in set(self.rows.folds.tolist()) - left_out:
             here = self.rows.folds == fold
-            for column, dual in enumerate(self._dual_coefficients(left_out | {fold}).T):
+            for column, dual in enumerate(self.duals[left_out | {fold}].T):
                 outputs[here, column] = ridge.predict(self.gram[here], np.ascontiguousarray(dual))
         return outputs
+
+
+def _without_folds(folds: Ints, solution: ridge.Solution) -> dict[frozenset[int], Floats]:
+    """Left-out folds, up to two -> dual coefficients [rows]: a fit without two folds serves the fold models of both.
+    The solution is not kept: its inverse has as many numbers as the gram matrix."""
+    left_outs = [frozenset(chosen) for count in range(3) for chosen in itertools.combinations(range(FOLDS), count)]
+    return {left_out: solution.without(np.isin(folds, list(left_out))) for left_out in left_outs}
 
 
 def _signs(mask: Bools) -> Floats:

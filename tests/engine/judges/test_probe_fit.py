@@ -75,8 +75,8 @@ def test_answers_of_models_are_one_domain_and_other_texts_another() -> None:
         folds=np.concatenate([answers.folds, other.folds]),
     )
     probes_by_domain, domain = 2 * len(made.PRINCIPLES), 1
-    assert len(fit.MemberFit.of(together).solutions) == probes_by_domain + domain
-    assert len(fit.MemberFit.of(answers).solutions) == len(made.PRINCIPLES)
+    assert fit.MemberFit.of(together).duals[frozenset()].shape[1] == probes_by_domain + domain
+    assert fit.MemberFit.of(answers).duals[frozenset()].shape[1] == len(made.PRINCIPLES)
 
 
 def test_unseen_rows_get_calibrated_probabilities_and_few_false_alarms() -> None:
