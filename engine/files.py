@@ -135,7 +135,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     the block raises. What killed processes left of the same target is removed first.
 
     Args:
-        target: not there, or an empty folder, which then keeps its permissions (and is perhaps a disk of its own).
+        target: not there, or a folder, which then keeps its permissions (and is perhaps a disk of its own) and what
+            it holds, but for files of the same names.
 
     Raises:
         OSError: as the system raises it.

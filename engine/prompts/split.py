@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import InputError
-from engine.files import write_atomically
+from engine.errors import InputError, StorageError
+from engine.files import new_folder, write_atomically
 from engine.prompts.load import Prompt, load_prompts
 
 
@@ -29,7 +29,8 @@ def split(
 ) -> Split:
     """Write `train.jsonl` and `heldout.jsonl` into a folder: each prompt once, drawn at random.
 
-    Principles keep their shares in both files, so that each can be compared.
+    Principles keep their shares in both files, so that each can be compared. Both files appear, or none; where a
+    process was killed in the moment between them, the same call completes what it left.
 
     Args:
         path: the file with all prompts.
@@ -45,17 +46,43 @@ def split(
     if not 0 < heldout < 1:
         raise InputError(f"{heldout:g} is not between 0 and 1.", where="--split", next_step="Example: --split 0.4.")
     files = target / "train.jsonl", target / "heldout.jsonl"
-    for file in files:
-        if file.exists():
-            raise InputError("this file exists already.", where=str(file), next_step="Name another folder.")
+    if all(file.exists() for file in files):
+        raise _exists(files[0])
     prompts = list(load_prompts(path, columns=columns).distinct())
     if len(prompts) < 2:
         raise InputError("at least two different prompts are needed.", where=str(path), next_step="Add prompts.")
     held = _draw(prompts, heldout, random.Random(seed))
     parts = [prompt for prompt in prompts if prompt.id not in held], [prompt for prompt in prompts if prompt.id in held]
-    for file, part in zip(files, parts, strict=True):
-        write_prompts(file, part)
+    contents = [_lines(part) for part in parts]
+    for file, content in zip(files, contents, strict=True):
+        if file.exists() and not _holds(file, content):
+            raise _exists(file)
+    _write(target, dict(zip((file.name for file in files), contents, strict=True)))
     return Split(*files, len(parts[0]), len(parts[1]))
+
+
+def _exists(file: Path) -> InputError:
+    return InputError("this file exists already.", where=str(file), next_step="Name another folder.")
+
+
+def _holds(file: Path, content: bytes) -> bool:
+    try:
+        return file.stat().st_size == len(content) and file.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _write(target: Path, contents: Mapping[str, bytes]) -> None:
+    try:
+        with new_folder(target) as folder:
+            for name, content in contents.items():
+                write_atomically(folder / name, content, 0o644)
+    except OSError as error:
+        raise StorageError(
+            f"the files cannot be written here ({error.strerror}).",
+            where=str(target),
+            next_step="Check the folder's permissions and free space, or name another with --output.",
+        ) from error
 
 
 def write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
@@ -64,8 +91,11 @@ def write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
-    lines = "".join(json.dumps(_row(prompt), ensure_ascii=False) + "\n" for prompt in prompts)
-    write_atomically(path, lines.encode("utf-8", "replace"), 0o644)
+    write_atomically(path, _lines(prompts), 0o644)
+
+
+def _lines(prompts: Iterable[Prompt]) -> bytes:
+    return "".join(json.dumps(_row(prompt), ensure_ascii=False) + "\n" for prompt in prompts).encode("utf-8", "replace")
 
 
 def _row(prompt: Prompt) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import InputError
+from engine.errors import InputError, StorageError
 from engine.prompts.load import load_prompts
 from engine.prompts.preview import guess_language, parse_columns, preview
 from engine.prompts.split import split
@@ -143,6 +143,39 @@ def test_a_split_replaces_no_file(tmp_path: Path, redraft_home: Path) -> None:
     assert main(["prompts", str(tmp_path / "all.txt"), "--split", "0.5", "-o", str(tmp_path / "out")]) == 2
     with pytest.raises(InputError, match="between 0 and 1"):
         split(tmp_path / "all.txt", tmp_path / "other", 1.5)
+
+
+@pytest.mark.parametrize("left", ["train.jsonl", "heldout.jsonl"])
+def test_a_split_completes_what_a_killed_one_left(tmp_path: Path, left: str) -> None:
+    (tmp_path / "all.txt").write_text("One?\nTwo?\n")
+    made = split(tmp_path / "all.txt", tmp_path / "out", 0.5)
+    whole = {path.name: path.read_bytes() for path in (made.train, made.heldout)}
+    (tmp_path / "out" / "notes").write_text("mine")
+    for name in whole.keys() - {left}:
+        (tmp_path / "out" / name).unlink()
+    with pytest.raises(InputError, match="exists already"):
+        split(tmp_path / "all.txt", tmp_path / "out", 0.5, seed=2)
+    split(tmp_path / "all.txt", tmp_path / "out", 0.5)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {**whole, "notes": b"mine"}
+
+
+def test_a_split_that_fails_leaves_none_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "all.txt").write_text("One?\nTwo?\n")
+
+    def full(path: Path, data: bytes, mode: int) -> None:
+        if path.name == "heldout.jsonl":
+            raise StorageError("the disk is full.", where=str(path))
+        path.write_bytes(data)
+
+    monkeypatch.setattr("engine.prompts.split.write_atomically", full)
+    for place in (tmp_path / "out", tmp_path):
+        with pytest.raises(StorageError, match="full"):
+            split(tmp_path / "all.txt", place, 0.5)
+    assert [path.name for path in tmp_path.iterdir()] == ["all.txt"]
+    monkeypatch.undo()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="--output"):
+        split(tmp_path / "all.txt", tmp_path / "file", 0.5)
 
 
 def test_a_split_keeps_what_a_prompt_brings(tmp_path: Path) -> None:
