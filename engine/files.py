@@ -7,7 +7,9 @@ the same folder is written again.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
+import itertools
 import os
 import shutil
 import tempfile
@@ -25,13 +27,31 @@ def expanded(path: Path | str) -> Path:
     Raises:
         InputError: there is no such home folder, or a NUL character in the path.
     """
-    shown = truncate(sanitize(str(path)).replace("\n", " "), 200)
+    shown = _shown(path)
     if "\0" in str(path):
         raise InputError("there is a NUL character in this path.", where=shown, next_step="Leave it out.")
     try:
         return Path(path).expanduser()
     except RuntimeError:
         raise InputError("there is no user of this name here.", where=shown, next_step="Write the path out.") from None
+
+
+def missing_advice(path: Path) -> str:
+    """What to do about a file that is not there, by what is there instead."""
+    try:
+        if path.is_symlink():
+            return f"It is a link to {_shown(os.readlink(path))}, which is not there."
+        if not path.parent.is_dir():
+            return f"There is no folder {_shown(path.parent)}: check the path."
+        names = {other.name.casefold(): other.name for other in itertools.islice(path.parent.iterdir(), 2_000)}
+    except (OSError, ValueError):
+        return "Check the path."
+    near = difflib.get_close_matches(path.name.casefold().strip(" '\""), names, n=1, cutoff=0.8)
+    return f"Did you mean {_shown(path.parent / names[near[0]])}?" if near else "Check the path."
+
+
+def _shown(path: Path | str) -> str:
+    return truncate(sanitize(str(path)).replace("\n", " "), 200)
 
 
 def own_folder(folder: Path) -> None:

@@ -261,6 +261,12 @@ def _pattern(table: Mapping[str, Any], key: str, place: Place, read: Reader, wor
     """
     here = (*place, key)
     pattern = _expand(_one_line(read.text(table, key, place, MAX_PATTERN_LENGTH)), words, here, read)
+    if "\b" in pattern:
+        read.fail(
+            'The pattern holds a backspace, which TOML reads for "\\b" in double quotes.',
+            here,
+            "Write the pattern in single quotes.",
+        )
     if read.failed_examples is None:
         return pattern
     try:

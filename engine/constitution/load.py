@@ -23,6 +23,7 @@ from engine.constitution.importers import import_json, import_markdown, import_s
 from engine.constitution.model import Constitution, Rule
 from engine.constitution.toml_lines import Lines
 from engine.errors import InputError, StorageError
+from engine.files import missing_advice
 
 MAX_BYTES = 2_000_000
 """Largest constitution file; the default one has about a tenth of this."""
@@ -228,7 +229,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise InputError("There is no such file.", where=str(path), next_step="Check the path.") from None
+        raise InputError("There is no such file.", where=str(path), next_step=missing_advice(path)) from None
     except IsADirectoryError:
         raise InputError("This is a folder, not a file.", where=str(path), next_step="Name the TOML file.") from None
     except OSError as error:

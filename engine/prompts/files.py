@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.errors import InputError
-from engine.files import expanded
+from engine.files import expanded, missing_advice
 from engine.prompts.hub_datasets import is_dataset, read_parquet
 from engine.text import sanitize, truncate
 
@@ -32,6 +32,7 @@ _FOREIGN = {
     b"PK\x03\x04": ("a ZIP archive, as spreadsheets are", "Save the sheet as CSV (UTF-8), or unpack the archive."),
     b"%PDF": ("a PDF", "Copy its text into a plain text file, one prompt per line."),
     b"GGUF": ("a GGUF model", "Name it with --generator; prompts come from text, CSV or JSON files."),
+    b"version https://git-lfs": ("a Git LFS pointer", "Run `git lfs pull` in its folder."),
     b"SQLite format 3": ("an SQLite database", "Export the table as CSV or JSON lines."),
     b"BZh": ("compressed with bzip2", "Unpack it first: bunzip2 FILE."),
     b"\xfd7zXZ\x00": ("compressed with xz", "Unpack it first: unxz FILE."),
@@ -58,7 +59,7 @@ def read_bytes(path: Path | str) -> bytes:
         with expanded(path).open("rb") as file:
             data = _read_up_to_limit(file, name)
     except FileNotFoundError:
-        raise InputError("there is no such file.", where=name, next_step="Check the path.") from None
+        raise InputError("there is no such file.", where=name, next_step=_missing_advice(path)) from None
     except IsADirectoryError:
         raise InputError("this is a folder.", where=name, next_step="Name one file in it.") from None
     except PermissionError:
@@ -70,6 +71,15 @@ def read_bytes(path: Path | str) -> bytes:
     if not data.strip():
         raise InputError("the file is empty.", where=name, next_step="Write at least one row into it.")
     return data
+
+
+def _missing_advice(path: Path | str) -> str:
+    if re.match(r"\w{2,}:/", str(path)):
+        return "This is an address: download the file, or name a dataset of the hub as hf:OWNER/NAME:SPLIT."
+    advice = missing_advice(expanded(path))
+    if re.fullmatch(r"[\w-]+/[\w-]+", str(path)) and "mean" not in advice:
+        return "Check the path; a dataset of the hub is named hf:OWNER/NAME:SPLIT."
+    return advice
 
 
 def is_table_file(data: bytes) -> bool:
@@ -124,12 +134,24 @@ def _encoding_advice(data: bytes, error: UnicodeDecodeError) -> str:
         return "Other characters of the file are valid UTF-8, so it is damaged at this place: retype this line."
     # Western texts have single letters of their own among plain ones; those of other scripts stand in rows.
     western = 2 * sum(len(run) == 1 for run in foreign) > len(foreign)
-    try:
-        data.decode("cp1252" if western else "ascii")
-    except UnicodeDecodeError:
-        return "Find out the encoding it was saved with (`file -i FILE` guesses it), and save it as UTF-8."
     # latin-1 would turn the quotes and dashes of windows-1252 into control characters.
-    return "Save the file as UTF-8, or convert it: iconv -f windows-1252 -t utf-8 FILE > NEW."
+    for name, codec in (("windows-1252", "cp1252"), ("macintosh", "mac_roman"), ("cp850", "cp850")):
+        if western and _has_likely_letters(data[: 1 << 20], codec):
+            return f"Save the file as UTF-8, or convert it: iconv -f {name} -t utf-8 FILE > NEW."
+    return "Find out the encoding it was saved with (`file -i FILE` guesses it), and save it as UTF-8."
+
+
+_UNLIKELY = re.compile(
+    r"[a-zß-ÿ](?![A-Z])[^\W\d_a-zß-ÿœšž]|(?<=[^\W\d_])(?:[^\x00-\x7f\w’‘–—…·]\w|[‚„†‡ˆ‰])|[\x80-\x9f]"
+)
+"""Signs of a wrong encoding: a capital inside a word, a sign between two letters, a low quote behind one."""
+
+
+def _has_likely_letters(data: bytes, codec: str) -> bool:
+    try:
+        return not _UNLIKELY.search(data.decode(codec))
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_utf8(run: bytes) -> bool:
@@ -141,7 +163,7 @@ def _is_utf8(run: bytes) -> bool:
 
 
 def _read_up_to_limit(file: IO[bytes], name: str) -> bytes:
-    start = file.read(16)
+    start = file.read(64)
     source: IO[bytes] = _Joined(start, file)  # type: ignore[assignment]
     if start.startswith(GZIP):
         source = _decompressed(_gzip_stream(source), "gzip", name)
@@ -187,25 +209,36 @@ def _refuse_foreign(start: bytes, name: str) -> None:
         if start.startswith(magic):
             raise InputError(f"this is {what}, not a text file.", where=name, next_step=next_step)
     if start[:4] in {b"\xff\xfe\0\0", b"\0\0\xfe\xff"}:
-        raise InputError("it is UTF-32, not UTF-8.", where=name, next_step="Convert it: iconv -f utf-32 -t utf-8.")
+        raise InputError(
+            "it is UTF-32, not UTF-8.", where=name, next_step="Convert it: iconv -f utf-32 -t utf-8 FILE > NEW."
+        )
     if start[:2] in _UTF16:
-        raise InputError("it is UTF-16, not UTF-8.", where=name, next_step="Convert it: iconv -f utf-16 -t utf-8.")
+        raise InputError(
+            "it is UTF-16, not UTF-8.", where=name, next_step="Convert it: iconv -f utf-16 -t utf-8 FILE > NEW."
+        )
 
 
 def _nul_error(chunk: bytes, offset: int, name: str) -> InputError:
     for start, encoding in ((1, "utf-16le"), (0, "utf-16be")):
         part = chunk[start:2000:2]
-        if len(chunk) >= 4 and part.count(0) > 0.8 * len(part):
+        if len(chunk) >= 4 and (part.count(0) > 0.8 * len(part) or _reads_as(chunk[:2000], encoding)):
             return InputError(
                 f"it looks like UTF-16 without a byte order mark (a NUL byte at offset {offset}).",
                 where=name,
-                next_step=f"Convert it: iconv -f {encoding} -t utf-8.",
+                next_step=f"Convert it: iconv -f {encoding} -t utf-8 FILE > NEW.",
             )
     return InputError(
         f"there is a NUL byte at offset {offset}; this is not a text file.",
         where=name,
         next_step="Use plain text, CSV, JSON or JSON lines in UTF-8.",
     )
+
+
+def _reads_as(data: bytes, encoding: str) -> bool:
+    """Whether the bytes are words in this encoding: letters of few alphabets, spaces, and common punctuation."""
+    text = data[: len(data) // 2 * 2].decode(encoding, "replace")
+    plain = sum(c.isalnum() or c.isspace() or c in ".,:;!?'\"-()" for c in text)
+    return len(text) >= 8 and len({ord(c) >> 8 for c in text}) <= 4 and plain > 0.9 * len(text)
 
 
 def _decompressed(stream: Any, kind: str, name: str) -> IO[bytes]:

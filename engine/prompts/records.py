@@ -540,10 +540,20 @@ def _parse(text: str, place: str) -> Any:
     raise InputError(
         f"this is not JSON ({detail}).",
         where=place,
-        next_step="These are Python's quotes: write the rows with `json.dumps`."
-        if re.match(r"\s*\[?\s*\{\s*'", text)
-        else 'Write one object per line: {"prompt": "..."}.',
+        next_step=_json_advice(text),
     )
+
+
+def _json_advice(text: str) -> str:
+    if re.match(r"\s*\[?\s*\{\s*'", text):
+        return "These are Python's quotes: write the rows with `json.dumps`."
+    if re.match(r"\s*\[?\s*\{\s*[“”„«]", text):
+        return 'These are typographic quotes: write plain ones (").'
+    if _FOREIGN[0][0].match(text):
+        return "This is a web page: download the file itself."
+    if "\n" in text.strip():
+        return "Fix the syntax there."
+    return 'Write one object per line: {"prompt": "..."}.'
 
 
 def _object(value: Any, place: str, column: str) -> dict[str, Any]:

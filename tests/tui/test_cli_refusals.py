@@ -38,6 +38,25 @@ def test_quantized_weights_are_refused_before_a_run_folder_is_made(
     assert "GGUF" in message
 
 
+@pytest.mark.parametrize("below", ["x", "x/y"])
+def test_a_folder_below_a_file_is_refused_by_the_name_of_the_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], below: str
+) -> None:
+    (tmp_path / "notes").write_text("")
+    code, message = refused(capfd, tmp_path / "notes" / below)
+    assert code == 2
+    assert f"{tmp_path / 'notes'} is a file" in message
+    assert "journal" not in message
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_begins(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    code, message = refused(capfd, tmp_path / "out")
+    assert (code, f"no permission to write in {tmp_path}" in message) == (4, True)
+
+
 @pytest.mark.parametrize("row", [{"prompt": "a", "rejected": "b"}, {"prompt": "a", "chosen": "b", "rejected": "b"}])
 @pytest.mark.parametrize("named", [True, False])
 def test_pairs_that_hold_none_leave_no_run(

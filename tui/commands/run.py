@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -256,8 +257,25 @@ def _own(folder: Path) -> Path:
                 where=f"--output {folder}",
                 next_step="Name a new folder, or resume the run in it: `redraft resume DIR`.",
             )
+        _refuse_unwritable(next(place for place in (folder, *folder.parents) if place.exists()), folder)
     except OSError as error:
         raise StorageError(
             f"the folder cannot be used ({error.strerror}).", where=f"--output {folder}", next_step="Name another."
         ) from error
     return folder
+
+
+def _refuse_unwritable(place: Path, folder: Path) -> None:
+    """Refuse a folder that cannot be made, before models are loaded.
+
+    Args:
+        place: the folder, or the nearest one above it that is there.
+    """
+    from engine.errors import InputError, StorageError
+
+    if not place.is_dir():
+        raise InputError(f"{place} is a file.", where=f"--output {folder}", next_step="Name another folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"there is no permission to write in {place}.", where=f"--output {folder}", next_step="Name another folder."
+        )

@@ -384,12 +384,16 @@ def resolve(name: str) -> Source:
     if not wanted or "\0" in wanted or len(wanted) > 4_096:
         raise ModelError("No model is named.", next_step=_LISTING)
     entry = find(wanted)
-    if entry is not None:
+    # A folder here is taken before the hub's model of that id, as transformers does.
+    local = _local(wanted) if entry is None or "/" in wanted else None
+    if entry is not None and local is None:
         return Source("embedded" if entry.embedded else "hub", entry.name, entry.repo, entry=entry)
-    local = _local(wanted)
     if local is not None:
         return local
     repo, _, revision = wanted.partition("@")
+    named = find(repo)
+    if named is not None and revision:
+        repo = named.repo
     # "./x", "~/x" and "../x" can only be meant as paths, though some have the form of a hub id.
     if _HUB_ID.fullmatch(repo) and ".." not in wanted and (not revision or _REVISION.fullmatch(revision)):
         known = find(repo)
@@ -409,6 +413,13 @@ def _unknown(wanted: str) -> ModelError:
             "(--endpoint-texts).",
         )
     if "/" in wanted or wanted.endswith(".gguf"):
+        if file := re.fullmatch(r"([\w-][\w.-]*/[\w.-]+)/([\w./-]+\.gguf)", wanted):
+            return ModelError(
+                "There is no such GGUF file.",
+                where=shown(wanted),
+                next_step=f"Check the path, or download a file of the hub first: hf download {file[1]} {file[2]} "
+                "--local-dir .",
+            )
         return ModelError(
             "There is no such model folder or GGUF file.",
             where=shown(wanted),

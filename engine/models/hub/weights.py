@@ -112,6 +112,11 @@ def _missing_advice(path: Path) -> str:
             found = sorted(path.parent.glob(pattern))
             if found:
                 return f"Did you mean {found[-1] if pattern == '*.gguf' else found[-1].parent}?"
+        if not any(path.parent.glob("*.safetensors")):
+            return (
+                f"There is no model in this folder, which is taken before a model {'/'.join(path.parts[-3:-1])} of the "
+                "hub. Rename it to take that one, or name another folder."
+            )
     return _AGAIN
 
 

@@ -240,3 +240,17 @@ def test_the_content_hash_ignores_comments_and_key_names_only(tmp_path: Path) ->
     assert content("# A comment.\n" + GOOD.replace("unless =", "except_if =")) == content(GOOD)
     for old, new in (("2.5", "2.25"), ("Be kind.", "Be kinder."), ("'ball'", "'balls?'"), ("kick the big", "kick the")):
         assert content(GOOD.replace(old, new)) != content(GOOD)
+
+
+def test_a_backspace_in_a_pattern_is_named_for_what_it_is(tmp_path: Path) -> None:
+    rule = GOOD[GOOD.index("pattern = ") : GOOD.index("unless")]
+    message = refusal(tmp_path, GOOD.replace(rule, 'pattern = "\\bkick\\b"\n'))
+    assert "rules.toml, line 19, " in message
+    assert "The pattern holds a backspace" in message
+    assert "single quotes" in message
+
+
+def test_a_missing_constitution_is_advised_by_what_is_there(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    with pytest.raises(InputError, match=r"Did you mean .*rules\.toml"):
+        load(path.with_name("Rule.toml"), failed_examples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -425,6 +426,62 @@ def test_the_advice_for_windows_1252_brings_the_text_back(write: Write, tmp_path
     new = tmp_path / "new.csv"
     new.write_bytes(subprocess.run(["iconv", "-f", "windows-1252", "-t", "utf-8", path], capture_output=True).stdout)
     assert only(new).text == "What’s “this”?"
+
+
+@pytest.mark.skipif(shutil.which("iconv") is None, reason="iconv follows the advice")
+@pytest.mark.parametrize("text", ["What’s the café’s dish? Äpfel, größer, «señor».", "Wie groß? Schönes für Äste"])
+@pytest.mark.parametrize("codec", ["cp1252", "mac_roman", "cp850", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_the_advice_on_an_encoding_brings_the_text_back(write: Write, tmp_path: Path, codec: str, text: str) -> None:
+    text = text.replace("’", "'") if codec == "cp850" else text
+    path = write("a.txt", f"{text}\n".encode(codec))
+    step = re.search(r"iconv -f (\S+) -t utf-8 FILE > NEW", refused(path))
+    assert step
+    new = tmp_path / "new.txt"
+    new.write_bytes(subprocess.run(["iconv", "-f", step[1], "-t", "utf-8", path], capture_output=True).stdout)
+    assert only(new).text == text
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["Какая самая высокая гора?\nГде ключ?\n", "Πού είναι;\nΤι ώρα είναι;\n"])
+def test_utf_16_without_a_mark_is_named_in_other_scripts(write: Write, codec: str, text: str) -> None:
+    assert f"iconv -f {codec.replace('-le', 'le').replace('-be', 'be')}" in refused(write("a.txt", text.encode(codec)))
+    assert "not a text file" in refused(write("b.txt", b"\x7fELF\x02\x01\x01" + bytes(9) + bytes(range(256)) * 8))
+
+
+def test_letters_of_central_europe_are_not_taken_for_windows_1252(write: Write) -> None:
+    advice = refused(write("a.txt", "Jak daleko jest Łódź? Może pięć kilometrów.\n".encode("cp1250")))
+    assert "windows-1252" not in advice
+    assert "Find out the encoding" in advice
+
+
+def test_a_missing_file_is_advised_by_what_is_there(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = write("questions.jsonl", '{"prompt": "Why?"}\n')
+    for name in ("Questions.jsonl", "questions.json", "question.jsonl", "questions.jsonl ", "'questions.jsonl'"):
+        assert f"Did you mean {rows}?" in refused(tmp_path / name), name
+    (tmp_path / "link").symlink_to("gone.csv")
+    assert "a link to gone.csv, which is not there" in refused(tmp_path / "link")
+    assert f"There is no folder {tmp_path / 'data'}" in refused(tmp_path / "data" / "x.csv")
+    assert refused(tmp_path / "other.csv").endswith("Check the path.")
+    monkeypatch.chdir(tmp_path)
+    assert "hf:OWNER/NAME:SPLIT" in refused(Path("some/dataset"))
+    assert "This is an address" in refused(Path("https://example.com/x.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "advice"),
+    [
+        ("a.json", '[\n{"prompt": "a"},\n{"prompt": "b",}\n]\n', "Fix the syntax there"),
+        ("a.json", '[\n{"prompt": "a"},\n', "Fix the syntax there"),
+        ("a.jsonl", "{“prompt”: “a”}\n", "typographic quotes"),
+        ("a.jsonl", "<!DOCTYPE html><html><body>404</body></html>\n", "web page"),
+        ("a.jsonl", '{"prompt": "a"}\n{"prompt": "b"\n', "Write one object per line"),
+        ("a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "git lfs pull"),
+    ],
+)
+def test_a_broken_file_is_advised_by_its_content(write: Write, name: str, content: str, advice: str) -> None:
+    assert advice in refused(write(name, content))
 
 
 def test_the_advice_names_what_the_bytes_are_evidence_for(write: Write) -> None:

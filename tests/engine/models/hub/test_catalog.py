@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import ModelError
+from engine.errors import ModelError, RedraftError
 from engine.models.hub import catalog
 
 PUBLISHED = {
@@ -119,3 +119,26 @@ def test_the_address_of_a_server_is_no_model(address: str) -> None:
     with pytest.raises(ModelError, match="address of a server") as raised:
         catalog.resolve(address)
     assert "--endpoint URL" in raised.value.next_step
+
+
+def test_a_folder_is_taken_before_the_hub_model_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.models.local import check_model
+
+    monkeypatch.chdir(tmp_path)
+    assert catalog.resolve("Qwen/Qwen3-0.6B").kind == "hub"
+    for name in ("Qwen/Qwen3-0.6B", "some/model"):
+        Path(name).mkdir(parents=True)
+        assert catalog.resolve(name).kind == "folder"
+        with pytest.raises(RedraftError, match=f"no model in this folder, which is taken before a model {name}"):
+            check_model(name, device="cpu", dtype="float32")
+    assert catalog.resolve("gpt2").kind == "hub"
+
+
+def test_a_revision_may_follow_a_name_of_the_catalog() -> None:
+    source = catalog.resolve("gpt2@e7da7f2")
+    assert (source.kind, source.repo, source.revision) == ("hub", "openai-community/gpt2", "e7da7f2")
+
+
+def test_a_gguf_file_of_the_hub_is_to_be_downloaded_first() -> None:
+    with pytest.raises(ModelError, match=r"hf download a/b-GGUF x/q4\.gguf --local-dir"):
+        catalog.resolve("a/b-GGUF/x/q4.gguf")
