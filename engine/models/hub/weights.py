@@ -112,12 +112,20 @@ def _missing_advice(path: Path) -> str:
             found = sorted(path.parent.glob(pattern))
             if found:
                 return f"Did you mean {found[-1] if pattern == '*.gguf' else found[-1].parent}?"
-        if not any(path.parent.glob("*.safetensors")):
+        if _is_two_below_here(path) and not any(path.parent.glob("*.safetensors")):
             return (
                 f"There is no model in this folder, which is taken before a model {'/'.join(path.parts[-3:-1])} of the "
                 "hub. Rename it to take that one, or name another folder."
             )
     return _AGAIN
+
+
+def _is_two_below_here(path: Path) -> bool:
+    """Whether it lies in a folder OWNER/NAME of the current one, as it would be named like a model of the hub."""
+    try:
+        return path.absolute().parents[2:3] == (Path.cwd(),)
+    except OSError:  # the current folder is gone
+        return False
 
 
 def refuse_lfs_pointer(path: Path) -> None:

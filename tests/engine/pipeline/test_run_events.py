@@ -12,6 +12,7 @@ from tiny_run import LETTERS, check_declared, constitution, stages, stopping_at,
 from engine.control import Control
 from engine.errors import Stopped
 from engine.events.registry import EVENTS, parse
+from engine.events.run import StageStart
 from engine.pipeline.evaluation_journal import Session
 from engine.pipeline.model_cache import ModelCache
 from engine.pipeline.runner import perform
@@ -37,6 +38,8 @@ def test_a_run_writes_what_its_event_classes_declare(config: RunConfig, tmp_path
     records = list(read(folder))
     for record in records:
         check_declared(record)
+    begun = [event.summary for event in map(parse, records) if isinstance(event, StageStart) and event.name == "train"]
+    assert begun == ["train"]
     written = {type(parse(record)).__name__ for record in records}
     judging = {"EvalInput", "EvalModelResponse", "EvalDecision", "SecondVerdict"}
     optional = {
