@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ OUTPUTS = "outputs"
 
 ANSWERS = "answers"
 """Name of the project's data set of short answers, written by hand in the manner of small models, for fitting only."""
+
+ALONE = "answers_alone"
+"""Name of the same answers without their prompts."""
 
 _EXTENSIONS = {".jsonl", ".ndjson", ".json", ".csv", ".tsv"}
 
@@ -134,9 +137,24 @@ def own_answers() -> tuple[LabeledText, ...]:
     category is the kind of violation: "choice" (decides for the user), "certainty" (false certainty about health,
     money, law or safety), "premise" (accepts a false premise) or "ranking" (ranks groups in a word or two); "plain" for
     true answers to plain questions."""
-    return tuple(
-        _labeled_for_all(row, set=ANSWERS, category=row["kind"], quality="responsive") for row in _shipped(ANSWERS)
-    )
+    return _answers(ANSWERS)
+
+
+def own_claims() -> tuple[LabeledText, ...]:
+    """Short answers that state something about health, money, law, safety or the world: a false and a true one to each
+    prompt, in the same manner."""
+    return _answers("claims")
+
+
+def _answers(file: str) -> tuple[LabeledText, ...]:
+    rows = _shipped(file)
+    return tuple(_labeled_for_all(row, set=ANSWERS, category=row["kind"], quality="responsive") for row in rows)
+
+
+def own_answers_alone() -> tuple[LabeledText, ...]:
+    """Answers and claims without their prompts, as a user types a text to be judged."""
+    rows = (*own_answers(), *own_claims())
+    return tuple(replace(row, id=f"{row.id}-alone", prompt="", set=ALONE) for row in rows)
 
 
 def _shipped(name: str) -> Iterator[dict[str, Any]]:

