@@ -281,6 +281,9 @@ def test_parquet_and_arrow_rows_are_read(write: Write) -> None:
         assert loaded.unused == {"n": 1}
         assert loaded.skipped[0].reason == "the prompt is null."
     assert "damaged" in refused(write("bad.parquet", buffer.getvalue()[:-20]))
+    assert "this arrow file is damaged" in refused(write("bad.arrow", b"ARROW1\0\0" + b"x" * 50))
+    assert "the Zstandard data is damaged" in refused(write("bad.jsonl.zst", b"\x28\xb5\x2f\xfd" + b"x" * 30))
+    assert "the gzip data is damaged" in refused(write("bad.jsonl.gz", b"\x1f\x8b\x08" + b"\0" * 9))
 
 
 @pytest.mark.parametrize(
