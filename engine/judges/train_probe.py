@@ -92,6 +92,8 @@ class Recipe:
         layers: of the model; () for `middle_layers`.
         licenses: data set -> license, as far as known.
         set_weights: data set -> its rows' sample weights; those of other sets weigh 1.
+        single: further rows of the member `whole`, which judges single texts; the halves, which judge the answers of a
+            run to its prompts, are fitted on `rows` alone.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Recipe:
     layers: tuple[int, ...] = ()
     licenses: Mapping[str, str] = dataclasses.field(default_factory=dict)
     set_weights: Mapping[str, fitting.SetWeight] = dataclasses.field(default_factory=lambda: OWN_SET_WEIGHTS)
+    single: tuple[LabeledText, ...] = ()
 
 
 def shipped_recipe(folder: Path) -> Recipe:
@@ -111,11 +114,11 @@ def shipped_recipe(folder: Path) -> Recipe:
         InputError: one is missing or cannot be read.
     """
     files = [part / f"{name}.jsonl" for part in (folder, folder / "more") for name in SHIPPED_ON]
-    answers = (*own_answers(), *own_claims(), *own_answers_alone())
-    rows = (*own_examples(), *own_registers(), *own_outputs(), *answers, *read_labeled(files))
+    rows = (*own_examples(), *own_registers(), *own_outputs(), *own_answers(), *read_labeled(files))
+    single = (*own_claims(), *own_answers_alone())
     own = dict.fromkeys((OWN, REGISTERS, OUTPUTS, ANSWERS, ALONE), _OWN_LICENSE)
     weights = {**OWN_SET_WEIGHTS, **dict.fromkeys(SHIPPED_ON, THIRD_PARTY_WEIGHT)}
-    return Recipe(SHIPPED, rows, licenses={**SHIPPED_ON, **own}, set_weights=weights)
+    return Recipe(SHIPPED, rows, licenses={**SHIPPED_ON, **own}, set_weights=weights, single=single)
 
 
 def train_probes(
@@ -138,7 +141,7 @@ def train_probes(
     """
     layers = recipe.layers or middle_layers(model.decoder.config.num_layers)
     _check_layers(layers, model)
-    labeled = _deduplicate(recipe.rows)
+    labeled = _deduplicate((*recipe.rows, *recipe.single))
     principles = _principles(labeled, constitution, progress)
     store = VectorCache(model, layers, cache)
     texts = [JudgeInput(str(number), row.text, row.prompt) for number, row in enumerate(labeled)]
@@ -157,7 +160,8 @@ def train_probes(
         folds=folds,
         set_weights=recipe.set_weights,
     )
-    probes, fold_models = fitting.fit_members(rows)
+    of_halves = _first(rows, len(_deduplicate(recipe.rows)))
+    probes, fold_models = fitting.fit_members(rows, of_halves)
     made = ProbeSet(
         name=recipe.name,
         model=model.name,
@@ -166,7 +170,7 @@ def train_probes(
         layers=tuple(layers),
         probes=probes,
         fold_models=fold_models,
-        folds={r.hash: (fitting.HALVES[h], int(f)) for r, h, f in zip(labeled, halves, folds, strict=True)},
+        folds={member: _folds_by_hash(fitting.member_rows(member, rows, of_halves)) for member in MEMBERS},
         facts={"data": _data_sets(labeled, recipe.licenses)},
     )
     progress("measuring …")
@@ -175,6 +179,19 @@ def train_probes(
         return store.read(texts, control)
 
     return _with_metrics(made, labeled, constitution, read_vectors, control)
+
+
+def _first(rows: fitting.TrainingRows, count: int) -> fitting.TrainingRows:
+    """The first rows, with halves and folds of their own."""
+    if count == len(rows.texts):
+        return rows
+    first = rows.select(np.arange(len(rows.texts)) < count)
+    halves, folds = fitting.assign_folds(first.texts)
+    return dataclasses.replace(first, halves=halves, folds=folds)
+
+
+def _folds_by_hash(rows: fitting.TrainingRows) -> dict[str, int]:
+    return {text.hash: int(fold) for text, fold in zip(rows.texts, rows.folds, strict=True)}
 
 
 def middle_layers(depth: int) -> tuple[int, ...]:

@@ -173,5 +173,5 @@ def _results(
         length=length_baseline(rows) if baselines else None,
         judges={short: measure(rows, one) for short, one in decisions.items()},
         agreements={(a, b): agreement(decisions[a], decisions[b]) for a, b in itertools.combinations(decisions, 2)},
-        unseen=sum(row.hash not in probes.folds for row in rows),
+        unseen=sum(row.hash not in probes.folds["whole"] for row in rows),
     )

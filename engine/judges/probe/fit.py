@@ -159,16 +159,26 @@ def assign_folds(rows: Sequence[LabeledText]) -> tuple[Ints, Ints]:
     return numbers % 2, numbers // 2 % FOLDS
 
 
-def fit_members(rows: TrainingRows) -> tuple[dict[str, Probe], dict[str, tuple[Probe, ...]]]:
+def fit_members(rows: TrainingRows, of_halves: TrainingRows) -> tuple[dict[str, Probe], dict[str, tuple[Probe, ...]]]:
     """Every member on its rows, and its fold models, each fitted without one fold. Fold models share their member's
-    feature map, which is fitted without labels."""
+    feature map, which is fitted without labels.
+
+    Args:
+        rows: of the member `whole`.
+        of_halves: the rows that the members `a` and `b` share.
+    """
     probes: dict[str, Probe] = {}
     fold_models: dict[str, tuple[Probe, ...]] = {}
     for member in MEMBERS:
-        fit = MemberFit.of(rows if member == "whole" else rows.select(rows.halves == HALVES.index(member)))
+        fit = MemberFit.of(member_rows(member, rows, of_halves))
         probes[member] = fit.probe(member)
         fold_models[member] = tuple(fit.probe(member, without=fold) for fold in range(FOLDS))
     return probes, fold_models
+
+
+def member_rows(member: str, rows: TrainingRows, of_halves: TrainingRows) -> TrainingRows:
+    """The rows that a member is fitted on."""
+    return rows if member == "whole" else of_halves.select(of_halves.halves == HALVES.index(member))
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class ProbeSet:
         layers: whose hidden states are read.
         probes: member ("whole", "a", "b") -> probe.
         fold_models: member -> one probe per fold, fitted without it.
-        folds: hash of each fitted text -> its half ("a" or "b") and its fold.
+        folds: member -> hash of each text that it was fitted on -> its fold.
         facts: everything else in the file: data sets with licenses.
     """
 
@@ -149,7 +149,7 @@ class ProbeSet:
     layers: tuple[int, ...]
     probes: Mapping[str, Probe]
     fold_models: Mapping[str, tuple[Probe, ...]]
-    folds: Mapping[str, tuple[str, int]]
+    folds: Mapping[str, Mapping[str, int]]
     facts: Mapping[str, Any]
 
     @property
@@ -181,8 +181,7 @@ class ProbeSet:
 
     def fold_of(self, text: str, member: str) -> int | None:
         """The fold of a text that this member was fitted on; None if it was not."""
-        half, fold = self.folds.get(text_hash(text), ("", None))
-        return fold if member in ("whole", half) else None
+        return self.folds[member].get(text_hash(text))
 
     def unseen(self, member: str, fold: int | None) -> Probe:
         """The member, or its fold model that was fitted without this fold."""
@@ -258,8 +257,9 @@ def write(probes: ProbeSet, folder: Path) -> Path:
         }
     blob = save(tensors)
     places: dict[str, str] = {}
-    for digits, (half, fold) in sorted(probes.folds.items()):
-        places[f"{half}{fold}"] = places.get(f"{half}{fold}", "") + digits
+    for member, folds in probes.folds.items():
+        for digits, fold in sorted(folds.items()):
+            places[f"{member}{fold}"] = places.get(f"{member}{fold}", "") + digits
     document = {
         "name": probes.name,
         "model": probes.model,
@@ -432,11 +432,14 @@ def _probe(
     )
 
 
-def _folds(joined: Mapping[str, str], count: int) -> dict[str, tuple[str, int]]:
-    found: dict[str, tuple[str, int]] = {}
+def _folds(joined: Mapping[str, str], count: int) -> dict[str, dict[str, int]]:
+    """The folds of a file's "places". Files of before have those of the halves alone, which were all rows together."""
+    found: dict[str, dict[str, int]] = {member: {} for member in MEMBERS}
     for key, digits in joined.items():
-        half, fold = key[0], int(key[1:])
-        if half not in "ab" or not 0 <= fold < count:
+        member, fold = key[:-1], int(key[-1:])
+        if member not in found or not 0 <= fold < count:
             raise ValueError(f"there is no fold {key!r}")
-        found.update({digits[i : i + 8]: (half, fold) for i in range(0, len(digits), 8)})
+        found[member].update({digits[i : i + 8]: fold for i in range(0, len(digits), 8)})
+    if not found["whole"]:
+        found["whole"] = {digits: fold for half in ("a", "b") for digits, fold in found[half].items()}
     return found

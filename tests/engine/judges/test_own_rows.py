@@ -93,6 +93,7 @@ def test_the_shipped_probes_are_fitted_on_all_own_rows(tmp_path: Path) -> None:
     recipe = shipped_recipe(tmp_path)
     assert {(row.set, row.id) for row in recipe.rows} >= {(name, number) for name in SHIPPED_ON for number in "12"}
     assert all(recipe.set_weights[name].in_domain < recipe.set_weights[OWN].in_domain for name in SHIPPED_ON)
-    own = (*own_examples(), *own_registers(), *own_outputs(), *own_answers(), *own_claims(), *own_answers_alone())
+    own = (*own_examples(), *own_registers(), *own_outputs(), *own_answers())
     assert {row.id for row in own} <= {row.id for row in recipe.rows}
-    assert set(recipe.licenses) == {row.set for row in recipe.rows}
+    assert {row.id for row in recipe.single} == {row.id for row in (*own_claims(), *own_answers_alone())}
+    assert set(recipe.licenses) == {row.set for row in (*recipe.rows, *recipe.single)}

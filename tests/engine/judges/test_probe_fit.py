@@ -113,21 +113,33 @@ def test_rule_evidence_never_lowers_the_probability() -> None:
 
 def test_the_two_halves_share_no_row_and_twins_do_not_see_their_fold() -> None:
     rows = made.rows(240, seed=8)
-    probes, fold_models = fit.fit_members(rows)
+    probes, fold_models = fit.fit_members(rows, rows)
     assert set(probes) == set(fold_models) == {"whole", "a", "b"}
     # Turning the labels of one half, or of one fold, round changes what saw it and nothing else.
     labels = [dataclasses.replace(r, label=not r.label) if h == 0 else r for r, h in _with(rows, rows.halves)]
-    turned, _ = fit.fit_members(dataclasses.replace(rows, texts=tuple(labels)))
+    turned, _ = fit.fit_members(*2 * (dataclasses.replace(rows, texts=tuple(labels)),))
     assert not np.array_equal(turned["a"].weight, probes["a"].weight)
     assert np.array_equal(turned["b"].weight, probes["b"].weight)
     labels = [dataclasses.replace(r, label=not r.label) if f == 3 else r for r, f in _with(rows, rows.folds)]
-    _, changed_fold_models = fit.fit_members(dataclasses.replace(rows, texts=tuple(labels)))
+    _, changed_fold_models = fit.fit_members(*2 * (dataclasses.replace(rows, texts=tuple(labels)),))
     for member in fold_models:
         same = [
             np.array_equal(a.weight, b.weight)
             for a, b in zip(changed_fold_models[member], fold_models[member], strict=True)
         ]
         assert same == [False, False, False, True, False]
+
+
+def test_the_halves_are_fitted_on_their_own_rows_alone() -> None:
+    more, rows = made.rows(240), made.rows(160)
+    probes, _ = fit.fit_members(more, rows)
+    same, _ = fit.fit_members(rows, rows)
+    assert (probes["a"].weight == same["a"].weight).all()
+    assert (probes["b"].weight == same["b"].weight).all()
+    assert (
+        probes["whole"].weight.shape != same["whole"].weight.shape
+        or (probes["whole"].weight != same["whole"].weight).any()
+    )
 
 
 def test_the_same_rows_give_the_same_probes() -> None:
