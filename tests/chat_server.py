@@ -42,13 +42,11 @@ class ChatServer:
     answer: Answer
     tls: ssl.SSLContext | None = None
     questions: list[Question] = field(default_factory=list)
-    most: int = 0
 
     def __post_init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self._lock = threading.Lock()
-        self._now = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -83,13 +81,9 @@ class ChatServer:
             with self._lock:
                 question = Question(len(self.questions) + 1, line.split()[1], headers, body)
                 self.questions.append(question)
-                self._now += 1
-                self.most = max(self.most, self._now)
             try:
                 self.answer(question, connection)
             finally:
-                with self._lock:
-                    self._now -= 1
                 connection.close()
 
 
