@@ -54,7 +54,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_begins(
 ) -> None:
     monkeypatch.setattr("os.access", lambda *_, **__: False)
     code, message = refused(capfd, tmp_path / "out")
-    assert (code, f"no permission to write in {tmp_path}" in message) == (4, True)
+    assert (code, f"nothing can be written in {tmp_path}: there is no permission." in message) == (4, True)
 
 
 @pytest.mark.parametrize("row", [{"prompt": "a", "rejected": "b"}, {"prompt": "a", "chosen": "b", "rejected": "b"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import sys
@@ -276,6 +277,10 @@ def _refuse_unwritable(place: Path, folder: Path) -> None:
     if not place.is_dir():
         raise InputError(f"{place} is a file.", where=f"--output {folder}", next_step="Name another folder.")
     if not os.access(place, os.W_OK | os.X_OK):
+        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+        reason = os.strerror(errno.EROFS) if read_only else "there is no permission"
         raise StorageError(
-            f"there is no permission to write in {place}.", where=f"--output {folder}", next_step="Name another folder."
+            f"nothing can be written in {place}: {reason}.",
+            where=f"--output {folder}",
+            next_step="Name another folder.",
         )
