@@ -5,39 +5,9 @@
 
 from __future__ import annotations
 
-from engine import (
-    Judge,
-    JudgeInput,
-    RedraftError,
-    RunConfig,
-    Verdict,
-    __version__,
-    compare,
-    judge,
-    load_constitution,
-    preset,
-    read_journal,
-    read_report,
-    resume,
-    run,
-)
-
-__all__ = [
-    "Judge",
-    "JudgeInput",
-    "RedraftError",
-    "RunConfig",
-    "Verdict",
-    "__version__",
-    "compare",
-    "judge",
-    "load_constitution",
-    "preset",
-    "read_journal",
-    "read_report",
-    "resume",
-    "run",
-]
+from engine import *  # noqa: F403 -- `engine.__all__` is the one list of the public names
+from engine import __all__ as __all__
+from engine import __version__ as __version__
 
 if __name__ == "__main__":
     import sys

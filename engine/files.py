@@ -43,11 +43,21 @@ def missing_advice(path: Path) -> str:
             return f"It is a link to {_shown(os.readlink(path))}, which is not there."
         if not path.parent.is_dir():
             return f"There is no folder {_shown(path.parent)}: check the path."
-        names = {other.name.casefold(): other.name for other in itertools.islice(path.parent.iterdir(), 2_000)}
+        near = similar_path(path)
     except (OSError, ValueError):
         return "Check the path."
+    return f"Did you mean {_shown(near)}?" if near is not None else "Check the path."
+
+
+def similar_path(path: Path) -> Path | None:
+    """What lies in the same folder under almost the same name; None where nothing does.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    names = {other.name.casefold(): other.name for other in itertools.islice(path.parent.iterdir(), 2_000)}
     near = difflib.get_close_matches(path.name.casefold().strip(" '\""), names, n=1, cutoff=0.8)
-    return f"Did you mean {_shown(path.parent / names[near[0]])}?" if near else "Check the path."
+    return path.parent / names[near[0]] if near else None
 
 
 def _shown(path: Path | str) -> str:

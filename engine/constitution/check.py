@@ -17,6 +17,7 @@ from engine.constitution.model import Constitution, Principle, PrincipleTest, Ru
 from engine.constitution.patterns import PatternError, matches_empty
 from engine.constitution.toml_lines import Lines, Place
 from engine.errors import InputError
+from engine.json_values import is_number
 from engine.text import sanitize
 
 MAX_PRINCIPLES = 256
@@ -128,7 +129,7 @@ class Reader:
         value = table.get(key, default)
         here = (*place, key)
         allowed = "a number above 0" + (f" and at most {maximum:g}" if math.isfinite(maximum) else "")
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             self.fail(f"Expected a number, found {_kind(value)}.", here, f"It must be {allowed}.")
         try:
             result = float(value)

@@ -87,18 +87,13 @@ def _origin(config: RunConfig, report: Report) -> str:
     """Where the preference pairs came from."""
     if config.pairs:
         return "the preference pairs were given, and not made from the model's answers"
-    own = (
-        "the model's own answers to prompts were judged by a written constitution, and the better and the worse ones "
-        "became preference pairs"
-    )
+    judged = "the model's own answers to prompts were judged by a written constitution, and"
+    own = f"{judged} the better and the worse ones became preference pairs"
     taught = report.pairs.demonstrations if report.pairs is not None else 0
     if not taught:
         return own
     if report.pairs is not None and taught == report.pairs.kept:
-        return (
-            "the model's own answers to prompts were judged by a written constitution, and written answers that came "
-            "with the prompts became preference pairs with them"
-        )
+        return f"{judged} written answers that came with the prompts became preference pairs with them"
     return f"{own}; in {taught:,} of them the better one is a written answer that came with the prompt"
 
 

@@ -40,6 +40,7 @@ from engine.stats.paired import (
 )
 from engine.stats.refusals import declines
 from engine.stats.text_health import HealthComparison, TextHealth, compare_health
+from engine.text import percent
 from engine.textdiff.changes import changes_between
 
 REPORT = "report.json"
@@ -185,7 +186,7 @@ def sentence(summary: dict[str, Any]) -> str:
 def _agreed(found: dict[str, Any] | None) -> str:
     if found is None or found["same"][0] is None:
         return ""
-    return f" · the two judges agree on {100 * found['same'][0]:.0f} % of {found['texts']} answers"
+    return f" · the two judges agree on {percent(found['same'][0])} of {found['texts']} answers"
 
 
 def _compared(context: Context) -> list[_Compared]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.errors import InputError
-from engine.files import expanded, missing_advice
+from engine.files import expanded, missing_advice, similar_path
 from engine.prompts.hub_datasets import is_dataset, read_parquet
 from engine.text import sanitize, truncate
 
@@ -76,10 +76,10 @@ def read_bytes(path: Path | str) -> bytes:
 def _missing_advice(path: Path | str) -> str:
     if re.match(r"\w{2,}:/", str(path)):
         return "This is an address: download the file, or name a dataset of the hub as hf:OWNER/NAME:SPLIT."
-    advice = missing_advice(expanded(path))
-    if re.fullmatch(r"[\w-]+/[\w-]+", str(path)) and "mean" not in advice:
+    place = expanded(path)
+    if re.fullmatch(r"[\w-]+/[\w-]+", str(path)) and not (place.parent.is_dir() and similar_path(place)):
         return "Check the path; a dataset of the hub is named hf:OWNER/NAME:SPLIT."
-    return advice
+    return missing_advice(place)
 
 
 def is_table_file(data: bytes) -> bool:

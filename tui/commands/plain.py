@@ -14,6 +14,7 @@ from typing import TextIO
 
 from engine.events.base import Record
 from engine.events.verbosity import Entry, Part, entry
+from engine.json_values import is_number
 from engine.runs import time_left
 from engine.text import sanitize
 from tui.terminal import output
@@ -204,12 +205,11 @@ def wrapped(text: str, width: int, indent: int) -> Iterator[str]:
 
 def _seconds(value: object, otherwise: float) -> float:
     """The writer's own count of seconds, which runs evenly; the difference of times where it gives none."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
-    return float(value) if known else max(0.0, otherwise)  # type: ignore[arg-type]
+    return float(value) if is_number(value) and 0 <= value < 1e9 else max(0.0, otherwise)
 
 
 def _number(value: object) -> int:
     """A count from an event's data; 0 for what cannot be one (a journal may come from elsewhere)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if not is_number(value) or not value > 0:
         return 0
     return round(min(value, 10**15))

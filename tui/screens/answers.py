@@ -15,7 +15,7 @@ from engine.runs.arms import ARMS
 from engine.runs.state import Compared
 from engine.text import sanitize, truncate
 from tui.keymap import ANSWERS, LIST, bindings
-from tui.screens.dialog import Dialog, box_width
+from tui.screens.dialog import Dialog, box_height, box_width
 from tui.services.log_store import LogStore
 from tui.views.formatting import change, score_words
 from tui.views.pieces import Pieces, clip
@@ -26,8 +26,6 @@ EACH = 10
 """Answers at each end."""
 
 _PREVIEW = 600
-_SHARE, _FRAME = 0.94, 4
-"""Share of the window's height that the box may take, and lines of its border and padding (themes/app.tcss)."""
 _ROWS, _TEXTS = 6, 10
 """Lines that the list has at least, and those that are left to the texts below it."""
 _SAME_SCORE = "The scores are the same; p is the sum of the principles' probabilities."
@@ -121,7 +119,7 @@ class Answers(Dialog[Compared]):
 
     def on_resize(self) -> None:
         """Let the list have the lines that the texts below it leave."""
-        room = int(self.app.size.height * _SHARE) - _FRAME - _TEXTS
+        room = box_height(self.app.size.height) - _TEXTS
         self._list.styles.height = max(1, min(len(self.answers), max(_ROWS, room)))
 
     def _row(self, index: int, width: int) -> Pieces:

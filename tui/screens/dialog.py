@@ -26,11 +26,18 @@ _MAX_SHARE = 0.96
 _FRAME = 7
 """Width of a wide box and share of the window that it may take (themes/app.tcss); cells of its border, padding and
 scroll bar."""
+_MAX_HEIGHT, _BORDER = 0.94, 4
+"""Share of the window's height that a box may take (themes/app.tcss); lines of its border and padding."""
 
 
 def box_width(columns: int) -> int:
     """Cells for the text of a wide box in a window of so many columns."""
     return max(20, min(_WIDE, int(columns * _MAX_SHARE)) - _FRAME)
+
+
+def box_height(lines: int) -> int:
+    """Lines for the content of a box in a window of so many lines."""
+    return int(lines * _MAX_HEIGHT) - _BORDER
 
 
 def key_hints(columns: int, *hints: str) -> str:

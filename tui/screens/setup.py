@@ -26,7 +26,7 @@ from engine.prompts import load_prompts
 from engine.prompts.hub_datasets import is_dataset
 from engine.settings import JUDGES, PRESETS, RunConfig, preset, with_profile
 from tui.keymap import SETUP, bindings
-from tui.screens.dialog import Dialog, box_width
+from tui.screens.dialog import Dialog, box_height, box_width
 from tui.screens.dialogs import Choice
 from tui.screens.pick_file import CONSTITUTION_FILES, PROMPT_FILES, PickFile
 from tui.services import run_plan
@@ -74,8 +74,8 @@ _PAUSE = 0.25
 _TALL = 32
 """Lines of the terminal from which on presets are told in full."""
 
-_FRAME, _WIDTH, _BESIDE = 4, 96, 26
-"""Lines of the window's border and padding, its width, and cells beside a field's text (themes/app.tcss)."""
+_BESIDE = 26
+"""Cells beside a field's text (themes/app.tcss)."""
 
 
 class Setup(Dialog[RunConfig]):
@@ -136,9 +136,9 @@ class Setup(Dialog[RunConfig]):
         tall = self.app.size.height >= _TALL
         presets.text_wrap, presets.text_overflow = ("wrap", "fold") if tall else ("nowrap", "ellipsis")
         presets.margin = (0, 0, 1 if tall else 0, 0)
-        width = min(_WIDTH, int(self.app.size.width * 0.96)) - 6
-        below = max(2, sum(-(-cells(line) // max(1, width)) for line in self._said.split("\n")))
-        self._fields.styles.max_height = max(4, int(self.app.size.height * 0.94) - _FRAME - below)
+        width = box_width(self.app.size.width) + 1  # without a scroll bar
+        below = max(2, sum(-(-cells(line) // width) for line in self._said.split("\n")))
+        self._fields.styles.max_height = max(4, box_height(self.app.size.height) - below)
 
     def _fit_words(self) -> None:
         """Shorten the hints of the fields and the lines of the presets to whole words that fit."""

@@ -228,7 +228,9 @@ class PromptList(Vertical):
         made = state.pairs_kept + state.pairs_dropped
         pairs = f"{count(state.pairs_kept, 'pair')} · {state.pairs_dropped} dropped"
         parts = [f"{name} {sizes[name]}" for name in SETS[1:] if sizes[name]]
-        rest = " · ".join(parts) if not self.size.width or len(" · ".join(parts)) <= self.size.width - 6 else parts[0]
+        rest = " · ".join(parts)
+        if 0 < self.size.width < len(rest) + 6:
+            rest = "".join(parts[:1])
         label(self, title, pairs if made else rest)
 
     def on_resize(self) -> None:

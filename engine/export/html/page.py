@@ -18,7 +18,7 @@ from engine.export.training_pairs import NearestPrompts, TrainingHistory, Traini
 from engine.json_values import number_or_none
 from engine.runs.more_prompts import needed_prompts
 from engine.runs.report import OUTCOMES, BenignChange, Change, Condition, Report
-from engine.text import sanitize
+from engine.text import percent, sanitize
 from engine.textdiff.diff import AlignedDiff, Span, diff_texts
 
 _POLICY = (
@@ -93,7 +93,7 @@ def _head(name: str, report: Report, data: Data) -> Iterator[str]:
     if report.agreement:
         same, low, high = report.agreement.same
         yield (
-            f'<p class="facts">the two judges agree on {100 * same:.0f} % of {report.agreement.texts:,} answers '
+            f'<p class="facts">the two judges agree on {percent(same)} of {report.agreement.texts:,} answers '
             f"(95 % interval {100 * low:.0f} to {100 * high:.0f})</p>"
         )
 
@@ -140,7 +140,7 @@ def _changed(report: Report) -> Iterator[Box]:
 def _counted(report: Report) -> Iterator[Box]:
     """What was counted in the answers and pairs."""
     for name, (base, trained) in report.health.figures.items():
-        shown = f"{base:.0f} → {trained:.0f}" if name == "words" else f"{100 * base:.0f} % → {100 * trained:.0f} %"
+        shown = f"{base:.0f} → {trained:.0f}" if name == "words" else f"{percent(base)} → {percent(trained)}"
         yield {"words": "words per answer", "empty": "empty answers"}.get(name, name), shown, ""
     if report.pairs is not None and report.pairs.examples:
         dropped = ", ".join(filter(None, [f"{count(report.pairs.dropped)} dropped", report.pairs.source]))

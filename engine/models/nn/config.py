@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine.json_values import is_number
+
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 
 Quantization = Literal["", "int8", "nf4"]
@@ -261,7 +263,7 @@ def _rotary_dims(config: Mapping[str, Any], family: str, head_dim: int) -> int:
     share = rope_settings(config).get("partial_rotary_factor", config.get("partial_rotary_factor"))
     if share is None:
         share = 0.5 if family == "phi" else 1.0
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+    if not is_number(share) or not 0 < share <= 1:
         raise ConfigError("partial_rotary_factor", f"must be above 0 and at most 1, and is {str(share)[:40]!r}")
     return int(head_dim * share)
 
@@ -269,7 +271,7 @@ def _rotary_dims(config: Mapping[str, Any], family: str, head_dim: int) -> int:
 def _norm_eps(config: Mapping[str, Any], family: str) -> float:
     key = {"gpt2": "layer_norm_epsilon", "phi": "layer_norm_eps"}.get(family, "rms_norm_eps")
     value = config.get(key, 1e-5 if family in _LAYER_NORM else 1e-6)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+    if not is_number(value) or not 0 <= value < 1:
         raise ConfigError(key, f"must be a number from 0 to below 1, and is {str(value)[:40]!r}")
     return float(value)
 
